@@ -1,0 +1,40 @@
+/** What went wrong, as a literal that code can compare; the message is for people. */
+export type ErrorCode =
+  | 'usage' // the command line cannot be understood: exit status 2
+  | 'argument' // an argument's value is out of bounds
+  | 'config' // the configuration file is missing or wrong
+  | 'denied' // the policy forbids the route
+  | 'resolve-failed' // a name could not be resolved
+  | 'listen-failed' // a listener could not be bound
+  | 'internal';
+
+export interface ErrorDetails {
+  /** What the reader can do about it: a sentence without a full stop in front. */
+  readonly hint?: string;
+  /** Name of the errno, such as `EADDRINUSE`. */
+  readonly errno?: string;
+  readonly cause?: unknown;
+}
+
+/**
+ * The base of every error that the project throws on purpose. `message` says what failed and with which
+ * value, in one line; `hint` says what to do.
+ */
+export class VsockProxyError extends Error {
+  override readonly name = 'VsockProxyError';
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly errno: string | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.hint = details.hint;
+    this.errno = details.errno;
+  }
+
+  /** The whole story in one line: message, then `Hint: …` where there is one. */
+  get line(): string {
+    return this.hint === undefined ? this.message : `${this.message}. Hint: ${this.hint}`;
+  }
+}
