@@ -1,5 +1,8 @@
 /** Names, IP addresses and ports as the policy compares them: parsed once, canonical ever after. */
+import { isIP } from 'node:net';
+import { domainToASCII } from 'node:url';
 import { VsockProxyError } from '../errors.ts';
+import { quoteBriefly } from '../escape.ts';
 
 /** 1–65535. */
 export type TcpPort = number & { readonly __brand: 'TcpPort' };
@@ -11,42 +14,133 @@ export interface IpAddress {
   readonly family: 4 | 6;
   readonly __brand: 'IpAddress';
 }
-/** `network` has its host bits cleared. */
-export interface Cidr {
-  readonly network: IpAddress;
-  readonly prefixLength: number;
-}
 
 export type TargetHost =
   | { readonly kind: 'name'; readonly name: Hostname }
   | { readonly kind: 'ip'; readonly ip: IpAddress };
 
-/** Why a text is not what it should be: a phrase without its subject, and what to write instead. */
+/** Why a text is not what it should be, and what to write instead. */
 export interface Malformed {
   readonly kind: 'malformed';
   readonly problem: string;
   readonly hint: string;
 }
 
+/** What one label may hold; the underscore is for service names, which DNS allows and RFC 1123 does not. */
+const LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
+/** The URL standard takes a name whose last label is a number for an IPv4 address, and so do resolvers. */
+const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i;
+const MAX_LABEL = 63;
+const MAX_NAME = 253;
+
 /** A decimal whole number from 1 to 65535, else undefined. */
-export function parseTcpPort(_text: string): TcpPort | undefined {
-  throw new VsockProxyError('internal', 'not yet written');
+export function parseTcpPort(text: string): TcpPort | undefined {
+  return /^\d+$/.test(text) ? toTcpPort(Number(text)) : undefined;
+}
+
+export function toTcpPort(value: number): TcpPort | undefined {
+  return Number.isInteger(value) && value >= 1 && value <= 65535 ? (value as TcpPort) : undefined;
 }
 
 /** An IP address literal without brackets or zone, else undefined. */
-export function parseIpAddress(_text: string): IpAddress | undefined {
-  throw new VsockProxyError('internal', 'not yet written');
+export function parseIpAddress(text: string): IpAddress | undefined {
+  const family = text.includes('%') ? 0 : isIP(text);
+  if (family === 0) return undefined;
+  if (family === 4) return { text, family } as IpAddress;
+  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(canonical) ?? [];
+  if (high === undefined || low === undefined) return { text: canonical, family } as IpAddress;
+  return ipv4FromBits((BigInt(`0x${high}`) << 16n) | BigInt(`0x${low}`));
+}
+
+/** The address of these 32 bits. */
+export function ipv4FromBits(bits: bigint): IpAddress {
+  const text = [24n, 16n, 8n, 0n].map((shift) => (bits >> shift) & 0xffn).join('.');
+  return { text, family: 4 } as IpAddress;
+}
+
+/** A host name in its one spelling, or what is wrong with it. Not for IP addresses. */
+export function parseHostname(text: string): Hostname | Malformed {
+  const shown = quoteBriefly(text);
+  if (ENDS_IN_NUMBER.test(text)) return numericSpelling(text);
+  // The URL standard's algorithm decodes %41 and drops tabs: keep what it would bend out of its sight.
+  const stray = /[^\w.\-\u0080-\u{10ffff}]/u.exec(text)?.[0];
+  if (stray !== undefined) return malformed(`${shown} contains ${quoteBriefly(stray)}`, LETTERS);
+  const ascii = domainToASCII(text).replace(/\.$/, '');
+  if (ascii === '') return malformed(`${shown} is not a host name`, LETTERS);
+  if (ENDS_IN_NUMBER.test(ascii)) return numericSpelling(text);
+  if (ascii.length > MAX_NAME) {
+    return malformed(`${shown} is ${ascii.length} characters long`, `a name has at most ${MAX_NAME}`);
+  }
+  for (const label of ascii.split('.')) {
+    if (label === '') return malformed(`${shown} has an empty label`, 'a label stands between every two dots');
+    if (label.length > MAX_LABEL) {
+      return malformed(`${shown} has a label of ${label.length} characters`, `a label has at most ${MAX_LABEL}`);
+    }
+    if (!LABEL.test(label)) return malformed(`${shown} has the label ${quoteBriefly(label)}`, LETTERS);
+  }
+  return ascii as Hostname;
+}
+
+/** A host name or an IP address, or what is wrong with the text. */
+export function parseHost(text: string): TargetHost | Malformed {
+  const ip = parseIpAddress(text);
+  if (ip !== undefined) return { kind: 'ip', ip };
+  const name = notEvenNearlyHost(text) ?? parseHostname(text);
+  return typeof name === 'string' ? { kind: 'name', name } : name;
 }
 
 /**
  * The host of a target from the command line.
  * @throws VsockProxyError `argument`: `Remote address is not valid: …`
  */
-export function parseTargetHost(_text: string): TargetHost {
-  throw new VsockProxyError('internal', 'not yet written');
+export function parseTargetHost(text: string): TargetHost {
+  const host = /^\d{1,5}$/.test(text)
+    ? malformed(
+        `${quoteBriefly(text)} looks like a CID`,
+        'the word order is <local_port> <remote_addr> <remote_port>, where <remote_addr> is a host name or an IP address; no CID is given',
+      )
+    : parseHost(text);
+  if (host.kind !== 'malformed') return host;
+  throw new VsockProxyError('argument', `Remote address is not valid: ${host.problem}`, { hint: host.hint });
 }
 
-/** `host:port`, with an IPv6 address in brackets. */
-export function formatHost(_host: TargetHost): string {
-  throw new VsockProxyError('internal', 'not yet written');
+export function formatHost(host: TargetHost): string {
+  return host.kind === 'name' ? host.name : host.ip.text;
+}
+
+const LETTERS = 'a host name consists of letters, digits, hyphens (not at either end) and dots';
+
+function malformed(problem: string, hint: string): Malformed {
+  return { kind: 'malformed', problem, hint };
+}
+
+/** The mistakes with a better answer than "this character does not belong here". */
+function notEvenNearlyHost(text: string): Malformed | undefined {
+  const shown = quoteBriefly(text);
+  if (text === '') return malformed('it is empty', 'write a host name or an IP address');
+  if (/\s/.test(text)) return malformed(`${shown} contains white space`, 'write the host name or IP address alone');
+  const url = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#]*@)?(?:\[([^\]]*)|([^/?#:]*))/i.exec(text);
+  if (url !== null) {
+    const host = url[1] ?? url[2] ?? '';
+    return malformed(`${shown} is a URL`, `write the host only${host === '' ? '' : `: ${quoteBriefly(host)}`}`);
+  }
+  if (/^\[.*\]/.test(text)) return malformed(`${shown} has brackets`, 'write an IPv6 address without brackets');
+  if (text.includes('%') && isIP(text) === 6) {
+    return malformed(`${shown} has a zone`, 'link-local addresses cannot be used, write another address of the server');
+  }
+  const [, host, port] = /^([^:]+):(\d{1,5})$/.exec(text) ?? [];
+  if (host !== undefined) return malformed(`${shown} includes a port`, `write ${quoteBriefly(host)} and ${port} apart`);
+  if (text.includes(':')) return malformed(`${shown} is not an IPv6 address`, 'write it like 2001:db8::1');
+  if (text.includes('/')) return malformed(`${shown} contains "/"`, 'write one host name or IP address');
+  if (text.includes('*')) return malformed(`${shown} is a pattern`, 'write one host name or IP address');
+  return undefined;
+}
+
+function numericSpelling(text: string): Malformed {
+  const shown = quoteBriefly(text);
+  const meant = domainToASCII(text);
+  return isIP(meant) === 0
+    ? malformed(`${shown} ends in a number, but is not an IP address`, 'an IPv4 address has four parts from 0 to 255')
+    : malformed(`${shown} is another spelling of ${meant}`, `write ${meant} if that is what you mean`);
 }
