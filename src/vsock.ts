@@ -1,0 +1,11 @@
+/** Well-known numbers of vsock addresses: see vsock(7) and linux/vm_sockets.h. */
+
+/** VMADDR_CID_LOCAL: this machine, from itself. */
+export const CID_LOCAL = 1;
+/** The parent instance, as Nitro Enclaves call it. */
+export const CID_PARENT = 3;
+/** VMADDR_CID_ANY: every CID that this machine has. */
+export const CID_ANY = 0xffff_ffff;
+
+/** VMADDR_PORT_ANY: bound to, the kernel picks some free port. */
+export const PORT_ANY = 0xffff_ffff;
