@@ -35,8 +35,8 @@ export interface LogFilter {
 
 export interface LogOptions {
   readonly filter: LogFilter;
-  /** Takes one whole line with its newline. Must not throw. */
-  readonly write: (line: string) => void;
+  /** Takes one whole line with its newline; false when the line is lost. Must not throw. */
+  readonly write: (line: string) => boolean;
   readonly now: () => Date;
   readonly colour: boolean;
 }
@@ -46,12 +46,17 @@ export type LogFor = (target: LogTarget) => Log;
 
 export function openLog(options: LogOptions): LogFor {
   const { filter, write, now, colour } = options;
+  let lost = 0;
+  const put = (level: Level, target: LogTarget, message: string) => {
+    return write(`${head(now(), level, target, colour)} ${escapeControls(message)}\n`);
+  };
   return (target) => {
     const limit = filter.directives.findLast((directive) => target.startsWith(directive.target))?.level ?? 0;
     const enables = (level: Level) => LEVELS.indexOf(level) <= limit;
     const say = (level: Level) => (message: string) => {
       if (!enables(level) || filter.pattern?.test(message) === false) return;
-      write(`${head(now(), level, target, colour)} ${escapeControls(message)}\n`);
+      if (lost > 0 && put('warn', target, `${lost} log lines were lost: standard error did not take them`)) lost = 0;
+      if (!put(level, target, message)) lost += 1;
     };
     return { enables, error: say('error'), warn: say('warn'), info: say('info'), debug: say('debug') };
   };

@@ -1,0 +1,127 @@
+/** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
+import type { Answer } from '../dns/resolver.ts';
+import { type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
+import { VsockProxyError } from '../errors.ts';
+import type { Hostname, IpAddress } from '../policy/address.ts';
+import { type Admission, guardAddresses } from '../policy/guard.ts';
+import { denyRoute, type NameRule } from '../policy/rules.ts';
+import { logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
+
+/** While a name cannot be resolved, warnings about it are at least this far apart. */
+const WARNING_PERIOD_MS = 60_000;
+
+export class ResolvedUpstream implements Upstream {
+  readonly decided: Promise<void>;
+  readonly #decide: () => void;
+  readonly #deny: (error: VsockProxyError) => void;
+  readonly #name: Hostname;
+  readonly #namedBy: NameRule | undefined;
+  readonly #options: UpstreamOptions;
+  readonly #watch: Watch;
+  #isDecided = false;
+  #asked = false;
+  #absence: string;
+  #warnedAt = Number.NEGATIVE_INFINITY;
+
+  /** @param namedBy the rule that lists the name; without it, only addresses that the allowlist covers are used */
+  constructor(name: Hostname, namedBy: NameRule | undefined, options: UpstreamOptions) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.decided = promise;
+    this.#decide = () => {
+      this.#isDecided = true;
+      resolve();
+    };
+    this.#deny = reject;
+    this.#name = name;
+    this.#namedBy = namedBy;
+    this.#options = options;
+    this.#absence = `${name} is not resolved yet`;
+    if (namedBy !== undefined) this.#decide();
+
+    const { family, resolver, clock, log } = options;
+    const events: WatchEvents = {
+      onQuery: () => {
+        const text = `Resolving hostname: ${name}.`;
+        if (this.#asked) log.debug(text);
+        else log.info(text);
+        this.#asked = true;
+      },
+      onAnswer: (answer, { changed, failuresBefore }) => {
+        if (failuresBefore > 0) {
+          this.#warnedAt = Number.NEGATIVE_INFINITY;
+          log.info(`${name} can be resolved again, after ${failuresBefore} failures`);
+        }
+        if (changed) this.#use(answer);
+      },
+      onFailure: (error, { staleMs, retryMs }) => {
+        this.#warn(error, staleMs, retryMs);
+        if (staleMs !== undefined) return;
+        this.#absence = error.message;
+        options.onChange([]);
+        this.#decide();
+      },
+    };
+    this.#watch = watchName(name, family, { resolver, clock }, events);
+  }
+
+  absence(): string {
+    return this.#absence;
+  }
+
+  stop(): void {
+    this.#watch.stop();
+  }
+
+  #use(answer: Answer): void {
+    const { target, rules, log, onChange } = this.#options;
+    const { admitted, refused } = guardAddresses(rules, target.port, this.#namedBy, answer.addresses);
+    const [first, ...others] = admitted.map(({ address }) => address);
+    if (first !== undefined) {
+      this.#tellUse(first, others, answer);
+      if (refused.length > 0) {
+        log.warn(
+          `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${why(refused)}`,
+        );
+      }
+    } else {
+      this.#absence = `none of the addresses of ${this.#name} may be used: ${why(refused)}`;
+      if (!this.#isDecided) {
+        const { hint } = denyRoute(rules, target);
+        const message = `The given address and port are not allowed: ${this.#absence}`;
+        this.#deny(new VsockProxyError('denied', message, { hint }));
+        return;
+      }
+      log.warn(`${this.#absence}; clients are refused. Hint: list an address itself if it is meant to be used`);
+    }
+    onChange(admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port: target.port })));
+    this.#decide();
+  }
+
+  #tellUse(first: IpAddress, others: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
+    const { log, target } = this.#options;
+    if (this.#namedBy === undefined) logMatchedIp(log, first, target.port);
+    const server = `for the given server "${this.#name}".`;
+    log.info(`Using IP "${first.text}" ${server} (TTL: ${Math.round(ttlMs / 1000)} secs)`);
+    for (const { text } of others) log.debug(`Also using IP "${text}" ${server}`);
+    if (incomplete !== undefined) log.debug(`No IPv${incomplete.missing} addresses ${server} (${incomplete.code})`);
+  }
+
+  #warn(error: VsockProxyError, staleMs: number | undefined, retryMs: number): void {
+    const { clock, log } = this.#options;
+    const consequence =
+      staleMs === undefined
+        ? 'clients are refused until it can be'
+        : `serving the last good answer, ${Math.round(staleMs / 1000)} s old`;
+    const text = `${error.message}; ${consequence}; next try in ${Math.ceil(retryMs / 1000)} s`;
+    if (clock.now() - this.#warnedAt < WARNING_PERIOD_MS) {
+      log.debug(text);
+    } else {
+      this.#warnedAt = clock.now();
+      log.warn(error.hint === undefined ? text : `${text}. Hint: ${error.hint}`);
+    }
+  }
+}
+
+function why(refused: Admission['refused']): string {
+  return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
+}

@@ -1,0 +1,42 @@
+/** What every upstream has in common, however it comes by its addresses. */
+import type { UpstreamAddress } from '../dataplane/contract.ts';
+import type { Clock } from '../dns/clock.ts';
+import type { Family, Resolver } from '../dns/resolver.ts';
+import { VsockProxyError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { IpAddress, TcpPort } from '../policy/address.ts';
+import type { Denial, Rule, Target } from '../policy/rules.ts';
+
+export interface UpstreamOptions {
+  readonly target: Target;
+  readonly family: Family;
+  readonly rules: readonly Rule[];
+  readonly resolver: Resolver;
+  readonly clock: Clock;
+  readonly log: Log;
+  /**
+   * Called with every change of the addresses, and with none when the first attempt to find any has failed; but not
+   * before the function that these options go to has returned.
+   */
+  readonly onChange: (addresses: readonly UpstreamAddress[]) => void;
+}
+
+export interface Upstream {
+  /**
+   * Fulfilled once the route is known to be allowed, or once it is clear that this cannot be known yet.
+   * Rejected with a VsockProxyError `denied` when it turns out that the allowlist forbids it.
+   */
+  readonly decided: Promise<void>;
+  /** Why there is no address, while there is none. */
+  absence(): string;
+  /** Stops resolving. */
+  stop(): void;
+}
+
+export function denialError({ reason, hint }: Denial): VsockProxyError {
+  return new VsockProxyError('denied', reason, { hint });
+}
+
+export function logMatchedIp(log: Log, ip: IpAddress, port: TcpPort): void {
+  log.info(`Matched with host IP "${ip.text}" and port "${port}"`);
+}
