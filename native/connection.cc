@@ -1,0 +1,279 @@
+#include "connection.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace vsock_proxy {
+namespace {
+
+// How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
+constexpr Micros kHeadStart = 250 * 1000;
+
+// A connection that has been quiet for so long gets TCP keepalive; most never need its system calls.
+constexpr Micros kQuiet = 60 * 1000 * 1000;
+
+// The machine ran out of something; the address is not to blame.
+bool isShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+Connection::Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client, CloseRecord record,
+                       ConnectionTimeouts timeouts)
+    : loop_(loop),
+      observer_(observer),
+      timeouts_(timeouts),
+      record_(std::move(record)),
+      acceptedAt_(loop.now()),
+      activeAt_(acceptedAt_),
+      deadline_([this] { onDeadline(); }) {
+  client_.fd = std::move(client);
+}
+
+Connection::~Connection() {
+  loop_.disarm(deadline_);
+  endDial();
+}
+
+void Connection::start(const Upstream& upstream) {
+  loop_.arm(deadline_, acceptedAt_ + timeouts_.connect);
+  if (upstream) dial(upstream);
+}
+
+void Connection::dial(const Upstream& upstream) {
+  state_ = State::Connecting;
+  dial_ = std::make_unique<Dial>(upstream, [this] { startAttempts(); });
+  startAttempts();
+}
+
+// Starts attempts until one is under way, then gives it its head start.
+void Connection::startAttempts() {
+  Dial& dial = *dial_;
+  const size_t before = dial.attempts.size();
+  while (dial.next < dial.addresses->size()) {
+    startAttempt((*dial.addresses)[dial.next++]);
+    if (state_ != State::Connecting) return;
+    if (dial.attempts.size() > before) {
+      if (dial.next < dial.addresses->size()) loop_.arm(dial.headStart, loop_.now() + kHeadStart);
+      return;
+    }
+  }
+  if (!dial.attempts.empty()) return;
+  if (dial.addresses->empty()) return close(CloseReason::NoUpstream, Party::Proxy, 0, true);
+  const int error = dial.lastError;
+  if (isShortage(error)) return close(CloseReason::Internal, Party::Proxy, error, true);
+  close(CloseReason::ConnectFailed, Party::Server, error, true);
+}
+
+void Connection::startAttempt(const Address& address) {
+  record_.server = address;
+  Opened opened = startConnect(address);
+  if (opened.error == 0) return beginRelay(std::move(opened.fd), address, false);
+  if (opened.error == EINPROGRESS) {
+    auto attempt = std::make_unique<Attempt>(*this, std::move(opened.fd), address);
+    opened.error = loop_.watch(attempt->fd.get(), EPOLLOUT, *attempt);
+    if (opened.error == 0) {
+      dial_->attempts.push_back(std::move(attempt));
+      return;
+    }
+  }
+  dial_->lastError = opened.error;
+}
+
+void Connection::onAttemptReady(Attempt& attempt) {
+  if (state_ != State::Connecting) return;
+  const int error = connectOutcome(attempt.fd.get());
+  if (error == 0) return beginRelay(std::move(attempt.fd), attempt.address, true);
+  record_.server = attempt.address;
+  dial_->lastError = error;
+  auto& attempts = dial_->attempts;
+  const auto failed =
+      std::find_if(attempts.begin(), attempts.end(),
+                   [&](const std::unique_ptr<Attempt>& one) { return one.get() == &attempt; });
+  attempt.fd.reset();
+  loop_.retire(std::move(*failed));
+  attempts.erase(failed);
+  loop_.disarm(dial_->headStart);
+  startAttempts();
+}
+
+// Gives up the attempts that are still under way.
+void Connection::endDial() {
+  if (!dial_) return;
+  loop_.disarm(dial_->headStart);
+  for (auto& attempt : dial_->attempts) {
+    attempt->fd.reset();
+    loop_.retire(std::move(attempt));
+  }
+  dial_.reset();
+}
+
+// `watched`: whether `server` is in the poller already, as an attempt.
+void Connection::beginRelay(UniqueFd server, const Address& address, bool watched) {
+  state_ = State::Relaying;
+  server_.fd = std::move(server);
+  server_.watched = watched;
+  record_.server = address;
+  record_.connectMicros = loop_.now() - acceptedAt_;
+  record_.phase = Phase::Relaying;
+  endDial();
+  activeAt_ = loop_.now();
+  armQuietDeadline();
+  observer_.onConnected(*this);
+  // What the client has sent meanwhile is on its way before the poller hears of either side.
+  const int error = turn(up_, client_, server_);
+  settle(error == 0 ? nullptr : &client_, error);
+}
+
+void Connection::armQuietDeadline() {
+  if (!keptAlive_) {
+    loop_.arm(deadline_, activeAt_ + (timeouts_.idle == 0 ? kQuiet : std::min(kQuiet, timeouts_.idle)));
+  } else if (timeouts_.idle != 0) {
+    loop_.arm(deadline_, activeAt_ + timeouts_.idle);
+  }
+}
+
+void Connection::onSideReady(Side& side, uint32_t events) {
+  if (state_ != State::Relaying) return;
+  const bool isClient = &side == &client_;
+  Side& other = isClient ? server_ : client_;
+  Pump& from = isClient ? up_ : down_;
+  Pump& to = isClient ? down_ : up_;
+  const bool failed = (events & EPOLLERR) != 0;
+  const bool ended = failed || (events & EPOLLHUP) != 0;
+  side.hungUp |= ended && !failed;
+
+  // A reset or hang-up is met by the read or write that it lets through, so that what was sent
+  // before it still arrives. Only where neither is due does it speak for itself.
+  const bool read = from.wantsSource() && (ended || (events & EPOLLIN) != 0);
+  const bool write = to.wantsSink() && (ended || (events & EPOLLOUT) != 0);
+  if (read) {
+    const int error = turn(from, side, other);
+    if (error != 0) return settle(&side, error);
+  }
+  if (write) {
+    const int error = turn(to, other, side);
+    if (error != 0) return settle(&other, error);
+  }
+  if (failed && !read && !write) {
+    const int error = connectOutcome(side.fd.get());
+    if (error != 0) return settle(&side, error);
+    side.hungUp = true;
+  }
+  settle(nullptr, 0);
+}
+
+int Connection::turn(Pump& pump, Side& source, Side& sink) {
+  const uint64_t before = pump.bytes();
+  const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch(), Loop::kScratchBytes);
+  if (pump.bytes() != before) activeAt_ = loop_.now();
+  if (error != 0 || pump.state() != Pump::State::SourceDone) return error;
+
+  if (firstEof_ == Party::Proxy) firstEof_ = partyOf(source);
+  // The kernel tells a reset only once. If a write to the source heard it, the end of what was left
+  // to read is no EOF: passing it on as one would make a cut answer look whole. After EPIPE it is
+  // one: the peer closed in order and merely did not wait for what was still to come.
+  Pump& reverse = &pump == &up_ ? down_ : up_;
+  if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
+  // An EOF may be half a close or a whole one. Unix and vsock sockets tell, and a peer that takes
+  // nothing any more need not be waited for.
+  if (reverse.state() == Pump::State::Flowing) {
+    const int error = send(source.fd.get(), nullptr, 0).error;
+    if (error == EPIPE) {
+      reverse.failSink(EPIPE);
+    } else if (error != 0 && error != EAGAIN) {
+      return error;
+    }
+  }
+  shutdownWrite(sink.fd.get());
+  return 0;
+}
+
+// Brings deadlines, epoll interest and state in line with what the pumps have become.
+void Connection::settle(const Side* failedSide, int error) {
+  if (failedSide != nullptr) return close(CloseReason::Reset, partyOf(*failedSide), error, true);
+  for (const Pump* pump : {&up_, &down_}) {
+    if (isShortage(pump->sinkError()))
+      return close(CloseReason::Internal, Party::Proxy, pump->sinkError(), true);
+  }
+  const bool upDone = up_.state() != Pump::State::Flowing;
+  const bool downDone = down_.state() != Pump::State::Flowing;
+  if (upDone && downDone) {
+    for (const Pump* pump : {&up_, &down_}) {
+      if (!pump->lostBytes()) continue;
+      const Party sink = pump == &up_ ? Party::Server : Party::Client;
+      return close(CloseReason::Reset, sink, pump->sinkError(), pump->sinkError() != EPIPE);
+    }
+    return close(CloseReason::Finished, firstEof_, 0, false);
+  }
+  updateInterest(client_, up_, down_);
+  if (state_ == State::Relaying) updateInterest(server_, down_, up_);
+}
+
+// `from` reads from the side, `to` writes to it. A side that has sent its EOF stays watched for a
+// reset; one that cannot be read for now does not, for what it sent before a reset comes first.
+void Connection::updateInterest(Side& side, const Pump& from, const Pump& to) {
+  const uint32_t interest =
+      (from.wantsSource() ? uint32_t{EPOLLIN} : 0) | (to.wantsSink() ? uint32_t{EPOLLOUT} : 0);
+  const bool watched = interest != 0 || (from.state() == Pump::State::SourceDone && !side.hungUp);
+  if (watched == side.watched && interest == side.interest) return;
+  int error = 0;
+  if (!watched) {
+    loop_.unwatch(side.fd.get());
+  } else if (!side.watched) {
+    error = loop_.watch(side.fd.get(), interest, side);
+  } else {
+    error = loop_.rewatch(side.fd.get(), interest, side);
+  }
+  side.watched = watched;
+  side.interest = interest;
+  if (error != 0) close(CloseReason::Internal, Party::Proxy, error, true);
+}
+
+void Connection::onDeadline() {
+  switch (state_) {
+    case State::Waiting:
+      return close(CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT, true);
+    case State::Connecting:
+      return close(CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT, true);
+    case State::Relaying:
+      if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
+        return close(CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT, true);
+      }
+      if (!keptAlive_ && activeAt_ + kQuiet <= loop_.now()) {
+        keepAlive(client_.fd.get());
+        keepAlive(server_.fd.get());
+        keptAlive_ = true;
+      }
+      return armQuietDeadline();
+    case State::Closed:
+      return;
+  }
+}
+
+void Connection::abort(CloseReason reason) { close(reason, Party::Proxy, 0, true); }
+
+void Connection::close(CloseReason reason, Party endedBy, int error, bool reset) {
+  if (state_ == State::Closed) return;
+  state_ = State::Closed;
+  loop_.disarm(deadline_);
+  endDial();
+  if (reset) {
+    resetOnClose(client_.fd.get());
+    if (server_.fd) resetOnClose(server_.fd.get());
+  }
+  client_.fd.reset();
+  server_.fd.reset();
+
+  record_.bytesUp = up_.bytes();
+  record_.bytesDown = down_.bytes();
+  record_.totalMicros = loop_.now() - acceptedAt_;
+  if (record_.phase == Phase::Connecting) record_.connectMicros = record_.totalMicros;
+  record_.reason = reason;
+  record_.endedBy = endedBy;
+  record_.error = error;
+  observer_.onClosed(*this);
+}
+
+}  // namespace vsock_proxy

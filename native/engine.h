@@ -1,0 +1,68 @@
+// The data plane as a whole: what the control plane may ask of it, and what it tells.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "worker.h"
+
+namespace vsock_proxy {
+
+// All functions but `takeEvents` belong to the thread that made the engine.
+class Engine final : public WorkerObserver {
+ public:
+  // `onEvents` is called, from any relay thread, when `takeEvents` has something again.
+  explicit Engine(std::function<void()> onEvents) : wake_(std::move(onEvents)) {}
+  ~Engine() { stop(); }
+
+  // Starts the relay threads (1 to 64). Returns 0 or an errno.
+  int start(unsigned threads);
+  // Ends all threads and connections. No event comes after it.
+  void stop();
+
+  struct Listening {
+    ListenerId id = 0;
+    const char* call = nullptr;  // that failed, with `error`
+    int error = 0;
+  };
+  Listening listen(const ListenSpec& spec);
+  void setUpstream(ListenerId listener, std::vector<Address> addresses);
+  void closeListener(ListenerId listener);
+  // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
+  void drain(Micros limit);
+  std::vector<ListenerCounters> counters() const;
+
+  std::vector<Event> takeEvents();
+
+ private:
+  ConnectionId onConnectionBegun() override;
+  void onConnectionGone(bool aborted) override;
+  Worker& keeperFor(Worker& worker) override;
+  void openGates(ListenerId listener, uint64_t gates) override;
+  void onEvents(std::vector<Event>& events) override;
+  bool congested() const override;
+  void onDraining() override;
+  void tellWhenDrained();
+
+  const std::function<void()> wake_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::map<ListenerId, std::shared_ptr<ListenerState>> listeners_;
+  ListenerId lastListener_ = 0;
+  std::atomic<ConnectionId> lastConnection_{0};
+
+  std::atomic<uint64_t> active_{0};
+  std::atomic<uint64_t> aborted_{0};
+  std::atomic<unsigned> draining_{0};  // workers
+  std::atomic<bool> drained_{false};
+
+  std::mutex eventsMutex_;
+  std::vector<Event> events_;
+  std::atomic<size_t> eventsQueued_{0};
+};
+
+}  // namespace vsock_proxy

@@ -1,0 +1,143 @@
+#include "listener.h"
+
+#include <cerrno>
+
+namespace vsock_proxy {
+namespace {
+
+// After accept(2) failed for want of something, or while the control plane is behind.
+constexpr Micros kRetryAccept = 100 * 1000;
+constexpr Micros kReportEvery = 1000 * 1000;
+
+}  // namespace
+
+bool ListenerState::enter() {
+  uint32_t active = active_.load();
+  do {
+    if (active >= spec.maxConnections) return false;
+  } while (!active_.compare_exchange_weak(active, active + 1));
+  return true;
+}
+
+uint64_t ListenerState::leave(const CloseRecord& record) {
+  bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
+  bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
+  closed_[static_cast<size_t>(record.reason)].fetch_add(1, std::memory_order_relaxed);
+  return giveBack();
+}
+
+uint64_t ListenerState::giveBack() {
+  active_.fetch_sub(1);
+  return closedGates_.load() == 0 ? 0 : closedGates_.exchange(0);
+}
+
+bool ListenerState::closeGate(uint64_t bit) {
+  closedGates_.fetch_or(bit);
+  // Had the place been freed before the bit was set, nobody would open the gate. Whoever takes the
+  // bit back opens it: this thread here, or the one that freed a place.
+  if (active_.load() < spec.maxConnections) return (closedGates_.fetch_and(~bit) & bit) == 0;
+  return true;
+}
+
+bool ListenerState::noteWaiting(Micros now) {
+  Micros none = 0;
+  if (!waitingSince_.compare_exchange_strong(none, now)) return false;
+  limitHits_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+Micros ListenerState::noteAccepted(Micros now) {
+  accepted_.fetch_add(1, std::memory_order_relaxed);
+  if (waitingSince_.load(std::memory_order_relaxed) == 0) return 0;
+  const Micros since = waitingSince_.exchange(0);
+  if (since == 0) return 0;
+  limitWaitMicros_.fetch_add(static_cast<uint64_t>(now - since), std::memory_order_relaxed);
+  return now - since;
+}
+
+bool ListenerState::mayReport(Fault::Kind kind, Micros now) {
+  std::atomic<Micros>& reportedAt = reportedAt_[static_cast<size_t>(kind)];
+  Micros last = reportedAt.load();
+  return (last == 0 || now - last >= kReportEvery) && reportedAt.compare_exchange_strong(last, now);
+}
+
+ListenerCounters ListenerState::counters() const {
+  ListenerCounters all;
+  all.listener = id;
+  all.accepted = accepted_.load();
+  all.active = active_.load();
+  all.bytesUp = bytesUp_.load();
+  all.bytesDown = bytesDown_.load();
+  for (size_t i = 0; i < kCloseReasons; ++i) all.closed[i] = closed_[i].load();
+  all.limitHits = limitHits_.load();
+  all.limitWaitMicros = limitWaitMicros_.load();
+  all.waitingSince = waitingSince_.load();
+  return all;
+}
+
+Gate::Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> socket,
+           std::shared_ptr<ListenerState> state, uint64_t bit)
+    : loop_(loop),
+      observer_(observer),
+      socket_(std::move(socket)),
+      state_(std::move(state)),
+      bit_(bit),
+      retry_([this] { open(); }) {}
+
+Gate::~Gate() {
+  loop_.disarm(retry_);
+  close();
+}
+
+void Gate::open() {
+  if (open_) return;
+  loop_.disarm(retry_);
+  // EPOLLEXCLUSIVE: one waiting client need not wake every thread.
+  if (loop_.watch(socket_->fd(), EPOLLIN | EPOLLEXCLUSIVE, *this) != 0) return pause();
+  open_ = true;
+}
+
+void Gate::close() {
+  if (open_) loop_.unwatch(socket_->fd());
+  open_ = false;
+}
+
+// Closed until a timer opens it.
+void Gate::pause() {
+  close();
+  loop_.arm(retry_, loop_.now() + kRetryAccept);
+}
+
+// Takes one client a round: the others go to whichever thread is free.
+void Gate::onReady(uint32_t) {
+  if (!open_) return;
+  if (observer_.congested()) return pause();
+  if (!state_->enter()) {
+    // Another thread may just have taken both the last place and the last client.
+    if (!hasWaiting(socket_->fd())) return;
+    if (state_->noteWaiting(loop_.now()) && state_->mayReport(Fault::Kind::Limit, loop_.now())) {
+      observer_.onFault({Fault::Kind::Limit, state_->id, 0});
+    }
+    close();
+    if (!state_->closeGate(bit_)) open();
+    return;
+  }
+  Address peer;
+  Opened opened = acceptFrom(socket_->fd(), peer);
+  if (opened.fd) {
+    const Micros queued = state_->noteAccepted(loop_.now());
+    return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
+  }
+  observer_.onPlaceFreed(*state_, state_->giveBack());
+  // EAGAIN: another thread was faster. ECONNABORTED and the errors of a network on its way to us
+  // (accept(2), "Error handling") concern that client alone.
+  const bool shortage =
+      opened.error == EMFILE || opened.error == ENFILE || opened.error == ENOBUFS || opened.error == ENOMEM;
+  if (!shortage) return;
+  if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
+    observer_.onFault({Fault::Kind::Accept, state_->id, opened.error});
+  }
+  pause();
+}
+
+}  // namespace vsock_proxy

@@ -1,0 +1,135 @@
+// A listener, in two parts: what all relay threads share of it, and the gate of one thread.
+//
+// Every thread waits on the same listening socket and keeps the connections that it accepts. A place
+// under the limit is taken before accept(2), so at the limit clients stay in the kernel's queue. A
+// thread that finds no place closes its gate; whoever frees a place opens the closed gates again.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "connection.h"
+#include "loop.h"
+#include "record.h"
+
+namespace vsock_proxy {
+
+struct ListenSpec {
+  Address on;
+  uint32_t maxConnections = 1;
+  ConnectionTimeouts timeouts;
+  bool reportLifecycle = false;  // else only close records of connections that did not finish
+};
+
+struct ListenerCounters {
+  ListenerId listener = 0;
+  uint64_t accepted = 0;
+  uint64_t active = 0;
+  uint64_t bytesUp = 0;
+  uint64_t bytesDown = 0;
+  std::array<uint64_t, kCloseReasons> closed{};
+  uint64_t limitHits = 0;
+  uint64_t limitWaitMicros = 0;
+  Micros waitingSince = 0;  // 0: nobody waits
+};
+
+// Shared by all threads and by the connections of the listener. Every member function may be called
+// from any thread.
+class ListenerState {
+ public:
+  ListenerState(ListenerId id, const ListenSpec& spec) : id(id), spec(spec) {}
+
+  const ListenerId id;
+  const ListenSpec spec;
+
+  // Takes a place under the limit; false when there is none.
+  bool enter();
+  // Gives the place back, and returns the gates (a bit a thread) that are closed and may open now.
+  uint64_t leave(const CloseRecord& record);
+  // A place that was taken, and no connection came of it.
+  uint64_t giveBack();
+  // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
+  bool closeGate(uint64_t bit);
+
+  // A client was seen waiting. True when that is new.
+  bool noteWaiting(Micros now);
+  // A client was accepted; returns how long the head of the queue had been waiting.
+  Micros noteAccepted(Micros now);
+  // At most once a second and kind.
+  bool mayReport(Fault::Kind kind, Micros now);
+
+  ListenerCounters counters() const;
+
+ private:
+  std::atomic<uint32_t> active_{0};
+  std::atomic<uint64_t> closedGates_{0};
+  std::atomic<Micros> waitingSince_{0};
+  std::array<std::atomic<Micros>, 2> reportedAt_{};
+  std::atomic<uint64_t> accepted_{0};
+  std::atomic<uint64_t> bytesUp_{0};
+  std::atomic<uint64_t> bytesDown_{0};
+  std::array<std::atomic<uint64_t>, kCloseReasons> closed_{};
+  std::atomic<uint64_t> limitHits_{0};
+  std::atomic<uint64_t> limitWaitMicros_{0};
+};
+
+// The listening socket; closed, and its file removed, when the last gate is gone.
+class ListenSocket {
+ public:
+  ListenSocket(UniqueFd fd, const Address& on) : fd_(std::move(fd)), on_(on) {}
+  ~ListenSocket() { removeSocketFile(on_); }
+  int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+  Address on_;
+};
+
+class Gate;
+
+class GateObserver {
+ public:
+  // A connection came in, and has a place.
+  virtual void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) = 0;
+  virtual void onFault(const Fault& fault) = 0;
+  // A place became free: the `closedGates` (a bit a thread) may open.
+  virtual void onPlaceFreed(const ListenerState& state, uint64_t closedGates) = 0;
+  // The control plane is behind with its events: accept nothing for now.
+  virtual bool congested() const = 0;
+
+ protected:
+  ~GateObserver() = default;
+};
+
+// One thread's way into a listener.
+class Gate final : public Watch {
+ public:
+  // `bit`: this thread's, in ListenerState's set of gates.
+  Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> socket,
+       std::shared_ptr<ListenerState> state, uint64_t bit);
+  ~Gate();
+
+  void open();
+  const std::shared_ptr<ListenerState>& state() const { return state_; }
+
+  Upstream upstream;  // null until it is known
+
+ private:
+  void onReady(uint32_t events) override;
+  void close();
+  void pause();
+
+  Loop& loop_;
+  GateObserver& observer_;
+  const std::shared_ptr<ListenSocket> socket_;
+  const std::shared_ptr<ListenerState> state_;
+  const uint64_t bit_;
+  bool open_ = false;
+  Timer retry_;
+};
+
+}  // namespace vsock_proxy

@@ -1,0 +1,229 @@
+#include "socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+namespace vsock_proxy {
+namespace {
+
+// A TCP peer that vanished without a word is noticed after 10 + 6 × 10 seconds.
+constexpr int kKeepaliveIdleSeconds = 10;
+constexpr int kKeepaliveIntervalSeconds = 10;
+constexpr int kKeepaliveProbes = 6;
+
+void setOption(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+
+bool isTcp(sa_family_t family) { return family == AF_INET || family == AF_INET6; }
+
+Opened failed(const char* call) { return {UniqueFd(), call, errno}; }
+
+Opened streamSocket(sa_family_t family) {
+  UniqueFd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return failed("socket");
+  return {std::move(fd)};
+}
+
+template <class Call>
+auto retrying(Call call) {
+  for (;;) {
+    auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+}  // namespace
+
+void UniqueFd::reset(int fd) {
+  if (fd_ >= 0) close(fd_);
+  fd_ = fd;
+}
+
+Address Address::vsock(uint32_t cid, uint32_t port) {
+  Address address;
+  address.vm_ = {};
+  address.vm_.svm_family = AF_VSOCK;
+  address.vm_.svm_cid = cid;
+  address.vm_.svm_port = port;
+  address.size_ = sizeof(sockaddr_vm);
+  return address;
+}
+
+Address Address::tcp(const std::string& ip, uint16_t port) {
+  Address address;
+  if (inet_pton(AF_INET, ip.c_str(), &address.in4_.sin_addr) == 1) {
+    address.in4_.sin_family = AF_INET;
+    address.in4_.sin_port = htons(port);
+    address.size_ = sizeof(sockaddr_in);
+  } else if (inet_pton(AF_INET6, ip.c_str(), &address.in6_.sin6_addr) == 1) {
+    address.in6_.sin6_family = AF_INET6;
+    address.in6_.sin6_port = htons(port);
+    address.size_ = sizeof(sockaddr_in6);
+  }
+  return address;
+}
+
+Address Address::unixPath(const std::string& path) {
+  Address address;
+  if (path.size() >= sizeof address.unix_.sun_path) return address;
+  address.unix_.sun_family = AF_UNIX;
+  std::memcpy(address.unix_.sun_path, path.c_str(), path.size() + 1);
+  address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return address;
+}
+
+uint32_t Address::port() const {
+  switch (family()) {
+    case AF_VSOCK:
+      return vm_.svm_port;
+    case AF_INET:
+      return ntohs(in4_.sin_port);
+    case AF_INET6:
+      return ntohs(in6_.sin6_port);
+    default:
+      return 0;
+  }
+}
+
+std::string Address::ip() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (family() == AF_INET) inet_ntop(AF_INET, &in4_.sin_addr, text, sizeof text);
+  if (family() == AF_INET6) inet_ntop(AF_INET6, &in6_.sin6_addr, text, sizeof text);
+  return text;
+}
+
+std::string Address::path() const {
+  if (size_ <= offsetof(sockaddr_un, sun_path)) return "";
+  return std::string(unix_.sun_path, strnlen(unix_.sun_path, size_ - offsetof(sockaddr_un, sun_path)));
+}
+
+Opened listenOn(const Address& address) {
+  Opened opened = streamSocket(address.family());
+  if (!opened.fd) return opened;
+  const int fd = opened.fd.get();
+  if (isTcp(address.family())) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.family() == AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (bind(fd, address.raw(), address.size()) < 0) return failed("bind");
+  if (listen(fd, SOMAXCONN) < 0) return failed("listen");
+  return opened;
+}
+
+Opened acceptFrom(int listenFd, Address& peer) {
+  socklen_t size = Address::kCapacity;
+  UniqueFd fd(retrying([&] {
+    size = Address::kCapacity;
+    return accept4(listenFd, peer.raw(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  }));
+  if (!fd) return failed("accept");
+  peer.setSize(size);
+  if (isTcp(peer.family())) setOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  return {std::move(fd)};
+}
+
+bool hasWaiting(int listenFd) {
+  pollfd query{listenFd, POLLIN, 0};
+  return retrying([&] { return poll(&query, 1, 0); }) > 0;
+}
+
+void removeSocketFile(const Address& address) {
+  if (address.family() == AF_UNIX) unlink(address.path().c_str());
+}
+
+Opened startConnect(const Address& address) {
+  Opened opened = streamSocket(address.family());
+  if (!opened.fd) return opened;
+  if (isTcp(address.family())) setOption(opened.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  // An interrupted connect(2) goes on in the background, like one that would block.
+  if (connect(opened.fd.get(), address.raw(), address.size()) < 0) {
+    if (errno != EINPROGRESS && errno != EINTR) return failed("connect");
+    Address peer;
+    socklen_t size = Address::kCapacity;
+    if (getpeername(opened.fd.get(), peer.raw(), &size) < 0) opened.error = EINPROGRESS;
+  }
+  return opened;
+}
+
+int connectOutcome(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
+
+Moved receive(int fd, void* buffer, size_t size) {
+  const ssize_t bytes = retrying([&] { return recv(fd, buffer, size, 0); });
+  if (bytes < 0) return {0, errno};
+  return {static_cast<size_t>(bytes), 0};
+}
+
+Moved send(int fd, const void* data, size_t size) {
+  const ssize_t bytes = retrying([&] { return ::send(fd, data, size, MSG_NOSIGNAL); });
+  if (bytes < 0) return {0, errno};
+  return {static_cast<size_t>(bytes), 0};
+}
+
+void keepAlive(int fd) {
+  setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+}
+
+void shutdownWrite(int fd) { shutdown(fd, SHUT_WR); }
+
+void resetOnClose(int fd) {
+  const linger abort{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+}
+
+Opened makePoller() {
+  UniqueFd fd(epoll_create1(EPOLL_CLOEXEC));
+  if (!fd) return failed("epoll_create1");
+  return {std::move(fd)};
+}
+
+int pollAdd(int poller, int fd, uint32_t events, void* token) {
+  epoll_event event{events, {token}};
+  return epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) < 0 ? errno : 0;
+}
+
+int pollModify(int poller, int fd, uint32_t events, void* token) {
+  epoll_event event{events, {token}};
+  return epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event) < 0 ? errno : 0;
+}
+
+void pollRemove(int poller, int fd) { epoll_ctl(poller, EPOLL_CTL_DEL, fd, nullptr); }
+
+int pollWait(int poller, epoll_event* events, int capacity, int timeoutMs) {
+  const int count = epoll_wait(poller, events, capacity, timeoutMs);
+  return count < 0 ? 0 : count;
+}
+
+Opened makeWakeup() {
+  UniqueFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!fd) return failed("eventfd");
+  return {std::move(fd)};
+}
+
+void wake(int wakeupFd) {
+  const uint64_t one = 1;
+  retrying([&] { return write(wakeupFd, &one, sizeof one); });
+}
+
+void clearWakeup(int wakeupFd) {
+  uint64_t count = 0;
+  retrying([&] { return read(wakeupFd, &count, sizeof count); });
+}
+
+int64_t monotonicMicros() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000000 + now.tv_nsec / 1000;
+}
+
+}  // namespace vsock_proxy

@@ -1,0 +1,126 @@
+// Every system call of the data plane, each as a function that returns a value or an errno.
+//
+// Nothing here blocks: descriptors are non-blocking and close-on-exec from birth. Nothing here
+// throws, logs or retries, except that EINTR is always retried.
+
+#pragma once
+
+#include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace vsock_proxy {
+
+// Owns a descriptor; -1 owns nothing.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    if (this != &other) reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  ~UniqueFd() { reset(); }
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  void reset(int fd = -1);
+
+ private:
+  int fd_ = -1;
+};
+
+// A socket address of one of the families that we listen on or connect to.
+class Address {
+ public:
+  Address() = default;  // of no family
+  static Address vsock(uint32_t cid, uint32_t port);
+  // `ip`: an IPv4 or IPv6 literal; anything else gives an address of no family.
+  static Address tcp(const std::string& ip, uint16_t port);
+  // `path`: at most 107 bytes; a longer one gives an address of no family.
+  static Address unixPath(const std::string& path);
+
+  sa_family_t family() const { return any_.sa_family; }
+  uint32_t cid() const { return vm_.svm_cid; }  // vsock only
+  uint32_t port() const;                        // vsock and TCP only
+  std::string ip() const;                       // TCP only
+  std::string path() const;                     // unix only; empty for an unnamed peer
+
+  const sockaddr* raw() const { return &any_; }
+  sockaddr* raw() { return &any_; }
+  socklen_t size() const { return size_; }
+  void setSize(socklen_t size) { size_ = size; }
+  static constexpr socklen_t kCapacity = sizeof(sockaddr_un);
+
+ private:
+  union {
+    sockaddr_un unix_{};  // the largest: zeroes them all
+    sockaddr any_;
+    sockaddr_in in4_;
+    sockaddr_in6 in6_;
+    sockaddr_vm vm_;
+  };
+  socklen_t size_ = 0;
+};
+
+// A descriptor, or the call that failed and its errno.
+struct Opened {
+  UniqueFd fd;
+  const char* call = nullptr;
+  int error = 0;
+};
+
+// Binds and listens with the longest queue that the kernel grants.
+Opened listenOn(const Address& address);
+// Takes one waiting connection; error EAGAIN when there is none. `peer` receives its address.
+Opened acceptFrom(int listenFd, Address& peer);
+// Whether accept(2) would find a waiting connection.
+bool hasWaiting(int listenFd);
+// Removes the file of a unix listener that is about to be closed.
+void removeSocketFile(const Address& address);
+
+// Starts to connect. Error 0: connected, as a peer on this machine is at once; EINPROGRESS (with a
+// descriptor): becomes writable when decided.
+Opened startConnect(const Address& address);
+// The outcome of a connect that became writable: 0 or an errno.
+int connectOutcome(int fd);
+
+// Bytes moved, or an errno (EAGAIN when it would block).
+struct Moved {
+  size_t bytes = 0;
+  int error = 0;
+};
+Moved receive(int fd, void* buffer, size_t size);  // bytes 0 without error: EOF
+Moved send(int fd, const void* data, size_t size);
+
+// Has the kernel find out about TCP peers that vanish without a word; of no effect on other families.
+void keepAlive(int fd);
+
+void shutdownWrite(int fd);
+// Makes the coming close(2) of a TCP socket send a RST; of no effect on other families.
+void resetOnClose(int fd);
+
+Opened makePoller();
+// Events of one descriptor. `token` comes back with each event.
+int pollAdd(int poller, int fd, uint32_t events, void* token);
+int pollModify(int poller, int fd, uint32_t events, void* token);
+void pollRemove(int poller, int fd);
+// Waits up to `timeoutMs` (-1: for ever) and returns the number of events; 0 also when interrupted.
+int pollWait(int poller, epoll_event* events, int capacity, int timeoutMs);
+
+Opened makeWakeup();
+void wake(int wakeupFd);
+void clearWakeup(int wakeupFd);
+
+// CLOCK_MONOTONIC in microseconds.
+int64_t monotonicMicros();
+
+}  // namespace vsock_proxy

@@ -1,0 +1,680 @@
+// The engine as its users see it: real sockets on loopback, two relay threads, one event queue.
+
+#include "../engine.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "check.h"
+
+using namespace vsock_proxy;
+
+namespace {
+
+constexpr int kPatienceSeconds = 20;
+constexpr Micros kSecond = 1000 * 1000;
+const std::string kSocketPath = "/tmp/vsock-proxy-engine-test-" + std::to_string(getpid()) + ".sock";
+
+// An end of a connection that blocks, as test peers do; no call waits longer than kPatienceSeconds.
+class Peer {
+ public:
+  explicit Peer(int fd) : fd_(fd) {
+    CHECK(fd >= 0);
+    const timeval patience{kPatienceSeconds, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  }
+  static Peer connect(const Address& to) {
+    const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(::connect(fd, to.raw(), to.size()) == 0);
+    return Peer(fd);
+  }
+
+  void write(const std::string& data) const {
+    for (size_t sent = 0; sent < data.size();) {
+      const Moved moved = vsock_proxy::send(fd_.get(), data.data() + sent, data.size() - sent);
+      CHECK_EQ(moved.error, 0);
+      sent += moved.bytes;
+    }
+  }
+  void endWriting() const { shutdownWrite(fd_.get()); }
+  // Up to `size` bytes: fewer only at EOF or error. `error` receives the errno, 0 at EOF.
+  std::string read(size_t size, int* error = nullptr) const {
+    std::string all(size, '\0');
+    size_t got = 0;
+    if (error != nullptr) *error = 0;
+    while (got < size) {
+      const Moved moved = receive(fd_.get(), all.data() + got, size - got);
+      if (moved.error == EAGAIN) check::fail(__FILE__, __LINE__, "a read waited too long");
+      if (moved.error != 0 && error == nullptr) check::fail(__FILE__, __LINE__, std::strerror(moved.error));
+      if (moved.error != 0) *error = moved.error;
+      if (moved.error != 0 || moved.bytes == 0) break;
+      got += moved.bytes;
+    }
+    all.resize(got);
+    return all;
+  }
+  std::string readAll() const { return read(64 * 1024 * 1024); }
+  int readError() const {
+    int error = 0;
+    read(1 << 20, &error);
+    return error;
+  }
+  bool readable() const {
+    pollfd query{fd_.get(), POLLIN, 0};
+    return poll(&query, 1, 0) > 0;
+  }
+  void close() { fd_.reset(); }
+  void reset() {
+    resetOnClose(fd_.get());
+    fd_.reset();
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+// A TCP server on loopback. `backlog` < 0: the port is bound, and connecting is refused.
+class Server {
+ public:
+  explicit Server(const char* ip = "127.0.0.1", int backlog = 128) {
+    address_ = Address::tcp(ip, 0);
+    fd_.reset(socket(address_.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK(bind(fd_.get(), address_.raw(), address_.size()) == 0);
+    socklen_t size = Address::kCapacity;
+    CHECK(getsockname(fd_.get(), address_.raw(), &size) == 0);
+    if (backlog >= 0) CHECK(::listen(fd_.get(), backlog) == 0);
+  }
+  Peer accept() const {
+    pollfd query{fd_.get(), POLLIN, 0};
+    CHECK(poll(&query, 1, kPatienceSeconds * 1000) == 1);
+    return Peer(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+  const Address& address() const { return address_; }
+
+ private:
+  Address address_;
+  UniqueFd fd_;
+};
+
+// The engine, and its events as they come.
+class Plane {
+ public:
+  explicit Plane(unsigned threads = 2) : engine([this] { collect(); }) { CHECK_EQ(engine.start(threads), 0); }
+
+  CloseRecord nextClose() { return std::get<CloseRecord>(next(1)); }
+  Event next(size_t kind) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      for (auto event = events_.begin(); event != events_.end(); ++event) {
+        if (event->index() != kind) continue;
+        Event found = *event;
+        events_.erase(event);
+        return found;
+      }
+      if (changed_.wait_for(lock, std::chrono::seconds(kPatienceSeconds)) == std::cv_status::timeout) {
+        check::fail(__FILE__, __LINE__, "no event of kind " + std::to_string(kind));
+      }
+    }
+  }
+  size_t pending() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return events_.size();
+  }
+
+ private:
+  void collect() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Event& event : engine.takeEvents()) events_.push_back(std::move(event));
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Event> events_;
+
+ public:
+  Engine engine;  // the last member: its threads use the others
+};
+
+ListenSpec spec(const Address& on = Address::unixPath(kSocketPath)) {
+  ListenSpec spec;
+  spec.on = on;
+  spec.maxConnections = 1000;
+  spec.timeouts = {10 * kSecond, 0};
+  spec.reportLifecycle = true;
+  return spec;
+}
+
+// A plane with one unix listener and its client address.
+struct Route {
+  explicit Route(std::vector<Address> upstream, const ListenSpec& with = spec()) : on(with.on) {
+    const Engine::Listening listening = plane.engine.listen(with);
+    CHECK_EQ(listening.error, 0);
+    id = listening.id;
+    plane.engine.setUpstream(id, std::move(upstream));
+  }
+  Peer client() const { return Peer::connect(on); }
+  Plane plane;
+  Address on;
+  ListenerId id = 0;
+};
+
+// A free TCP port as a listener, so that resets can be seen on the client's side too.
+ListenSpec tcpSpec() {
+  const Server probe;
+  return spec(probe.address());
+}
+
+std::string pattern(size_t size, unsigned seed) {
+  std::string text(size, '\0');
+  uint32_t state = seed * 2654435761u + 1;
+  for (char& byte : text) byte = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  return text;
+}
+
+}  // namespace
+
+TEST("listen: an address in use is an error with its call, and nothing else changes") {
+  Route route({});
+  const Engine::Listening second = route.plane.engine.listen(spec());
+  CHECK_EQ(second.error, EADDRINUSE);
+  CHECK(std::string(second.call) == "bind");
+}
+
+TEST("listen: a unix path that is too long is an error and no crash") {
+  Plane plane;
+  CHECK(plane.engine.listen(spec(Address::unixPath(std::string(200, 'x')))).error != 0);
+}
+
+TEST("no upstream: the client is ended and the record says why") {
+  Route route({});
+  const Peer client = route.client();
+  CHECK_EQ(client.read(1).size(), 0u);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::NoUpstream);
+  CHECK(record.phase == Phase::Connecting);
+  CHECK_EQ(record.server.family(), AF_UNSPEC);
+}
+
+TEST("upstream not known yet: the client waits for it and is then served") {
+  const Server server;
+  Plane plane;
+  const ListenerId id = plane.engine.listen(spec()).id;
+  const Peer client = Peer::connect(Address::unixPath(kSocketPath));
+  client.write("early");
+  std::get<Progress>(plane.next(0));
+  plane.engine.setUpstream(id, {server.address()});
+  CHECK(server.accept().read(5) == "early");
+}
+
+TEST("upstream never known: the connect deadline ends the client") {
+  Plane plane;
+  ListenSpec with = spec();
+  with.timeouts.connect = kSecond / 20;
+  plane.engine.listen(with);
+  const Peer client = Peer::connect(with.on);
+  CHECK_EQ(client.read(1).size(), 0u);
+  const CloseRecord record = plane.nextClose();
+  CHECK(record.reason == CloseReason::NoUpstream);
+  CHECK_EQ(record.error, ETIMEDOUT);
+}
+
+TEST("refused: the client is ended, and the record has the address and ECONNREFUSED") {
+  const Server refusing("127.0.0.1", -1);
+  Route route({refusing.address()}, tcpSpec());
+  const Peer client = route.client();
+  CHECK_EQ(client.readError(), ECONNRESET);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::ConnectFailed);
+  CHECK_EQ(record.error, ECONNREFUSED);
+  CHECK_EQ(record.server.port(), refusing.address().port());
+}
+
+TEST("refused, then a working upstream: the same listener serves again") {
+  const Server refusing("127.0.0.1", -1);
+  const Server server;
+  Route route({refusing.address()});
+  CHECK_EQ(route.client().read(1).size(), 0u);
+  CHECK(route.plane.nextClose().reason == CloseReason::ConnectFailed);
+  route.plane.engine.setUpstream(route.id, {server.address()});
+  const Peer client = route.client();
+  client.write("again");
+  CHECK(server.accept().read(5) == "again");
+}
+
+TEST("several addresses: a refused one is passed over at once") {
+  const Server refusing("127.0.0.1", -1);
+  const Server server;
+  Route route({refusing.address(), refusing.address(), server.address()});
+  const Peer client = route.client();
+  client.write("x");
+  CHECK(server.accept().read(1) == "x");
+  CHECK_EQ(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Accepted, true);
+  const Progress connected = std::get<Progress>(route.plane.next(0));
+  CHECK(connected.step == Progress::Step::Connected);
+  CHECK_EQ(connected.server.port(), server.address().port());
+}
+
+namespace {
+
+// A server whose queue is full: the kernel drops further SYNs, as a firewall would.
+struct Silent {
+  Silent() : server("127.0.0.1", 0) {
+    // Non-blocking connects fill the queue; the last of them stays unanswered.
+    for (int i = 0; i < 8; ++i) fillers.push_back(startConnect(server.address()).fd);
+  }
+  Server server;
+  std::vector<UniqueFd> fillers;
+};
+
+}  // namespace
+
+TEST("several addresses: a silent one loses its head start to the next") {
+  const Silent silent;
+  const Server server;
+  Route route({silent.server.address(), server.address()});
+  const Peer client = route.client();
+  client.write("x");
+  CHECK(server.accept().read(1) == "x");
+}
+
+TEST("connect deadline: a silent upstream ends in time, and the record says so") {
+  const Silent silent;
+  ListenSpec with = spec();
+  with.timeouts.connect = kSecond / 10;
+  Route route({silent.server.address()}, with);
+  CHECK_EQ(route.client().read(1).size(), 0u);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::ConnectTimeout);
+  CHECK(record.totalMicros >= kSecond / 10);
+}
+
+TEST("half-close: the server's reply still arrives after the client's EOF") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  client.write("question");
+  client.endWriting();
+  const Peer accepted = server.accept();
+  CHECK(accepted.readAll() == "question");
+  accepted.write("answer");
+  CHECK(client.read(6) == "answer");
+  accepted.endWriting();
+  CHECK(client.readAll().empty());
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Finished);
+  CHECK(record.endedBy == Party::Client);
+  CHECK_EQ(record.bytesUp, 8u);
+  CHECK_EQ(record.bytesDown, 6u);
+}
+
+TEST("half-close: the client's bytes still arrive after the server's EOF") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  client.write("?");
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(1) == "?");
+  accepted.write("greeting");
+  accepted.endWriting();
+  CHECK(client.readAll() == "greeting");
+  client.write("late");
+  client.endWriting();
+  CHECK(accepted.readAll() == "late");
+  CHECK(route.plane.nextClose().endedBy == Party::Server);
+}
+
+TEST("a server's reset reaches the client as a reset, after the bytes before it") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  const Peer client = route.client();
+  client.write("x");
+  Peer accepted = server.accept();
+  CHECK(accepted.read(1) == "x");
+  accepted.write("part");
+  CHECK(client.read(4) == "part");
+  accepted.reset();
+  CHECK_EQ(client.readError(), ECONNRESET);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Reset);
+  CHECK(record.endedBy == Party::Server);
+  CHECK_EQ(record.error, ECONNRESET);
+}
+
+TEST("a client's reset reaches the server as a reset") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  Peer client = route.client();
+  client.write("x");
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(1) == "x");
+  client.reset();
+  CHECK_EQ(accepted.readError(), ECONNRESET);
+  CHECK(route.plane.nextClose().endedBy == Party::Client);
+}
+
+TEST("a client's reset after its EOF is not overlooked") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  Peer client = route.client();
+  client.write("x");
+  client.endWriting();
+  const Peer accepted = server.accept();
+  CHECK(accepted.readAll() == "x");
+  client.reset();
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Reset);
+  CHECK(record.endedBy == Party::Client);
+}
+
+TEST("a server that resets while the client still uploads: a cut answer does not look whole") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  for (int i = 0; i < 50; ++i) {
+    const Peer client = route.client();
+    client.write("request");
+    Peer accepted = server.accept();
+    CHECK(accepted.read(7) == "request");
+    client.write(std::string(256 * 1024, 'u'));
+    accepted.write("cut");
+    accepted.reset();
+    int error = 0;
+    client.read(1 << 20, &error);
+    CHECK_EQ(error, ECONNRESET);
+    CHECK(route.plane.nextClose().reason == CloseReason::Reset);
+  }
+}
+
+TEST("a client that closes without reading: what it sent arrives whole, and its place is free at once") {
+  const Server server;
+  Route route({server.address()});
+  const std::string data = pattern(200'000, 1);
+  Peer client = route.client();
+  client.write(data);
+  client.close();
+  const Peer accepted = server.accept();
+  CHECK(accepted.readAll() == data);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Finished);
+  CHECK(record.endedBy == Party::Client);
+}
+
+TEST("both peers write much and neither reads at first: no deadlock, and every byte arrives") {
+  const Server server;
+  Route route({server.address()});
+  constexpr size_t kSize = 16 * 1024 * 1024;
+  const std::string up = pattern(kSize, 2);
+  const std::string down = pattern(kSize, 3);
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  std::thread clientWriter([&] {
+    client.write(up);
+    client.endWriting();
+  });
+  std::thread serverWriter([&] {
+    accepted.write(down);
+    accepted.endWriting();
+  });
+  std::string gotUp;
+  std::thread serverReader([&] { gotUp = accepted.readAll(); });
+  const std::string gotDown = client.readAll();
+  clientWriter.join();
+  serverWriter.join();
+  serverReader.join();
+  CHECK(gotUp == up);
+  CHECK(gotDown == down);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Finished);
+  CHECK_EQ(record.bytesUp, kSize);
+  CHECK_EQ(record.bytesDown, kSize);
+}
+
+TEST("back-pressure: a server that does not read stops its client, and not the others") {
+  const Server server;
+  Route route({server.address()});
+  const Peer stuck = route.client();
+  const Peer stuckServer = server.accept();
+  // Non-blocking writes until nobody takes any more: bounded by the kernel's buffers and one of ours.
+  const std::string chunk = pattern(1 << 20, 4);
+  std::thread writer([&] {
+    stuck.write(chunk + chunk + chunk + chunk + chunk + chunk + chunk + chunk);
+    stuck.endWriting();
+  });
+  const Peer other = route.client();
+  const Peer otherServer = server.accept();
+  for (int i = 0; i < 100; ++i) {
+    other.write("ping");
+    CHECK(otherServer.read(4) == "ping");
+    otherServer.write("pong");
+    CHECK(other.read(4) == "pong");
+  }
+  CHECK_EQ(stuckServer.readAll().size(), 8u << 20);
+  writer.join();
+}
+
+TEST("300 connections at once: each gets its own bytes back, and its own record") {
+  constexpr int kConnections = 300;
+  const Server server("127.0.0.1", 1024);
+  Route route({server.address()});
+  std::thread echo([&] {
+    std::vector<Peer> accepted;
+    for (int i = 0; i < kConnections; ++i) accepted.push_back(server.accept());
+    for (const Peer& peer : accepted) {
+      peer.write(peer.readAll());
+      peer.endWriting();
+    }
+  });
+  std::vector<Peer> clients;
+  for (int i = 0; i < kConnections; ++i) {
+    clients.push_back(route.client());
+    clients.back().write(pattern(5000, static_cast<unsigned>(i)));
+    clients.back().endWriting();
+  }
+  for (int i = 0; i < kConnections; ++i) {
+    CHECK(clients[static_cast<size_t>(i)].readAll() == pattern(5000, static_cast<unsigned>(i)));
+  }
+  echo.join();
+  for (int i = 0; i < kConnections; ++i) CHECK_EQ(route.plane.nextClose().bytesDown, 5000u);
+  const ListenerCounters counters = route.plane.engine.counters().at(0);
+  CHECK_EQ(counters.accepted, kConnections);
+  CHECK_EQ(counters.active, 0u);
+  CHECK_EQ(counters.bytesUp, kConnections * 5000u);
+}
+
+TEST("the limit: the next client waits, is told of, and is served when a place is free") {
+  const Server server;
+  ListenSpec with = spec();
+  with.maxConnections = 2;
+  Route route({server.address()}, with);
+  Peer first = route.client();
+  const Peer second = route.client();
+  const Peer firstServer = server.accept();
+  const Peer secondServer = server.accept();
+  const Peer third = route.client();
+  third.write("third");
+  const Fault fault = std::get<Fault>(route.plane.next(2));
+  CHECK(fault.kind == Fault::Kind::Limit);
+  CHECK_EQ(fault.listener, route.id);
+  CHECK(route.plane.engine.counters().at(0).waitingSince != 0);
+  CHECK_EQ(route.plane.engine.counters().at(0).active, 2u);
+  first.close();
+  const Peer thirdServer = server.accept();
+  CHECK(thirdServer.read(5) == "third");
+  third.endWriting();
+  CHECK(thirdServer.readAll().empty());
+  thirdServer.endWriting();
+  CHECK(third.readAll().empty());
+  CHECK_EQ(route.plane.nextClose().queuedMicros, 0);
+  CHECK(route.plane.nextClose().queuedMicros > 0);
+  const ListenerCounters counters = route.plane.engine.counters().at(0);
+  CHECK(counters.limitHits >= 1);
+  CHECK(counters.limitWaitMicros > 0);
+  CHECK_EQ(counters.waitingSince, 0);
+}
+
+TEST("the limit under pressure: nobody is forgotten in the queue") {
+  const Server server("127.0.0.1", 512);
+  ListenSpec with = spec();
+  with.maxConnections = 1;
+  with.reportLifecycle = false;
+  Route route({server.address()}, with);
+  constexpr int kClients = 400;
+  std::thread answer([&] {
+    for (int i = 0; i < kClients; ++i) {
+      const Peer peer = server.accept();
+      peer.write(peer.read(1));
+    }
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kClients / 4; ++i) {
+        const Peer client = route.client();
+        client.write("x");
+        CHECK(client.read(1) == "x");
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  answer.join();
+}
+
+TEST("out of descriptors: accepting pauses, is told of, and goes on when there are some again") {
+  const Server server;
+  Route route({server.address()});
+  Peer served = route.client();
+  const Peer servedServer = server.accept();
+  const Peer waiting = Peer::connect(route.on);  // has its descriptor; the engine needs two more
+  CHECK(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Accepted);
+  const Peer keepsItsServer = server.accept();
+
+  std::vector<UniqueFd> hoard;
+  const int clientFd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  rlimit before{};
+  CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit tight{static_cast<rlim_t>(clientFd) + 1, before.rlim_max};
+  CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  for (;;) {
+    const int fd = dup(clientFd);
+    if (fd < 0) break;
+    hoard.emplace_back(fd);
+  }
+  CHECK(::connect(clientFd, route.on.raw(), route.on.size()) == 0);
+  const Peer starved(clientFd);
+  const Fault fault = std::get<Fault>(route.plane.next(2));
+  CHECK(fault.kind == Fault::Kind::Accept);
+  CHECK_EQ(fault.error, EMFILE);
+  // What is connected goes on meanwhile.
+  served.write("still here");
+  CHECK(servedServer.read(10) == "still here");
+  hoard.clear();
+  CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  starved.write("saved");
+  CHECK(server.accept().read(5) == "saved");
+}
+
+TEST("idle deadline: a silent connection is ended; one that talks is not") {
+  const Server server;
+  ListenSpec with = spec();
+  with.timeouts.idle = kSecond / 5;
+  Route route({server.address()}, with);
+  const Peer silent = route.client();
+  const Peer silentServer = server.accept();
+  const Peer talking = route.client();
+  const Peer talkingServer = server.accept();
+  while (!silent.readable()) {
+    talking.write("x");
+    CHECK(talkingServer.read(1) == "x");
+  }
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::IdleTimeout);
+  talking.write("alive");
+  CHECK(talkingServer.read(5) == "alive");
+}
+
+TEST("closeListener: new clients are refused, connections go on") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  route.plane.engine.closeListener(route.id);
+  for (;;) {
+    const UniqueFd late(socket(AF_UNIX, SOCK_STREAM, 0));
+    if (::connect(late.get(), route.on.raw(), route.on.size()) < 0) break;
+  }
+  client.write("still");
+  CHECK(accepted.read(5) == "still");
+  CHECK(access(kSocketPath.c_str(), F_OK) != 0);
+}
+
+TEST("drain: what runs may finish, and then the drain is over") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  route.plane.engine.drain(600 * kSecond);
+  client.write("last words");
+  client.endWriting();
+  CHECK(accepted.readAll() == "last words");
+  accepted.endWriting();
+  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 0u);
+  CHECK(route.plane.nextClose().reason == CloseReason::Finished);
+}
+
+TEST("drain: what is still open at the deadline is reset and counted") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  route.plane.engine.drain(kSecond / 20);
+  CHECK_EQ(client.readError(), ECONNRESET);
+  CHECK_EQ(accepted.readError(), ECONNRESET);
+  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 1u);
+  CHECK(route.plane.nextClose().reason == CloseReason::Drained);
+}
+
+TEST("drain: with nothing open it is over at once") {
+  Route route({});
+  route.plane.engine.drain(600 * kSecond);
+  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 0u);
+}
+
+TEST("failures only: a connection that finishes in order is counted and not told of") {
+  const Server server;
+  const Server refusing("127.0.0.1", -1);
+  ListenSpec with = spec();
+  with.reportLifecycle = false;
+  Route route({server.address()}, with);
+  {
+    const Peer client = route.client();
+    client.endWriting();
+    const Peer accepted = server.accept();
+    CHECK(accepted.readAll().empty());
+    accepted.endWriting();
+    CHECK(client.readAll().empty());
+  }
+  route.plane.engine.setUpstream(route.id, {refusing.address()});
+  CHECK_EQ(route.client().read(1).size(), 0u);
+  CHECK(route.plane.nextClose().reason == CloseReason::ConnectFailed);
+  CHECK_EQ(route.plane.pending(), 0u);
+  CHECK_EQ(route.plane.engine.counters().at(0).closed[0], 1u);
+}
+
+TEST("stop: ends with connections open and clients waiting") {
+  const Server server;
+  auto route = std::make_unique<Route>(std::vector<Address>{server.address()});
+  const Peer client = route->client();
+  const Peer accepted = server.accept();
+  route->plane.engine.stop();
+  CHECK(client.readAll().empty());
+}

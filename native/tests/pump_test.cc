@@ -1,0 +1,154 @@
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "../pump.h"
+#include "../socket.h"
+#include "check.h"
+
+using namespace vsock_proxy;
+
+namespace {
+
+struct Pair {
+  Pair() {
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
+    ours.reset(fds[0]);
+    theirs.reset(fds[1]);
+  }
+  UniqueFd ours;    // what the pump holds
+  UniqueFd theirs;  // what the peer holds
+};
+
+struct Bench {
+  Pair source;
+  Pair sink;
+  Pump pump;
+  char scratch[64 * 1024];
+
+  int run() { return pump.run(source.ours.get(), sink.ours.get(), scratch, sizeof scratch); }
+  // Everything that the sink's peer can read now.
+  std::string received() {
+    std::string all;
+    char buffer[64 * 1024];
+    for (;;) {
+      const Moved moved = receive(sink.theirs.get(), buffer, sizeof buffer);
+      if (moved.error != 0 || moved.bytes == 0) return all;
+      all.append(buffer, moved.bytes);
+    }
+  }
+};
+
+// Distinguishable at every offset.
+std::string pattern(size_t size) {
+  std::string text(size, '\0');
+  for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>((i * 31 + i / 251) & 0xff);
+  return text;
+}
+
+// Writes as much of `data` as the socket takes.
+size_t fill(int fd, const std::string& data, size_t from) {
+  size_t written = from;
+  while (written < data.size()) {
+    const Moved moved = vsock_proxy::send(fd, data.data() + written, data.size() - written);
+    if (moved.error != 0) break;
+    written += moved.bytes;
+  }
+  return written;
+}
+
+}  // namespace
+
+TEST("nothing to read: nothing happens") {
+  Bench bench;
+  CHECK_EQ(bench.run(), 0);
+  CHECK(bench.pump.wantsSource());
+  CHECK(!bench.pump.wantsSink());
+}
+
+TEST("a sink that takes nothing: what was read is kept, the source is left alone, and no byte is lost") {
+  Bench bench;
+  const std::string data = pattern(3'000'000);
+  size_t written = 0;
+  std::string received;
+  bool sawBackPressure = false;
+  while (received.size() < data.size()) {
+    written = fill(bench.source.theirs.get(), data, written);
+    CHECK_EQ(bench.run(), 0);
+    if (bench.pump.wantsSink()) {
+      sawBackPressure = true;
+      CHECK(!bench.pump.wantsSource());
+      received += bench.received();
+    } else if (written == data.size()) {
+      received += bench.received();
+    }
+  }
+  CHECK(sawBackPressure);
+  CHECK(received == data);
+  CHECK_EQ(bench.pump.bytes(), data.size());
+}
+
+TEST("EOF: comes after every byte, and only then") {
+  Bench bench;
+  const std::string data = pattern(1'000'000);
+  size_t written = 0;
+  std::string received;
+  while (bench.pump.state() == Pump::State::Flowing) {
+    written = fill(bench.source.theirs.get(), data, written);
+    if (written == data.size()) shutdownWrite(bench.source.theirs.get());
+    CHECK_EQ(bench.run(), 0);
+    received += bench.received();
+  }
+  CHECK(bench.pump.state() == Pump::State::SourceDone);
+  received += bench.received();
+  CHECK(received == data);
+}
+
+TEST("a sink that is gone: the direction fails with EPIPE, and says that bytes were lost") {
+  Bench bench;
+  bench.sink.theirs.reset();
+  CHECK_EQ(vsock_proxy::send(bench.source.theirs.get(), "x", 1).bytes, 1u);
+  CHECK_EQ(bench.run(), 0);
+  CHECK(bench.pump.state() == Pump::State::SinkFailed);
+  CHECK_EQ(bench.pump.sinkError(), EPIPE);
+  CHECK(bench.pump.lostBytes());
+  CHECK(!bench.pump.wantsSource());
+  CHECK(!bench.pump.wantsSink());
+}
+
+TEST("a sink that goes while bytes are kept for it: they count as lost") {
+  Bench bench;
+  const std::string data = pattern(2'000'000);
+  size_t written = 0;
+  while (!bench.pump.wantsSink()) {
+    written = fill(bench.source.theirs.get(), data, written);
+    CHECK_EQ(bench.run(), 0);
+  }
+  const uint64_t taken = bench.pump.bytes();
+  bench.pump.failSink(EPIPE);
+  CHECK(bench.pump.lostBytes());
+  CHECK_EQ(bench.pump.bytes(), taken);
+  CHECK(!bench.pump.wantsSink());
+}
+
+TEST("a sink that is known to be gone with nothing kept: nothing is lost") {
+  Bench bench;
+  bench.pump.failSink(EPIPE);
+  CHECK(!bench.pump.lostBytes());
+  CHECK_EQ(bench.run(), 0);
+}
+
+TEST("a source that was reset: its error comes back, after what it had sent") {
+  Bench bench;
+  // A unix socket resets its peer when it closes with bytes unread.
+  CHECK_EQ(vsock_proxy::send(bench.source.ours.get(), "unread", 6).bytes, 6u);
+  CHECK_EQ(vsock_proxy::send(bench.source.theirs.get(), "last", 4).bytes, 4u);
+  bench.source.theirs.reset();
+  int error = 0;
+  for (int i = 0; i < 3 && error == 0; ++i) error = bench.run();
+  CHECK_EQ(error, ECONNRESET);
+}

@@ -1,0 +1,35 @@
+#include "thread.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+
+namespace vsock_proxy {
+
+int Thread::start(const std::string& name, std::function<void()> body) {
+  name_ = name;
+  body_ = std::move(body);
+  // A thread inherits the signal mask of its maker.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &before);
+  const int error = pthread_create(
+      &thread_, nullptr,
+      [](void* self) -> void* {
+        auto* thread = static_cast<Thread*>(self);
+        prctl(PR_SET_NAME, thread->name_.c_str());
+        thread->body_();
+        return nullptr;
+      },
+      this);
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  started_ = error == 0;
+  return error;
+}
+
+void Thread::join() {
+  if (started_) pthread_join(thread_, nullptr);
+  started_ = false;
+}
+
+}  // namespace vsock_proxy

@@ -1,0 +1,30 @@
+// A thread that leaves signals to the thread that made it.
+
+#pragma once
+
+#include <pthread.h>
+
+#include <functional>
+#include <string>
+
+namespace vsock_proxy {
+
+class Thread {
+ public:
+  Thread() = default;
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
+  ~Thread() { join(); }
+
+  // Runs `body` in a new thread. `name`: at most 15 bytes, shown by ps -L. Returns 0 or an errno.
+  int start(const std::string& name, std::function<void()> body);
+  void join();
+
+ private:
+  std::string name_;
+  std::function<void()> body_;
+  pthread_t thread_{};
+  bool started_ = false;
+};
+
+}  // namespace vsock_proxy

@@ -1,0 +1,160 @@
+#include "worker.h"
+
+#include <malloc.h>
+
+namespace vsock_proxy {
+namespace {
+
+// After that many connections have come and gone, their memory goes back to the system.
+constexpr size_t kManyConnections = 512;
+constexpr Micros kCalm = 500 * 1000;
+
+}  // namespace
+
+Worker::Worker(unsigned index, WorkerObserver& observer) : index_(index), observer_(observer) {}
+
+Worker::~Worker() {
+  stop();
+  loop_.disarm(drainDeadline_);
+  loop_.disarm(calm_);
+}
+
+int Worker::start() {
+  const int error = loop_.open();
+  if (error != 0) return error;
+  loop_.onRoundEnd = [this] {
+    if (!events_.empty()) observer_.onEvents(events_);
+    events_.clear();
+  };
+  return thread_.start("relay-" + std::to_string(index_), [this] { loop_.run(); });
+}
+
+void Worker::stop() {
+  loop_.stop();
+  thread_.join();
+}
+
+void Worker::addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state) {
+  loop_.post([this, socket = std::move(socket), state = std::move(state)] {
+    const auto [gate, added] =
+        gates_.try_emplace(state->id, loop_, *this, socket, state, uint64_t{1} << index_);
+    if (added) gate->second.open();
+  });
+}
+
+void Worker::setUpstream(ListenerId listener, Upstream upstream) {
+  loop_.post([this, listener, upstream = std::move(upstream)] {
+    const auto gate = gates_.find(listener);
+    if (gate == gates_.end()) return;
+    gate->second.upstream = upstream;
+    std::vector<Connection*> waiting;
+    for (const Live& live : live_) {
+      if (live.listener->id == listener && live.connection->waiting())
+        waiting.push_back(live.connection.get());
+    }
+    for (Connection* connection : waiting) connection->dial(upstream);
+  });
+}
+
+void Worker::removeListener(ListenerId listener) {
+  loop_.post([this, listener] { gates_.erase(listener); });
+}
+
+void Worker::openGate(ListenerId listener) {
+  loop_.post([this, listener] {
+    const auto gate = gates_.find(listener);
+    if (gate != gates_.end()) gate->second.open();
+  });
+}
+
+void Worker::adopt(Accepted accepted) {
+  // std::function wants to be copied, a descriptor must not be.
+  auto shared = std::make_shared<Accepted>(std::move(accepted));
+  loop_.post([this, shared] {
+    const auto gate = gates_.find(shared->listener->id);
+    if (gate != gates_.end()) shared->upstream = gate->second.upstream;
+    keep(std::move(*shared));
+  });
+}
+
+void Worker::drain(Micros deadline) {
+  loop_.post([this, deadline] {
+    loop_.arm(drainDeadline_, deadline);
+    observer_.onDraining();
+  });
+}
+
+void Worker::keep(Accepted accepted) {
+  Live live;
+  live.connection = std::make_unique<Connection>(
+      loop_, *this, std::move(accepted.client), std::move(accepted.record), accepted.listener->spec.timeouts);
+  live.listener = std::move(accepted.listener);
+  live.connection->place = live_.size();
+  Connection& connection = *live.connection;
+  live_.push_back(std::move(live));
+  mostLive_ = std::max(mostLive_, live_.size());
+  connection.start(accepted.upstream);
+}
+
+void Worker::abortAll() {
+  while (!live_.empty()) live_.back().connection->abort(CloseReason::Drained);
+}
+
+void Worker::returnMemory() {
+  live_.shrink_to_fit();
+  malloc_trim(0);
+}
+
+void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) {
+  Accepted accepted;
+  accepted.client = std::move(client);
+  accepted.listener = gate.state();
+  accepted.upstream = gate.upstream;
+  accepted.record.listener = gate.state()->id;
+  accepted.record.connection = observer_.onConnectionBegun();
+  accepted.record.client = peer;
+  accepted.record.queuedMicros = queued;
+  if (gate.state()->spec.reportLifecycle) {
+    report(
+        Progress{Progress::Step::Accepted, accepted.record.listener, accepted.record.connection, peer, {}});
+  }
+  Worker& keeper = observer_.keeperFor(*this);
+  keeper.load_.fetch_add(1, std::memory_order_relaxed);
+  if (&keeper == this) return keep(std::move(accepted));
+  keeper.adopt(std::move(accepted));
+}
+
+void Worker::onConnected(Connection& connection) {
+  if (!live_[connection.place].listener->spec.reportLifecycle) return;
+  const CloseRecord& record = connection.record();
+  report(
+      Progress{Progress::Step::Connected, record.listener, record.connection, record.client, record.server});
+}
+
+void Worker::onClosed(Connection& connection) {
+  const size_t place = connection.place;
+  Live gone = std::move(live_[place]);
+  if (place + 1 != live_.size()) {
+    live_[place] = std::move(live_.back());
+    live_[place].connection->place = place;
+  }
+  live_.pop_back();
+  load_.fetch_sub(1, std::memory_order_relaxed);
+
+  const CloseRecord& record = connection.record();
+  const uint64_t closedGates = gone.listener->leave(record);
+  if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
+  onPlaceFreed(*gone.listener, closedGates);
+  observer_.onConnectionGone(record.reason == CloseReason::Drained);
+  loop_.retire(std::move(gone.connection));
+  if (live_.empty() && mostLive_ >= kManyConnections) {
+    mostLive_ = 0;
+    loop_.arm(calm_, loop_.now() + kCalm);
+  }
+}
+
+void Worker::onPlaceFreed(const ListenerState& state, uint64_t closedGates) {
+  if (closedGates != 0) observer_.openGates(state.id, closedGates);
+}
+
+}  // namespace vsock_proxy

@@ -1,0 +1,98 @@
+// One relay thread: its gates to the listeners and its connections.
+
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "connection.h"
+#include "listener.h"
+#include "loop.h"
+#include "record.h"
+#include "thread.h"
+
+namespace vsock_proxy {
+
+// A client that was accepted, on its way to the thread that keeps it.
+struct Accepted {
+  UniqueFd client;
+  CloseRecord record;
+  std::shared_ptr<ListenerState> listener;
+  Upstream upstream;
+};
+
+class Worker;
+
+// What relay threads share. Called from all of them.
+class WorkerObserver {
+ public:
+  // Another connection exists from now on; returns its id.
+  virtual ConnectionId onConnectionBegun() = 0;
+  virtual void onConnectionGone(bool aborted) = 0;
+  // Who shall keep a connection that `worker` accepted.
+  virtual Worker& keeperFor(Worker& worker) = 0;
+  virtual void openGates(ListenerId listener, uint64_t gates) = 0;
+  virtual void onEvents(std::vector<Event>& events) = 0;
+  virtual bool congested() const = 0;
+  // A thread has no gates any more.
+  virtual void onDraining() = 0;
+
+ protected:
+  ~WorkerObserver() = default;
+};
+
+class Worker final : public ConnectionObserver, public GateObserver {
+ public:
+  Worker(unsigned index, WorkerObserver& observer);
+  ~Worker();
+
+  // Returns 0 or an errno.
+  int start();
+  void stop();
+
+  // The following may be called from any thread, and take effect in the order of the calls.
+  void addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state);
+  void setUpstream(ListenerId listener, Upstream upstream);
+  void removeListener(ListenerId listener);
+  void openGate(ListenerId listener);
+  void adopt(Accepted accepted);
+  // Aborts what is left at `deadline`. The gates must have been removed.
+  void drain(Micros deadline);
+
+  // Connections, those on their way here included.
+  size_t load() const { return load_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Live {
+    std::unique_ptr<Connection> connection;
+    std::shared_ptr<ListenerState> listener;
+  };
+
+  void keep(Accepted accepted);
+  void report(Event event) { events_.push_back(std::move(event)); }
+  void abortAll();
+  void returnMemory();
+
+  void onConnected(Connection& connection) override;
+  void onClosed(Connection& connection) override;
+  void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) override;
+  void onFault(const Fault& fault) override { report(fault); }
+  void onPlaceFreed(const ListenerState& state, uint64_t closedGates) override;
+  bool congested() const override { return observer_.congested(); }
+
+  const unsigned index_;
+  WorkerObserver& observer_;
+  std::atomic<size_t> load_{0};
+  Loop loop_;
+  std::map<ListenerId, Gate> gates_;
+  std::vector<Live> live_;
+  size_t mostLive_ = 0;
+  std::vector<Event> events_;
+  Timer drainDeadline_{[this] { abortAll(); }};
+  Timer calm_{[this] { returnMemory(); }};
+  Thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace vsock_proxy
