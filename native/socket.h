@@ -5,10 +5,11 @@
 
 #pragma once
 
+#include <sys/socket.h>  // first: linux/vm_sockets.h of Linux 6.1 and older needs it and does not say so
+
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
 #include <cstddef>
