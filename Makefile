@@ -1,0 +1,168 @@
+# Everything is made from here: `make help`. On a fresh machine each target first installs what it needs.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
+HOST := $(shell uname -m)
+# The machine that the products are for: x86_64 or aarch64; another than this one is cross-built, into build/$(ARCH).
+ARCH := $(HOST)
+
+node_arch = $(subst x86_64,x64,$(subst aarch64,arm64,$(1)))
+NODE_PACKAGE := node-linux-$(call node_arch,$(ARCH))
+# Node 24, for the build and the tests. The machine's own Node serves npm alone.
+NODE := node_modules/node-linux-$(call node_arch,$(HOST))/bin/node
+BIOME := node_modules/@biomejs/cli-linux-$(call node_arch,$(HOST))/biome
+# npm's record of what it installed.
+NPM := node_modules/.package-lock.json
+
+ifeq ($(ARCH),$(HOST))
+OUT := build
+PREFIX :=
+NPM_TARGET := $(NPM)
+TARGET_NODE := $(NODE)
+SYSTEM := build/deps/build
+else
+OUT := build/$(ARCH)
+PREFIX := $(ARCH)-linux-gnu-
+NPM_TARGET := .cache/$(ARCH)/$(NPM)
+TARGET_NODE := .cache/$(ARCH)/node_modules/$(NODE_PACKAGE)/bin/node
+SYSTEM := build/deps/build build/deps/cross
+endif
+
+NATIVE := $(wildcard native/*.cc)
+NATIVE_HEADERS := $(wildcard native/*.h)
+CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
+
+CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
+ADDON_FLAGS := $(CXXFLAGS) -O2 -fPIC -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
+  -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -Inode_modules/node-api-headers/include
+# libgcc stays shared: Node itself needs libgcc_s, and the static one needs glibc 2.35.
+ADDON_LINK := -shared -static-libstdc++ -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections,--exclude-libs,ALL
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## What is needed
+
+.PHONY: deps
+deps: build/deps/build build/deps/cross build/deps/lint build/deps/test $(NPM) ## Install what building and testing need
+
+build/deps/%: scripts/deps.sh
+	scripts/deps.sh $*
+	@mkdir -p $(@D) && touch $@
+
+# npm's warnings would be about the machine's own Node, which runs nothing but npm.
+$(NPM): package.json package-lock.json .npmrc
+	npm ci --loglevel=error
+	@touch $@
+
+# npm checks what it fetches against the lock file, also for another machine than this one.
+.cache/%/$(NPM): package.json package-lock.json .npmrc
+	@mkdir -p .cache/$*
+	cp $^ .cache/$*/
+	npm ci --loglevel=error --prefix .cache/$* --omit=dev --ignore-scripts --os=linux --cpu=$(call node_arch,$*)
+	@touch $@
+
+## The executable
+
+.PHONY: addon
+addon: $(OUT)/vsock.node ## Build the data plane, build/vsock.node
+
+$(OUT)/glibc/libpthread.so: scripts/glibc.sh | $(SYSTEM)
+	scripts/glibc.sh stand-ins $(PREFIX)g++ $(@D)
+
+$(OUT)/vsock.node: $(NATIVE) $(NATIVE_HEADERS) $(OUT)/glibc/libpthread.so $(NPM)
+	$(PREFIX)g++ $(ADDON_FLAGS) $(NATIVE) $(OUT)/glibc/single_threaded.o -L$(OUT)/glibc -lpthread $(ADDON_LINK) -o $@
+	scripts/glibc.sh check $@
+
+.PHONY: bundle
+bundle: build/vsock-proxy.cjs ## Bundle the control plane, build/vsock-proxy.cjs
+
+build/vsock-proxy.cjs: $(shell find src -name '*.ts') package.json $(NPM)
+	node_modules/.bin/esbuild src/main.ts --bundle --platform=node --format=cjs --target=node24 --keep-names \
+	  --define:VSOCK_PROXY_VERSION='"$(VERSION)"' --log-override:empty-import-meta=silent --log-level=warning --outfile=$@
+
+.PHONY: vsock-proxy
+vsock-proxy: $(OUT)/vsock-proxy ## Build the executable, build/vsock-proxy (ARCH=aarch64: build/aarch64/vsock-proxy)
+
+$(OUT)/node: $(NPM_TARGET) | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)strip -o $@ $(TARGET_NODE)
+
+$(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node scripts/executable.ts
+	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $@
+
+## Checks, the cheap ones first
+
+.PHONY: test
+test: ## Run all checks: lint, unit, native, integration, end to end
+	@for check in lint test-unit test-native test-integration test-e2e; do $(MAKE) $$check || exit; done
+
+.PHONY: lint
+lint: $(NPM) | build/deps/lint ## Check formatting, types and import rules
+	$(BIOME) check --error-on-warnings .
+	$(NODE) node_modules/.bin/tsc
+	clang-format --dry-run -Werror $(CXX_FILES)
+	$(NODE) scripts/imports.ts
+
+.PHONY: format
+format: $(NPM) | build/deps/lint ## Format the sources
+	$(BIOME) check --write .
+	clang-format -i $(CXX_FILES)
+
+.PHONY: test-unit
+test-unit: $(NPM) ## Run the tests of single modules
+	$(NODE) --test --test-reporter=spec 'tests/unit/**/*.test.ts'
+
+NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*.cc))
+SANITIZED_NATIVE := $(filter-out native/addon.cc,$(NATIVE))
+SANITIZED_HEADERS := $(NATIVE_HEADERS) $(wildcard native/tests/*.h)
+SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer -Inative
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+TSAN := -fsanitize=thread
+
+.PHONY: test-native
+test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) ## Run the data plane's tests under sanitizers
+	scripts/native-tests.sh $^
+
+build/native/asan/%.o: native/%.cc $(SANITIZED_HEADERS) | build/deps/build
+	@mkdir -p $(@D)
+	g++ $(SANITIZED_FLAGS) $(ASAN) -c -o $@ $<
+
+build/native/tsan/%.o: native/%.cc $(SANITIZED_HEADERS) | build/deps/build
+	@mkdir -p $(@D)
+	g++ $(SANITIZED_FLAGS) $(TSAN) -c -o $@ $<
+
+build/native/asan/%: build/native/asan/tests/%.o $(SANITIZED_NATIVE:native/%.cc=build/native/asan/%.o)
+	g++ $(ASAN) -o $@ $^
+
+build/native/tsan/%: build/native/tsan/tests/%.o $(SANITIZED_NATIVE:native/%.cc=build/native/tsan/%.o)
+	g++ $(TSAN) -o $@ $^
+
+.PHONY: test-integration
+test-integration: | build/deps/test ## Run the tests of the built executable
+	$(MAKE) vsock-proxy ARCH=$(HOST)
+	$(MAKE) vsock-proxy ARCH=aarch64
+	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
+
+.PHONY: test-e2e
+test-e2e: vsock-proxy ## Run the tests on virtual machines with real vsock
+	tests/e2e/run.sh
+
+## Beyond the tests
+
+.PHONY: demo
+demo: vsock-proxy ## Show the main job on real vsock
+	scripts/demo.sh
+
+.PHONY: bench
+bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd and HAProxy
+	bench/run.sh
+
+.PHONY: clean
+clean: ## Remove what was built (what was downloaded stays in .cache)
+	rm -rf build

@@ -1,0 +1,41 @@
+#!/bin/bash
+# deps.sh GROUP...: installs the system packages of these groups that are missing, and says which. Needs root only then.
+set -euo pipefail
+
+# group, what shows that it is there (a program, or files), package of Debian 12, package of Amazon Linux 2023
+table='
+build  g++                              g++                    gcc-c++
+build  /usr/lib/gcc/*/*/libstdc++.a     g++                    libstdc++-static
+build  strip                            binutils               binutils
+cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
+lint   clang-format                     clang-format           clang-tools-extra
+test   python3                          python3-minimal        python3
+test   qemu-aarch64                     qemu-user              -
+'
+
+fail() { echo "deps.sh: $1. Hint: $2" >&2; exit 1; }
+
+if command -v apt-get >/dev/null; then
+  column=debian install='apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=600'
+elif command -v dnf >/dev/null; then
+  column=amazon install='dnf install -y'
+else
+  column=none
+fi
+
+missing=()
+while read -r group sign debian amazon; do
+  [[ " $* " == *" $group "* ]] || continue
+  if [[ $sign == /* ]]; then compgen -G "$sign" >/dev/null; else command -v "$sign" >/dev/null; fi && continue
+  [ $column != none ] || fail "$sign is missing" "install it: this script knows Debian's and Amazon Linux's packages only"
+  [ "${!column}" != - ] || fail "$sign is missing, and this system has no package of it" "use Debian 12 for this target"
+  missing+=("${!column}")
+done <<<"$(grep . <<<"$table")"
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+[ $column != debian ] || update='apt-get update -qq'
+command="${update:+$update && }$install ${missing[*]}"
+[ "$(id -u)" = 0 ] || fail "these packages are missing: ${missing[*]}" "run as root: $command"
+echo "deps.sh: $command" >&2
+export DEBIAN_FRONTEND=noninteractive
+eval "$command" >&2
