@@ -1,0 +1,34 @@
+/** What the contract suite plays on: clients and servers around a data plane, of sockets or in memory. */
+import type { DataPlane, DataPlaneEvents, SocketAddress, UpstreamAddress } from '../../src/dataplane/contract.ts';
+
+/** One end of a stream, in the hands of a test. */
+export interface Peer {
+  write(text: string): void;
+  /** Sends EOF; receiving goes on. */
+  end(): void;
+  /** Breaks the stream off. */
+  reset(): void;
+  /** Waits until this text and nothing else has arrived, in all. */
+  receives(text: string): Promise<void>;
+  /** How the other side's stream ended. */
+  readonly ended: Promise<'eof' | 'reset'>;
+}
+
+export interface Server {
+  readonly address: UpstreamAddress;
+  /** The next connection. */
+  accept(): Promise<Peer>;
+}
+
+export interface Stage {
+  open(events: DataPlaneEvents): DataPlane;
+  /** Where nobody listens. */
+  freeAddress(): Promise<UpstreamAddress>;
+  /** Connects as a client; rejects when nobody listens. */
+  connect(to: SocketAddress): Promise<Peer>;
+  serve(): Promise<Server>;
+  /** An address that never answers, neither yes nor no. */
+  silentAddress(): Promise<UpstreamAddress>;
+  /** Ends everything that the stage has started. */
+  close(): Promise<void>;
+}

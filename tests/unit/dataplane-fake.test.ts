@@ -1,0 +1,4 @@
+import { openFakeStage } from '../dataplane/fake.ts';
+import { testDataPlane } from '../dataplane/suite.ts';
+
+testDataPlane('the data plane in memory', openFakeStage);
