@@ -1,0 +1,160 @@
+/**
+ * imports.ts: checks which file may import what, in src/ and native/; part of `make lint`.
+ *
+ * The two tables below are the rules. Everything that they do not allow is a violation.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/**
+ * Who (a folder or file of src/) may import what (a folder, file, `node:` module or package). A folder may always
+ * import from itself. The first entry that covers a file is its rule. Only the composition root is free.
+ */
+const SRC: Readonly<Record<string, readonly string[]>> = {
+  'main.ts': ['*'],
+  'cli/': [
+    'commander',
+    'config/',
+    'policy/',
+    'dataplane/contract.ts',
+    'dns/',
+    'node:net',
+    'vsock.ts',
+    'errors.ts',
+    'escape.ts',
+  ],
+  'config/': ['yaml', 'zod', 'policy/', 'node:fs', 'node:util', 'errors.ts', 'escape.ts'],
+  'control/': [
+    'policy/',
+    'protocol/',
+    'dns/',
+    'dataplane/contract.ts',
+    'node:os',
+    'node:util',
+    'log.ts',
+    'vsock.ts',
+    'errors.ts',
+    'escape.ts',
+  ],
+  'policy/': ['node:net', 'node:url', 'errors.ts', 'escape.ts'],
+  'protocol/': ['node:net', 'errors.ts', 'escape.ts'],
+  'dns/': ['policy/address.ts', 'node:*', 'errors.ts'],
+  'dataplane/contract.ts': [],
+  'dataplane/': ['node:*', 'errors.ts'],
+  'errors.ts': [],
+  'escape.ts': [],
+  'imds.ts': ['node:*', 'errors.ts'],
+  'log.ts': ['escape.ts'],
+  'stderr.ts': ['node:*'],
+  'systemd.ts': ['node:*', 'errors.ts'],
+  'version.ts': ['node:fs'],
+  'vsock.ts': [],
+};
+
+/** The data plane from top to bottom: a file includes headers of its own name and further down only. */
+const NATIVE = ['addon', 'engine', 'worker', 'listener', 'connection', 'pump', 'loop', 'record', 'thread', 'socket'];
+
+/** What stands in some files of native/ only, or (without any) in none. */
+const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
+  { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['addon'], what: 'N-API' },
+  {
+    pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
+    to: ['socket', 'thread'],
+    what: 'a system call',
+  },
+  {
+    pattern: /\bv?f?printf\s*\(|\b(f?put[cs]|putchar|perror|v?syslog)\s*\(|\bSTD(OUT|ERR)_FILENO\b|<iostream>/,
+    to: [],
+    what: 'writing to stdout, stderr or a log',
+  },
+];
+
+/** One `path:line: text`, path from the project's root. */
+export type Violation = string;
+
+/** Checks one file of src/ or native/; `path` is from the project's root. */
+export function checkImports(path: string, source: string): readonly Violation[] {
+  return path.startsWith('src/') ? checkTypeScript(path, source) : checkCpp(path, source);
+}
+
+/** Every static, dynamic and re-exported import, and `require`. */
+const IMPORT = /\b(?:from|import|require)\s*\(?\s*(['"])(?<target>[^'"\n]+)\1/g;
+
+function checkTypeScript(path: string, source: string): readonly Violation[] {
+  const file = path.slice('src/'.length);
+  const area = Object.keys(SRC).find((key) => covers(key, file));
+  if (area === undefined) return [`${path}:1: has no rule. Hint: say in scripts/imports.ts what it may import`];
+  const allowed = [...(SRC[area] ?? []), ...(area.endsWith('/') ? [area] : [])];
+
+  return [...withoutComments(source).matchAll(IMPORT)].flatMap((match) => {
+    const target = locate(file, match.groups?.target ?? '');
+    if (allowed.some((entry) => covers(entry, target))) return [];
+    return [
+      `${path}:${lineAt(source, match.index)}: ${area} must not import ${target}. Hint: it may import ${list(allowed)}`,
+    ];
+  });
+}
+
+/** The target of an import in `file`, from src/; packages and `node:` modules as they are. */
+function locate(file: string, target: string): string {
+  if (!target.startsWith('.')) return target;
+  const { pathname } = new URL(target, `file:///project/src/${file}`);
+  return pathname.startsWith('/project/src/')
+    ? pathname.slice('/project/src/'.length)
+    : `..${pathname.slice('/project'.length)}`;
+}
+
+/** `a/` covers what is in the folder, `node:*` what begins so, other entries themselves and a package's subpaths. */
+function covers(entry: string, target: string): boolean {
+  if (entry.endsWith('*')) return target.startsWith(entry.slice(0, -1)) && !target.startsWith('..');
+  return entry.endsWith('/') ? target.startsWith(entry) : target === entry || target.startsWith(`${entry}/`);
+}
+
+function checkCpp(path: string, source: string): readonly Violation[] {
+  const unit = unitOf(path);
+  const rank = NATIVE.indexOf(unit);
+  if (rank < 0) return [`${path}:1: has no rank. Hint: give ${unit} its place in scripts/imports.ts`];
+
+  return withoutComments(source)
+    .split('\n')
+    .flatMap((line, index) => {
+      const place = `${path}:${index + 1}`;
+      const header = /#\s*include\s*"(?<header>[^"]+)"/.exec(line)?.groups?.header;
+      const upward = header !== undefined && NATIVE.indexOf(unitOf(header)) < rank;
+      return [
+        ...(upward
+          ? [`${place}: ${unit} must not include ${header}. Hint: what is below it is ${list(NATIVE.slice(rank + 1))}`]
+          : []),
+        ...CONFINED.filter(({ pattern, to }) => pattern.test(line) && !to.includes(unit)).map(
+          ({ what, to }) => `${place}: ${what} is not for ${unit}. Hint: it is for ${list(to)}`,
+        ),
+      ];
+    });
+}
+
+function unitOf(path: string): string {
+  return path.replace(/^.*\//, '').replace(/\..*$/, '');
+}
+
+/** Blanks comments out; what stays keeps its place. */
+function withoutComments(source: string): string {
+  return source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, (comment) => comment.replace(/[^\n]/g, ' '));
+}
+
+function lineAt(source: string, index: number): number {
+  return source.slice(0, index).split('\n').length;
+}
+
+function list(items: readonly string[]): string {
+  return items.length > 0 ? items.join(', ') : 'nobody';
+}
+
+if (import.meta.main) {
+  const root = new URL('..', import.meta.url);
+  const files = readdirSync(new URL('src', root), { recursive: true, encoding: 'utf8' })
+    .map((file) => `src/${file}`)
+    .concat(readdirSync(new URL('native', root)).map((file) => `native/${file}`))
+    .filter((path) => /\.(ts|cc|h)$/.test(path));
+  const violations = files.sort().flatMap((path) => checkImports(path, readFileSync(new URL(path, root), 'utf8')));
+  for (const violation of violations) process.stderr.write(`${violation}\n`);
+  process.exitCode = violations.length > 0 ? 1 : 0;
+}
