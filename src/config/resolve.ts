@@ -1,6 +1,6 @@
 /** Settings from all their sources: command line, then file, then built-in default. */
-import { VsockProxyError } from '../errors.ts';
 import type { Rule } from '../policy/rules.ts';
+import { loadFile } from './load.ts';
 
 export interface Settings {
   /** The file that they come from, as given. */
@@ -16,10 +16,22 @@ export interface Overrides {
 }
 
 /**
- * Reads the configuration file. Synchronous: it is small, and needed before anything else can happen.
- * @throws VsockProxyError `config` with the head phrases of the reference (`Could not open the file: …`), for the
+ * Reads the configuration file. Synchronous: it is small, and nothing can be done before.
+ * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the
  * first problem in the file; the caller puts `Error at checking the allowlist: ` in front.
  */
-export function loadSettings(_path: string, _overrides: Overrides = {}): Settings {
-  throw new VsockProxyError('internal', 'not yet written');
+export function loadSettings(path: string, overrides: Overrides = {}): Settings {
+  const { settings, placeOf } = loadFile(path);
+  const { allowlist, limits, timeouts } = settings;
+  return {
+    path,
+    rules: allowlist.map(({ address, port }, index) => ({
+      address: address.means,
+      port,
+      text: address.text,
+      place: placeOf(['allowlist', index]),
+    })),
+    limits: { connections: overrides.connections ?? limits.connections },
+    timeouts: { connectMs: timeouts.connect, idleMs: timeouts.idle, drainMs: timeouts.drain },
+  };
 }

@@ -1,0 +1,124 @@
+/** YAML text → value, with the line of every part of it. YAML 1.2, core schema, one document. */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type YAMLMap,
+} from 'yaml';
+import { VsockProxyError } from '../errors.ts';
+import { escapeControls, quoteBriefly } from '../escape.ts';
+
+export interface YamlValue {
+  readonly value: unknown;
+  /** The line (from 1) of what stands at this path, or of its closest parent that exists. */
+  lineAt(path: readonly PropertyKey[]): number;
+}
+
+/** So many uses of `*anchors`, also through other anchors, are more than any sensible file has. */
+const MAX_ALIASES = 100;
+/** What YAML 1.2 (section 5.1) does not allow in a file. */
+const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
+
+/** `path` is for messages. @throws VsockProxyError `config`: `Bad yaml format: …` */
+export function parseYaml(text: string, path: string): YamlValue {
+  const lines = new LineCounter();
+  const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
+  const bad = (problem: string, offset?: number, hint = 'check indentation, brackets and quotes near that line') => {
+    const place = offset === undefined ? path : `${path}:${lineOf(offset)}`;
+    return new VsockProxyError('config', escapeControls(`Bad yaml format: ${problem} (${place})`), { hint });
+  };
+
+  const unprintable = UNPRINTABLE.exec(text);
+  if (unprintable !== null) {
+    const line = text.slice(0, unprintable.index).split('\n').length;
+    throw new VsockProxyError(
+      'config',
+      `Bad yaml format: it contains ${quoteBriefly(unprintable[0])} (${escapeControls(path)}:${line})`,
+      { hint: 'is it really a text file?' },
+    );
+  }
+  const document = parse(text, lines, bad);
+  try {
+    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), lineAt: (at) => lineOf(offsetAt(document, at)) };
+  } catch {
+    throw bad(`aliases multiply to more than ${MAX_ALIASES}`, undefined, 'write the values out');
+  }
+}
+
+type Bad = (problem: string, offset?: number, hint?: string) => VsockProxyError;
+
+function parse(text: string, lineCounter: LineCounter, bad: Bad): Document {
+  const document = parseDocument(text, {
+    version: '1.2',
+    schema: 'core',
+    // Unknown tags become warnings, and those are errors here.
+    resolveKnownTags: false,
+    // The parser's own check compares each key with each other one.
+    uniqueKeys: false,
+    prettyErrors: false,
+    lineCounter,
+  });
+  const [first] = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0]);
+  if (first === undefined) {
+    checkKeysAndAliases(document, bad);
+    return document;
+  }
+  switch (first.code) {
+    case 'TAB_AS_INDENT':
+      throw bad('a tab in the indentation', first.pos[0], 'indent with spaces');
+    case 'MULTIPLE_DOCS':
+      throw bad('a second document begins', first.pos[0], 'keep one document, without a line "---" in between');
+    case 'RESOURCE_EXHAUSTION':
+      throw bad('it is nested too deeply', first.pos[0]);
+    default:
+      throw bad(first.message, first.pos[0]);
+  }
+}
+
+function checkKeysAndAliases(document: Document, bad: Bad): void {
+  const anchors = new Set<string>();
+  visit(document, (_, node) => {
+    if (isMap(node)) checkKeys(node, bad);
+    if (isAlias(node)) {
+      if (anchors.has(node.source)) return;
+      throw bad(`nothing before "*${node.source}" is called "&${node.source}"`, node.range?.[0], 'write the value out');
+    }
+    if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor);
+  });
+}
+
+function checkKeys(map: YAMLMap, bad: Bad): void {
+  const seen = new Set<string>();
+  for (const { key } of map.items) {
+    if (!isScalar(key))
+      throw bad('a key is not plain text', (isNode(key) ? key : map).range?.[0], 'write keys as words');
+    const name = String(key.value);
+    if (seen.has(name)) throw bad(`the key ${quoteBriefly(name)} stands twice in one map`, key.range?.[0], 'keep one');
+    seen.add(name);
+  }
+}
+
+/** Where what stands at this path begins, or its closest parent that exists. What a map holds begins at its key. */
+function offsetAt(document: Document, path: readonly PropertyKey[]): number {
+  let node: unknown = document.contents;
+  let offset = document.contents?.range?.[0] ?? 0;
+  for (const step of path) {
+    if (isAlias(node)) node = node.resolve(document);
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === step);
+      if (pair === undefined) break;
+      if (isScalar(pair.key)) offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else {
+      node = isSeq(node) ? node.items[Number(step)] : undefined;
+      if (isNode(node)) offset = node.range?.[0] ?? offset;
+    }
+  }
+  return offset;
+}
