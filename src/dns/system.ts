@@ -1,10 +1,17 @@
-/** Names through /etc/hosts and the servers of /etc/resolv.conf. */
-import { VsockProxyError } from '../errors.ts';
-import type { Resolver } from './resolver.ts';
+/** Names through /etc/hosts and the DNS servers of /etc/resolv.conf, as libc would find them, but with their TTL. */
+import { promises as dns } from 'node:dns';
+import { readFile } from 'node:fs/promises';
+import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../policy/address.ts';
+import { isDefinitive, resolveError } from './failure.ts';
+import { createHostsFile } from './hosts.ts';
+import { queryName } from './query.ts';
+import { expandName, parseSearchList } from './resolvconf.ts';
+import type { Answer, Family, Resolver } from './resolver.ts';
 
 /** For tests; the defaults are those of the system. */
 export interface SystemResolverOptions {
   readonly hostsPath?: string;
+  /** Of its contents, the search list only; c-ares reads the servers from /etc/resolv.conf. */
   readonly resolvConfPath?: string;
   /** `ip:port` of the servers to ask in place of those of the system. */
   readonly servers?: readonly string[];
@@ -12,6 +19,66 @@ export interface SystemResolverOptions {
   readonly deadlineMs?: number;
 }
 
-export function createSystemResolver(_options: SystemResolverOptions = {}): Resolver {
-  throw new VsockProxyError('internal', 'not yet written');
+/** What is settled on this machine has no TTL; so soon a change is noticed. */
+const LOCAL_TTL_MS = 30_000;
+const DEADLINE_MS = 5000;
+
+export function createSystemResolver(options: SystemResolverOptions = {}): Resolver {
+  const lookUpHosts = createHostsFile(options.hostsPath ?? '/etc/hosts');
+  return {
+    async resolve(name, family, signal) {
+      const listed = ofFamily(await lookUpHosts(name), family);
+      signal.throwIfAborted();
+      if (listed.length > 0) return { addresses: listed, ttlMs: LOCAL_TTL_MS, source: 'hosts' };
+      if (isLocalhost(name)) return { addresses: ofFamily(LOOPBACK, family), ttlMs: LOCAL_TTL_MS, source: 'localhost' };
+      return askServers(name, family, signal, options);
+    },
+  };
+}
+
+async function askServers(
+  name: Hostname,
+  family: Family,
+  signal: AbortSignal,
+  { resolvConfPath = '/etc/resolv.conf', servers, deadlineMs = DEADLINE_MS }: SystemResolverOptions,
+): Promise<Answer> {
+  // A channel reads resolv.conf when it is made, and can only be cancelled as a whole: hence one for each look-up.
+  const channel = new dns.Resolver({ timeout: deadlineMs * 0.4, tries: 2 });
+  if (servers !== undefined) channel.setServers(servers);
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
+  const cancel = () => channel.cancel();
+  deadline.addEventListener('abort', cancel);
+  try {
+    const searchList = parseSearchList(await readFile(resolvConfPath, 'utf8').catch(() => ''));
+    let code = 'ENOTFOUND';
+    for (const candidate of expandName(name, searchList)) {
+      const outcome = await queryName(channel, candidate, family);
+      signal.throwIfAborted();
+      if (outcome.kind === 'found') return { ...outcome, source: 'dns' };
+      if (outcome.code !== 'ENOTFOUND') code = outcome.code;
+      // Going on after a failure could find another name than the one that is meant.
+      if (!isDefinitive(outcome.code)) break;
+    }
+    const onlyFamily = code === 'ENODATA' ? await otherFamilyOf(channel, name, family) : undefined;
+    signal.throwIfAborted();
+    throw resolveError(name, family, { code, servers: channel.getServers(), onlyFamily });
+  } finally {
+    deadline.removeEventListener('abort', cancel);
+  }
+}
+
+/** The family that was not asked for, if the name has addresses of that. */
+async function otherFamilyOf(channel: dns.Resolver, name: Hostname, family: Family): Promise<4 | 6 | undefined> {
+  if (family === 'any') return undefined;
+  const outcome = await queryName(channel, name, family === 'ipv4' ? 'ipv6' : 'ipv4');
+  return outcome.kind === 'failed' ? undefined : family === 'ipv4' ? 6 : 4;
+}
+
+const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== undefined);
+
+function ofFamily(addresses: readonly IpAddress[], family: Family): readonly IpAddress[] {
+  return [
+    ...(family === 'ipv6' ? [] : addresses.filter((ip) => ip.family === 4)),
+    ...(family === 'ipv4' ? [] : addresses.filter((ip) => ip.family === 6)),
+  ];
 }

@@ -1,7 +1,7 @@
 /** Keeps one name resolved: refreshed before it expires, and served stale while it cannot be. */
 import { VsockProxyError } from '../errors.ts';
 import type { Hostname } from '../policy/address.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, systemClock } from './clock.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
 
 export interface WatchOptions {
@@ -16,7 +16,7 @@ export interface WatchOptions {
 export interface WatchEvents {
   /** A query starts. */
   onQuery?(): void;
-  /** After every successful query. `changed`: the addresses differ from the last answer, as the first always does. */
+  /** After every successful query. `changed`: other addresses than before, as with the first; the order is no change. */
   onAnswer(answer: Answer, news: { readonly changed: boolean; readonly failuresBefore: number }): void;
   /**
    * After every failed query. `staleMs`: how long ago the answer that stays in use was given; undefined when there is
@@ -33,7 +33,79 @@ export interface Watch {
   stop(): void;
 }
 
+/** A TTL outside of these would mean a flood of queries, or addresses that are long gone. */
+const SHORTEST_TTL_MS = 5_000;
+const LONGEST_TTL_MS = 300_000;
+/** How soon an answer without one of the families is asked for again. */
+const INCOMPLETE_TTL_MS = 10_000;
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
+/** Refreshed when so much of the TTL is over, or a little sooner, so that many proxies do not ask in step. */
+const REFRESH_AT = 0.8;
+const JITTER = 0.1;
+
 /** Starts the first query at once; no event comes before this returns. */
-export function watchName(_name: Hostname, _family: Family, _options: WatchOptions, _events: WatchEvents): Watch {
-  throw new VsockProxyError('internal', 'not yet written');
+export function watchName(name: Hostname, family: Family, options: WatchOptions, events: WatchEvents): Watch {
+  const { resolver, clock = systemClock, random = Math.random } = options;
+  const stopping = new AbortController();
+  let last: { readonly answer: Answer; readonly at: number } | undefined;
+  let failures = 0;
+  let cancelTimer: (() => void) | undefined;
+
+  const query = (): void => {
+    if (stopping.signal.aborted) return;
+    events.onQuery?.();
+    void resolver.resolve(name, family, stopping.signal).then(succeed, fail);
+  };
+
+  const succeed = (fresh: Answer): void => {
+    if (stopping.signal.aborted) return;
+    const answer = completed(fresh, last?.answer);
+    const news = { changed: !sameAddresses(answer, last?.answer), failuresBefore: failures };
+    last = { answer, at: clock.now() };
+    failures = 0;
+    const longest = answer.incomplete === undefined ? LONGEST_TTL_MS : INCOMPLETE_TTL_MS;
+    const ttlMs = Math.min(Math.max(answer.ttlMs, SHORTEST_TTL_MS), longest);
+    cancelTimer = clock.setTimer(ttlMs * REFRESH_AT * (1 - JITTER * random()), query);
+    events.onAnswer(answer, news);
+  };
+
+  const fail = (reason: unknown): void => {
+    if (stopping.signal.aborted) return;
+    failures += 1;
+    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS) * (1 - JITTER * random());
+    cancelTimer = clock.setTimer(retryMs, query);
+    const staleMs = last === undefined ? undefined : clock.now() - last.at;
+    events.onFailure(toError(reason, name), { staleMs, retryMs, failures });
+  };
+
+  queueMicrotask(query);
+  return {
+    stop() {
+      stopping.abort();
+      cancelTimer?.();
+    },
+  };
+}
+
+/** An answer without one family keeps the addresses of that family from the answer before. */
+function completed(fresh: Answer, before: Answer | undefined): Answer {
+  const missing = fresh.incomplete?.missing;
+  const kept = before?.addresses.filter((ip) => ip.family === missing) ?? [];
+  return { ...fresh, addresses: missing === 4 ? [...kept, ...fresh.addresses] : [...fresh.addresses, ...kept] };
+}
+
+/** Servers rotate the order; that alone is no change. */
+function sameAddresses(answer: Answer, before: Answer | undefined): boolean {
+  const texts = ({ addresses }: Answer) =>
+    addresses
+      .map((ip) => ip.text)
+      .sort()
+      .join();
+  return before !== undefined && texts(answer) === texts(before);
+}
+
+function toError(reason: unknown, name: Hostname): VsockProxyError {
+  if (reason instanceof VsockProxyError) return reason;
+  return new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${String(reason)}`, { cause: reason });
 }

@@ -105,6 +105,11 @@ export function parseTargetHost(text: string): TargetHost {
   throw new VsockProxyError('argument', `Remote address is not valid: ${host.problem}`, { hint: host.hint });
 }
 
+/** RFC 6761 section 6.3 reserves `localhost` and the names under it for loopback addresses. */
+export function isLocalhost(name: Hostname): boolean {
+  return name === 'localhost' || name.endsWith('.localhost');
+}
+
 export function formatHost(host: TargetHost): string {
   return host.kind === 'name' ? host.name : host.ip.text;
 }

@@ -5,7 +5,7 @@
  * interface, or at the metadata service with the instance's credentials. Private ranges are fine: VPC endpoints
  * live there.
  */
-import type { Hostname, IpAddress, TcpPort } from './address.ts';
+import { type IpAddress, isLocalhost, type TcpPort } from './address.ts';
 import { cidrCovers, constantCidr, embeddedIpv4 } from './cidr.ts';
 import { findCovering, type NameRule, type Rule } from './rules.ts';
 
@@ -75,9 +75,4 @@ function guardedReason(address: IpAddress): string | undefined {
   const embedded = reason === undefined ? embeddedIpv4(address) : undefined;
   const embeddedReason = embedded && guardedReason(embedded);
   return embeddedReason === undefined ? reason : `stands for ${embedded?.text}, which ${embeddedReason}`;
-}
-
-/** RFC 6761 section 6.3 reserves the names under `localhost` too. */
-function isLocalhost(name: Hostname): boolean {
-  return name === 'localhost' || name.endsWith('.localhost');
 }

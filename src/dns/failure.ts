@@ -1,0 +1,59 @@
+/** Why a name could not be resolved, in words. */
+import { VsockProxyError } from '../errors.ts';
+import type { Hostname } from '../policy/address.ts';
+import type { Family } from './resolver.ts';
+
+const FAMILY_WORDS: Readonly<Record<Family, string>> = { any: 'IP', ipv4: 'IPv4', ipv6: 'IPv6' };
+
+const CHECK_SERVERS = 'check the nameserver lines of /etc/resolv.conf, and that port 53 is open for UDP and TCP';
+
+/** By c-ares code: what it means, and what to do about it. */
+const CAUSES: Readonly<Record<string, readonly [cause: string, hint: string]>> = {
+  ENOTFOUND: ['there is no such name', 'check its spelling, and that the DNS servers of this network know it'],
+  ESERVFAIL: [
+    'the DNS server could not find out',
+    'the servers of that domain, or its DNSSEC signatures, may be broken',
+  ],
+  EREFUSED: ['the DNS server refuses to answer', CHECK_SERVERS],
+  ENOTIMP: ['the DNS server does not know this kind of query', CHECK_SERVERS],
+  EFORMERR: ['the DNS server did not understand the query', CHECK_SERVERS],
+  EBADRESP: ['the answer of the DNS server makes no sense', CHECK_SERVERS],
+  ETIMEOUT: ['no DNS server answered in time', CHECK_SERVERS],
+  ECONNREFUSED: ['no DNS server can be reached', CHECK_SERVERS],
+};
+
+/** Whether the server has said that there is nothing, as opposed to having failed to say anything. */
+export function isDefinitive(code: string): boolean {
+  return code === 'ENOTFOUND' || code === 'ENODATA';
+}
+
+export interface Failure {
+  /** Of c-ares, such as `ENOTFOUND`. */
+  readonly code: string;
+  /** The servers that were asked. */
+  readonly servers: readonly string[];
+  /** The name has addresses, but of this family, which is not the one asked for. */
+  readonly onlyFamily?: 4 | 6 | undefined;
+}
+
+export function resolveError(name: Hostname, family: Family, failure: Failure): VsockProxyError {
+  const { code, servers, onlyFamily } = failure;
+  const head = `Could not resolve ${name}: ${code}:`;
+  if (onlyFamily !== undefined) {
+    const hint = `leave out the option ${family === 'ipv4' ? '-4' : '-6'}`;
+    return new VsockProxyError('resolve-failed', `${head} it has only IPv${onlyFamily} addresses`, {
+      hint,
+      errno: code,
+    });
+  }
+  if (code === 'ENODATA') {
+    const hint = 'check its spelling; the name may stand for a domain or a mail server only';
+    return new VsockProxyError('resolve-failed', `${head} it has no ${FAMILY_WORDS[family]} address`, {
+      hint,
+      errno: code,
+    });
+  }
+  const [cause, hint] = CAUSES[code] ?? ['the query failed', CHECK_SERVERS];
+  const asked = `asked: ${servers.join(', ')}`;
+  return new VsockProxyError('resolve-failed', `${head} ${cause} (${asked})`, { hint, errno: code });
+}

@@ -1,0 +1,42 @@
+/** The hosts file (hosts(5)): names that are settled on this machine, before any server is asked. */
+import { readFile, stat } from 'node:fs/promises';
+import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../policy/address.ts';
+
+export type HostsTable = ReadonlyMap<Hostname, readonly IpAddress[]>;
+
+/** All addresses of each name, in the order of the lines. Lines that make no sense are passed over, as in libc. */
+export function parseHosts(text: string): HostsTable {
+  const table = new Map<Hostname, IpAddress[]>();
+  for (const line of text.split('\n')) {
+    const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/);
+    const ip = parseIpAddress(address);
+    if (ip === undefined) continue;
+    for (const written of names) {
+      const name = parseHostname(written);
+      if (typeof name === 'string') table.set(name, [...(table.get(name) ?? []), ip]);
+    }
+  }
+  return table;
+}
+
+/**
+ * Looks names up in the file at `path`, which is read again when it has changed. As in libc, a file that cannot be
+ * read holds no names.
+ */
+export function createHostsFile(path: string): (name: Hostname) => Promise<readonly IpAddress[]> {
+  let version = '';
+  let table: HostsTable = new Map();
+  return async (name) => {
+    const current = await versionOf(path);
+    if (current !== version) {
+      table = parseHosts(await readFile(path, 'utf8').catch(() => ''));
+      version = current;
+    }
+    return table.get(name) ?? [];
+  };
+}
+
+async function versionOf(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs}`;
+}
