@@ -19,7 +19,7 @@ export function openStderr(): WriteLine {
 
 /**
  * Writes whole lines in order. What a line could not get rid of goes out before the next one, so that no line is torn.
- * @param write like write(2) on a descriptor that does not block: how many bytes were taken; throws with a `code` of errno
+ * @param write like write(2) on a descriptor that does not block: how many bytes were taken; throws with an `errno`
  */
 export function lineWriter(write: (bytes: Uint8Array) => number): WriteLine {
   let rest: Uint8Array = new Uint8Array();
@@ -42,7 +42,7 @@ function writeWhatFits(write: (bytes: Uint8Array) => number, bytes: Uint8Array):
       left = left.subarray(write(left));
     } catch (error) {
       // EAGAIN: full. EPIPE, EIO, ENOSPC, …: nobody reads it (any more). There is no better place to complain.
-      if (error instanceof Error && 'code' in error) break;
+      if (error instanceof Error && 'errno' in error) break;
       throw error;
     }
   }

@@ -4,7 +4,7 @@ import { CONNECTIONS } from '../config/schema.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Family } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
-import { quoteBriefly } from '../escape.ts';
+import { escapeControls, quoteBriefly } from '../escape.ts';
 import { parseTargetHost, parseTcpPort } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
 import { CID_PARENT } from '../vsock.ts';
@@ -13,6 +13,9 @@ import { isVsockPort, parseCid, parseListenAddress } from './listen.ts';
 import { parseUnsigned } from './number.ts';
 
 const DEFAULT_CONFIG_PATH = '/etc/nitro_enclaves/vsock-proxy.yaml';
+
+/** Arguments may be of any length, and commander repeats them. */
+const LONGEST_USAGE_ERROR = 300;
 
 /** What the command line asks for, every value checked. */
 export interface ProxyArguments {
@@ -47,7 +50,8 @@ export function parseProxyCommand(argv: readonly string[], version: string): Inv
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: 'text', text };
-    throw new VsockProxyError('usage', error.message.replace(/^error: /, '').replace('\n(', ' ('));
+    const message = error.message.replace(/^error: /, '').replace('\n(Did you mean', ' (Did you mean');
+    throw new VsockProxyError('usage', escapeControls(message.slice(0, LONGEST_USAGE_ERROR)));
   }
   const [localPort = '', remoteAddress = '', remotePort = ''] = command.args;
   return {
