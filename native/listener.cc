@@ -84,13 +84,8 @@ Gate::Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> soc
       bit_(bit),
       retry_([this] { open(); }) {}
 
-Gate::~Gate() {
-  loop_.disarm(retry_);
-  close();
-}
-
 void Gate::open() {
-  if (open_) return;
+  if (open_ || !socket_) return;
   loop_.disarm(retry_);
   // EPOLLEXCLUSIVE: one waiting client need not wake every thread.
   if (loop_.watch(socket_->fd(), EPOLLIN | EPOLLEXCLUSIVE, *this) != 0) return pause();
@@ -100,6 +95,12 @@ void Gate::open() {
 void Gate::close() {
   if (open_) loop_.unwatch(socket_->fd());
   open_ = false;
+}
+
+void Gate::shut() {
+  close();
+  loop_.disarm(retry_);
+  socket_.reset();
 }
 
 // Closed until a timer opens it.

@@ -105,15 +105,17 @@ class GateObserver {
   ~GateObserver() = default;
 };
 
-// One thread's way into a listener.
+// One thread's way into a listener. Shut it, then retire it.
 class Gate final : public Watch {
  public:
   // `bit`: this thread's, in ListenerState's set of gates.
   Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> socket,
        std::shared_ptr<ListenerState> state, uint64_t bit);
-  ~Gate();
+  ~Gate() { loop_.disarm(retry_); }
 
   void open();
+  // For good: the listening socket is let go of.
+  void shut();
   const std::shared_ptr<ListenerState>& state() const { return state_; }
 
   Upstream upstream;  // null until it is known
@@ -125,7 +127,7 @@ class Gate final : public Watch {
 
   Loop& loop_;
   GateObserver& observer_;
-  const std::shared_ptr<ListenSocket> socket_;
+  std::shared_ptr<ListenSocket> socket_;  // null once shut
   const std::shared_ptr<ListenerState> state_;
   const uint64_t bit_;
   bool open_ = false;

@@ -27,16 +27,14 @@ void Loop::run() {
   while (running_) {
     const int count = pollWait(poller_.get(), events, kEventsPerRound, waitMs());
     now_ = monotonicMicros();
-    bool woken = false;
+    // Tasks first: what was posted before a client came holds for that client.
     for (int i = 0; i < count; ++i) {
-      if (events[i].data.ptr == nullptr) {
-        woken = true;
-      } else {
-        static_cast<Watch*>(events[i].data.ptr)->onReady(events[i].events);
-      }
+      if (events[i].data.ptr == nullptr) runTasks();
+    }
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.ptr != nullptr) static_cast<Watch*>(events[i].data.ptr)->onReady(events[i].events);
     }
     fireTimers();
-    if (woken) runTasks();
     if (onRoundEnd) onRoundEnd();
     retired_.clear();
   }

@@ -15,7 +15,8 @@ namespace vsock_proxy {
 // Microseconds of CLOCK_MONOTONIC.
 using Micros = int64_t;
 
-// A descriptor's place in a loop. Level-triggered: an event comes again for as long as it holds.
+// A descriptor's place in a loop. Level-triggered: an event comes again for as long as it holds. One
+// that was unwatched in this round may still hear of an event of it: retire it, and let it remember.
 class Watch {
  public:
   virtual void onReady(uint32_t events) = 0;

@@ -36,9 +36,9 @@ void Worker::stop() {
 
 void Worker::addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state) {
   loop_.post([this, socket = std::move(socket), state = std::move(state)] {
-    const auto [gate, added] =
-        gates_.try_emplace(state->id, loop_, *this, socket, state, uint64_t{1} << index_);
-    if (added) gate->second.open();
+    auto& gate = gates_[state->id];
+    gate = std::make_unique<Gate>(loop_, *this, socket, state, uint64_t{1} << index_);
+    gate->open();
   });
 }
 
@@ -46,7 +46,7 @@ void Worker::setUpstream(ListenerId listener, Upstream upstream) {
   loop_.post([this, listener, upstream = std::move(upstream)] {
     const auto gate = gates_.find(listener);
     if (gate == gates_.end()) return;
-    gate->second.upstream = upstream;
+    gate->second->upstream = upstream;
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
       if (live.listener->id == listener && live.connection->waiting())
@@ -57,13 +57,19 @@ void Worker::setUpstream(ListenerId listener, Upstream upstream) {
 }
 
 void Worker::removeListener(ListenerId listener) {
-  loop_.post([this, listener] { gates_.erase(listener); });
+  loop_.post([this, listener] {
+    const auto gate = gates_.find(listener);
+    if (gate == gates_.end()) return;
+    gate->second->shut();
+    loop_.retire(std::move(gate->second));
+    gates_.erase(gate);
+  });
 }
 
 void Worker::openGate(ListenerId listener) {
   loop_.post([this, listener] {
     const auto gate = gates_.find(listener);
-    if (gate != gates_.end()) gate->second.open();
+    if (gate != gates_.end()) gate->second->open();
   });
 }
 
@@ -72,7 +78,7 @@ void Worker::adopt(Accepted accepted) {
   auto shared = std::make_shared<Accepted>(std::move(accepted));
   loop_.post([this, shared] {
     const auto gate = gates_.find(shared->listener->id);
-    if (gate != gates_.end()) shared->upstream = gate->second.upstream;
+    if (gate != gates_.end()) shared->upstream = gate->second->upstream;
     keep(std::move(*shared));
   });
 }

@@ -86,7 +86,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   WorkerObserver& observer_;
   std::atomic<size_t> load_{0};
   Loop loop_;
-  std::map<ListenerId, Gate> gates_;
+  std::map<ListenerId, std::unique_ptr<Gate>> gates_;
   std::vector<Live> live_;
   size_t mostLive_ = 0;
   std::vector<Event> events_;

@@ -9,6 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
@@ -50,21 +51,20 @@ class Peer {
   void endWriting() const { shutdownWrite(fd_.get()); }
   // Up to `size` bytes: fewer only at EOF or error. `error` receives the errno, 0 at EOF.
   std::string read(size_t size, int* error = nullptr) const {
-    std::string all(size, '\0');
-    size_t got = 0;
+    std::string all;
+    char buffer[64 * 1024];
     if (error != nullptr) *error = 0;
-    while (got < size) {
-      const Moved moved = receive(fd_.get(), all.data() + got, size - got);
+    while (all.size() < size) {
+      const Moved moved = receive(fd_.get(), buffer, std::min(sizeof buffer, size - all.size()));
       if (moved.error == EAGAIN) check::fail(__FILE__, __LINE__, "a read waited too long");
       if (moved.error != 0 && error == nullptr) check::fail(__FILE__, __LINE__, std::strerror(moved.error));
       if (moved.error != 0) *error = moved.error;
       if (moved.error != 0 || moved.bytes == 0) break;
-      got += moved.bytes;
+      all.append(buffer, moved.bytes);
     }
-    all.resize(got);
     return all;
   }
-  std::string readAll() const { return read(64 * 1024 * 1024); }
+  std::string readAll() const { return read(SIZE_MAX); }
   int readError() const {
     int error = 0;
     read(1 << 20, &error);
