@@ -13,6 +13,7 @@ import { formatAddress, formatClient, formatIpPort } from './address.ts';
 import { describeErrno } from './errno.ts';
 import { describeEnd, describeRecord, findFailure, type ReportedRoute, resourceHint } from './record.ts';
 import { Throttle } from './throttle.ts';
+import { count, seconds } from './words.ts';
 
 /** Of a trouble that goes on, one line per period is enough. */
 const PERIOD_MS = 10_000;
@@ -71,7 +72,8 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
         log.warn(`Client on ${client}: ${problem} (after ${Math.round(record.totalMs)} ms). Hint: ${hint}`);
       },
       again(times) {
-        if (times > 0) log.warn(`The same for ${times} more clients within ${PERIOD}: ${problem}. Hint: ${hint}`);
+        if (times > 0)
+          log.warn(`The same for ${count(times, 'more client')} within ${PERIOD}: ${problem}. Hint: ${hint}`);
         return times > 0;
       },
     });
@@ -101,10 +103,9 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
         if (now === undefined || told === undefined) return false;
         const waits = now.limitHits - told.limitHits;
         if (waits === 0 && now.waitingMs === 0) return false;
-        const past = `clients had to wait ${waits} times within ${PERIOD}, ${seconds(now.limitWaitMs - told.limitWaitMs)} in all`;
-        const present =
-          now.waitingMs === 0 ? 'none waits now' : `one has been waiting for ${seconds(now.waitingMs)} now`;
-        log.warn(`${limit}: ${past}; ${present}. Hint: ${RAISE_LIMIT}`);
+        const waited = `${count(waits, 'client')} waited within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
+        const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
+        log.warn(`${limit} still reached: ${waited}, ${waiting}. Hint: ${RAISE_LIMIT}`);
         told = now;
         return true;
       },
@@ -116,8 +117,4 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
     addRoute: (listener, route) => routes.set(listener, route),
     stop: () => throttle.stop(),
   };
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -6,6 +6,7 @@ import type { Hostname, IpAddress } from '../policy/address.ts';
 import { type Admission, guardAddresses } from '../policy/guard.ts';
 import { denyRoute, type NameRule } from '../policy/rules.ts';
 import { logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
+import { count } from './words.ts';
 
 /** While a name cannot be resolved, warnings about it are at least this far apart. */
 const WARNING_PERIOD_MS = 60_000;
@@ -49,7 +50,7 @@ export class ResolvedUpstream implements Upstream {
       onAnswer: (answer, { changed, failuresBefore }) => {
         if (failuresBefore > 0) {
           this.#warnedAt = Number.NEGATIVE_INFINITY;
-          log.info(`${name} can be resolved again, after ${failuresBefore} failures`);
+          log.info(`${name} can be resolved again, after ${count(failuresBefore, 'failure')}`);
         }
         if (changed) this.#use(answer);
       },

@@ -8,6 +8,7 @@ import { formatAddress, formatTarget } from './address.ts';
 import { bind } from './bind.ts';
 import { openReport } from './report.ts';
 import { openUpstream } from './route.ts';
+import { count, seconds } from './words.ts';
 
 /** What is to run, every value checked. */
 export interface ProxyPlan {
@@ -95,13 +96,13 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
     async drain() {
       upstream.stop();
       const open = dataPlane.counters().reduce((sum, { active }) => sum + active, 0);
-      const deadline = `${timeouts.drainMs / 1000} s`;
-      log.info(`No new clients are accepted; ${open} connections have ${deadline} to end`);
+      const deadline = seconds(timeouts.drainMs);
+      log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
       const aborted = await dataPlane.drain(timeouts.drainMs);
       report.stop();
       dataPlane.stop();
       if (aborted === 0) log.info('All connections have ended');
-      else log.warn(`${aborted} connections were still open after ${deadline} and have been reset (timeouts.drain)`);
+      else log.warn(`${count(aborted, 'connection')} still open after ${deadline} (timeouts.drain): reset`);
     },
   };
 }
