@@ -118,6 +118,8 @@ void Connection::beginRelay(UniqueFd server, const Address& address, bool watche
   record_.connectMicros = loop_.now() - acceptedAt_;
   record_.phase = Phase::Relaying;
   endDial();
+  if (record_.client.isTcp()) up_.allowSplice();
+  if (record_.server.isTcp()) down_.allowSplice();
   activeAt_ = loop_.now();
   armQuietDeadline();
   observer_.onConnected(*this);
@@ -166,7 +168,7 @@ void Connection::onSideReady(Side& side, uint32_t events) {
 
 int Connection::turn(Pump& pump, Side& source, Side& sink) {
   const uint64_t before = pump.bytes();
-  const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch(), Loop::kScratchBytes);
+  const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch());
   if (pump.bytes() != before) activeAt_ = loop_.now();
   if (error != 0 || pump.state() != Pump::State::SourceDone) return error;
 

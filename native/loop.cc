@@ -17,7 +17,6 @@ int Loop::open() {
   if (!poller.fd || !wakeup.fd) return poller.fd ? wakeup.error : poller.error;
   poller_ = std::move(poller.fd);
   wakeup_ = std::move(wakeup.fd);
-  scratch_ = std::make_unique<char[]>(kScratchBytes);
   now_ = monotonicMicros();
   return pollAdd(poller_.get(), wakeup_.get(), EPOLLIN, nullptr);
 }

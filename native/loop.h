@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "scratch.h"
 #include "socket.h"
 
 namespace vsock_proxy {
@@ -42,9 +43,6 @@ class Timer {
 // Belongs to the thread that calls `run`; only `post` and `stop` may be called from others.
 class Loop {
  public:
-  // One read is at most this large. Measured: see bench/RESULTS.md.
-  static constexpr size_t kScratchBytes = 256 * 1024;
-
   // The errno that kept the loop from being made, or 0.
   int open();
   // Runs until `stop`.
@@ -62,8 +60,7 @@ class Loop {
   void arm(Timer& timer, Micros at);
   void disarm(Timer& timer);
 
-  // Where bytes are while they pass from one socket to the other. Shared: holds nothing between calls.
-  char* scratch() { return scratch_.get(); }
+  Scratch& scratch() { return scratch_; }
 
   // Keeps `object` until no event of this round can reach it any more.
   template <class T>
@@ -83,7 +80,7 @@ class Loop {
 
   UniqueFd poller_;
   UniqueFd wakeup_;
-  std::unique_ptr<char[]> scratch_;
+  Scratch scratch_;
   Micros now_ = 0;
   bool running_ = true;
   std::vector<Timer*> heap_;  // the earliest deadline first

@@ -4,72 +4,76 @@
 #include <cstring>
 #include <new>
 
-#include "socket.h"
-
 namespace vsock_proxy {
 namespace {
 
-// Buffers passed before other connections of the thread get their turn.
-constexpr int kRoundsPerTurn = 4;
+// Reads passed on before other connections of the thread get their turn.
+constexpr int kReadsPerTurn = 4;
+// From this size of a read on, a pipe beats the copies that it saves.
+constexpr size_t kBulkBytes = 64 * 1024;
 
 }  // namespace
 
-int Pump::run(int source, int sink, char* scratch, size_t size) {
-  if (keptBytes_ != 0 && !deliverKept(sink)) return 0;
-  for (int round = 0; round < kRoundsPerTurn && state_ == State::Flowing; ++round) {
-    const Moved read = receive(source, scratch, size);
-    if (read.error == EAGAIN) return 0;
-    if (read.error != 0) return read.error;
-    if (read.bytes == 0) {
-      state_ = State::SourceDone;
-      return 0;
-    }
-    const size_t taken = deliver(sink, scratch, read.bytes);
-    if (state_ == State::Flowing && taken < read.bytes) {
-      keep(scratch + taken, read.bytes - taken);
-      return 0;
-    }
-    if (read.bytes < size) return 0;  // the source is drained: no need to ask
+int Pump::run(int source, int sink, Scratch& scratch) {
+  int error = 0;
+  if (wantsSink()) deliverKept(sink);
+  for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
+    // A short read has drained the source: no need to ask again.
+    if (pass(source, sink, scratch, error) < Scratch::kBytes) break;
   }
-  return 0;
+  if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
+  return error;
 }
 
-size_t Pump::deliver(int sink, const char* data, size_t size) {
-  const Moved sent = send(sink, data, size);
-  bytes_ += sent.bytes;
-  if (sent.error != 0 && sent.error != EAGAIN) {
-    lostBytes_ = true;
-    failSink(sent.error);
+// One read, and as much of it delivered as the sink takes. Returns the bytes read.
+size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
+  if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
+  const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), Scratch::kBytes);
+  bulk_ = splices_ && read.bytes >= kBulkBytes;
+  if (read.error != 0) {
+    if (read.error != EAGAIN) error = read.error;
+  } else if (read.bytes == 0) {
+    state_ = State::SourceDone;
+  } else if (pipe_) {
+    keptBytes_ = read.bytes;
+    deliverKept(sink);
+  } else {
+    copy(sink, scratch.buffer(), read.bytes);
   }
-  return sent.bytes;
+  return read.bytes;
+}
+
+void Pump::copy(int sink, const char* data, size_t size) {
+  const Moved sent = send(sink, data, size);
+  keptBytes_ = size;
+  count(sent);
+  if (!wantsSink()) return;
+  buffer_.reset(new (std::nothrow) char[keptBytes_]);
+  if (!buffer_) return failSink(ENOMEM);
+  std::memcpy(buffer_.get(), data + sent.bytes, keptBytes_);
+  keptOffset_ = 0;
+}
+
+void Pump::deliverKept(int sink) {
+  count(pipe_ ? pipe_->drainTo(sink, keptBytes_) : send(sink, buffer_.get() + keptOffset_, keptBytes_));
+  if (keptBytes_ == 0) buffer_.reset();
+}
+
+// Some of the kept bytes were sent, or none because the sink is full or has failed.
+void Pump::count(const Moved& sent) {
+  bytes_ += sent.bytes;
+  keptBytes_ -= sent.bytes;
+  keptOffset_ += sent.bytes;
+  if (sent.error != 0 && sent.error != EAGAIN) failSink(sent.error);
 }
 
 void Pump::failSink(int error) {
   state_ = State::SinkFailed;
   sinkError_ = error;
-  lostBytes_ |= keptBytes_ != 0;
+  lostBytes_ = keptBytes_ != 0;
   keptBytes_ = 0;
-  kept_.reset();
-}
-
-bool Pump::deliverKept(int sink) {
-  const size_t taken = deliver(sink, kept_.get() + keptOffset_, keptBytes_);
-  keptOffset_ += static_cast<uint32_t>(taken);
-  if (state_ == State::SinkFailed) return false;
-  keptBytes_ -= static_cast<uint32_t>(taken);
-  if (keptBytes_ == 0) kept_.reset();
-  return keptBytes_ == 0;
-}
-
-void Pump::keep(const char* data, size_t size) {
-  kept_.reset(new (std::nothrow) char[size]);
-  if (!kept_) {
-    lostBytes_ = true;
-    return failSink(ENOMEM);
-  }
-  std::memcpy(kept_.get(), data, size);
-  keptBytes_ = static_cast<uint32_t>(size);
-  keptOffset_ = 0;
+  buffer_.reset();
+  pipe_.reset();
 }
 
 }  // namespace vsock_proxy

@@ -1,10 +1,16 @@
 // One direction of a connection: moves bytes from a source socket to a sink socket.
+//
+// Small amounts are read and written through the thread's buffer. From a TCP source that sends much
+// they go through a pipe, by reference: see bench/RESULTS.md for what that gains. What the sink does
+// not take at once is kept aside, in a buffer of its size or in the pipe that it is in.
 
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+
+#include "scratch.h"
 
 namespace vsock_proxy {
 
@@ -16,11 +22,12 @@ class Pump {
     SinkFailed,  // the sink takes no more bytes; what was kept for it is dropped with it
   };
 
-  // Moves what can be moved now. `scratch` holds `size` bytes and is free again on return.
-  // Returns the errno of a source that failed, else 0; a sink's failure is a state, for its own
-  // direction may still carry bytes.
-  int run(int source, int sink, char* scratch, size_t size);
+  // The source is TCP: the kernel can pass its bytes on by reference. (From other sockets it copies.)
+  void allowSplice() { splices_ = true; }
 
+  // Moves what can be moved now. Returns the errno of a source that failed, else 0; a sink's failure
+  // is a state, for its own direction may still carry bytes.
+  int run(int source, int sink, Scratch& scratch);
   // Learns from elsewhere that the sink takes no more bytes.
   void failSink(int error);
 
@@ -34,16 +41,19 @@ class Pump {
   bool lostBytes() const { return lostBytes_; }  // some were read, and the sink failed before it took them
 
  private:
-  // Sends, counts, and returns how much the sink took; less than `size` means: not now, or failed.
-  size_t deliver(int sink, const char* data, size_t size);
-  bool deliverKept(int sink);
-  void keep(const char* data, size_t size);
+  size_t pass(int source, int sink, Scratch& scratch, int& error);
+  void copy(int sink, const char* data, size_t size);
+  void deliverKept(int sink);
+  void count(const Moved& sent);
 
-  std::unique_ptr<char[]> kept_;  // only what the sink would not take, and only so long
-  uint32_t keptBytes_ = 0;
-  uint32_t keptOffset_ = 0;
+  std::unique_ptr<char[]> buffer_;  // what is kept is here from keptOffset_ on
+  std::unique_ptr<Pipe> pipe_;      // or here
+  size_t keptBytes_ = 0;
+  size_t keptOffset_ = 0;
   uint64_t bytes_ = 0;
   int sinkError_ = 0;
+  bool splices_ = false;
+  bool bulk_ = false;  // the last read was large
   bool lostBytes_ = false;
   State state_ = State::Flowing;
 };

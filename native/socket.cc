@@ -1,6 +1,7 @@
 #include "socket.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -20,8 +21,6 @@ constexpr int kKeepaliveProbes = 6;
 
 void setOption(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
 
-bool isTcp(sa_family_t family) { return family == AF_INET || family == AF_INET6; }
-
 Opened failed(const char* call) { return {UniqueFd(), call, errno}; }
 
 Opened streamSocket(sa_family_t family) {
@@ -36,6 +35,13 @@ auto retrying(Call call) {
     auto result = call();
     if (result >= 0 || errno != EINTR) return result;
   }
+}
+
+template <class Call>
+Moved moved(Call call) {
+  const ssize_t bytes = retrying(call);
+  if (bytes < 0) return {0, errno};
+  return {static_cast<size_t>(bytes), 0};
 }
 
 }  // namespace
@@ -107,7 +113,7 @@ Opened listenOn(const Address& address) {
   Opened opened = streamSocket(address.family());
   if (!opened.fd) return opened;
   const int fd = opened.fd.get();
-  if (isTcp(address.family())) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.isTcp()) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.family() == AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (bind(fd, address.raw(), address.size()) < 0) return failed("bind");
   if (listen(fd, SOMAXCONN) < 0) return failed("listen");
@@ -122,7 +128,7 @@ Opened acceptFrom(int listenFd, Address& peer) {
   }));
   if (!fd) return failed("accept");
   peer.setSize(size);
-  if (isTcp(peer.family())) setOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (peer.isTcp()) setOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   return {std::move(fd)};
 }
 
@@ -138,7 +144,7 @@ void removeSocketFile(const Address& address) {
 Opened startConnect(const Address& address) {
   Opened opened = streamSocket(address.family());
   if (!opened.fd) return opened;
-  if (isTcp(address.family())) setOption(opened.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (address.isTcp()) setOption(opened.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // An interrupted connect(2) goes on in the background, like one that would block.
   if (connect(opened.fd.get(), address.raw(), address.size()) < 0) {
     if (errno != EINPROGRESS && errno != EINTR) return failed("connect");
@@ -156,15 +162,30 @@ int connectOutcome(int fd) {
 }
 
 Moved receive(int fd, void* buffer, size_t size) {
-  const ssize_t bytes = retrying([&] { return recv(fd, buffer, size, 0); });
-  if (bytes < 0) return {0, errno};
-  return {static_cast<size_t>(bytes), 0};
+  return moved([&] { return recv(fd, buffer, size, 0); });
 }
 
 Moved send(int fd, const void* data, size_t size) {
-  const ssize_t bytes = retrying([&] { return ::send(fd, data, size, MSG_NOSIGNAL); });
-  if (bytes < 0) return {0, errno};
-  return {static_cast<size_t>(bytes), 0};
+  return moved([&] { return ::send(fd, data, size, MSG_NOSIGNAL); });
+}
+
+Pipe::Pipe(size_t& count) : count_(count) {
+  ++count_;
+  int ends[2];
+  if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return;
+  readEnd_.reset(ends[0]);
+  writeEnd_.reset(ends[1]);
+  // A user who has many pipes may get no larger one (pipe-user-pages-soft): any size does.
+  fcntl(writeEnd_.get(), F_SETPIPE_SZ, kBytes);
+}
+
+Moved Pipe::fillFrom(int socket) {
+  return moved([&] { return splice(socket, nullptr, writeEnd_.get(), nullptr, kBytes, SPLICE_F_NONBLOCK); });
+}
+
+// splice(2) knows no MSG_NOSIGNAL: whoever calls this has SIGPIPE blocked.
+Moved Pipe::drainTo(int socket, size_t size) {
+  return moved([&] { return splice(readEnd_.get(), nullptr, socket, nullptr, size, SPLICE_F_NONBLOCK); });
 }
 
 void keepAlive(int fd) {

@@ -50,6 +50,7 @@ class Address {
   static Address unixPath(const std::string& path);
 
   sa_family_t family() const { return any_.sa_family; }
+  bool isTcp() const { return family() == AF_INET || family() == AF_INET6; }
   uint32_t cid() const { return vm_.svm_cid; }  // vsock only
   uint32_t port() const;                        // vsock and TCP only
   std::string ip() const;                       // TCP only
@@ -101,6 +102,25 @@ struct Moved {
 };
 Moved receive(int fd, void* buffer, size_t size);  // bytes 0 without error: EOF
 Moved send(int fd, const void* data, size_t size);
+
+// Lets bytes pass between two sockets by reference, without being copied to user space: splice(2).
+class Pipe {
+ public:
+  static constexpr size_t kBytes = 1024 * 1024;  // the most that anyone may ask for: pipe(7), pipe-max-size
+
+  // Counts itself in `count` for as long as it lives.
+  explicit Pipe(size_t& count);
+  ~Pipe() { --count_; }
+  explicit operator bool() const { return static_cast<bool>(readEnd_); }
+
+  Moved fillFrom(int socket);  // bytes 0 without error: EOF
+  Moved drainTo(int socket, size_t size);
+
+ private:
+  size_t& count_;
+  UniqueFd readEnd_;
+  UniqueFd writeEnd_;
+};
 
 // Has the kernel find out about TCP peers that vanish without a word; of no effect on other families.
 void keepAlive(int fd);

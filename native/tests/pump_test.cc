@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "../pump.h"
 #include "../socket.h"
@@ -12,6 +15,9 @@
 using namespace vsock_proxy;
 
 namespace {
+
+// Relay threads have SIGPIPE blocked.
+const auto kSigpipeIgnored = std::signal(SIGPIPE, SIG_IGN);
 
 struct Pair {
   Pair() {
@@ -24,13 +30,30 @@ struct Pair {
   UniqueFd theirs;  // what the peer holds
 };
 
-struct Bench {
-  Pair source;
+// The same over TCP on loopback, whose bytes may go through a pipe.
+struct TcpPair {
+  TcpPair() {
+    UniqueFd listener = listenOn(Address::tcp("127.0.0.1", 0)).fd;
+    Address address;
+    socklen_t size = Address::kCapacity;
+    CHECK(getsockname(listener.get(), address.raw(), &size) == 0);
+    address.setSize(size);
+    theirs = startConnect(address).fd;
+    ours = acceptFrom(listener.get(), address).fd;
+    CHECK(ours && theirs);
+  }
+  UniqueFd ours;
+  UniqueFd theirs;
+};
+
+template <class Source>
+struct BenchOf {
+  Source source;
   Pair sink;
   Pump pump;
-  char scratch[64 * 1024];
+  Scratch scratch;
 
-  int run() { return pump.run(source.ours.get(), sink.ours.get(), scratch, sizeof scratch); }
+  int run() { return pump.run(source.ours.get(), sink.ours.get(), scratch); }
   // Everything that the sink's peer can read now.
   std::string received() {
     std::string all;
@@ -42,6 +65,14 @@ struct Bench {
     }
   }
 };
+
+using Bench = BenchOf<Pair>;
+
+size_t pipesOpen() {
+  size_t pipes = 0;
+  for (int fd = 0; fd < 1024; ++fd) pipes += fcntl(fd, F_GETPIPE_SZ) > 0 ? 1 : 0;
+  return pipes;
+}
 
 // Distinguishable at every offset.
 std::string pattern(size_t size) {
@@ -151,4 +182,82 @@ TEST("a source that was reset: its error comes back, after what it had sent") {
   int error = 0;
   for (int i = 0; i < 3 && error == 0; ++i) error = bench.run();
   CHECK_EQ(error, ECONNRESET);
+}
+
+TEST("a bulk TCP source: its bytes go through pipes, wait there for a slow sink, and arrive in order") {
+  BenchOf<TcpPair> bench;
+  bench.pump.allowSplice();
+  const size_t pipesBefore = pipesOpen();
+  const std::string data = pattern(40'000'000);
+  size_t written = 0;
+  std::string received;
+  bool sawPipe = false;
+  while (bench.pump.state() == Pump::State::Flowing) {
+    written = fill(bench.source.theirs.get(), data, written);
+    if (written == data.size()) shutdownWrite(bench.source.theirs.get());
+    CHECK_EQ(bench.run(), 0);
+    sawPipe |= pipesOpen() > pipesBefore;
+    // A sink that takes a little now and then, and much at other times.
+    char some[10'000];
+    const Moved moved = receive(bench.sink.theirs.get(), some, sizeof some);
+    received.append(some, moved.bytes);
+    if (received.size() % 7 < 3) received += bench.received();
+  }
+  received += bench.received();
+  CHECK(sawPipe);
+  CHECK_EQ(received.size(), data.size());
+  CHECK(received == data);
+  CHECK_EQ(bench.pump.bytes(), data.size());
+}
+
+TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is lost") {
+  constexpr size_t kPumps = 40;
+  const std::string data = pattern(4'000'000);
+  struct Stuck {
+    TcpPair source;
+    Pair sink;
+    Pump pump;
+    size_t written = 0;
+    std::string received;
+  };
+  Scratch scratch;
+  std::vector<std::unique_ptr<Stuck>> all;
+  for (size_t i = 0; i < kPumps; ++i) {
+    all.push_back(std::make_unique<Stuck>());
+    all.back()->pump.allowSplice();
+  }
+  const auto turn = [&](Stuck& one) {
+    one.written = fill(one.source.theirs.get(), data, one.written);
+    CHECK_EQ(one.pump.run(one.source.ours.get(), one.sink.ours.get(), scratch), 0);
+  };
+  for (auto& one : all) {
+    while (!one->pump.wantsSink()) turn(*one);
+  }
+  for (auto& one : all) {
+    char buffer[100'000];
+    while (one->received.size() < data.size()) {
+      turn(*one);
+      const Moved moved = receive(one->sink.theirs.get(), buffer, sizeof buffer);
+      one->received.append(buffer, moved.bytes);
+    }
+    CHECK(one->received == data);
+  }
+}
+
+TEST("a sink that fails while a pipe is full: the pipe is not lent again") {
+  BenchOf<TcpPair> bench;
+  bench.pump.allowSplice();
+  const size_t pipesBefore = pipesOpen();
+  const std::string data = pattern(20'000'000);
+  size_t written = 0;
+  while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
+    written = fill(bench.source.theirs.get(), data, written);
+    CHECK_EQ(bench.run(), 0);
+    if (pipesOpen() == pipesBefore) bench.received();
+  }
+  bench.sink.theirs.reset();
+  CHECK_EQ(bench.run(), 0);
+  CHECK_EQ(bench.pump.sinkError(), EPIPE);
+  CHECK(bench.pump.lostBytes());
+  CHECK_EQ(pipesOpen(), pipesBefore);
 }
