@@ -1,5 +1,5 @@
 /** Collects what a data plane tells, and lets tests wait for it. */
-import type { CloseRecord, DataPlaneEvents, Fault, Progress, UpstreamAddress } from '../../src/dataplane/contract.ts';
+import type { CloseRecord, DataPlaneEvents, Fault, Progress } from '../../src/dataplane/contract.ts';
 
 export class Told implements DataPlaneEvents {
   readonly steps: Progress[] = [];
@@ -37,29 +37,11 @@ export class Told implements DataPlaneEvents {
     return this.#at(this.steps, index);
   }
 
-  /** The server that the connection accepted as this one in order came to; undefined when it was closed before. */
-  reached(index: number): Promise<UpstreamAddress | undefined> {
-    return this.#when(() => {
-      const { connection } = this.steps.filter(({ step }) => step === 'accepted')[index] ?? {};
-      if (connection === undefined) return undefined;
-      const connected = this.steps.find((step) => step.connection === connection && step.step === 'connected');
-      if (connected?.step === 'connected') return { value: connected.server };
-      return this.records.some((record) => record.connection === connection) ? { value: undefined } : undefined;
-    });
-  }
-
   #at<Event>(events: readonly Event[], index: number): Promise<Event> {
-    return this.#when(() => {
-      const event = events[index];
-      return event === undefined ? undefined : { value: event };
-    });
-  }
-
-  #when<Value>(look: () => { readonly value: Value } | undefined): Promise<Value> {
     return new Promise((resolve) => {
       const check = () => {
-        const found = look();
-        if (found !== undefined) resolve(found.value);
+        const event = events[index];
+        if (event !== undefined) resolve(event);
       };
       this.#watchers.add(check);
       check();
