@@ -80,7 +80,7 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
       maxConnections,
       connectTimeoutMs: timeouts.connectMs,
       idleTimeoutMs: timeouts.idleMs,
-      absence: upstream.absence,
+      absence: () => upstream.absence(),
     });
     if (addresses !== undefined) dataPlane.setUpstream(listener, addresses);
     listening = { dataPlane, listener };

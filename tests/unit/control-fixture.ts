@@ -57,7 +57,7 @@ export function resolverOf(names: Names, ttlMs = 60_000): FakeResolver {
   const queries: string[] = [];
   const resolve = async (name: string, family: Family): Promise<Answer> => {
     queries.push(`${name} ${family}`);
-    await settle();
+    await Promise.resolve();
     const answer = names[name] ?? 'ENOTFOUND';
     if (typeof answer === 'string') {
       throw new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${answer}`, {
