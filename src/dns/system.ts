@@ -45,16 +45,16 @@ async function askServers(
   // A channel reads resolv.conf when it is made, and can only be cancelled as a whole: hence one for each look-up.
   const channel = new dns.Resolver({ timeout: deadlineMs * 0.4, tries: 2 });
   if (servers !== undefined) channel.setServers(servers);
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
   const cancel = () => channel.cancel();
-  deadline.addEventListener('abort', cancel);
+  signal.addEventListener('abort', cancel);
+  const deadline = setTimeout(cancel, deadlineMs);
   try {
     const searchList = parseSearchList(await readFile(resolvConfPath, 'utf8').catch(() => ''));
     let code = 'ENOTFOUND';
     for (const candidate of expandName(name, searchList)) {
-      const outcome = await queryName(channel, candidate, family);
       signal.throwIfAborted();
-      if (outcome.kind === 'found') return { ...outcome, source: 'dns' };
+      const outcome = await queryName(channel, candidate, family);
+      if (!('code' in outcome)) return outcome;
       if (outcome.code !== 'ENOTFOUND') code = outcome.code;
       // Going on after a failure could find another name than the one that is meant.
       if (!isDefinitive(outcome.code)) break;
@@ -63,7 +63,8 @@ async function askServers(
     signal.throwIfAborted();
     throw resolveError(name, family, { code, servers: channel.getServers(), onlyFamily });
   } finally {
-    deadline.removeEventListener('abort', cancel);
+    clearTimeout(deadline);
+    signal.removeEventListener('abort', cancel);
   }
 }
 
@@ -71,7 +72,7 @@ async function askServers(
 async function otherFamilyOf(channel: dns.Resolver, name: Hostname, family: Family): Promise<4 | 6 | undefined> {
   if (family === 'any') return undefined;
   const outcome = await queryName(channel, name, family === 'ipv4' ? 'ipv6' : 'ipv4');
-  return outcome.kind === 'failed' ? undefined : family === 'ipv4' ? 6 : 4;
+  return 'code' in outcome ? undefined : family === 'ipv4' ? 6 : 4;
 }
 
 const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== undefined);

@@ -69,7 +69,7 @@ suite('target host', () => {
   }
 
   for (const cid of ['3', '16', '0', '65535']) {
-    test(`refused: ${cid} in place of the host looks like a CID, and the word order is told`, () => {
+    test(`known fault 16: ${cid} in place of the host looks like a CID, and the word order is told`, () => {
       assert.match(refusal(cid), /looks like a CID.*<local_port> <remote_addr> <remote_port>/);
     });
   }
