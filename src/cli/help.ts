@@ -2,11 +2,12 @@
 
 export const USAGE = '[OPTIONS] <local_port> <remote_addr> <remote_port>';
 
-export const SUMMARY = `The controlled way out of an AWS Nitro Enclave: listens on vsock, checks the allowlist, and
-forwards each connection to <remote_addr>:<remote_port>. TLS passes through untouched.`;
+export const SUMMARY =
+  'The controlled way out of an AWS Nitro Enclave: listens on vsock, checks the allowlist, and forwards each ' +
+  'connection to <remote_addr>:<remote_port>. TLS passes through untouched.';
 
 export const EXAMPLES = `
-Example: let enclaves reach AWS KMS at port 8000 of their parent (CID 3).
+Example: let enclaves reach AWS KMS at port 8000 of their parent, CID 3
 
   vsock-proxy 8000 kms.eu-west-1.amazonaws.com 443 --config my-allowlist.yaml
 
@@ -15,6 +16,9 @@ Example: let enclaves reach AWS KMS at port 8000 of their parent (CID 3).
     allowlist:
       - {address: kms.eu-west-1.amazonaws.com, port: 443}
 
-Exit status: 0 after SIGTERM or SIGINT, when open connections have ended; 1 if it cannot start;
-2 if the command line cannot be understood. RUST_LOG=info tells of each connection (default: errors only).
+Logs go to standard error. RUST_LOG=info tells of each connection, RUST_LOG=warn
+of those that failed; without it, only errors are told.
+
+SIGTERM and SIGINT stop it: open connections may end first. Exit status: 0 then,
+1 if it cannot start, 2 if the command line cannot be understood.
 `;

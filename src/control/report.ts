@@ -95,17 +95,18 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
 
   const tellLimit = (listener: ListenerId, { maxConnections }: ReportedRoute) => {
     const limit = `Limit of ${maxConnections} simultaneous connections`;
-    let told = countersOf(listener);
+    const { limitHits = 1, limitWaitMs = 0 } = countersOf(listener) ?? {};
+    let told = { limitHits: limitHits - 1, limitWaitMs }; // before this one
     throttle.report(`${listener} limit`, {
       first: () => log.warn(`${limit} reached: a client waits. Hint: ${RAISE_LIMIT}`),
       again() {
         const now = countersOf(listener);
-        if (now === undefined || told === undefined) return false;
+        if (now === undefined) return false;
         const waits = now.limitHits - told.limitHits;
         if (waits === 0 && now.waitingMs === 0) return false;
-        const waited = `${count(waits, 'client')} waited within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
+        const waited = `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
         const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
-        log.warn(`${limit} still reached: ${waited}, ${waiting}. Hint: ${RAISE_LIMIT}`);
+        log.warn(`${limit}: ${waited}, ${waiting}. Hint: ${RAISE_LIMIT}`);
         told = now;
         return true;
       },

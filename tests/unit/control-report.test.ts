@@ -155,12 +155,12 @@ describe('the limit', () => {
     Object.assign(counters, { limitHits: 38, limitWaitMs: 51_234, waitingMs: 3100 });
     await clock.advance(PERIOD_MS);
     assert.deepEqual(logged.take(), [
-      'WARN Limit of 4 simultaneous connections still reached: 37 clients waited within 10 s (51.2 s in all), one waits ' +
-        'now (for 3.1 s). Hint: raise --num_workers or limits.connections',
+      'WARN Limit of 4 simultaneous connections: 38 clients had to wait within 10 s (51.2 s in all), one ' +
+        'waits now (for 3.1 s). Hint: raise --num_workers or limits.connections',
     ]);
     Object.assign(counters, { limitHits: 39, limitWaitMs: 52_234, waitingMs: 0 });
     await clock.advance(PERIOD_MS);
-    assert.match(logged.take()[0] ?? '', /: 1 client waited within 10 s \(1\.0 s in all\), none waits now\. Hint/);
+    assert.match(logged.take()[0] ?? '', /: 1 client had to wait within 10 s \(1\.0 s in all\), none waits now\. Hint/);
     await clock.advance(10 * PERIOD_MS);
     assert.deepEqual(logged.take(), []);
     assert.equal(clock.pending, 0);
@@ -173,7 +173,7 @@ describe('the limit', () => {
     await clock.advance(PERIOD_MS);
     assert.match(
       logged.take()[1] ?? '',
-      /: 0 clients waited within 10 s \(0\.0 s in all\), one waits now \(for 10\.0 s\)/,
+      /: 1 client had to wait within 10 s \(0\.0 s in all\), one waits now \(for 10\.0 s\)/,
     );
   });
 });
