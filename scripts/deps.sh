@@ -8,9 +8,25 @@ build  g++                              g++                    gcc-c++
 build  /usr/lib/gcc/*/*/libstdc++.a     g++                    libstdc++-static
 build  strip                            binutils               binutils
 cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
-lint   clang-format                     clang-format           clang-tools-extra
-test   python3                          python3-minimal        python3
+lint   clang-format                     clang-format           -
+test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
+e2e    qemu-system-x86_64               qemu-system-x86        -
+e2e    mmdebstrap                       mmdebstrap             -
+e2e    mke2fs                           e2fsprogs              e2fsprogs
+e2e    depmod                           kmod                   kmod
+e2e    ssh                              openssh-client         openssh-clients
+e2e    cpio                             cpio                   cpio
+e2e    gcc                              gcc                    gcc
+e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
+demo   /usr/lib*/python3*/ssl.py        python3                python3
+demo   openssl                          openssl                openssl
+demo   ip                               iproute2               iproute
+bench  socat                            socat                  socat
+bench  haproxy                          haproxy                haproxy
+bench  /lib/systemd/systemd-socket-proxyd  systemd             systemd
+bench  ip                               iproute2               iproute
+bench  unshare                          util-linux             util-linux
 '
 
 fail() { echo "deps.sh: $1. Hint: $2" >&2; exit 1; }

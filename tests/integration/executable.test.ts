@@ -1,0 +1,266 @@
+/**
+ * What the one-file executable promises beside its main job: it heeds nothing around it and leaves nothing behind.
+ * These are properties of Node, of pkg and of how the two are put together, the first to go with a new version of either.
+ */
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { after, suite, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type Launched, launch, run, withMounts } from './launch.ts';
+
+if (process.getuid?.() !== 0) throw new Error('These tests mount and change users. Hint: run them as root');
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const { version: VERSION } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+
+/** Open to every user, which the project's own place may not be. */
+const WORK = mkdtempSync('/tmp/vsock-proxy-executable-');
+after(() => rmSync(WORK, { recursive: true }));
+chmodSync(WORK, 0o755);
+const EXECUTABLE = join(WORK, 'vsock-proxy');
+copyFileSync(join(PROJECT, 'build/vsock-proxy'), EXECUTABLE);
+const ALLOWLIST = join(WORK, 'allowlist.yaml');
+writeFileSync(ALLOWLIST, 'allowlist:\n- {address: 127.0.0.1, port: 9}\n');
+
+/** A new directory with empty ones inside, and the command that listens there. */
+function makePlace() {
+  const directory = mkdtempSync(join(WORK, 'place-'));
+  const inside = (name: string) => {
+    const path = join(directory, name);
+    mkdirSync(path);
+    chmodSync(path, 0o777);
+    return path;
+  };
+  chmodSync(directory, 0o755);
+  const socket = join(inside('run'), 'listener');
+  return { inside, socket, command: [EXECUTABLE, `unix:${socket}`, '127.0.0.1', '9', '--config', ALLOWLIST] };
+}
+
+/** Starts the proxy behind `front` and waits until it listens, which is after the addon was loaded. */
+async function startProxy(
+  t: TestContext,
+  front: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Launched> {
+  const { command, socket } = makePlace();
+  const proxy = launch([...front, ...command], { env });
+  t.after(() => proxy.kill('SIGKILL'));
+  await proxy.hasMade(socket);
+  return proxy;
+}
+
+async function stop(proxy: Launched): Promise<void> {
+  proxy.kill('SIGTERM');
+  assert.deepEqual(await proxy.ended, { status: 0, signal: null, stdout: '', stderr: '' });
+}
+
+/** The mappings of a process, one line each: proc_pid_maps(5). */
+function mappings(pid: number): readonly string[] {
+  return readFileSync(`/proc/${pid}/maps`, 'utf8').trimEnd().split('\n');
+}
+
+/** Whether a process has a handler for a signal: proc_pid_status(5). */
+function catches(pid: number, signal: number): boolean {
+  const mask = /^SigCgt:\s+(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
+}
+
+const VERSION_ONLY = { status: 0, signal: null, stdout: `vsock-proxy ${VERSION}\n`, stderr: '' };
+
+suite('what is around it', () => {
+  test('NODE_OPTIONS is ignored, whatever it says', async () => {
+    const intruder = join(WORK, 'intruder.cjs');
+    writeFileSync(intruder, 'console.log("intruder"); process.exit(3);');
+    for (const NODE_OPTIONS of ['--no-such-option', '--version', '--inspect=127.0.0.1:0', `--require=${intruder}`]) {
+      assert.deepEqual(await run([EXECUTABLE, '--version'], { env: { NODE_OPTIONS } }), VERSION_ONLY, NODE_OPTIONS);
+    }
+  });
+
+  test("Node's options are none of its own", async () => {
+    for (const option of ['--inspect=127.0.0.1:0', '--eval=1', '--v8-options']) {
+      const { status, stdout, stderr } = await run([EXECUTABLE, option]);
+      assert.deepEqual([status, stdout], [2, ''], option);
+      assert.match(stderr, /unknown option/);
+    }
+  });
+
+  test('an empty environment is enough', async () => {
+    assert.deepEqual(await run(['env', '-i', EXECUTABLE, '--version']), VERSION_ONLY);
+  });
+
+  test('a user without a passwd entry or a home runs it', async (t) => {
+    const user = ['setpriv', '--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-i'];
+    assert.deepEqual(await run([...user, EXECUTABLE, '--version']), VERSION_ONLY);
+    await stop(await startProxy(t, user));
+  });
+
+  test('a read-only root is enough', async (t) => {
+    const readOnly = withMounts(
+      `mount --bind ${WORK} ${WORK}`,
+      'mount -o remount,bind,ro /',
+      'if touch /tmp/x 2>&-; then exit 99; fi',
+    );
+    await stop(await startProxy(t, readOnly));
+  });
+});
+
+test('aarch64: the addon is mapped and listens, under emulation', async (t) => {
+  const { command, socket } = makePlace();
+  const executable = join(PROJECT, 'build/aarch64/vsock-proxy');
+  const proxy = launch(['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', executable, ...command.slice(1)]);
+  t.after(() => proxy.kill('SIGKILL'));
+  await proxy.hasMade(socket);
+  await stop(proxy);
+});
+
+suite('what it leaves behind', () => {
+  test('nothing on disk, neither while it runs nor afterwards', async (t) => {
+    const { inside, socket, command } = makePlace();
+    const [tmp, shm, home, cwd, runtime] = ['tmp', 'shm', 'home', 'cwd', 'runtime'].map(inside) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    const tell = () =>
+      [tmp, shm, home, cwd, runtime].flatMap((directory) =>
+        readdirSync(directory, { recursive: true, encoding: 'utf8' }),
+      );
+    const front = [
+      ...withMounts(`mount --bind ${shm} /dev/shm`, `cd ${cwd}`),
+      'env',
+      `HOME=${home}`,
+      `TMPDIR=${tmp}`,
+      `XDG_CACHE_HOME=${home}`,
+      `RUNTIME_DIRECTORY=${runtime}`,
+    ];
+    assert.deepEqual(await run([...front, EXECUTABLE, '--version']), VERSION_ONLY);
+    assert.deepEqual(tell(), []);
+
+    const proxy = launch([...front, ...command]);
+    t.after(() => proxy.kill('SIGKILL'));
+    await proxy.hasMade(socket);
+    assert.deepEqual(tell(), []);
+    await stop(proxy);
+    assert.deepEqual(tell(), []);
+  });
+
+  test('the addon is mapped from an unnamed file, of the first directory that allows it', async (t) => {
+    const { inside } = makePlace();
+    const runtime = inside('runtime');
+    const noexec = (path: string) => `mount -t tmpfs -o noexec none ${path}`;
+    const readOnly = (path: string) => `mount -t tmpfs -o ro none ${path}`;
+    const full = (path: string) => `mount -t tmpfs -o size=4k none ${path}`;
+    for (const { from, mounts, list } of [
+      { from: '/dev/shm/', mounts: [], list: undefined },
+      { from: '/tmp/', mounts: [noexec('/dev/shm')], list: undefined },
+      { from: '/tmp/', mounts: [readOnly('/dev/shm')], list: undefined },
+      { from: '/tmp/', mounts: [full('/dev/shm')], list: undefined },
+      { from: `${runtime}/`, mounts: [], list: runtime },
+      { from: `${runtime}/`, mounts: [], list: `/nowhere:${runtime}` },
+      { from: '/dev/shm/', mounts: [noexec(runtime)], list: runtime },
+    ]) {
+      const proxy = await startProxy(t, withMounts(...mounts), list === undefined ? {} : { RUNTIME_DIRECTORY: list });
+      const addon = mappings(proxy.pid).filter((line) => / r-xp .*\(deleted\)$/.test(line));
+      assert(addon.length > 0, `nothing unnamed from ${from}`);
+      for (const line of addon) assert.match(line, new RegExp(`${from}#\\d+ \\(deleted\\)$`));
+      await stop(proxy);
+    }
+  });
+
+  test('where no directory allows it, the error names each and why', async () => {
+    const { command } = makePlace();
+    const sealed = withMounts(
+      'mount -t tmpfs -o ro none /dev/shm',
+      `mount --bind ${WORK} /mnt`,
+      'mount -t tmpfs -o noexec none /tmp',
+    );
+    const moved = command.map((word) => word.replace(WORK, '/mnt'));
+    const { status, stderr } = await run([...sealed, ...moved], { env: { RUNTIME_DIRECTORY: '/nowhere' } });
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*Hint: /,
+    );
+    assert.equal(stderr.trimEnd().split('\n').length, 1, stderr);
+  });
+});
+
+suite('what it opens', () => {
+  test('SIGUSR1 opens no inspector: nobody waits for it', async (t) => {
+    const proxy = await startProxy(t);
+    assert(!catches(proxy.pid, constants.signals.SIGUSR1));
+    assert(catches(process.pid, constants.signals.SIGUSR1), 'Node by itself would');
+    proxy.kill('SIGUSR1');
+    await stop(proxy);
+  });
+
+  test('no memory is writable and executable', async (t) => {
+    const proxy = await startProxy(t);
+    assert.deepEqual(
+      mappings(proxy.pid).filter((line) => /^\S+ .?wx/.test(line)),
+      [],
+    );
+    await stop(proxy);
+  });
+
+  test('it runs where the kernel refuses such memory, where Node by itself does not', async (t) => {
+    // What systemd's MemoryDenyWriteExecute= does; PR_SET_MDWE of prctl(2), Linux 6.3 and newer.
+    const denied = [
+      'python3',
+      '-c',
+      'import ctypes, os, sys; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0; os.execvp(sys.argv[1], sys.argv[1:])',
+    ];
+    const { status, signal } = await run([...denied, process.execPath, '--eval', '0']);
+    assert(status !== 0, `Node ended with ${status} ${signal}`);
+    await stop(await startProxy(t, denied));
+  });
+});
+
+/** The best of ten on a busy machine is near what a quiet one takes. */
+async function bestOfTenMs(action: () => Promise<unknown>): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 10; round++) {
+    const start = performance.now();
+    await action();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+suite('what it costs', () => {
+  test('the version is there within 50 ms', async (t) => {
+    const ms = await bestOfTenMs(() => run([EXECUTABLE, '--version']));
+    t.diagnostic(`${ms.toFixed(0)} ms`);
+    assert(ms <= 50, `${ms} ms`);
+  });
+
+  test('it listens within 120 ms', async (t) => {
+    const proxies: Launched[] = [];
+    const ms = await bestOfTenMs(async () => proxies.push(await startProxy(t)));
+    t.diagnostic(`${ms.toFixed(0)} ms`);
+    assert(ms <= 120, `${ms} ms`);
+    for (const proxy of proxies) await stop(proxy);
+  });
+
+  test('idle, it holds at most 15 MiB of its own', async (t) => {
+    const proxy = await startProxy(t);
+    const status = readFileSync(`/proc/${proxy.pid}/status`, 'utf8');
+    const anonymousKib = Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]);
+    t.diagnostic(`${(anonymousKib / 1024).toFixed(1)} MiB`);
+    assert(anonymousKib <= 15 * 1024, `${anonymousKib} KiB`);
+    await stop(proxy);
+  });
+});
