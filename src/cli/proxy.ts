@@ -1,6 +1,6 @@
 /** `vsock-proxy <local_port> <remote_addr> <remote_port>`: one listener, one target. Drop-in for the AWS proxy. */
 import { Command, CommanderError, Option } from 'commander';
-import { CONNECTIONS } from '../config/schema.ts';
+import { CONNECTIONS } from '../config/connections.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Family } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';

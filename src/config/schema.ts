@@ -8,6 +8,7 @@ import * as z from 'zod';
 import { quoteBriefly } from '../escape.ts';
 import { parseTcpPort, type TcpPort } from '../policy/address.ts';
 import { parseRuleAddress, type RuleAddress } from '../policy/rules.ts';
+import { CONNECTIONS } from './connections.ts';
 
 declare module 'zod' {
   interface GlobalMeta {
@@ -15,9 +16,6 @@ declare module 'zod' {
     readonly head?: string;
   }
 }
-
-/** How many connections may be open at once. */
-export const CONNECTIONS = { min: 1, max: 1_000_000, default: 4 } as const;
 
 const DURATION = /^(\d+)(ms|s|m|h)?$/;
 const MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;

@@ -1,5 +1,4 @@
 /** Names, IP addresses and ports as the policy compares them: parsed once, canonical ever after. */
-import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { VsockProxyError } from '../errors.ts';
 import { quoteBriefly } from '../escape.ts';
@@ -44,12 +43,13 @@ export function toTcpPort(value: number): TcpPort | undefined {
 
 /** An IP address literal without brackets or zone, else undefined. */
 export function parseIpAddress(text: string): IpAddress | undefined {
-  const family = text.includes('%') ? 0 : isIP(text);
-  if (family === 0) return undefined;
-  if (family === 4) return { text, family } as IpAddress;
-  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  // Of the spellings with four decimal parts, the URL standard leaves the canonical one as it is.
+  if (/^\d+(?:\.\d+){3}$/.test(text))
+    return domainToASCII(text) === text ? ({ text, family: 4 } as IpAddress) : undefined;
+  const canonical = /^[\da-f:.]+$/i.test(text) ? domainToASCII(`[${text}]`).slice(1, -1) : '';
+  if (canonical === '') return undefined;
   const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(canonical) ?? [];
-  if (high === undefined || low === undefined) return { text: canonical, family } as IpAddress;
+  if (high === undefined || low === undefined) return { text: canonical, family: 6 } as IpAddress;
   return ipv4FromBits((BigInt(`0x${high}`) << 16n) | BigInt(`0x${low}`));
 }
 
@@ -131,7 +131,7 @@ function notEvenNearlyHost(text: string): Malformed | undefined {
     return malformed(`${shown} is a URL`, `write the host only${host === '' ? '' : `: ${quoteBriefly(host)}`}`);
   }
   if (/^\[.*\]/.test(text)) return malformed(`${shown} has brackets`, 'write an IPv6 address without brackets');
-  if (text.includes('%') && isIP(text) === 6) {
+  if (parseIpAddress(text.replace(/%[^%]+$/, '')) !== undefined) {
     return malformed(`${shown} has a zone`, 'link-local addresses cannot be used, write another address of the server');
   }
   const [, host, port] = /^([^:]+):(\d{1,5})$/.exec(text) ?? [];
@@ -145,7 +145,7 @@ function notEvenNearlyHost(text: string): Malformed | undefined {
 function numericSpelling(text: string): Malformed {
   const shown = quoteBriefly(text);
   const meant = domainToASCII(text);
-  return isIP(meant) === 0
+  return parseIpAddress(meant) === undefined
     ? malformed(`${shown} ends in a number, but is not an IP address`, 'an IPv4 address has four parts from 0 to 255')
     : malformed(`${shown} is another spelling of ${meant}`, `write ${meant} if that is what you mean`);
 }
