@@ -1,0 +1,186 @@
+/**
+ * A machine like a Nitro parent: real vsock with CID 3, real systemd, commands in by ssh.
+ *
+ * QEMU emulates it in software, so it runs wherever an ordinary process runs. vhost-device-vsock, another ordinary
+ * process, serves its vsock device. The disk is the image of image.sh, never written to; a second disk carries the
+ * files that a test brings. Every process dies with this one, and all files lie in the directory that run.sh makes and
+ * removes: nothing is left behind, however a run ends.
+ */
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, watch } from 'node:fs';
+import { createConnection } from 'node:net';
+import { dirname, join } from 'node:path';
+import { type Outcome, Output, Program } from '../program.ts';
+
+const CID_PARENT = 3;
+/** An emulated machine is up in 10 to 30 s; beside other work it may take several times as long. */
+const BOOT_MS = 300_000;
+const COMMAND_MS = 180_000;
+const KERNEL_ARGUMENTS =
+  'console=ttyS0 quiet root=/dev/nvme0n1 rootfstype=ext4 rw panic=-1 mitigations=off nokaslr net.ifnames=0';
+
+export interface MachineOptions {
+  readonly memoryMib: number;
+  /** Name below /mnt/files in the machine → file or directory of this machine. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/** A program in the machine that runs beside the test. Disposing of it kills it. */
+export interface RemoteProgram extends Pick<Program, 'stdin' | 'stdout' | 'stderr' | 'outcome'>, AsyncDisposable {
+  signal(name: 'TERM' | 'KILL'): Promise<unknown>;
+}
+
+export class Machine implements AsyncDisposable {
+  readonly #image = fromRunScript('E2E_IMAGE');
+  readonly #work = mkdtempSync(join(fromRunScript('E2E_WORK'), 'machine-'));
+  readonly #programs: Program[] = [];
+
+  /** Resolves when the machine takes commands. */
+  static async start({ memoryMib, files }: MachineOptions): Promise<Machine> {
+    const machine = new Machine();
+    try {
+      machine.#makeFilesDisk(files);
+      await machine.#startVsockDevice();
+      await machine.#boot(memoryMib);
+      await machine.#logIn();
+      await machine.check('mkdir -p /mnt/files && mount -o ro /dev/nvme0n2 /mnt/files');
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
+    }
+    return machine;
+  }
+
+  /** Runs a shell command to its end. */
+  run(command: string, timeoutMs = COMMAND_MS): Promise<Outcome> {
+    const session = this.#session(command);
+    session.stdin.end();
+    return session.outcome(timeoutMs);
+  }
+
+  /**
+   * Runs a shell command that must succeed, and gives its standard output.
+   * @throws Error with all that it printed when its status is not 0.
+   */
+  async check(command: string, timeoutMs = COMMAND_MS): Promise<string> {
+    const { status, stdout, stderr } = await this.run(command, timeoutMs);
+    if (status !== 0) throw new Error(`status ${status} of: ${command}\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  /** Starts one program with its arguments (no other shell syntax: signals have to reach the program itself). */
+  async spawn(command: string): Promise<RemoteProgram> {
+    const session = this.#session(`echo $$; exec ${command}`);
+    const [, pid] = await session.stdout.match(/^(\d+)\n/, COMMAND_MS);
+    return {
+      stdin: session.stdin,
+      stdout: session.stdout,
+      stderr: session.stderr,
+      outcome: (timeoutMs) => session.outcome(timeoutMs),
+      signal: (name) => this.check(`kill -${name} ${pid}`),
+      [Symbol.asyncDispose]: async () => {
+        await this.run(`kill -KILL ${pid}`); // fails where it has already ended
+        await session.outcome(COMMAND_MS);
+      },
+    };
+  }
+
+  /** Ends the machine at once; its disk is not needed again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const program of this.#programs) program.kill();
+    await Promise.all(this.#programs.map((program) => program.outcome(COMMAND_MS)));
+  }
+
+  #makeFilesDisk(files: Readonly<Record<string, string>>): void {
+    const tree = this.#path('files');
+    for (const [name, source] of Object.entries(files)) cpSync(source, join(tree, name), { recursive: true });
+    const disk = ['-q', '-t', 'ext4', '-O', '^has_journal', '-d', tree, this.#path('files.img'), '1G'];
+    execFileSync('mke2fs', disk, { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+
+  async #startVsockDevice(): Promise<void> {
+    const options = `guest-cid=${CID_PARENT},socket=${this.#path('vsock-device')},uds-path=${this.#path('vsock')}`;
+    const device = this.#start(join(this.#image, 'vhost-device-vsock'), ['--vm', options]);
+    await Promise.race([appearance(this.#path('vsock-device')), failure(device)]);
+  }
+
+  async #boot(memoryMib: number): Promise<void> {
+    const qemu = this.#start('qemu-system-x86_64', [
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+      ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${memoryMib}`],
+      ...['-machine', 'q35,memory-backend=memory'],
+      ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
+      ...['-kernel', join(this.#image, 'vmlinuz'), '-append', KERNEL_ARGUMENTS],
+      ...['-drive', `if=none,id=root,file=${join(this.#image, 'root.img')},format=raw,snapshot=on,cache=unsafe`],
+      ...['-drive', `if=none,id=files,file=${this.#path('files.img')},format=raw,readonly=on`],
+      ...['-device', 'nvme,id=nvme,serial=e2e'],
+      ...['-device', 'nvme-ns,drive=root,bus=nvme,nsid=1', '-device', 'nvme-ns,drive=files,bus=nvme,nsid=2'],
+      ...['-device', 'virtio-rng-pci'],
+      ...['-chardev', `socket,id=vsock,path=${this.#path('vsock-device')}`],
+      ...['-device', 'vhost-user-vsock-pci,chardev=vsock'],
+      ...['-netdev', 'user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22'],
+      ...['-device', 'virtio-net-pci,netdev=net,romfile='],
+      ...['-chardev', `stdio,id=console,logfile=${this.#path('console.log')}`, '-serial', 'chardev:console'],
+      ...['-monitor', `unix:${this.#path('monitor')},server=on,wait=off`],
+    ]);
+    await Promise.race([qemu.stdout.match(/machine is ready/, BOOT_MS), failure(qemu)]);
+  }
+
+  /** Opens the connection that every command is a session of. */
+  async #logIn(): Promise<void> {
+    const ssh = this.#start('ssh', [
+      ...['-M', '-N', ...this.#control, '-p', await this.#sshPort(), '-i', join(this.#image, 'key')],
+      ...['-o', 'BatchMode=yes', '-o', 'HostKeyAlias=parent'],
+      ...['-o', `UserKnownHostsFile=${join(this.#image, 'known_hosts')}`, 'root@127.0.0.1'],
+    ]);
+    await Promise.race([appearance(this.#path('ssh')), failure(ssh)]);
+  }
+
+  get #control(): readonly string[] {
+    return ['-F', 'none', '-S', this.#path('ssh')];
+  }
+
+  #session(command: string): Program {
+    return new Program('ssh', [...this.#control, 'root@127.0.0.1', command]);
+  }
+
+  /** Asks QEMU which free port it chose for `hostfwd`. */
+  async #sshPort(): Promise<string> {
+    const monitor = createConnection(this.#path('monitor'));
+    monitor.write('info usernet\n');
+    const [, port = ''] = await new Output(monitor).match(/HOST_FORWARD\S*\s+\d+\s+127\.0\.0\.1\s+(\d+)/, COMMAND_MS);
+    monitor.destroy();
+    return port;
+  }
+
+  #start(command: string, args: readonly string[]): Program {
+    const program = new Program(command, args);
+    this.#programs.push(program);
+    return program;
+  }
+
+  #path(name: string): string {
+    return join(this.#work, name);
+  }
+}
+
+/** Resolves when `path` exists. */
+async function appearance(path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const watcher = watch(dirname(path), () => existsSync(path) && resolve());
+  if (existsSync(path)) resolve();
+  await promise.finally(() => watcher.close());
+}
+
+/** Rejects when a program that should run on ends. */
+async function failure(program: Program): Promise<never> {
+  const { stdout, stderr } = await program.ended;
+  throw new Error(`a part of the machine ended: ${program.command}\n${stdout}${stderr}`);
+}
+
+/** @throws Error when this was not started through run.sh */
+export function fromRunScript(name: string): string {
+  const value = process.env[name];
+  if (value === undefined) throw new Error(`${name} is not set. Hint: start this through tests/e2e/run.sh`);
+  return value;
+}
