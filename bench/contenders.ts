@@ -1,0 +1,139 @@
+/** Who is measured, and how each is started: from a unix socket to a port of 127.0.0.1. */
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import type { Name } from './judge.ts';
+import { type Endpoint, end, measure, pidOf } from './load.ts';
+
+/** Where a proxy listens, where it connects to, and the directory for its files. */
+interface Place {
+  readonly socket: string;
+  readonly port: number;
+  readonly directory: string;
+}
+
+export interface Relay {
+  readonly name: Exclude<Name, 'direct'>;
+  readonly command: (place: Place) => readonly [string, ...string[]];
+  /** Its connections are processes, so that thousands of them are out of the question. */
+  readonly forks?: true;
+}
+
+const connections = 20_000;
+
+const socat: Relay = {
+  name: 'socat',
+  forks: true,
+  command: ({ socket, port }) => [
+    '/usr/bin/socat',
+    ...['-b', '262144'],
+    `UNIX-LISTEN:${socket},fork,backlog=4096`,
+    `TCP:127.0.0.1:${port}`,
+  ],
+};
+
+const socketProxyd: Relay = {
+  name: 'systemd-socket-proxyd',
+  // The activator becomes the proxy at the first connection, so it is the same process.
+  command: ({ socket, port }) => [
+    '/usr/bin/systemd-socket-activate',
+    `--listen=${socket}`,
+    '/lib/systemd/systemd-socket-proxyd',
+    `--connections-max=${connections}`,
+    `127.0.0.1:${port}`,
+  ],
+};
+
+const haproxy: Relay = {
+  name: 'HAProxy',
+  command: ({ socket, port, directory }) => {
+    const file = `${directory}/haproxy.cfg`;
+    writeFileSync(file, haproxyConfig(socket, port));
+    return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
+  },
+};
+
+/** 9,300 connections and 200 pipes are what fits into 20,000 descriptors; it does not start with less. */
+function haproxyConfig(socket: string, port: number): string {
+  return `global
+  nbthread 2
+  tune.bufsize 262144
+  maxconn 9300
+  maxpipes 200
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+frontend clients
+  bind unix@${socket} backlog 4096
+  default_backend servers
+backend servers
+  server server 127.0.0.1:${port}
+`;
+}
+
+function vsockProxy(executable: string): Relay {
+  return {
+    name: 'vsock-proxy',
+    command: ({ socket, port, directory }) => {
+      const file = `${directory}/allowlist.yaml`;
+      writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n`);
+      return [executable, `unix:${socket}`, '127.0.0.1', String(port), '--config', file, '-w', String(connections)];
+    },
+  };
+}
+
+export function relays(executable: string): readonly Relay[] {
+  return [vsockProxy(executable), socat, socketProxyd, haproxy];
+}
+
+/** One line for each proxy. */
+export function versions(executable: string): readonly string[] {
+  const first = (command: string, ...args: string[]) =>
+    execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n');
+  return [
+    first(executable, '--version')[0] ?? '',
+    (first('/usr/bin/socat', '-V')[1] ?? '').replace(/ on .*/, ''),
+    first('/lib/systemd/systemd-socket-proxyd', '--version')[0] ?? '',
+    first('/usr/sbin/haproxy', '-v')[0] ?? '',
+  ];
+}
+
+/** Who takes part in a race: a proxy that runs, or the way without one. */
+export interface Contender {
+  readonly name: Name;
+  readonly endpoint: Endpoint;
+  /** Absent without a proxy. */
+  readonly pid?: number;
+  stop(): Promise<void>;
+}
+
+export type RunningRelay = Contender & { readonly pid: number };
+
+/** The limit of what a proxy can reach. */
+export function direct(port: number): Contender {
+  return { name: 'direct', endpoint: `tcp:${port}`, stop: () => Promise.resolve() };
+}
+
+/** Starts a proxy and proves that a byte comes and goes. */
+export async function start(relay: Relay, directory: string, port: number): Promise<RunningRelay> {
+  const { command, socket } = prepare(relay, directory, port);
+  const [program, ...args] = command;
+  const process = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const endpoint: Endpoint = `unix:${socket}`;
+  try {
+    await measure(['await', endpoint]);
+  } catch (error) {
+    await end(process);
+    throw new Error(`${relay.name} did not start`, { cause: error });
+  }
+  return { name: relay.name, endpoint, pid: pidOf(process), stop: () => end(process) };
+}
+
+/** A place of its own under `directory` for one run of a proxy, and the command for it. */
+export function prepare(relay: Relay, directory: string, port: number) {
+  const own = mkdtempSync(`${directory}/`);
+  const socket = `${own}/socket`;
+  return { socket, command: relay.command({ socket, port, directory: own }) };
+}

@@ -1,0 +1,71 @@
+/** The load generator as functions: one call, one measurement. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline/promises';
+import { promisify } from 'node:util';
+
+/** Figures by name, as bench/load/main.cc prints them. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** `unix:PATH` or `tcp:PORT`, the latter on 127.0.0.1. */
+export type Endpoint = `unix:${string}` | `tcp:${number}`;
+
+const program = new URL('../build/bench/load', import.meta.url).pathname;
+/** The generator gives up by itself much earlier. */
+const deadlineMs = 120_000;
+
+/** @throws with the generator's own words when it could not measure or a promise was broken. */
+export async function measure(args: readonly string[]): Promise<Figures> {
+  const { stdout } = await promisify(execFile)(program, args, { timeout: deadlineMs }).catch((error: unknown) => {
+    const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+    throw new Error(stderr === '' ? `load ${args.join(' ')} failed` : stderr, { cause: error });
+  });
+  return JSON.parse(stdout) as Figures;
+}
+
+export interface LoadServer {
+  readonly pid: number;
+  readonly ports: readonly number[];
+  stop(): Promise<void>;
+}
+
+/** Starts a server with that many ports. */
+export async function serve(listeners: number): Promise<LoadServer> {
+  const process = spawn(program, ['serve', String(listeners)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const { ports } = JSON.parse(await nextLine(process)) as { readonly ports: readonly number[] };
+  return { pid: pidOf(process), ports, stop: () => end(process) };
+}
+
+/** Opens that many connections, proves each alive, runs `whileOpen`, proves them alive again and closes them. */
+export async function holdOpen<T>(endpoint: Endpoint, connections: number, whileOpen: () => T): Promise<T> {
+  const process = spawn(program, ['idle', endpoint, String(connections)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    timeout: deadlineMs,
+  });
+  await nextLine(process);
+  const result = whileOpen();
+  const ended = once(process, 'exit');
+  process.stdin.end('\n');
+  const [status] = await ended;
+  if (status !== 0) throw new Error(`not all of ${connections} idle connections were alive in the end`);
+  return result;
+}
+
+/** Ends a child process with SIGTERM and waits for it. */
+export async function end(process: ChildProcess): Promise<void> {
+  if (process.exitCode !== null || process.signalCode !== null) return;
+  const ended = once(process, 'exit');
+  process.kill('SIGTERM');
+  await ended;
+}
+
+export function pidOf(process: ChildProcess): number {
+  if (process.pid === undefined) throw new Error(`${process.spawnfile} could not be started`);
+  return process.pid;
+}
+
+async function nextLine(process: ChildProcess): Promise<string> {
+  if (process.stdout === null) throw new Error('standard output is not a pipe');
+  for await (const line of createInterface({ input: process.stdout })) return line;
+  throw new Error(`${process.spawnargs.join(' ')} ended without an answer`);
+}

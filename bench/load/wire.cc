@@ -1,0 +1,165 @@
+#include "wire.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+using std::chrono::steady_clock;
+
+Fd::~Fd() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void fail(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
+
+Endpoint parseEndpoint(const std::string& text) {
+  Endpoint endpoint;
+  if (text.rfind("unix:", 0) == 0) {
+    endpoint.unixPath = text.substr(5);
+  } else if (text.rfind("tcp:", 0) == 0) {
+    endpoint.tcpPort = static_cast<uint16_t>(std::stoul(text.substr(4)));
+  } else {
+    throw std::runtime_error("endpoint " + text + " is neither unix:/path nor tcp:PORT");
+  }
+  return endpoint;
+}
+
+namespace {
+
+sockaddr_in loopbackAddress(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  return address;
+}
+
+}  // namespace
+
+Fd connectTo(const Endpoint& endpoint) {
+  const bool isUnix = !endpoint.unixPath.empty();
+  Fd fd(socket(isUnix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0) fail("socket");
+  setPatience(fd.get());
+  if (isUnix) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (endpoint.unixPath.size() >= sizeof address.sun_path)
+      throw std::runtime_error("socket path is too long");
+    std::memcpy(address.sun_path, endpoint.unixPath.data(), endpoint.unixPath.size());
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail("connect");
+  } else {
+    const int on = 1;
+    setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const sockaddr_in address = loopbackAddress(endpoint.tcpPort);
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) fail("connect");
+  }
+  return fd;
+}
+
+void setPatience(int fd) {
+  const timeval patience{kPatience.count(), 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+Fd listenOnLoopback(uint16_t* port) {
+  Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (fd.get() < 0) fail("socket");
+  sockaddr_in address = loopbackAddress(0);
+  socklen_t size = sizeof address;
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) < 0) fail("bind");
+  if (listen(fd.get(), SOMAXCONN) < 0) fail("listen");
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) < 0) fail("getsockname");
+  *port = ntohs(address.sin_port);
+  return fd;
+}
+
+void writeAll(int fd, const void* data, size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("send");
+    at += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+void readAll(int fd, void* data, size_t size) {
+  char* at = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t n = recv(fd, at, size, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("recv");
+    if (n == 0) throw std::runtime_error("recv: the other side closed too early");
+    at += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+namespace {
+
+// Checks the frames of a bulk transfer and counts their bytes.
+class FrameReader {
+ public:
+  void take(const char* data, size_t size) {
+    for (size_t at = 0; at < size;) {
+      if (done_) throw std::runtime_error("bytes after the closing frame");
+      const size_t inFrame = bytes_ % kFrameBytes;
+      if (inFrame == 0) {
+        if (data[at] != kMore && data[at] != kLast) throw std::runtime_error("bytes were lost or repeated");
+        last_ = data[at] == kLast;
+      }
+      const size_t step = std::min(kFrameBytes - inFrame, size - at);
+      at += step;
+      bytes_ += step;
+      done_ = last_ && bytes_ % kFrameBytes == 0;
+    }
+  }
+  bool done() const { return done_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  uint64_t bytes_ = 0;
+  bool last_ = false;
+  bool done_ = false;
+};
+
+}  // namespace
+
+uint64_t sendFrames(int fd, std::chrono::milliseconds duration) {
+  std::vector<char> frame(kFrameBytes, kFiller);
+  frame[0] = kMore;
+  const auto end = steady_clock::now() + duration;
+  uint64_t sent = 0;
+  while (frame[0] != kLast) {
+    if (steady_clock::now() >= end) frame[0] = kLast;
+    writeAll(fd, frame.data(), frame.size());
+    sent += frame.size();
+  }
+  return sent;
+}
+
+uint64_t receiveFrames(int fd) {
+  std::vector<char> buffer(kFrameBytes);
+  FrameReader reader;
+  while (!reader.done()) {
+    const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("recv");
+    if (n == 0) throw std::runtime_error("recv: the other side closed too early");
+    reader.take(buffer.data(), static_cast<size_t>(n));
+  }
+  return reader.bytes();
+}

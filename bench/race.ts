@@ -1,0 +1,144 @@
+/** Rows in which all contenders run against each other, round by round. */
+import type { Contender } from './contenders.ts';
+import { type Name, names } from './judge.ts';
+import { type Endpoint, type Figures, measure } from './load.ts';
+import { cpuSeconds, machineCpuSeconds } from './proc.ts';
+
+export interface Row {
+  readonly title: string;
+  readonly unit: string;
+  /** Its name in the load generator's answer. */
+  readonly figure: string;
+  readonly better: 'higher' | 'lower';
+  /** The least ratio to the best peer. */
+  readonly goal: number;
+}
+
+export interface Race {
+  readonly load: (endpoint: Endpoint, millis: number) => readonly string[];
+  /** Rounds of a race that is over sooner say as much. */
+  readonly share: number;
+  readonly rows: readonly Row[];
+}
+
+/** Up is from the unix socket to TCP, as from an enclave to a service. */
+function bulk(direction: 'up' | 'down', connections: number, goal: number): Race {
+  const title = `throughput ${direction}, ${connections} connection${connections === 1 ? '' : 's'}`;
+  return {
+    load: (endpoint, millis) => [`${direction}load`, endpoint, String(connections), String(millis)],
+    share: 1,
+    rows: [{ title, unit: 'Gbit/s', figure: 'gbitPerSecond', better: 'higher', goal }],
+  };
+}
+
+function roundTrip(bytes: number, size: string): Race {
+  const row = { unit: 'µs', better: 'lower', goal: 1 } as const;
+  return {
+    load: (endpoint, millis) => ['round-trip', endpoint, String(bytes), String(millis)],
+    share: 0.5,
+    rows: [
+      { ...row, title: `round trip of ${size}, median`, figure: 'p50Micros' },
+      { ...row, title: `round trip of ${size}, 99 %`, figure: 'p99Micros' },
+    ],
+  };
+}
+
+/** Connect, one byte each way, close, by eight threads. */
+const connections: Race = {
+  load: (endpoint, millis) => ['connections', endpoint, '8', String(millis)],
+  share: 1,
+  rows: [{ title: 'connections, 8 clients', unit: '/s', figure: 'perSecond', better: 'higher', goal: 1 }],
+};
+
+/**
+ * What to expect. Two copies, one out of the client's socket and one into TCP, are what every proxy pays that
+ * reads and writes. A unix socket holds 208 KiB (net.core.wmem_default), so a larger read than that brings nothing
+ * upwards. Downwards `splice` hands the pages of TCP over to the unix socket and saves both copies;
+ * upwards it is slower than copying, for a unix socket's data comes in small pieces. On two CPUs the contenders
+ * with one connection also depend on which processes the scheduler puts together: the bytes that move
+ * between the CPUs' caches cost more than the work, hence many rounds and medians.
+ */
+export const races: readonly Race[] = [
+  bulk('up', 1, 1.15),
+  bulk('down', 1, 1),
+  bulk('up', 16, 1),
+  bulk('down', 16, 1),
+  roundTrip(64, '64 B'),
+  roundTrip(16 * 1024, '16 KiB'),
+  connections,
+];
+
+export interface Sample {
+  readonly figures: Figures;
+  /** CPUs that the load generator's client and server used: near what a thread can, they are the limit. */
+  readonly clientCpus: number;
+  readonly serverCpus: number;
+  /** CPUs that were busy with something else than this benchmark. */
+  readonly foreignCpus: number;
+}
+
+export type Samples = Readonly<Record<Name, readonly Sample[]>>;
+
+/** How much is measured. */
+export interface RaceEffort {
+  readonly rounds: number;
+  readonly roundMs: number;
+  /** How many samples may be taken again, all races together, because something else was using the CPUs. */
+  readonly repeats: number;
+}
+
+/** A sample beside which something else used more than that is taken again. */
+const calmCpus = 0.2;
+
+/** Lets all contenders run one after the other, round by round, each time beginning with another one. */
+export class Track {
+  readonly #contenders: readonly Contender[];
+  readonly #serverPid: number;
+  readonly #effort: RaceEffort;
+  repeated = 0;
+
+  constructor(contenders: readonly Contender[], serverPid: number, effort: RaceEffort) {
+    this.#contenders = contenders;
+    this.#serverPid = serverPid;
+    this.#effort = effort;
+  }
+
+  async run(race: Race): Promise<Samples> {
+    const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Sample[]>;
+    for (let round = 0; round < this.#effort.rounds; round += 1) {
+      const first = round % this.#contenders.length;
+      for (const contender of [...this.#contenders.slice(first), ...this.#contenders.slice(0, first)]) {
+        samples[contender.name].push(await this.#calmSample(race, contender));
+      }
+    }
+    return samples;
+  }
+
+  async #calmSample(race: Race, contender: Contender): Promise<Sample> {
+    for (;;) {
+      const sample = await take(race, contender, this.#serverPid, this.#effort.roundMs * race.share);
+      if (sample.foreignCpus <= calmCpus || this.repeated === this.#effort.repeats) return sample;
+      this.repeated += 1;
+    }
+  }
+}
+
+async function take(race: Race, { endpoint, pid }: Contender, serverPid: number, millis: number): Promise<Sample> {
+  const clock = () => ({
+    seconds: performance.now() / 1000,
+    machine: machineCpuSeconds(),
+    server: cpuSeconds(serverPid),
+    proxy: pid === undefined ? 0 : cpuSeconds(pid),
+  });
+  const before = clock();
+  const figures = await measure(race.load(endpoint, millis));
+  const after = clock();
+  const cpus = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
+  const clientCpus = figures.clientCpus ?? 0;
+  return {
+    figures,
+    clientCpus,
+    serverCpus: cpus('server'),
+    foreignCpus: Math.max(0, cpus('machine') - cpus('server') - cpus('proxy') - clientCpus),
+  };
+}

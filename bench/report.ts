@@ -1,0 +1,89 @@
+/** The figures as text for people. Pure. */
+import type { Footprint } from './footprint.ts';
+import { markLimit, markRatio, median, type Name, names, ratioToBestPeer } from './judge.ts';
+import type { Race, Sample, Samples } from './race.ts';
+
+/** Every cell as text. */
+export type Line = readonly string[];
+
+const shortNames: Readonly<Record<Name, string>> = {
+  direct: 'direct',
+  'vsock-proxy': 'vsock-proxy',
+  socat: 'socat',
+  'systemd-socket-proxyd': 'socket-proxyd',
+  HAProxy: 'HAProxy',
+};
+
+export const heading: Line = ['', 'unit', ...names.map((name) => shortNames[name]), 'ratio', 'goal', ''];
+
+/** The lines of one race: medians, and how ours compares with the best peer. */
+export function raceLines(race: Race, samples: Samples): readonly Line[] {
+  const lines = race.rows.map(({ title, unit, figure, better, goal }): Line => {
+    const medians = perName((name) => median(valuesOf(samples[name], figure)));
+    const ratio = ratioToBestPeer(medians, better);
+    const cells = names.map((name) => decimal(medians[name]));
+    return [title, unit, ...cells, ratio.toFixed(2), `≥ ${goal.toFixed(2)}`, markRatio(ratio, goal)];
+  });
+  if (samples.direct.every(({ figures }) => figures.failed === undefined)) return lines;
+  const failed = perName((name) => valuesOf(samples[name], 'failed').reduce((sum, value) => sum + value, 0));
+  const mark = markLimit(failed['vsock-proxy'], 0);
+  return [...lines, ['connections that failed', '', ...names.map((name) => String(failed[name])), '', '0', mark]];
+}
+
+export function footprintLine({ title, unit, cells, limit }: Footprint): Line {
+  const texts = names.map((name) => {
+    const value = cells[name];
+    return value === undefined ? '' : decimal(value);
+  });
+  return [title, unit, ...texts, '', `≤ ${limit}`, markLimit(cells['vsock-proxy'] ?? Number.NaN, limit)];
+}
+
+export const spreadHeading: Line = ['', 'unit', ...names.map((name) => shortNames[name])];
+
+/** How far the rounds of a race lie apart, and how many CPUs the load generator took (client + server). */
+export function spreadLines(race: Race, samples: Samples): readonly Line[] {
+  const spreads = race.rows.map(({ title, unit, figure }): Line => {
+    const spread = (name: Name) => {
+      const values = valuesOf(samples[name], figure);
+      return `${decimal(Math.min(...values))}–${decimal(Math.max(...values))}`;
+    };
+    return [title, unit, ...names.map(spread)];
+  });
+  const cpus = (name: Name) => {
+    const [client, server] = [samples[name].map((one) => one.clientCpus), samples[name].map((one) => one.serverCpus)];
+    return `${median(client).toFixed(2)} + ${median(server).toFixed(2)}`;
+  };
+  return [...spreads, ['  load: client + server', 'CPUs', ...names.map(cpus)]];
+}
+
+/** CPUs that something else than the benchmark kept busy, in the middle of all samples. */
+export function foreignCpus(all: readonly Samples[]): number {
+  return median(all.flatMap((samples) => names.flatMap((name) => samples[name].map((one) => one.foreignCpus))));
+}
+
+/** The first column left-aligned, the others right-aligned. */
+export function textTable(lines: readonly Line[]): string {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  const pad = (text: string, column: number) =>
+    column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+  return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
+}
+
+export function markdownTable([head = [], ...lines]: readonly Line[]): string {
+  const rule = head.map((_, column) => (column === 0 ? '---' : '--:'));
+  return [head, rule, ...lines].map((line) => `| ${line.map((text) => text.trim()).join(' | ')} |`).join('\n');
+}
+
+function valuesOf(samples: readonly Sample[], figure: string): readonly number[] {
+  return samples.map(({ figures }) => figures[figure] ?? Number.NaN);
+}
+
+function perName<T>(value: (name: Name) => T): Record<Name, T> {
+  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
+}
+
+/** Three digits that count; whole numbers from 100 on. */
+function decimal(value: number): string {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+}

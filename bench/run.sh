@@ -1,0 +1,26 @@
+#!/bin/bash
+# run.sh [--quick]: measures build/vsock-proxy beside its peers and writes bench/RESULTS.md; `make bench` calls it.
+# With --quick: one short round of everything, and no RESULTS.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+node=$(echo node_modules/node-linux-*/bin/node)
+
+fail() { echo "bench/run.sh: $1. Hint: $2" >&2; exit 1; }
+
+[ -x build/vsock-proxy ] || fail "build/vsock-proxy is not there" "run 'make vsock-proxy'"
+scripts/deps.sh build bench
+mkdir -p build/bench
+g++ -std=c++17 -O2 -Wall -Wextra -Wpedantic -Werror -pthread bench/load/*.cc -o build/bench/load
+
+# As many descriptors as are granted: 9,000 connections need 18,000.
+ulimit -n "$(ulimit -Hn)"
+unset RUST_LOG NODE_OPTIONS
+export SYSTEMD_LOG_LEVEL=err  # systemd-socket-activate tells of each start
+
+# A network of its own: nothing else is on its loopback, and connections per second do not end at the 14,000 that
+# the usual range of ports allows (half of 28,232 a second, for a port rests that long after use, tcp_tw_reuse).
+[ "$(id -u)" = 0 ] && as_root=() || as_root=(--map-root-user)
+exec unshare "${as_root[@]}" --net bash -c '
+  ip link set lo up
+  echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
+  exec "$@"' bash "$node" bench/bench.ts build/vsock-proxy "$@"
