@@ -4,7 +4,6 @@ import { availableParallelism, constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { describeFailure } from './cli/failure.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
-import { loadSettings } from './config/resolve.ts';
 import { startProxy } from './control/start.ts';
 import { openDataPlane } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
@@ -41,6 +40,8 @@ async function runProxy(
   const log = logFor('vsock_proxy');
 
   log.info('Checking allowlist configuration');
+  // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
+  const { loadSettings } = await import('./config/resolve.ts');
   const settings = loadSettings(configPath, connections === undefined ? {} : { connections });
   const starting = startProxy(
     {
