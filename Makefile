@@ -49,7 +49,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: build/deps/build build/deps/cross build/deps/lint build/deps/test $(NPM) ## Install what building and testing need
+deps: $(addprefix build/deps/,build cross lint test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*

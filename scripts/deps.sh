@@ -19,6 +19,7 @@ e2e    ssh                              openssh-client         openssh-clients
 e2e    cpio                             cpio                   cpio
 e2e    gcc                              gcc                    gcc
 e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
+demo   python3                          python3                python3
 demo   /usr/lib*/python3*/ssl.py        python3                python3
 demo   openssl                          openssl                openssl
 demo   ip                               iproute2               iproute
@@ -32,7 +33,7 @@ bench  unshare                          util-linux             util-linux
 fail() { echo "deps.sh: $1. Hint: $2" >&2; exit 1; }
 
 if command -v apt-get >/dev/null; then
-  column=debian install='apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=600'
+  column=debian install='apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0'
 elif command -v dnf >/dev/null; then
   column=amazon install='dnf install -y'
 else
@@ -45,7 +46,7 @@ while read -r group sign debian amazon; do
   if [[ $sign == /* ]]; then compgen -G "$sign" >/dev/null; else command -v "$sign" >/dev/null; fi && continue
   [ $column != none ] || fail "$sign is missing" "install it: this script knows Debian's and Amazon Linux's packages only"
   [ "${!column}" != - ] || fail "$sign is missing, and this system has no package of it" "use Debian 12 for this target"
-  missing+=("${!column}")
+  [[ " ${missing[*]} " == *" ${!column} "* ]] || missing+=("${!column}")
 done <<<"$(grep . <<<"$table")"
 [ ${#missing[@]} -gt 0 ] || exit 0
 

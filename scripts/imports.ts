@@ -51,7 +51,19 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The data plane from top to bottom: a file includes headers of its own name and further down only. */
-const NATIVE = ['addon', 'engine', 'worker', 'listener', 'connection', 'pump', 'loop', 'record', 'thread', 'socket'];
+const NATIVE = [
+  'addon',
+  'engine',
+  'worker',
+  'listener',
+  'connection',
+  'pump',
+  'loop',
+  'record',
+  'scratch',
+  'thread',
+  'socket',
+];
 
 /** What stands in some files of native/ only, or (without any) in none. */
 const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
