@@ -1,4 +1,5 @@
 /** The upstream of a route to an IP address that is not listed itself: allowed if a listed name resolves to it. */
+import { isDefinitive } from '../dns/failure.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { IpAddress } from '../policy/address.ts';
 import { guardAddresses } from '../policy/guard.ts';
@@ -20,7 +21,13 @@ export function findListedName(ip: IpAddress, names: readonly NameRule[], option
   let absence = `the listed names for port ${port} are not resolved yet`;
 
   const leadsThere = async (rule: NameRule): Promise<boolean> => {
-    const { addresses } = await resolver.resolve(rule.address.name, `ipv${ip.family}`, stopping.signal);
+    const addresses = await resolver.resolve(rule.address.name, `ipv${ip.family}`, stopping.signal).then(
+      (answer) => answer.addresses,
+      (error: unknown) => {
+        if (isNowhere(error)) return [];
+        throw error;
+      },
+    );
     const found = addresses.filter(({ text }) => text === ip.text);
     return guardAddresses(rules, port, rule, found).admitted.length > 0;
   };
@@ -66,6 +73,11 @@ export function findListedName(ip: IpAddress, names: readonly NameRule[], option
       cancelRetry?.();
     },
   };
+}
+
+/** The servers say that there is no such address: an answer, and no failure to get one. */
+function isNowhere(error: unknown): boolean {
+  return error instanceof VsockProxyError && error.errno !== undefined && isDefinitive(error.errno);
 }
 
 function reasonOf(failure: unknown): string {

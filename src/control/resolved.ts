@@ -77,25 +77,25 @@ export class ResolvedUpstream implements Upstream {
     const { target, rules, log, onChange } = this.#options;
     const { admitted, refused } = guardAddresses(rules, target.port, this.#namedBy, answer.addresses);
     const [first, ...others] = admitted.map(({ address }) => address);
-    if (first !== undefined) {
-      this.#tellUse(first, others, answer);
-      if (refused.length > 0) {
-        log.warn(
-          `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${why(refused)}`,
-        );
-      }
-    } else {
-      this.#absence = `none of the addresses of ${this.#name} may be used: ${why(refused)}`;
-      if (!this.#isDecided) {
-        const { hint } = denyRoute(rules, target);
-        const message = `The given address and port are not allowed: ${this.#absence}`;
-        this.#deny(new VsockProxyError('denied', message, { hint }));
-        return;
-      }
-      log.warn(`${this.#absence}; clients are refused. Hint: list an address itself if it is meant to be used`);
+    if (first === undefined) this.#absence = `none of the addresses of ${this.#name} may be used: ${why(refused)}`;
+    if (first === undefined && !this.#isDecided) {
+      const { hint } = denyRoute(rules, target);
+      this.#deny(
+        new VsockProxyError('denied', `The given address and port are not allowed: ${this.#absence}`, { hint }),
+      );
+      return;
     }
+    // What a log line says holds already for the next client.
     onChange(admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port: target.port })));
     this.#decide();
+    if (first === undefined) {
+      log.warn(`${this.#absence}; clients are refused. Hint: list an address itself if it is meant to be used`);
+      return;
+    }
+    this.#tellUse(first, others, answer);
+    if (refused.length > 0) {
+      log.warn(`Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${why(refused)}`);
+    }
   }
 
   #tellUse(first: IpAddress, others: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {

@@ -87,7 +87,7 @@ export function openSocketStage(threads: number): Stage {
 const DEAF_BACKLOG = 1;
 
 /** A server that never accepts, as its thread waits for ever: once its queue is full, SYNs to it go unanswered. */
-async function startDeafServer(): Promise<{ readonly worker: Worker; readonly port: number }> {
+export async function startDeafServer(): Promise<{ readonly worker: Worker; readonly port: number }> {
   const worker = new Worker(
     `const { parentPort } = require('node:worker_threads');
     const server = require('node:net').createServer();

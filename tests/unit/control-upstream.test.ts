@@ -281,6 +281,14 @@ describe('an IP address that a listed name leads to', () => {
     assert.equal(clock.pending, 0);
   });
 
+  it('is denied when none leads there, also if there is no such name as one of them', async () => {
+    const names: Names = { 'a.example': ['192.0.2.2'], 'b.example': 'ENOTFOUND' };
+    const { decided, clock } = open('192.0.2.1 443', rules, names);
+    await clock.advance(0);
+    assert.match(decided(), /^denied: The given address and port are not allowed/);
+    assert.equal(clock.pending, 0);
+  });
+
   it('that no name leads to in the end stays refused, with the reason', async () => {
     const names: Names = { 'a.example': ['192.0.2.2'], 'b.example': 'ETIMEOUT' };
     const { upstream, changes, logged, clock } = open('192.0.2.1 443', rules, names);

@@ -38,11 +38,14 @@ export interface DnsServer {
 const TYPES = { A: 1, CNAME: 5, AAAA: 28 } as const;
 const RCODES = { SERVFAIL: 2, NXDOMAIN: 3, REFUSED: 5 } as const;
 
-/** `answer` is called for each query; nothing is NXDOMAIN. */
-export async function startDnsServer(answer: (question: Question) => Reply | undefined): Promise<DnsServer> {
+/** `answer` is called for each query; nothing is NXDOMAIN. `wantedPort`: a free one unless told. */
+export async function startDnsServer(
+  answer: (question: Question) => Reply | undefined,
+  wantedPort = 0,
+): Promise<DnsServer> {
   const questions: Question[] = [];
   const connections = new Set<Socket>();
-  const { udp, tcp, port } = await bindBoth();
+  const { udp, tcp, port } = await bindBoth(wantedPort);
 
   const respond = (message: Buffer, over: 'udp' | 'tcp'): Buffer | undefined => {
     const { name, type, end } = readQuestion(message);
@@ -97,9 +100,9 @@ export async function startDnsServer(answer: (question: Question) => Reply | und
 }
 
 /** A random port that is free for UDP may be taken for TCP: then another one is tried. */
-async function bindBoth(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
+async function bindBoth(wantedPort: number): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
-    const tcp = createServer().listen(0, '127.0.0.1');
+    const tcp = createServer().listen(wantedPort, '127.0.0.1');
     await once(tcp, 'listening');
     const { port } = tcp.address() as AddressInfo;
     const udp = createSocket('udp4');
