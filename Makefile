@@ -9,6 +9,9 @@ VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 HOST := $(shell uname -m)
 # The machine that the products are for: x86_64 or aarch64; another than this one is cross-built, into build/$(ARCH).
 ARCH := $(HOST)
+ifeq ($(filter x86_64 aarch64,$(ARCH)),)
+$(error ARCH is $(ARCH), and can be x86_64 or aarch64)
+endif
 
 node_arch = $(subst x86_64,x64,$(subst aarch64,arm64,$(1)))
 NODE_PACKAGE := node-linux-$(call node_arch,$(ARCH))

@@ -20,7 +20,7 @@ if (!arch || !node || !bundle || !addon || !output) {
  * Measured, Node 24.21, x86-64: --max-semi-space-size takes 1.6 MiB off the idle process, --v8-pool-size four threads.
  * Without any effect on start-up time or memory beyond the noise, and so not here: --single-threaded,
  * --single-threaded-gc, --lite-mode, --optimize-for-size, --no-opt, --max-lazy, --stack-size, --no-flush-bytecode,
- * --memory-saver-mode, --initial-old-space-size.
+ * --memory-saver-mode, --initial-old-space-size, --no-lazy-feedback-allocation, --no-experimental-require-module.
  */
 const execArgv = [
   '--jitless', // no memory that is writable and executable

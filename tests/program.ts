@@ -43,6 +43,11 @@ export class Program {
     });
   }
 
+  /** Also of the real program, where what stands in front of it executes it: env, setpriv, unshare. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
     this.#child.kill(signal);
   }

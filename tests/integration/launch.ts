@@ -1,54 +1,19 @@
-/** Starts programs so that none outlives its test, and waits for what they do. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** Programs that get nothing from this one, and mounts of their own. */
 import { existsSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
+import { type Outcome, Program } from '../program.ts';
 
 const PATIENCE_MS = 30_000;
 
-export interface Outcome {
-  readonly status: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
-  readonly stderr: string;
+/** Starts a program with this environment, beside a PATH, and no other. */
+export function launch(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
+  const variables = Object.entries({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env });
+  return new Program('env', ['-i', ...variables.map(([name, value]) => `${name}=${value}`), ...argv]);
 }
 
-export interface Launched {
-  readonly pid: number;
-  readonly ended: Promise<Outcome>;
-  kill(signal: NodeJS.Signals): void;
-  /** Resolves once the file is there. @throws Error with the program's output when it ends first. */
-  hasMade(path: string): Promise<void>;
-}
-
-export interface LaunchOptions {
-  /** All that it gets, beside PATH. */
-  readonly env?: NodeJS.ProcessEnv;
-  /** After which it is killed. */
-  readonly deadlineMs?: number;
-}
-
-/** Starts a program. What stands in front of it and executes it (env, setpriv, unshare) leaves it the process id. */
-export function launch(argv: readonly string[], { env, deadlineMs = PATIENCE_MS }: LaunchOptions = {}): Launched {
-  // The kernel kills it when this process dies, whatever the reason.
-  const child = spawn('/usr/bin/setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
-    cwd: '/',
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: deadlineMs,
-    killSignal: 'SIGKILL',
-  });
-  const ended = outcomeOf(child);
-  const endedEarly = () => ended.then((outcome) => Promise.reject(new Error(JSON.stringify(outcome))));
-  return {
-    pid: child.pid ?? 0,
-    ended,
-    kill: (signal) => child.kill(signal),
-    hasMade: (path) => Promise.race([appears(path), endedEarly()]),
-  };
-}
-
-export function run(argv: readonly string[], options?: LaunchOptions): Promise<Outcome> {
-  return launch(argv, options).ended;
+/** The same, until it has ended. */
+export function run(argv: readonly string[], env?: Readonly<Record<string, string>>): Promise<Outcome> {
+  return launch(argv, env).outcome(PATIENCE_MS);
 }
 
 /** In front of a program: runs it with mounts of its own, made by these shell commands. */
@@ -56,24 +21,17 @@ export function withMounts(...commands: readonly string[]): readonly string[] {
   return ['unshare', '--mount', 'sh', '-ec', [...commands, 'exec "$@"'].join('\n'), 'sh'];
 }
 
-function outcomeOf(child: ChildProcess): Promise<Outcome> {
-  const output = { stdout: '', stderr: '' };
-  child.stdout?.setEncoding('utf8').on('data', (text) => (output.stdout += text));
-  child.stderr?.setEncoding('utf8').on('data', (text) => (output.stderr += text));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (status, signal) => resolve({ status, signal, ...output }));
-  });
-}
-
-function appears(path: string): Promise<void> {
+/** Resolves once the file is there. @throws Error with the program's output when it ends first. */
+export async function untilMade(path: string, program: Program): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const look = () => existsSync(path) && resolve();
-  const watcher = watch(dirname(path), look);
-  const timer = setTimeout(() => reject(new Error(`${path} did not appear`)), PATIENCE_MS);
-  look();
-  return promise.finally(() => {
+  const watcher = watch(dirname(path), () => existsSync(path) && resolve());
+  const timer = setTimeout(() => reject(new Error(`${path} is not there: ${program.command}`)), PATIENCE_MS);
+  void program.ended.then((outcome) => reject(new Error(`${program.command}: ${JSON.stringify(outcome)}`)));
+  if (existsSync(path)) resolve();
+  try {
+    await promise;
+  } finally {
     clearTimeout(timer);
     watcher.close();
-  });
+  }
 }

