@@ -30,13 +30,18 @@ if [ -e "$image" ]; then touch "$image"; echo "$image"; exit; fi
 
 [ "$(uname -m)" = x86_64 ] || fail "test machines are x86_64, this machine is $(uname -m)" "run it on an x86_64 machine"
 [ "$(id -u)" = 0 ] || fail "making the image takes root (it unpacks a root file system)" "run 'sudo tests/e2e/image.sh' once"
-command -v mmdebstrap >/dev/null || fail "mmdebstrap is not installed" "tests/e2e/run.sh installs it"
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' 'Created-By: Packages' | head -n1)
-[ -n "$mirror" ] || fail "apt on this machine names no Debian mirror" "add one to /etc/apt/sources.list.d and run 'apt-get update'"
+command -v mmdebstrap >/dev/null || fail "mmdebstrap is not installed" "run 'scripts/deps.sh e2e'"
+find_mirror() {
+  apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' 'Created-By: Packages' | sed -n 1p
+}
+mirror=$(find_mirror)
+[ -n "$mirror" ] || { apt-get -qq update >&2 && mirror=$(find_mirror); } # apt tells nothing of an archive whose lists it has not
+[ -n "$mirror" ] || fail "apt on this machine names no Debian mirror" "add one below /etc/apt/sources.list.d"
 
 started=$SECONDS
+rm -rf --one-file-system "$cache"/work.* # of runs that were killed
 work=$(mktemp -d "$cache/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 chmod 755 "$work"
 
 # A view of Debian that leaves the machine's own apt sources and lists alone.
@@ -51,12 +56,14 @@ view() {
 }
 # unpack PACKAGE SUITE DIRECTORY
 unpack() {
-  (cd "$work/apt" && view apt-get download "$1/$2" && dpkg -x "$1"_*.deb "$3") || fail "cannot fetch $1 from $mirror" "check the network"
+  (cd "$work/apt" && view apt-get download "$1/$2" && dpkg -x "$1"_*.deb "$3") 2>"$work/log" ||
+    fail "cannot fetch $1 from $mirror: $(tail -n1 "$work/log")" "check the network"
 }
 
 say "fetching packages (Debian $suite; vhost-device-vsock from sid)"
-view apt-get update || fail "cannot read the package lists of $mirror" "check the network"
-kernel=$(view apt-cache depends "linux-image-cloud-amd64" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n1)
+view apt-get -o APT::Update::Error-Mode=any update 2>"$work/log" ||
+  fail "cannot read the package lists of $mirror: $(tail -n1 "$work/log")" "check the network"
+kernel=$(view apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n1)
 unpack "$kernel" $suite "$work/kernel"
 unpack busybox-static $suite "$work/busybox"
 unpack vhost-device-vsock sid "$work/vhost"
@@ -67,16 +74,16 @@ say "unpacking the root file system"
 root=$work/root
 mmdebstrap --quiet --variant=minbase --mode=root --include=$packages \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-  $suite "$root" "$mirror"
+  $suite "$root" "$mirror" 2>"$work/log" || fail "mmdebstrap failed: $(tail -n1 "$work/log")" "check the network"
 cp -a "$work/kernel/lib/modules" "$root/lib/"
 cp "$work"/kernel/boot/vmlinuz-* "$root/boot/vmlinuz"
 depmod -b "$root" "$(ls "$root/lib/modules")"
 cp -r --no-preserve=ownership "$here/image/." "$root/"
-systemctl --quiet --root="$root" enable network ready ssh
-systemctl --quiet --root="$root" mask getty@tty1 serial-getty@ttyS0 systemd-logind fstrim.timer e2scrub_reap e2scrub_all.timer \
+chroot "$root" systemctl --quiet enable network ready ssh
+chroot "$root" systemctl --quiet mask getty@tty1 serial-getty@ttyS0 systemd-logind fstrim.timer e2scrub_reap e2scrub_all.timer \
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer dnf-makecache.timer
 echo parent >"$root/etc/hostname"
-systemd-id128 new >"$root/etc/machine-id" # without one, systemd takes each boot for the first
+tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id" # without one, systemd takes each boot for the first
 : >"$root/etc/fstab"
 ssh-keygen -q -t ed25519 -N '' -C e2e -f "$work/key"
 install -D -m600 "$work/key.pub" "$root/root/.ssh/authorized_keys"

@@ -10,19 +10,24 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, watch } from 'node:fs';
 import { createConnection } from 'node:net';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Outcome, Output, Program } from '../program.ts';
 
 const CID_PARENT = 3;
 /** An emulated machine is up in 10 to 30 s; beside other work it may take several times as long. */
 const BOOT_MS = 300_000;
 const COMMAND_MS = 180_000;
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const KERNEL_ARGUMENTS =
   'console=ttyS0 quiet root=/dev/nvme0n1 rootfstype=ext4 rw panic=-1 mitigations=off nokaslr net.ifnames=0';
 
+/** Where the machine has the files of the project that it was given. Read-only. */
+export const PROJECT = '/mnt/project';
+
 export interface MachineOptions {
   readonly memoryMib: number;
-  /** Name below /mnt/files in the machine → file or directory of this machine. */
-  readonly files: Readonly<Record<string, string>>;
+  /** Files and directories of the project, by their paths in it; below {@link PROJECT} in the machine. */
+  readonly files: readonly string[];
 }
 
 /** A program in the machine that runs beside the test. Disposing of it kills it. */
@@ -43,7 +48,7 @@ export class Machine implements AsyncDisposable {
       await machine.#startVsockDevice();
       await machine.#boot(memoryMib);
       await machine.#logIn();
-      await machine.check('mkdir -p /mnt/files && mount -o ro /dev/nvme0n2 /mnt/files');
+      await machine.check(`mkdir ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
     } catch (error) {
       await machine[Symbol.asyncDispose]();
       throw error;
@@ -91,9 +96,9 @@ export class Machine implements AsyncDisposable {
     await Promise.all(this.#programs.map((program) => program.outcome(COMMAND_MS)));
   }
 
-  #makeFilesDisk(files: Readonly<Record<string, string>>): void {
+  #makeFilesDisk(files: readonly string[]): void {
     const tree = this.#path('files');
-    for (const [name, source] of Object.entries(files)) cpSync(source, join(tree, name), { recursive: true });
+    for (const file of files) cpSync(join(ROOT, file), join(tree, file), { recursive: true });
     const disk = ['-q', '-t', 'ext4', '-O', '^has_journal', '-d', tree, this.#path('files.img'), '1G'];
     execFileSync('mke2fs', disk, { stdio: ['ignore', 'ignore', 'inherit'] });
   }

@@ -1,58 +1,57 @@
 /**
  * A parent with an enclave inside: two kernels, and vsock between them as on a Nitro instance.
  *
- * The parent emulates the virtualization instructions of its processor, so its own kernel runs the enclave with KVM and
- * vhost-vsock. One thing differs: the enclave sees its parent as CID 2, for which the proxy listens on every CID.
+ * The parent's emulated processor has virtualization instructions, so its kernel runs the enclave with KVM and vhost-vsock.
+ * One thing differs: the enclave sees its parent as CID 2, for which the proxy listens on every CID.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { fromRunScript, Machine } from './machine.ts';
+import { fromRunScript, Machine, PROJECT } from './machine.ts';
 
 const PARENT_CID_SEEN_INSIDE = 2;
 const ENCLAVE_CID = 16;
-const BYTES = 4 << 20;
+const PORT = 8000;
 const CLOSED_PORT = 8001;
+const BYTES = 4 << 20;
+const ENCLAVE = 'build/e2e/enclave.gz';
 const LOG_LINE_MS = 60_000;
 const ENCLAVE_MS = 300_000;
 
 test('an enclave with its own kernel reaches the server through its parent', async () => {
-  const enclave = join(fromRunScript('E2E_WORK'), 'enclave.gz');
-  execFileSync(project('tests/e2e/enclave/build.sh'), [fromRunScript('E2E_IMAGE'), enclave]);
+  execFileSync(join(import.meta.dirname, 'enclave/build.sh'), [fromRunScript('E2E_IMAGE'), ENCLAVE]);
   await using parent = await Machine.start({
     memoryMib: 1536,
-    files: { 'vsock-proxy': project('build/vsock-proxy'), guest: project('tests/e2e/guest'), 'enclave.gz': enclave },
+    files: ['build/vsock-proxy', 'tests/e2e/guest', ENCLAVE],
   });
-  await parent.check('modprobe --all kvm_amd vhost_vsock');
-
-  const server = await parent.spawn(`python3 /mnt/files/guest/pattern_server.py 10.77.0.1 9000 ${BYTES}`);
+  const guest = `${PROJECT}/tests/e2e/guest`;
+  const server = await parent.spawn(`python3 ${guest}/pattern_server.py 10.77.0.1 9000 ${BYTES}`);
   await server.stdout.match(/listening\n/, LOG_LINE_MS);
+  const options = `--config ${guest}/allowlist.yaml --cid any`;
   const proxy = await parent.spawn(
-    'env RUST_LOG=info /mnt/files/vsock-proxy --config /mnt/files/guest/allowlist.yaml --cid any 8000 server.test 9000',
+    `env RUST_LOG=info ${PROJECT}/build/vsock-proxy ${options} ${PORT} server.test 9000`,
   );
   await proxy.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
-  const enclaveArguments = `${PARENT_CID_SEEN_INSIDE} 8000 ${BYTES} ${CLOSED_PORT}`;
+
+  await parent.check('modprobe --all kvm_amd vhost_vsock');
+  const initArguments = `${PARENT_CID_SEEN_INSIDE} ${PORT} ${BYTES} ${CLOSED_PORT}`;
   const console = await parent.check(
-    'qemu-system-x86_64 -accel kvm -cpu host -machine q35 -m 256 -nodefaults -no-user-config -display none -no-reboot' +
-      ` -kernel /boot/vmlinuz -initrd /mnt/files/enclave.gz -append "console=ttyS0 quiet panic=-1 -- ${enclaveArguments}"` +
-      ` -device vhost-vsock-pci,guest-cid=${ENCLAVE_CID} -serial stdio </dev/null`,
+    'qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel kvm -cpu host -machine q35 -m 256' +
+      ` -kernel /boot/vmlinuz -initrd ${PROJECT}/${ENCLAVE} -append "console=ttyS0 quiet panic=-1 -- ${initArguments}"` +
+      ` -device vhost-vsock-pci,guest-cid=${ENCLAVE_CID} -serial stdio`,
     ENCLAVE_MS,
   );
 
   assert.match(console, /^To the closed port:\r\nconnect: ECONNRESET\r\nexit status 1\r\n/);
-  assert.match(
-    console,
-    new RegExp(`To the server:\r\nreceived: ${BYTES} of ${BYTES} bytes, all right\r\nexit status 0\r\n`),
-  );
+  const exchange = `To the server:\r\nreceived: ${BYTES} of ${BYTES} bytes, all right\r\nexit status 0\r\n`;
+  assert.match(console, new RegExp(exchange));
   const { status, stdout, stderr } = await server.outcome(LOG_LINE_MS);
   assert.equal(status, 0, stderr);
   assert.match(stdout, new RegExp(`received: ${BYTES} bytes, all right\n`));
-  await proxy.stderr.match(new RegExp(`Accepted connection on cid: ${ENCLAVE_CID} port: \\d+\n`), LOG_LINE_MS);
-  await proxy.stderr.match(new RegExp(`Client on cid: ${ENCLAVE_CID} port: \\d+ disconnected\n`), LOG_LINE_MS);
+  const [, port] = await proxy.stderr.match(
+    new RegExp(`Accepted connection on cid: ${ENCLAVE_CID} port: (\\d+)\n`),
+    LOG_LINE_MS,
+  );
+  await proxy.stderr.match(new RegExp(`Client on cid: ${ENCLAVE_CID} port: ${port} disconnected\n`), LOG_LINE_MS);
 });
-
-function project(path: string): string {
-  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
-}

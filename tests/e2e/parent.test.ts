@@ -1,11 +1,10 @@
 /** The executable on a parent: listening on the real vsock of CID 3, its clients connecting to CID 3 on the same machine. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { Machine, type RemoteProgram } from './machine.ts';
+import { after, before, describe, test } from 'node:test';
+import { Machine, PROJECT, type RemoteProgram } from './machine.ts';
 
-const EXECUTABLE = '/mnt/files/vsock-proxy';
-const GUEST = '/mnt/files/guest';
+const EXECUTABLE = `${PROJECT}/build/vsock-proxy`;
+const GUEST = `${PROJECT}/tests/e2e/guest`;
 /** The name that /etc/hosts of the machine has, and the port that the allowlist has. */
 const SERVER = 'server.test 9000';
 const KMS = 'kms.us-east-1.amazonaws.com';
@@ -14,139 +13,151 @@ const PROGRAM_MS = 120_000;
 
 let parent: Machine;
 
-before(async () => {
-  parent = await Machine.start({
-    memoryMib: 1024,
-    files: { 'vsock-proxy': project('build/vsock-proxy'), guest: project('tests/e2e/guest') },
+describe('the executable on a parent', () => {
+  before(async () => {
+    parent = await Machine.start({
+      memoryMib: 1024,
+      files: ['build/vsock-proxy', 'scripts', 'tests/e2e/guest'],
+    });
+    await parent.check(`install -D -m 644 ${GUEST}/allowlist.yaml /etc/nitro_enclaves/vsock-proxy.yaml`);
   });
-  await parent.check(`install -D -m 644 ${GUEST}/allowlist.yaml /etc/nitro_enclaves/vsock-proxy.yaml`);
-});
 
-after(() => parent[Symbol.asyncDispose]());
+  after(() => parent?.[Symbol.asyncDispose]());
 
-test('start: a port in use is refused with EADDRINUSE, also for every CID together', async () => {
-  await using _first = await proxy(`8000 ${SERVER}`);
-  const again = await refusal(`8000 ${SERVER}`);
-  assert.match(again, /^Error: "Could not listen for connections: Could not bind to cid: 3 port: 8000: EADDRINUSE/);
-  assert.match(await refusal(`--cid any 8000 ${SERVER}`), /Could not bind to cid: \S+ port: 8000: EADDRINUSE/);
-});
+  test('start: a port in use is refused with EADDRINUSE, also for every CID together', async () => {
+    await using _first = await proxy(`8000 ${SERVER}`);
+    const again = await refusal(`8000 ${SERVER}`);
+    assert.match(again, /^Error: "Could not listen for connections: Could not bind to cid: 3 port: 8000: EADDRINUSE/);
+    assert.match(await refusal(`--cid any 8000 ${SERVER}`), /Could not bind to cid: \S+ port: 8000: EADDRINUSE/);
+  });
 
-test('start: a CID that the machine does not have is refused with EADDRNOTAVAIL', async () => {
-  assert.match(await refusal(`--cid 77 8000 ${SERVER}`), /Could not bind to cid: 77 port: 8000: EADDRNOTAVAIL/);
-});
+  test('start: a CID that the machine does not have is refused with EADDRNOTAVAIL', async () => {
+    assert.match(await refusal(`--cid 77 8000 ${SERVER}`), /Could not bind to cid: 77 port: 8000: EADDRNOTAVAIL/);
+  });
 
-test('start: a port below 1024 is refused with EACCES to a user without privileges', async () => {
-  const nobody = 'setpriv --reuid nobody --regid nogroup --clear-groups';
-  assert.match(await refusal(`1023 ${SERVER}`, nobody), /Could not bind to cid: 3 port: 1023: EACCES/);
-});
+  test('start: a port below 1024 is refused with EACCES to a user without privileges', async () => {
+    const nobody = 'setpriv --reuid nobody --regid nogroup --clear-groups';
+    assert.match(await refusal(`1023 ${SERVER}`, nobody), /Could not bind to cid: 3 port: 1023: EACCES/);
+  });
 
-test('start: a port is free again as soon as its proxy has ended', async () => {
-  for (let round = 0; round < 3; round++) {
+  test('start: a port is free again as soon as its proxy has ended', async () => {
+    for (let round = 0; round < 3; round++) {
+      await using _proxy = await proxy(`8000 ${SERVER}`);
+    }
+  });
+
+  test('refused: the client of a dead server is let go, the next one on the same proxy is served', async () => {
+    await using running = await proxy(`8000 ${SERVER}`);
+    await play('refused_then_served');
+    await running.stderr.match(
+      /WARN .* could not connect to server\.test:9000 at 10\.77\.0\.1:9000: ECONNREFUSED/,
+      LOG_LINE_MS,
+    );
+  });
+
+  test('tls: a request reaches the server, whose certificate the client can verify', async () => {
+    await using _proxy = await proxy(`8000 ${KMS} 443`);
+    await using _server = await tlsServer();
+    const answer = await parent.check(`python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /run/e2e/ca.pem`);
+    assert.equal(answer, `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`);
+  });
+
+  test('enclave: a program without any network reaches the server', async () => {
+    await using _proxy = await proxy(`8000 ${KMS} 443`);
+    await using _server = await tlsServer();
+    const client = `python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /run/e2e/ca.pem`;
+    const answer = await parent.check(`unshare --net sh -c 'ip -brief link && ${client}'`);
+    assert.match(
+      answer,
+      new RegExp(`^lo +DOWN [^\\n]*\\nTLSv1.3, certificate of ${KMS} issued by test authority\\n200 `),
+    );
+  });
+
+  test('log: tells the CID and the port of the client', async () => {
+    await using running = await proxy(`8000 ${SERVER}`);
+    const port = /client port (\d+)/.exec(await play('says_its_port'))?.[1];
+    await running.stderr.match(new RegExp(`Accepted connection on cid: 1 port: ${port}\n`), LOG_LINE_MS);
+    await running.stderr.match(
+      new RegExp(`Connected client from cid: 1 port: ${port} to 10.77.0.1:9000\n`),
+      LOG_LINE_MS,
+    );
+    await running.stderr.match(new RegExp(`Client on cid: 1 port: ${port} disconnected\n`), LOG_LINE_MS);
+  });
+
+  test('data: 16 MiB arrive unchanged in both directions at once', async () => {
     await using _proxy = await proxy(`8000 ${SERVER}`);
-  }
-});
+    await play('both_directions_at_once');
+  });
 
-test('refused: the client of a dead server is let go, the next one on the same proxy is served', async () => {
-  await using running = await proxy(`8000 ${SERVER}`);
-  await play('refused_then_served');
-  await running.stderr.match(
-    /WARN .* could not connect to server\.test:9000 at 10\.77\.0\.1:9000: ECONNREFUSED/,
-    LOG_LINE_MS,
-  );
-});
+  test("half-close: the server's reply still arrives after the client's EOF", async () => {
+    await using _proxy = await proxy(`8000 ${SERVER}`);
+    await play('client_ends_first');
+  });
 
-test('tls: a request reaches the server, whose certificate the client can verify', async () => {
-  await using _proxy = await proxy(`8000 ${KMS} 443`);
-  await using _server = await tlsServer();
-  const answer = await parent.check(`python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /run/e2e/ca.pem`);
-  assert.equal(answer, `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`);
-});
+  test("half-close: the client's bytes still arrive after the server's EOF", async () => {
+    await using _proxy = await proxy(`8000 ${SERVER}`);
+    await play('server_ends_first');
+  });
 
-test('enclave: a program without any network reaches the server', async () => {
-  await using _proxy = await proxy(`8000 ${KMS} 443`);
-  await using _server = await tlsServer();
-  const client = `python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /run/e2e/ca.pem`;
-  const answer = await parent.check(`unshare --net sh -c 'ip -brief link && ${client}'`);
-  assert.match(
-    answer,
-    new RegExp(`^lo +DOWN [^\\n]*\\nTLSv1.3, certificate of ${KMS} issued by test authority\\n200 `),
-  );
-});
+  test("reset: the server's reset ends the client's connection in both directions", async () => {
+    await using running = await proxy(`8000 ${SERVER}`);
+    await play('server_resets');
+    await running.stderr.match(/disconnected: reset by the server \(ECONNRESET\)/, LOG_LINE_MS);
+  });
 
-test('log: tells the CID and the port of the client', async () => {
-  await using running = await proxy(`8000 ${SERVER}`);
-  const port = /client port (\d+)/.exec(await play('says_its_port'))?.[1];
-  await running.stderr.match(new RegExp(`Accepted connection on cid: 1 port: ${port}\n`), LOG_LINE_MS);
-  await running.stderr.match(new RegExp(`Connected client from cid: 1 port: ${port} to 10.77.0.1:9000\n`), LOG_LINE_MS);
-  await running.stderr.match(new RegExp(`Client on cid: 1 port: ${port} disconnected\n`), LOG_LINE_MS);
-});
+  test('reset: the server of a client that closes without reading is reset', async () => {
+    await using _proxy = await proxy(`8000 ${SERVER}`);
+    await play('client_leaves');
+  });
 
-test('data: 16 MiB arrive unchanged in both directions at once', async () => {
-  await using _proxy = await proxy(`8000 ${SERVER}`);
-  await play('both_directions_at_once');
-});
+  test('many: 200 connections that are open at once are all served', async () => {
+    await using _proxy = await proxy(`-w 200 8000 ${SERVER}`);
+    await play('two_hundred_at_once');
+  });
 
-test("half-close: the server's reply still arrives after the client's EOF", async () => {
-  await using _proxy = await proxy(`8000 ${SERVER}`);
-  await play('client_ends_first');
-});
+  test('limit: the client beyond -w waits, which the log says, and is served when a place is free', async () => {
+    await using running = await proxy(`-w 4 8000 ${SERVER}`);
+    const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py fifth_waits 8000 9000`);
+    await scenario.stdout.match(/the fifth waits\n/, LOG_LINE_MS);
+    await running.stderr.match(/WARN .* Limit of 4 simultaneous connections reached: a client waits/, LOG_LINE_MS);
+    scenario.stdin.end('go on\n');
+    await succeeded(scenario);
+  });
 
-test("half-close: the client's bytes still arrive after the server's EOF", async () => {
-  await using _proxy = await proxy(`8000 ${SERVER}`);
-  await play('server_ends_first');
-});
+  test('drain: after SIGTERM nobody is accepted, the running transfer ends in peace, and the status is 0', async () => {
+    await using running = await proxy(`8000 ${SERVER}`);
+    const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 9000`);
+    await scenario.stdout.match(/the transfer runs\n/, LOG_LINE_MS);
+    await running.signal('TERM');
+    await running.stderr.match(/No new clients are accepted/, LOG_LINE_MS);
+    await play('nobody_listens');
+    scenario.stdin.end('go on\n');
+    await succeeded(scenario);
+    await succeeded(running);
+  });
 
-test("reset: the server's reset ends the client's connection in both directions", async () => {
-  await using running = await proxy(`8000 ${SERVER}`);
-  await play('server_resets');
-  await running.stderr.match(/disconnected: reset by the server \(ECONNRESET\)/, LOG_LINE_MS);
-});
+  test('service: serves as a unit with a user of its own, and warns in the journal', async () => {
+    const properties = '--property DynamicUser=yes --property SyslogIdentifier=vsock-proxy --setenv RUST_LOG=warn';
+    await parent.check(`systemd-run --unit proxy-test ${properties} ${EXECUTABLE} 8000 ${SERVER}`);
+    await parent.check("until ss --vsock --listening --no-header | grep -q ' 3:8000 '; do sleep 0.1; done");
+    const main = '$(systemctl show --property MainPID --value proxy-test)';
+    assert.notEqual(Number(await parent.check(`ps -o uid= -p ${main}`)), 0);
+    await play('refused_then_served');
+    await parent.check('systemctl stop proxy-test');
+    const journal = await parent.check(
+      'journalctl --sync; journalctl --unit proxy-test --identifier vsock-proxy --output cat',
+    );
+    assert.match(journal, /^\[\S+ WARN {2}vsock_proxy::proxy\] .*could not connect to server\.test:9000/);
+    assert.doesNotMatch(journal, /INFO/);
+  });
 
-test('reset: the server of a client that closes without reading is reset', async () => {
-  await using _proxy = await proxy(`8000 ${SERVER}`);
-  await play('client_leaves');
-});
-
-test('many: 200 connections that are open at once are all served', async () => {
-  await using _proxy = await proxy(`-w 200 8000 ${SERVER}`);
-  await play('two_hundred_at_once');
-});
-
-test('limit: the client beyond -w waits, which the log says, and is served when a place is free', async () => {
-  await using running = await proxy(`-w 4 8000 ${SERVER}`);
-  const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py fifth_waits 8000 9000`);
-  await scenario.stdout.match(/the fifth waits\n/, LOG_LINE_MS);
-  await running.stderr.match(/WARN .* Limit of 4 simultaneous connections reached: a client waits/, LOG_LINE_MS);
-  assert.equal(running.stderr.text.match(/Accepted connection/g)?.length, 4);
-  scenario.stdin.end('go on\n');
-  await succeeded(scenario);
-});
-
-test('drain: after SIGTERM nobody is accepted, the running transfer ends in peace, and the status is 0', async () => {
-  await using running = await proxy(`8000 ${SERVER}`);
-  const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 9000`);
-  await scenario.stdout.match(/the transfer runs\n/, LOG_LINE_MS);
-  await running.signal('TERM');
-  await running.stderr.match(/No new clients are accepted/, LOG_LINE_MS);
-  await play('nobody_listens');
-  scenario.stdin.end('go on\n');
-  await succeeded(scenario);
-  await succeeded(running);
-});
-
-test('service: serves as a unit with a user of its own, and warns in the journal', async () => {
-  const properties = '--property DynamicUser=yes --property SyslogIdentifier=vsock-proxy --setenv RUST_LOG=warn';
-  await parent.check(`systemd-run --unit proxy-test ${properties} ${EXECUTABLE} 8000 ${SERVER}`);
-  await parent.check("until ss --vsock --listening --no-header | grep -q ' 3:8000 '; do sleep 0.1; done");
-  const main = '$(systemctl show --property MainPID --value proxy-test)';
-  assert.notEqual(Number(await parent.check(`ps -o uid= -p ${main}`)), 0);
-  await play('refused_then_served');
-  await parent.check('systemctl stop proxy-test');
-  const journal = await parent.check(
-    'journalctl --sync; journalctl --unit proxy-test --identifier vsock-proxy --output cat',
-  );
-  assert.match(journal, /^\[\S+ WARN {2}vsock_proxy::proxy\] .*could not connect to server\.test:9000/);
-  assert.doesNotMatch(journal, /INFO/);
+  test('demo: plays on the own vsock of a machine that can connect to itself', async () => {
+    const story = await parent.check(`${PROJECT}/scripts/demo.sh`);
+    assert.match(
+      story,
+      /^On this machine, whose own CID is 1.*200 hello from .*not allowed.*The demo has succeeded\.\n$/s,
+    );
+  });
 });
 
 /** Starts a proxy that listens, with `RUST_LOG=info`. */
@@ -179,8 +190,4 @@ async function tlsServer(): Promise<RemoteProgram> {
 async function succeeded(program: RemoteProgram): Promise<void> {
   const { status, stderr } = await program.outcome(PROGRAM_MS);
   assert.equal(status, 0, stderr);
-}
-
-function project(path: string): string {
-  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }

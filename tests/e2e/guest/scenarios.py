@@ -10,6 +10,7 @@ what it waits for and goes on with the next line of its standard input. Exit sta
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import sys
@@ -169,6 +170,7 @@ def fifth_waits(route):
         fifth = stack.enter_context(route.dial())
         fifth.sendall(b"me too")
         wait_for("the fifth waits")
+        expect(select.select([listener], [], [], 0)[0], [])
         for end in pairs[0]:
             end.close()
         server = stack.enter_context(accept(listener))

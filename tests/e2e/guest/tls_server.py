@@ -14,6 +14,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def log_message(self, *_):
+        """Requests are told of by those who make them."""
+
 
 if __name__ == "__main__":
     address, port, certificate = sys.argv[1:]
