@@ -74,9 +74,9 @@ function parseTcp(ipAndPort: string, text: string): SocketAddress {
     throw invalid(`${quoteBriefly(text)} has no IP address`, 'write tcp:127.0.0.1:8000 or tcp:[::1]:8000');
   }
   const port = parseUnsigned(digits);
-  if (port === undefined || port > HIGHEST_TCP_PORT) {
+  if (port === undefined || port === 0 || port > HIGHEST_TCP_PORT) {
     throw invalid(
-      `${quoteBriefly(text)} has no port from 0 to ${HIGHEST_TCP_PORT}`,
+      `${quoteBriefly(text)} has no port from 1 to ${HIGHEST_TCP_PORT}`,
       'write tcp:127.0.0.1:8000, or port 0 for any',
     );
   }

@@ -97,8 +97,9 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
       upstream.stop();
       const open = dataPlane.counters().reduce((sum, { active }) => sum + active, 0);
       const deadline = seconds(timeouts.drainMs);
+      const drained = dataPlane.drain(timeouts.drainMs);
       log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
-      const aborted = await dataPlane.drain(timeouts.drainMs);
+      const aborted = await drained;
       report.stop();
       dataPlane.stop();
       if (aborted === 0) log.info('All connections have ended');

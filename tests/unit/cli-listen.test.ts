@@ -36,9 +36,10 @@ describe('a local port that is none is refused, with a reason', () => {
     ['tcp:[127.0.0.1]:8000', /has no IP address/],
     ['tcp:[fe80::1%eth0]:8000', /has no IP address/],
     ['tcp:127.0.0.1', /has no IP address/],
-    ['tcp:127.0.0.1:', /has no port from 0 to 65535/],
-    ['tcp:127.0.0.1:http', /has no port from 0 to 65535/],
-    ['tcp:127.0.0.1:65536', /has no port from 0 to 65535/],
+    ['tcp:127.0.0.1:', /has no port from 1 to 65535/],
+    ['tcp:127.0.0.1:http', /has no port from 1 to 65535/],
+    ['tcp:127.0.0.1:0', /has no port from 1 to 65535/],
+    ['tcp:127.0.0.1:65536', /has no port from 1 to 65535/],
     ['tcp:127.0.0.1:80:80', /has no IP address/],
   ];
   for (const [text, says] of cases) {
@@ -68,7 +69,7 @@ describe('a listening address', () => {
     ['unix:relative path', { family: 'unix', path: 'relative path' }],
     [`unix:/${'a'.repeat(106)}`, { family: 'unix', path: `/${'a'.repeat(106)}` }],
     ['tcp:127.0.0.1:8000', { family: 'tcp', ip: '127.0.0.1', port: 8000 }],
-    ['tcp:0.0.0.0:0', { family: 'tcp', ip: '0.0.0.0', port: 0 }],
+    ['tcp:0.0.0.0:1', { family: 'tcp', ip: '0.0.0.0', port: 1 }],
     ['tcp:[::1]:65535', { family: 'tcp', ip: '::1', port: 65535 }],
   ] as const;
   for (const [text, address] of cases) {
