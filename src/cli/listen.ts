@@ -3,12 +3,12 @@ import { isIP } from 'node:net';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../errors.ts';
 import { quoteBriefly } from '../escape.ts';
+import { parseTcpPort } from '../policy/address.ts';
 import { CID_ANY, CID_LOCAL, PORT_ANY } from '../vsock.ts';
 import { parseUnsigned } from './number.ts';
 
 /** Lower ones are not for services, and who gives one has most likely put a CID in the port's place. */
 const LOWEST_PORT = 4;
-const HIGHEST_TCP_PORT = 65_535;
 /** sizeof(sockaddr_un.sun_path) less the terminating NUL: unix(7). */
 const LONGEST_PATH_BYTES = 107;
 
@@ -73,12 +73,9 @@ function parseTcp(ipAndPort: string, text: string): SocketAddress {
   if (isIP(ip) !== (bracketed === undefined ? 4 : 6) || ip.includes('%')) {
     throw invalid(`${quoteBriefly(text)} has no IP address`, 'write tcp:127.0.0.1:8000 or tcp:[::1]:8000');
   }
-  const port = parseUnsigned(digits);
-  if (port === undefined || port === 0 || port > HIGHEST_TCP_PORT) {
-    throw invalid(
-      `${quoteBriefly(text)} has no port from 1 to ${HIGHEST_TCP_PORT}`,
-      'write tcp:127.0.0.1:8000, or port 0 for any',
-    );
+  const port = parseTcpPort(digits);
+  if (port === undefined) {
+    throw invalid(`${quoteBriefly(text)} has no port from 1 to 65535`, 'write tcp:127.0.0.1:8000 or tcp:[::1]:8000');
   }
   return { family: 'tcp', ip, port };
 }
