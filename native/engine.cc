@@ -72,9 +72,9 @@ ConnectionId Engine::onConnectionBegun() {
   return ++lastConnection_;
 }
 
-void Engine::onConnectionGone(bool aborted) {
-  if (aborted) ++aborted_;
-  --active_;
+void Engine::onConnectionsGone(size_t count, size_t aborted) {
+  aborted_ += aborted;
+  active_ -= count;
   tellWhenDrained();
 }
 

@@ -41,7 +41,7 @@ class Engine final : public WorkerObserver {
 
  private:
   ConnectionId onConnectionBegun() override;
-  void onConnectionGone(bool aborted) override;
+  void onConnectionsGone(size_t count, size_t aborted) override;
   Worker& keeperFor(Worker& worker) override;
   void openGates(ListenerId listener, uint64_t gates) override;
   void onEvents(std::vector<Event>& events) override;

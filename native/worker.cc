@@ -25,6 +25,8 @@ int Worker::start() {
   loop_.onRoundEnd = [this] {
     if (!events_.empty()) observer_.onEvents(events_);
     events_.clear();
+    if (gone_ != 0) observer_.onConnectionsGone(gone_, aborted_);
+    gone_ = aborted_ = 0;
   };
   return thread_.start("relay-" + std::to_string(index_), [this] { loop_.run(); });
 }
@@ -151,7 +153,8 @@ void Worker::onClosed(Connection& connection) {
   const uint64_t closedGates = gone.listener->leave(record);
   if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
   onPlaceFreed(*gone.listener, closedGates);
-  observer_.onConnectionGone(record.reason == CloseReason::Drained);
+  ++gone_;
+  if (record.reason == CloseReason::Drained) ++aborted_;
   loop_.retire(std::move(gone.connection));
   if (live_.empty() && mostLive_ >= kManyConnections) {
     mostLive_ = 0;

@@ -30,7 +30,8 @@ class WorkerObserver {
  public:
   // Another connection exists from now on; returns its id.
   virtual ConnectionId onConnectionBegun() = 0;
-  virtual void onConnectionGone(bool aborted) = 0;
+  // Connections are gone, some of them aborted, and all their events are delivered.
+  virtual void onConnectionsGone(size_t count, size_t aborted) = 0;
   // Who shall keep a connection that `worker` accepted.
   virtual Worker& keeperFor(Worker& worker) = 0;
   virtual void openGates(ListenerId listener, uint64_t gates) = 0;
@@ -89,7 +90,10 @@ class Worker final : public ConnectionObserver, public GateObserver {
   std::map<ListenerId, std::unique_ptr<Gate>> gates_;
   std::vector<Live> live_;
   size_t mostLive_ = 0;
+  // Since the last round.
   std::vector<Event> events_;
+  size_t gone_ = 0;
+  size_t aborted_ = 0;  // of those that are gone
   Timer drainDeadline_{[this] { abortAll(); }};
   Timer calm_{[this] { returnMemory(); }};
   Thread thread_;  // the last member: it uses all others
