@@ -14,15 +14,15 @@ interface Place {
 export interface Relay {
   readonly name: Exclude<Name, 'direct'>;
   readonly command: (place: Place) => readonly [string, ...string[]];
-  /** Its connections are processes, so that thousands of them are out of the question. */
-  readonly forks?: true;
+  /** The most connections that it can hold open with the descriptors and processes of a usual machine. */
+  readonly capacity: number;
 }
 
 const connections = 20_000;
 
 const socat: Relay = {
   name: 'socat',
-  forks: true,
+  capacity: 300, // each is a process
   command: ({ socket, port }) => [
     '/usr/bin/socat',
     ...['-b', '262144'],
@@ -33,6 +33,7 @@ const socat: Relay = {
 
 const socketProxyd: Relay = {
   name: 'systemd-socket-proxyd',
+  capacity: 3000, // each has two sockets and two pipes: six descriptors
   // The activator becomes the proxy at the first connection, so it is the same process.
   command: ({ socket, port }) => [
     '/usr/bin/systemd-socket-activate',
@@ -45,6 +46,7 @@ const socketProxyd: Relay = {
 
 const haproxy: Relay = {
   name: 'HAProxy',
+  capacity: 9300,
   command: ({ socket, port, directory }) => {
     const file = `${directory}/haproxy.cfg`;
     writeFileSync(file, haproxyConfig(socket, port));
@@ -52,7 +54,7 @@ const haproxy: Relay = {
   },
 };
 
-/** 9,300 connections and 200 pipes are what fits into 20,000 descriptors; it does not start with less. */
+/** It does not start unless its connections, 9,300, and pipes, 200, fit into the descriptors that it may have. */
 function haproxyConfig(socket: string, port: number): string {
   return `global
   nbthread 2
@@ -76,6 +78,7 @@ backend servers
 function vsockProxy(executable: string): Relay {
   return {
     name: 'vsock-proxy',
+    capacity: connections,
     command: ({ socket, port, directory }) => {
       const file = `${directory}/allowlist.yaml`;
       writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n`);

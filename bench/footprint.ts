@@ -31,8 +31,6 @@ export interface Ground {
 
 const bytesPerKib = 1024;
 const bytesPerMib = 1024 * bytesPerKib;
-/** Connections held open of a proxy whose connections are processes. */
-const forkedIdle = 300;
 const churnBatch = 1000;
 const churnToleranceBytes = 2 * bytesPerMib;
 /** A proxy may return memory only once it has been calm for a while. */
@@ -46,17 +44,17 @@ export async function* footprints(
   ground: Ground,
   effort: FootprintEffort,
 ): AsyncGenerator<Footprint> {
-  const fresh = (figure: (proxy: RunningRelay, forks: boolean) => Promise<number> | number) =>
+  const fresh = (figure: (proxy: RunningRelay, capacity: number) => Promise<number> | number) =>
     forEach(all, async (relay) => {
       const running = await start(relay, ground.directory, ground.port);
       try {
-        return await figure(running, relay.forks === true);
+        return await figure(running, relay.capacity);
       } finally {
         await running.stop();
       }
     });
 
-  const idle = await fresh((proxy, forks) => idleConnectionBytes(proxy, forks ? forkedIdle : effort.idle));
+  const idle = await fresh((proxy, capacity) => idleConnectionBytes(proxy, Math.min(effort.idle, capacity)));
   yield {
     title: `memory per connection, ${effort.idle} idle`,
     unit: 'KiB',
