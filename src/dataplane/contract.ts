@@ -69,7 +69,7 @@ export type Phase = 'connecting' | 'relaying';
  * - `finished`: both directions ended with an EOF and every byte was delivered.
  * - `reset`: one side reset or vanished (`errno`); the other side was reset in turn.
  * - `connect-failed`: no upstream address could be reached; `errno` and `server` are those of the last one tried.
- * - `no-upstream`: the listener had no address to try (its name has not been resolved yet).
+ * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` where it waited for one.
  * - `connect-timeout`, `idle-timeout`: a deadline of {@link ConnectionTimeouts} passed.
  * - `drained`: still open when the drain deadline passed.
  * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …).
@@ -95,7 +95,7 @@ export interface CloseRecord {
   readonly bytesUp: number;
   /** Bytes delivered from server to client. */
   readonly bytesDown: number;
-  /** Milliseconds that the client waited for a free place before it was accepted (an upper bound). */
+  /** Milliseconds that the client was seen to wait for a free place; 0 if it was not at the head of the queue. */
   readonly queuedMs: number;
   /** Milliseconds from accept to the established upstream connection; up to the end where there was none. */
   readonly connectMs: number;
@@ -126,7 +126,7 @@ export interface ListenerCounters {
   readonly bytesDown: number;
   /** How many connections ended for each reason. */
   readonly closed: Readonly<Record<CloseReason, number>>;
-  /** How often a client had to wait because of `maxConnections`, how long in all, and for how long one waits now. */
+  /** How often a client was seen to wait because of `maxConnections`, how long in all, and for how long one waits now. */
   readonly limitHits: number;
   readonly limitWaitMs: number;
   readonly waitingMs: number;
@@ -141,11 +141,14 @@ export interface DataPlaneEvents {
 
 export interface DataPlane {
   /**
-   * Binds and listens; no connection is lost between this call and the first `setUpstream`, they fail as `no-upstream`.
+   * Binds and listens. Until the first `setUpstream` clients wait, within `connectMs`; while it is empty they are ended.
    * @throws VsockProxyError `listen-failed` with `errno` and `syscall` when socket, bind or listen fails.
    */
   listen(spec: ListenSpec): ListenerId;
-  /** Replaces the addresses that new connections try, in order. Atomic; established connections stay. Unknown ids are ignored. */
+  /**
+   * Replaces the addresses that connections try, in order: those of clients who connect from now on, and of those who
+   * wait for the first ones. Atomic; established connections stay. Unknown ids are ignored.
+   */
   setUpstream(listener: ListenerId, addresses: readonly UpstreamAddress[]): void;
   /** Stops listening at once; connections go on. Unknown ids are ignored. */
   closeListener(listener: ListenerId): void;
