@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, connect as dial, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +39,7 @@ if (process.env[INSIDE] === undefined) {
       env: { ...process.env, [INSIDE]: files, NODE_TEST_CONTEXT: undefined },
       encoding: 'utf8',
     });
+    rmSync(files, { recursive: true });
     console.log(inside.stdout, inside.stderr);
     assert.equal(inside.status, 0, 'see above; it needs root, unshare(1) and ip(8)');
   });
