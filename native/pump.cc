@@ -9,7 +9,7 @@ namespace {
 
 // Reads passed on before other connections of the thread get their turn.
 constexpr int kReadsPerTurn = 4;
-// From this size of a read on, a pipe beats the copies that it saves.
+// A read of this size shows a stream in bulk: it is read on, and a pipe beats the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
 
 }  // namespace
@@ -18,8 +18,8 @@ int Pump::run(int source, int sink, Scratch& scratch) {
   int error = 0;
   if (wantsSink()) deliverKept(sink);
   for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
-    // A short read has drained the source: no need to ask again.
-    if (pass(source, sink, scratch, error) < Scratch::kBytes) break;
+    // A bulk sender has refilled its socket while its last bytes were sent; any other has nothing more.
+    if (pass(source, sink, scratch, error) < kBulkBytes) break;
   }
   if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
   return error;
@@ -29,7 +29,7 @@ int Pump::run(int source, int sink, Scratch& scratch) {
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
   if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
   const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), Scratch::kBytes);
-  bulk_ = splices_ && read.bytes >= kBulkBytes;
+  if (read.error == 0) bulk_ = splices_ && read.bytes >= kBulkBytes;  // EAGAIN says nothing about the stream
   if (read.error != 0) {
     if (read.error != EAGAIN) error = read.error;
   } else if (read.bytes == 0) {
