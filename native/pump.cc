@@ -29,10 +29,12 @@ int Pump::run(int source, int sink, Scratch& scratch) {
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
   if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
   const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), Scratch::kBytes);
-  if (read.error == 0) bulk_ = splices_ && read.bytes >= kBulkBytes;  // EAGAIN says nothing about the stream
   if (read.error != 0) {
     if (read.error != EAGAIN) error = read.error;
-  } else if (read.bytes == 0) {
+    return 0;
+  }
+  bulk_ = splices_ && read.bytes >= kBulkBytes;
+  if (read.bytes == 0) {
     state_ = State::SourceDone;
   } else if (pipe_) {
     keptBytes_ = read.bytes;
