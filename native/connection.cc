@@ -9,9 +9,6 @@ namespace {
 // How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
 constexpr Micros kHeadStart = 250 * 1000;
 
-// A connection that has been quiet for so long gets TCP keepalive; most never need its system calls.
-constexpr Micros kQuiet = 60 * 1000 * 1000;
-
 // The machine ran out of something; the address is not to blame.
 bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -130,7 +127,8 @@ void Connection::beginRelay(UniqueFd server, const Address& address, bool watche
 
 void Connection::armQuietDeadline() {
   if (!keptAlive_) {
-    loop_.arm(deadline_, activeAt_ + (timeouts_.idle == 0 ? kQuiet : std::min(kQuiet, timeouts_.idle)));
+    loop_.arm(deadline_, activeAt_ + (timeouts_.idle == 0 ? timeouts_.quiet
+                                                          : std::min(timeouts_.quiet, timeouts_.idle)));
   } else if (timeouts_.idle != 0) {
     loop_.arm(deadline_, activeAt_ + timeouts_.idle);
   }
@@ -243,7 +241,7 @@ void Connection::onDeadline() {
       if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
         return close(CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT, true);
       }
-      if (!keptAlive_ && activeAt_ + kQuiet <= loop_.now()) {
+      if (!keptAlive_ && activeAt_ + timeouts_.quiet <= loop_.now()) {
         keepAlive(client_.fd.get());
         keepAlive(server_.fd.get());
         keptAlive_ = true;

@@ -29,6 +29,9 @@ using Upstream = std::shared_ptr<const std::vector<Address>>;
 struct ConnectionTimeouts {
   Micros connect = 0;
   Micros idle = 0;  // 0: none
+  // After so long without a byte a connection gets TCP keepalive: most end earlier, and never need its
+  // system calls.
+  Micros quiet = 60 * 1000 * 1000;
 };
 
 class Connection;

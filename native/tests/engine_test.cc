@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -150,7 +151,7 @@ ListenSpec spec(const Address& on = Address::unixPath(kSocketPath)) {
   ListenSpec spec;
   spec.on = on;
   spec.maxConnections = 1000;
-  spec.timeouts = {10 * kSecond, 0};
+  spec.timeouts.connect = 10 * kSecond;
   spec.reportLifecycle = true;
   return spec;
 }
@@ -600,6 +601,46 @@ TEST("idle deadline: a silent connection is ended; one that talks is not") {
   CHECK(record.reason == CloseReason::IdleTimeout);
   talking.write("alive");
   CHECK(talkingServer.read(5) == "alive");
+}
+
+namespace {
+
+// Whether a socket of this process that is connected to `server` has the option.
+bool hasOption(const Server& server, int level, int name) {
+  for (int fd = 0; fd < 1024; ++fd) {
+    Address peer;
+    socklen_t size = Address::kCapacity;
+    if (getpeername(fd, peer.raw(), &size) < 0 || !peer.isTcp() || peer.port() != server.address().port())
+      continue;
+    int value = 0;
+    socklen_t valueSize = sizeof value;
+    CHECK(getsockopt(fd, level, name, &value, &valueSize) == 0);
+    if (value != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST("small writes are not held back: TCP_NODELAY from the start") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  CHECK(hasOption(server, IPPROTO_TCP, TCP_NODELAY));
+}
+
+TEST("a quiet connection gets keepalive, and stays") {
+  const Server server;
+  ListenSpec with = spec();
+  with.timeouts.quiet = kSecond / 50;
+  Route route({server.address()}, with);
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  const Micros patience = monotonicMicros() + kPatienceSeconds * kSecond;
+  while (!hasOption(server, SOL_SOCKET, SO_KEEPALIVE)) CHECK(monotonicMicros() < patience);
+  client.write("still here");
+  CHECK(accepted.read(10) == "still here");
 }
 
 TEST("closeListener: new clients are refused, connections go on") {
