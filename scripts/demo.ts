@@ -1,12 +1,12 @@
 /** Plays tests/e2e/guest/demo.py on a virtual parent; for machines without vsock of their own. Run by scripts/demo.sh. */
-import { Machine } from '../tests/e2e/machine.ts';
+import { Machine, PROJECT } from '../tests/e2e/machine.ts';
 
 await using parent = await Machine.start({
   memoryMib: 1024,
   files: ['build/vsock-proxy', 'tests/e2e/guest'],
 });
 const { status, stdout, stderr } = await parent.run(
-  'unshare --net --mount python3 /mnt/files/tests/e2e/guest/demo.py /mnt/files/build/vsock-proxy 3',
+  `unshare --net --mount python3 ${PROJECT}/tests/e2e/guest/demo.py ${PROJECT}/build/vsock-proxy 3`,
 );
 process.stdout.write(stdout);
 process.stderr.write(stderr);

@@ -93,7 +93,9 @@ say "writing the image"
 mkdir "$work/image"
 mke2fs -q -t ext4 -O ^has_journal -m0 -d "$root" "$work/image/root.img" 2G >/dev/null
 mv "$work/kernel/boot"/vmlinuz-* "$work/image/vmlinuz"
-mv "$root/lib/modules" "$work/busybox/bin/busybox" "$work/vhost/usr/bin/vhost-device-vsock" "$work/key" "$work/known_hosts" "$work/image/"
+mv "$root/lib/modules" "$work/busybox/bin/busybox" "$work/vhost/usr/bin/vhost-device-vsock" \
+  "$work/key" "$work/known_hosts" "$work/image/"
+chown -R --reference="$here" "$work/image" "$cache/lock" # whose checkout it is can use it without being root
 mv "$work/image" "$image"
 say "made $image in $((SECONDS - started)) s"
 echo "$image"

@@ -3,8 +3,8 @@
  *
  * QEMU emulates it in software, so it runs wherever an ordinary process runs. vhost-device-vsock, another ordinary
  * process, serves its vsock device. The disk is the image of image.sh, never written to; a second disk carries the
- * files that a test brings. Every process dies with this one, and all files lie in the directory that run.sh makes and
- * removes: nothing is left behind, however a run ends.
+ * files that a test brings. Every process dies with this one, however it ends, and all files lie in the directory that
+ * run.sh makes and removes.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, watch } from 'node:fs';
@@ -172,7 +172,7 @@ export class Machine implements AsyncDisposable {
 /** Resolves when `path` exists. */
 async function appearance(path: string): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const watcher = watch(dirname(path), () => existsSync(path) && resolve());
+  const watcher = watch(dirname(path), { persistent: false }, () => existsSync(path) && resolve());
   if (existsSync(path)) resolve();
   await promise.finally(() => watcher.close());
 }
