@@ -12,30 +12,40 @@ constexpr Micros kReportEvery = 1000 * 1000;
 }  // namespace
 
 bool ListenerState::enter() {
-  uint32_t active = active_.load();
+  uint64_t places = places_.load();
   do {
-    if (active >= spec.maxConnections) return false;
-  } while (!active_.compare_exchange_weak(active, active + 1));
+    if (usedIn(places) >= spec.maxConnections) return false;
+  } while (!places_.compare_exchange_weak(places, places + kTaken));
   return true;
+}
+
+Micros ListenerState::entered(Micros now) {
+  places_.fetch_add(kAccepted - kTaken);
+  accepted_.fetch_add(1, std::memory_order_relaxed);
+  const Micros since = waitingSince_.load(std::memory_order_relaxed) == 0 ? 0 : waitingSince_.exchange(0);
+  if (since == 0) return 0;
+  limitWaitMicros_.fetch_add(static_cast<uint64_t>(now - since), std::memory_order_relaxed);
+  return now - since;
+}
+
+uint64_t ListenerState::giveBack() {
+  places_.fetch_sub(kTaken);
+  return openableGates();
 }
 
 uint64_t ListenerState::leave(const CloseRecord& record) {
   bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
   bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
   closed_[static_cast<size_t>(record.reason)].fetch_add(1, std::memory_order_relaxed);
-  return giveBack();
-}
-
-uint64_t ListenerState::giveBack() {
-  active_.fetch_sub(1);
-  return closedGates_.load() == 0 ? 0 : closedGates_.exchange(0);
+  places_.fetch_sub(kAccepted);
+  return openableGates();
 }
 
 bool ListenerState::closeGate(uint64_t bit) {
   closedGates_.fetch_or(bit);
   // Had the place been freed before the bit was set, nobody would open the gate. Whoever takes the
   // bit back opens it: this thread here, or the one that freed a place.
-  if (active_.load() < spec.maxConnections) return (closedGates_.fetch_and(~bit) & bit) == 0;
+  if (usedIn(places_) < spec.maxConnections) return (closedGates_.fetch_and(~bit) & bit) == 0;
   return true;
 }
 
@@ -44,15 +54,6 @@ bool ListenerState::noteWaiting(Micros now) {
   if (!waitingSince_.compare_exchange_strong(none, now)) return false;
   limitHits_.fetch_add(1, std::memory_order_relaxed);
   return true;
-}
-
-Micros ListenerState::noteAccepted(Micros now) {
-  accepted_.fetch_add(1, std::memory_order_relaxed);
-  if (waitingSince_.load(std::memory_order_relaxed) == 0) return 0;
-  const Micros since = waitingSince_.exchange(0);
-  if (since == 0) return 0;
-  limitWaitMicros_.fetch_add(static_cast<uint64_t>(now - since), std::memory_order_relaxed);
-  return now - since;
 }
 
 bool ListenerState::mayReport(Fault::Kind kind, Micros now) {
@@ -65,7 +66,7 @@ ListenerCounters ListenerState::counters() const {
   ListenerCounters all;
   all.listener = id;
   all.accepted = accepted_.load();
-  all.active = active_.load();
+  all.active = acceptedIn(places_);
   all.bytesUp = bytesUp_.load();
   all.bytesDown = bytesDown_.load();
   for (size_t i = 0; i < kCloseReasons; ++i) all.closed[i] = closed_[i].load();
@@ -114,8 +115,9 @@ void Gate::onReady(uint32_t) {
   if (!open_) return;
   if (observer_.congested()) return pause();
   if (!state_->enter()) {
-    // Another thread may just have taken both the last place and the last client.
-    if (!hasWaiting(socket_->fd())) return;
+    // While another thread accepts, its client may be the one that woke this thread, and that one does
+    // not wait. (The event comes again for as long as there is a client.)
+    if (!state_->full() || !hasWaiting(socket_->fd())) return;
     if (state_->noteWaiting(loop_.now()) && state_->mayReport(Fault::Kind::Limit, loop_.now())) {
       observer_.onFault({Fault::Kind::Limit, state_->id, 0});
     }
@@ -126,7 +128,7 @@ void Gate::onReady(uint32_t) {
   Address peer;
   Opened opened = acceptFrom(socket_->fd(), peer);
   if (opened.fd) {
-    const Micros queued = state_->noteAccepted(loop_.now());
+    const Micros queued = state_->entered(loop_.now());
     return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
   }
   observer_.onPlaceFreed(*state_, state_->giveBack());

@@ -46,26 +46,35 @@ class ListenerState {
   const ListenerId id;
   const ListenSpec spec;
 
-  // Takes a place under the limit; false when there is none.
+  // Takes a place under the limit, for the client that is accepted next; false when there is none.
   bool enter();
-  // Gives the place back, and returns the gates (a bit a thread) that are closed and may open now.
-  uint64_t leave(const CloseRecord& record);
-  // A place that was taken, and no connection came of it.
+  // Whether accepted connections have all places, as opposed to places taken for clients still to come.
+  bool full() const { return acceptedIn(places_) >= spec.maxConnections; }
+  // The client was accepted; returns how long the head of the queue had been waiting.
+  Micros entered(Micros now);
+  // No client was there. Returns the gates (a bit a thread) that are closed and may open now.
   uint64_t giveBack();
+  // A connection has ended. Returns gates like `giveBack`.
+  uint64_t leave(const CloseRecord& record);
   // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
   bool closeGate(uint64_t bit);
 
   // A client was seen waiting. True when that is new.
   bool noteWaiting(Micros now);
-  // A client was accepted; returns how long the head of the queue had been waiting.
-  Micros noteAccepted(Micros now);
   // At most once a second and kind.
   bool mayReport(Fault::Kind kind, Micros now);
 
   ListenerCounters counters() const;
 
  private:
-  std::atomic<uint32_t> active_{0};
+  static constexpr uint64_t kAccepted = 1;
+  static constexpr uint64_t kTaken = uint64_t{1} << 32;
+  static uint64_t acceptedIn(uint64_t places) { return places % kTaken; }
+  static uint64_t usedIn(uint64_t places) { return places % kTaken + places / kTaken; }
+  uint64_t openableGates() { return closedGates_.load() == 0 ? 0 : closedGates_.exchange(0); }
+
+  // Connections in the lower half; in the upper half, places taken whose client is being accepted.
+  std::atomic<uint64_t> places_{0};
   std::atomic<uint64_t> closedGates_{0};
   std::atomic<Micros> waitingSince_{0};
   std::array<std::atomic<Micros>, 2> reportedAt_{};
