@@ -6,7 +6,7 @@
  * A quick run is for those who work on the benchmark: one short round, and no RESULTS.md.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, release, type as system, tmpdir, totalmem } from 'node:os';
+import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
 import { type Contender, direct, relays, start, versions } from './contenders.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { names } from './judge.ts';
@@ -114,7 +114,7 @@ function conditions(executable: string, { race }: Effort, measured: Measured): r
   const gib = Math.round(totalmem() / 2 ** 30);
   return [
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} CPUs ${cpus()[0]?.model}, ${gib} GiB, ${system()} ${release()}`,
-    `Medians of ${race.rounds} interleaved rounds of ${race.roundMs} ms (round trips: half of that)`,
+    `Medians of ${race.rounds} interleaved rounds of ${race.roundMs} ms (round trips: half of that), niceness ${getPriority()}`,
     `Beside it, something else kept ${measured.foreignCpus.toFixed(2)} CPUs busy (median); ${measured.repeated} samples were repeated for that`,
     ...versions(executable),
   ];
@@ -128,8 +128,9 @@ Written by \`make bench\` (\`bench/run.sh\`), which repeats it.
 ${facts.map((fact) => `- ${fact}`).join('\n')}
 
 From a unix socket through the proxy to TCP on loopback, all on one machine; *direct* is the load generator's client
-straight on TCP. *Ratio*: how many times better than the best of the three peers, of the medians; \`level\` is short of
-the goal by no more than 5 %. socat held 300 idle connections and systemd-socket-proxyd 3,000, which is what they can. Up is from the unix socket to TCP, as from an enclave to a service.
+straight on TCP, the limit. Up is from the unix socket to TCP, as from an enclave to a service. *Ratio*: how many times
+better than the best of the three peers, of the medians; \`level\` misses the goal by no more than 5 %. Of idle connections
+socat held 300 (it needs a process for each) and systemd-socket-proxyd 3,000 (six descriptors for each).
 
 ${markdownTable(lines)}
 

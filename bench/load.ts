@@ -14,9 +14,14 @@ const program = new URL('../build/bench/load', import.meta.url).pathname;
 /** The generator gives up by itself much earlier. */
 const deadlineMs = 120_000;
 
-/** @throws with the generator's own words when it could not measure or a promise was broken. */
-export async function measure(args: readonly string[]): Promise<Figures> {
-  const { stdout } = await promisify(execFile)(program, args, { timeout: deadlineMs }).catch((error: unknown) => {
+/**
+ * @param cpuList the CPUs that it may run on, as in taskset(1)
+ * @throws with the generator's own words when it could not measure or a promise was broken.
+ */
+export async function measure(args: readonly string[], cpuList?: string): Promise<Figures> {
+  const command = cpuList === undefined ? [program, ...args] : ['taskset', '--cpu-list', cpuList, program, ...args];
+  const [file = program, ...rest] = command;
+  const { stdout } = await promisify(execFile)(file, rest, { timeout: deadlineMs }).catch((error: unknown) => {
     const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
     throw new Error(stderr === '' ? `load ${args.join(' ')} failed` : stderr, { cause: error });
   });

@@ -1,4 +1,6 @@
 /** Rows in which all contenders run against each other, round by round. */
+import { execFileSync } from 'node:child_process';
+import { cpus } from 'node:os';
 import type { Contender } from './contenders.ts';
 import { type Name, names } from './judge.ts';
 import { type Endpoint, type Figures, measure } from './load.ts';
@@ -18,6 +20,8 @@ export interface Race {
   readonly load: (endpoint: Endpoint, millis: number) => readonly string[];
   /** Rounds of a race that is over sooner say as much. */
   readonly share: number;
+  /** Everything that takes part runs on one CPU, see {@link races}. */
+  readonly oneCpu?: true;
   readonly rows: readonly Row[];
 }
 
@@ -36,6 +40,7 @@ function roundTrip(bytes: number, size: string): Race {
   return {
     load: (endpoint, millis) => ['round-trip', endpoint, String(bytes), String(millis)],
     share: 0.5,
+    oneCpu: true,
     rows: [
       { ...row, title: `round trip of ${size}, median`, figure: 'p50Micros' },
       { ...row, title: `round trip of ${size}, 99 %`, figure: 'p99Micros' },
@@ -51,12 +56,14 @@ const connections: Race = {
 };
 
 /**
- * What to expect. Two copies, one out of the client's socket and one into TCP, are what every proxy pays that
- * reads and writes. A unix socket holds 208 KiB (net.core.wmem_default), so a larger read than that brings nothing
- * upwards. Downwards `splice` hands the pages of TCP over to the unix socket and saves both copies;
- * upwards it is slower than copying, for a unix socket's data comes in small pieces. On two CPUs the contenders
- * with one connection also depend on which processes the scheduler puts together: the bytes that move
- * between the CPUs' caches cost more than the work, hence many rounds and medians.
+ * What to expect. Upwards every proxy pays two copies, one out of the client's socket and one into TCP. A unix socket
+ * holds 208 KiB (net.core.wmem_default), so a larger read than that brings nothing. Downwards `splice` hands TCP's pages
+ * over to the unix socket and saves both copies; upwards it is slower than copying, for a unix socket's data comes
+ * in small pieces. With one connection it also matters which processes the scheduler puts on the same CPU: bytes that
+ * move between the caches of two CPUs cost more than the work. Hence many rounds, and medians.
+ *
+ * For round trips that is decided beforehand, by keeping everyone on one CPU: across CPUs they measure how long the
+ * machine takes to wake an idle CPU, on a virtual machine several times what any proxy does.
  */
 export const races: readonly Race[] = [
   bulk('up', 1, 1.15),
@@ -90,6 +97,9 @@ export interface RaceEffort {
 /** A sample beside which something else used more than that is taken again. */
 const calmCpus = 0.2;
 
+const oneCpu = String(cpus().length - 1);
+const allCpus = `0-${oneCpu}`;
+
 /** Lets all contenders run one after the other, round by round, each time beginning with another one. */
 export class Track {
   readonly #contenders: readonly Contender[];
@@ -104,6 +114,15 @@ export class Track {
   }
 
   async run(race: Race): Promise<Samples> {
+    if (race.oneCpu) this.#confine(oneCpu);
+    try {
+      return await this.#rounds(race);
+    } finally {
+      if (race.oneCpu) this.#confine(allCpus);
+    }
+  }
+
+  async #rounds(race: Race): Promise<Samples> {
     const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Sample[]>;
     for (let round = 0; round < this.#effort.rounds; round += 1) {
       const first = round % this.#contenders.length;
@@ -112,6 +131,13 @@ export class Track {
       }
     }
     return samples;
+  }
+
+  /** Moves the running processes, and thereby what they will start, to these CPUs. */
+  #confine(cpuList: string): void {
+    for (const pid of [this.#serverPid, ...this.#contenders.flatMap((contender) => contender.pid ?? [])]) {
+      execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cpuList, String(pid)], { stdio: 'ignore' });
+    }
   }
 
   async #calmSample(race: Race, contender: Contender): Promise<Sample> {
@@ -131,14 +157,14 @@ async function take(race: Race, { endpoint, pid }: Contender, serverPid: number,
     proxy: pid === undefined ? 0 : cpuSeconds(pid),
   });
   const before = clock();
-  const figures = await measure(race.load(endpoint, millis));
+  const figures = await measure(race.load(endpoint, millis), race.oneCpu ? oneCpu : allCpus);
   const after = clock();
-  const cpus = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
+  const busy = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
   const clientCpus = figures.clientCpus ?? 0;
   return {
     figures,
     clientCpus,
-    serverCpus: cpus('server'),
-    foreignCpus: Math.max(0, cpus('machine') - cpus('server') - cpus('proxy') - clientCpus),
+    serverCpus: busy('server'),
+    foreignCpus: Math.max(0, busy('machine') - busy('server') - busy('proxy') - clientCpus),
   };
 }
