@@ -14,6 +14,16 @@ bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+// Reads that make way for a close(2) in order.
+constexpr int kMostDiscards = 16;
+
+// What a write to the peer would fail with. Unix and vsock sockets tell by EPIPE that the peer has
+// closed both its halves; TCP cannot know.
+int refusalOf(int fd) {
+  const int error = send(fd, nullptr, 0).error;
+  return error == EAGAIN ? 0 : error;
+}
+
 }  // namespace
 
 Connection::Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client, CloseRecord record,
@@ -103,7 +113,7 @@ void Connection::endDial() {
     attempt->fd.reset();
     loop_.retire(std::move(attempt));
   }
-  dial_.reset();
+  loop_.retire(std::move(dial_));  // its timer may be what calls
 }
 
 // `watched`: whether `server` is in the poller already, as an attempt.
@@ -126,12 +136,8 @@ void Connection::beginRelay(UniqueFd server, const Address& address, bool watche
 }
 
 void Connection::armQuietDeadline() {
-  if (!keptAlive_) {
-    loop_.arm(deadline_, activeAt_ + (timeouts_.idle == 0 ? timeouts_.quiet
-                                                          : std::min(timeouts_.quiet, timeouts_.idle)));
-  } else if (timeouts_.idle != 0) {
-    loop_.arm(deadline_, activeAt_ + timeouts_.idle);
-  }
+  const Micros quiet = loop_.now() + timeouts_.quiet;
+  loop_.arm(deadline_, timeouts_.idle == 0 ? quiet : std::min(quiet, activeAt_ + timeouts_.idle));
 }
 
 void Connection::onSideReady(Side& side, uint32_t events) {
@@ -156,10 +162,11 @@ void Connection::onSideReady(Side& side, uint32_t events) {
     const int error = turn(to, other, side);
     if (error != 0) return settle(&other, error);
   }
-  if (failed && !read && !write) {
+  if (ended && !read && !write) {
     const int error = connectOutcome(side.fd.get());
     if (error != 0) return settle(&side, error);
     side.hungUp = true;
+    if (to.state() == Pump::State::Flowing) to.failSink(EPIPE);
   }
   settle(nullptr, 0);
 }
@@ -168,22 +175,29 @@ int Connection::turn(Pump& pump, Side& source, Side& sink) {
   const uint64_t before = pump.bytes();
   const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch());
   if (pump.bytes() != before) activeAt_ = loop_.now();
-  if (error != 0 || pump.state() != Pump::State::SourceDone) return error;
+  return error == 0 && pump.state() == Pump::State::SourceDone ? onSourceDone(pump, source, sink) : error;
+}
 
+// Passes an EOF on, or returns the errno that shows that it is none.
+int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
   if (firstEof_ == Party::Proxy) firstEof_ = partyOf(source);
   // The kernel tells a reset only once. If a write to the source heard it, the end of what was left
   // to read is no EOF: passing it on as one would make a cut answer look whole. After EPIPE it is
   // one: the peer closed in order and merely did not wait for what was still to come.
   Pump& reverse = &pump == &up_ ? down_ : up_;
   if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
-  // An EOF may be half a close or a whole one. Unix and vsock sockets tell, and a peer that takes
-  // nothing any more need not be waited for.
+  // recv(2) on vsock looks at the state before the error: the end of a virtual machine reads as EOF.
+  if (!isTcp(source)) {
+    const int error = connectOutcome(source.fd.get());
+    if (error != 0) return error;
+  }
+  // An EOF may be half a close or a whole one, and then nobody is left to wait for.
   if (reverse.state() == Pump::State::Flowing) {
-    const int error = send(source.fd.get(), nullptr, 0).error;
-    if (error == EPIPE) {
+    const int refusal = refusalOf(source.fd.get());
+    if (refusal == EPIPE) {
       reverse.failSink(EPIPE);
-    } else if (error != 0 && error != EAGAIN) {
-      return error;
+    } else if (refusal != 0) {
+      return refusal;
     }
   }
   shutdownWrite(sink.fd.get());
@@ -246,9 +260,23 @@ void Connection::onDeadline() {
         keepAlive(server_.fd.get());
         keptAlive_ = true;
       }
+      // A vsock client that has closed one half, and now the other, raises no event.
+      if (up_.state() == Pump::State::SourceDone && down_.state() == Pump::State::Flowing &&
+          refusalOf(client_.fd.get()) == EPIPE) {
+        down_.failSink(EPIPE);
+        return settle(nullptr, 0);
+      }
       return armQuietDeadline();
     case State::Closed:
       return;
+  }
+}
+
+// A close(2) with bytes unread is a reset to TCP, and takes what the peer has not received yet with it.
+void Connection::discardUnread(const Side& side, const Pump& from) {
+  if (from.state() == Pump::State::SourceDone) return;
+  for (int i = 0; i < kMostDiscards; ++i) {
+    if (receive(side.fd.get(), loop_.scratch().buffer(), Scratch::kBytes).bytes == 0) return;
   }
 }
 
@@ -262,6 +290,9 @@ void Connection::close(CloseReason reason, Party endedBy, int error, bool reset)
   if (reset) {
     resetOnClose(client_.fd.get());
     if (server_.fd) resetOnClose(server_.fd.get());
+  } else {
+    discardUnread(client_, up_);
+    discardUnread(server_, down_);
   }
   client_.fd.reset();
   server_.fd.reset();

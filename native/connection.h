@@ -114,10 +114,13 @@ class Connection {
 
   void onSideReady(Side& side, uint32_t events);
   int turn(Pump& pump, Side& source, Side& sink);
+  int onSourceDone(Pump& pump, Side& source, Side& sink);
+  void discardUnread(const Side& side, const Pump& from);
   void settle(const Side* failedSide, int error);
   void updateInterest(Side& side, const Pump& from, const Pump& to);
   void onDeadline();
   Party partyOf(const Side& side) const { return &side == &client_ ? Party::Client : Party::Server; }
+  bool isTcp(const Side& side) const { return (&side == &client_ ? record_.client : record_.server).isTcp(); }
   void close(CloseReason reason, Party endedBy, int error, bool reset);
 
   Loop& loop_;

@@ -1,5 +1,6 @@
 #include "listener.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace vsock_proxy {
@@ -8,6 +9,26 @@ namespace {
 // After accept(2) failed for want of something, or while the control plane is behind.
 constexpr Micros kRetryAccept = 100 * 1000;
 constexpr Micros kReportEvery = 1000 * 1000;
+
+// EAGAIN: another thread was faster. The others are those of one connection, already off the queue:
+// accept(2), "Error handling". Whatever else goes wrong would go wrong again at once.
+bool concernsOneClient(int error) {
+  switch (error) {
+    case EAGAIN:
+    case ECONNABORTED:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+      return true;
+    default:
+      return false;
+  }
+}
 
 }  // namespace
 
@@ -24,8 +45,9 @@ Micros ListenerState::entered(Micros now) {
   accepted_.fetch_add(1, std::memory_order_relaxed);
   const Micros since = waitingSince_.load(std::memory_order_relaxed) == 0 ? 0 : waitingSince_.exchange(0);
   if (since == 0) return 0;
-  limitWaitMicros_.fetch_add(static_cast<uint64_t>(now - since), std::memory_order_relaxed);
-  return now - since;
+  const Micros waited = std::max<Micros>(0, now - since);  // threads read the clock once a round
+  limitWaitMicros_.fetch_add(static_cast<uint64_t>(waited), std::memory_order_relaxed);
+  return waited;
 }
 
 uint64_t ListenerState::giveBack() {
@@ -132,11 +154,7 @@ void Gate::onReady(uint32_t) {
     return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
   }
   observer_.onPlaceFreed(*state_, state_->giveBack());
-  // EAGAIN: another thread was faster. ECONNABORTED and the errors of a network on its way to us
-  // (accept(2), "Error handling") concern that client alone.
-  const bool shortage =
-      opened.error == EMFILE || opened.error == ENFILE || opened.error == ENOBUFS || opened.error == ENOMEM;
-  if (!shortage) return;
+  if (concernsOneClient(opened.error)) return;
   if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
     observer_.onFault({Fault::Kind::Accept, state_->id, opened.error});
   }

@@ -87,12 +87,19 @@ void Worker::adopt(Accepted accepted) {
 
 void Worker::drain(Micros deadline) {
   loop_.post([this, deadline] {
-    loop_.arm(drainDeadline_, deadline);
+    drainBy_ = deadline;
+    loop_.arm(drainDeadline_, drainBy_);
     observer_.onDraining();
   });
 }
 
 void Worker::keep(Accepted accepted) {
+  const CloseRecord& record = accepted.record;
+  if (accepted.listener->spec.reportLifecycle) {
+    report(Progress{Progress::Step::Accepted, record.listener, record.connection, record.client, {}});
+  }
+  // Another thread may have accepted it before it heard of the drain.
+  if (drainBy_ != 0) loop_.arm(drainDeadline_, drainBy_);
   Live live;
   live.connection = std::make_unique<Connection>(
       loop_, *this, std::move(accepted.client), std::move(accepted.record), accepted.listener->spec.timeouts);
@@ -122,10 +129,6 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   accepted.record.connection = observer_.onConnectionBegun();
   accepted.record.client = peer;
   accepted.record.queuedMicros = queued;
-  if (gate.state()->spec.reportLifecycle) {
-    report(
-        Progress{Progress::Step::Accepted, accepted.record.listener, accepted.record.connection, peer, {}});
-  }
   Worker& keeper = observer_.keeperFor(*this);
   keeper.load_.fetch_add(1, std::memory_order_relaxed);
   if (&keeper == this) return keep(std::move(accepted));

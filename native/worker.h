@@ -94,6 +94,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   std::vector<Event> events_;
   size_t gone_ = 0;
   size_t aborted_ = 0;  // of those that are gone
+  Micros drainBy_ = 0;  // 0: not draining
   Timer drainDeadline_{[this] { abortAll(); }};
   Timer calm_{[this] { returnMemory(); }};
   Thread thread_;  // the last member: it uses all others

@@ -410,6 +410,20 @@ TEST("a client that closes without reading: what it sent arrives whole, and its 
   CHECK(record.endedBy == Party::Client);
 }
 
+TEST("a client that ends its writing and leaves later: its place is free though the server says nothing") {
+  const Server server;
+  Route route({server.address()});
+  Peer client = route.client();
+  client.write("x");
+  client.endWriting();
+  const Peer accepted = server.accept();
+  CHECK(accepted.readAll() == "x");
+  client.close();
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Finished);
+  CHECK(record.endedBy == Party::Client);
+}
+
 TEST("both peers write much and neither reads at first: no deadlock, and every byte arrives") {
   const Server server;
   Route route({server.address()});
@@ -691,6 +705,18 @@ TEST("drain: with nothing open it is over at once") {
   Route route({});
   route.plane.engine.drain(600 * kSecond);
   CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 0u);
+}
+
+TEST("drain at once: a client that comes at that moment does not outlive it") {
+  for (int i = 0; i < 50; ++i) {
+    const Server server;
+    Route route({server.address()});
+    std::vector<UniqueFd> clients;
+    for (int c = 0; c < 20; ++c) clients.push_back(startConnect(route.on).fd);
+    route.plane.engine.drain(0);
+    std::get<Drained>(route.plane.next(3));
+    for (const ListenerCounters& counters : route.plane.engine.counters()) CHECK_EQ(counters.active, 0u);
+  }
 }
 
 TEST("failures only: a connection that finishes in order is counted and not told of") {

@@ -113,7 +113,7 @@ export interface CloseRecord {
 export type Fault =
   /** A client waits because `maxConnections` are open. */
   | { readonly kind: 'limit'; readonly listener: ListenerId }
-  /** accept(2) failed for want of something (EMFILE, ENFILE, ENOBUFS, ENOMEM); it is tried again. */
+  /** accept(2) failed for want of something (EMFILE, ENFILE, …) or is forbidden (EPERM); it is tried again. */
   | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string };
 
 /** Totals since the listener was made. */
