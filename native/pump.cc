@@ -8,7 +8,7 @@ namespace vsock_proxy {
 namespace {
 
 // Reads passed on before other connections of the thread get their turn.
-constexpr int kReadsPerTurn = 4;
+constexpr int kReadsPerTurn = 8;
 // A read of this size shows a stream in bulk: it is read on, and a pipe beats the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
 

@@ -12,8 +12,9 @@ namespace vsock_proxy {
 
 class Scratch {
  public:
-  // One read is at most this large: what a unix peer may have sent fits whole.
-  static constexpr size_t kBytes = 256 * 1024;
+  // One read is at most this large: half of what a unix peer may have sent, so that it writes on while
+  // the other half is passed on.
+  static constexpr size_t kBytes = 112 * 1024;
 
   char* buffer() { return buffer_.get(); }
 
