@@ -29,9 +29,9 @@ interface Effort {
   readonly footprint: FootprintEffort;
 }
 
-/** Many short rounds rather than few long ones: what disturbs them comes and goes. */
+/** Many short rounds rather than few long ones: each connection may fall on other CPUs. Together ten seconds. */
 const full: Effort = {
-  race: { rounds: 11, roundMs: 1000, repeats: 200 },
+  race: { rounds: 25, roundMs: 400, repeats: 500 },
   footprint: { idle: 9000, churned: 20_000, starts: 11 },
 };
 const quick: Effort = {
