@@ -11,6 +11,8 @@ cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
 lint   clang-format                     clang-format           -
 test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
+test   openssl                          openssl                openssl
+test   ip                               iproute2               iproute
 e2e    qemu-system-x86_64               qemu-system-x86        -
 e2e    mmdebstrap                       mmdebstrap             -
 e2e    mke2fs                           e2fsprogs              e2fsprogs
