@@ -61,7 +61,9 @@ export async function* footprints(
     cells: scaled(idle, bytesPerKib),
     limit: 2,
   };
-  const churned = await fresh((proxy) => churnBytes(proxy, effort.churned));
+  const churned = await fresh((proxy, capacity) =>
+    churnBytes(proxy, effort.churned, Math.min(churnBatch, capacity)),
+  );
   yield {
     title: `memory after ${effort.churned} connections`,
     unit: '± MiB',
@@ -92,9 +94,9 @@ async function idleConnectionBytes({ pid, endpoint }: RunningRelay, connections:
   return (during - before) / connections;
 }
 
-async function churnBytes({ pid, endpoint }: RunningRelay, connections: number): Promise<number> {
+async function churnBytes({ pid, endpoint }: RunningRelay, connections: number, batch: number): Promise<number> {
   const before = anonymousBytes(pid);
-  await measure(['churn', endpoint, String(connections), String(churnBatch)]);
+  await measure(['churn', endpoint, String(connections), String(batch)]);
   const end = performance.now() + calmMs;
   let change = anonymousBytes(pid) - before;
   while (Math.abs(change) > churnToleranceBytes && performance.now() < end) {
