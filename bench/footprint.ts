@@ -61,9 +61,7 @@ export async function* footprints(
     cells: scaled(idle, bytesPerKib),
     limit: 2,
   };
-  const churned = await fresh((proxy, capacity) =>
-    churnBytes(proxy, effort.churned, Math.min(churnBatch, capacity)),
-  );
+  const churned = await fresh((proxy, capacity) => churnBytes(proxy, effort.churned, Math.min(churnBatch, capacity)));
   yield {
     title: `memory after ${effort.churned} connections`,
     unit: '± MiB',
