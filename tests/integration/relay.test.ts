@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream';
 import { afterEach, describe, test } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { makeCertificate } from './certificate.ts';
-import { type ProxyOptions, type RunningProxy, startProxy } from './proxy.ts';
+import { freePort, type ProxyOptions, type RunningProxy, startProxy } from './proxy.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -36,15 +36,6 @@ async function started(server: Server, port = 0): Promise<number> {
   const address = server.address();
   assert(address !== null && typeof address === 'object');
   return address.port;
-}
-
-/** A port of loopback that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await started(server);
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function proxyTo(port: number, options: Omit<ProxyOptions, 'host' | 'port'> = {}): Promise<RunningProxy> {
