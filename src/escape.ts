@@ -21,3 +21,11 @@ export function quote(text: string): string {
 export function quoteBriefly(text: string): string {
   return quote(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
+
+/** A value from a file in a few words: `"text"`, `443`, `nothing`, `a list`, `a map`. */
+export function showValue(value: unknown): string {
+  if (typeof value === 'string') return quoteBriefly(value);
+  if (value === null || value === undefined) return 'nothing';
+  if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'a map';
+  return String(value);
+}

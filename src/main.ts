@@ -48,7 +48,7 @@ async function runProxy(
       listenOn,
       target,
       family,
-      rules: settings.rules,
+      policy: settings.policy,
       maxConnections: settings.limits.connections,
       timeouts: settings.timeouts,
     },

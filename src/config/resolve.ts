@@ -1,11 +1,11 @@
 /** Settings from all their sources: command line, then file, then built-in default. */
-import type { Rule } from '../policy/rules.ts';
+import type { Policy } from '../policy/rules.ts';
 import { loadFile } from './load.ts';
 
 export interface Settings {
   /** The file that they come from, as given. */
   readonly path: string;
-  readonly rules: readonly Rule[];
+  readonly policy: Policy;
   readonly limits: { readonly connections: number };
   readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly drainMs: number };
 }
@@ -25,12 +25,15 @@ export function loadSettings(path: string, overrides: Overrides = {}): Settings 
   const { allowlist, limits, timeouts } = settings;
   return {
     path,
-    rules: allowlist.map(({ address, port }, index) => ({
-      address: address.means,
-      port,
-      text: address.text,
-      place: placeOf(['allowlist', index]),
-    })),
+    policy: {
+      allow: allowlist.map(({ address, port }, index) => ({
+        address: address.means,
+        ports: [{ from: port, to: port }],
+        text: address.text,
+        place: placeOf(['allowlist', index]),
+      })),
+      deny: [],
+    },
     limits: { connections: overrides.connections ?? limits.connections },
     timeouts: { connectMs: timeouts.connect, idleMs: timeouts.idle, drainMs: timeouts.drain },
   };

@@ -5,7 +5,7 @@
  * value wrong, and `head`, the phrase that the AWS proxy prints when the key is missing or of the wrong type.
  */
 import * as z from 'zod';
-import { quoteBriefly } from '../escape.ts';
+import { showValue } from '../escape.ts';
 import { parseTcpPort, type TcpPort } from '../policy/address.ts';
 import { parseRuleAddress, type RuleAddress } from '../policy/rules.ts';
 import { CONNECTIONS } from './connections.ts';
@@ -29,7 +29,7 @@ interface Wrong {
 
 /** A whole number in its range. */
 function wholeNumber(range: { readonly min: number; readonly max: number }) {
-  const outside: Wrong = { error: ({ input }) => `${show(input)} is outside ${range.min}–${range.max}` };
+  const outside: Wrong = { error: ({ input }) => `${showValue(input)} is outside ${range.min}–${range.max}` };
   return z.int(expected('a whole number')).min(range.min, outside).max(range.max, outside);
 }
 
@@ -40,7 +40,7 @@ function duration(shortest: '0' | '1ms') {
   return z
     .union([z.int(wrong).min(0, wrong), z.string().regex(DURATION, wrong)], wrong)
     .refine((written) => inRange(toMs(written)), {
-      error: ({ input }) => `${show(input)} is outside ${shortest}–${LONGEST}`,
+      error: ({ input }) => `${showValue(input)} is outside ${shortest}–${LONGEST}`,
     })
     .transform(toMs);
 }
@@ -178,13 +178,6 @@ function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
 /** For a value of the wrong type. */
 function expected(what: string): Wrong {
   return {
-    error: ({ input }) => (input === undefined ? 'missing' : `expected ${what}, found ${show(input)}`),
+    error: ({ input }) => (input === undefined ? 'missing' : `expected ${what}, found ${showValue(input)}`),
   };
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return quoteBriefly(value);
-  if (value === null || value === undefined) return 'nothing';
-  if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'a map';
-  return String(value);
 }

@@ -2,8 +2,9 @@
 import { isDefinitive } from '../dns/failure.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { IpAddress } from '../policy/address.ts';
+import { denyRoute } from '../policy/decision.ts';
 import { guardAddresses } from '../policy/guard.ts';
-import { denyRoute, type NameRule } from '../policy/rules.ts';
+import type { ExactNameRule } from '../policy/rules.ts';
 import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
 
 /** From the end of one round of questions to the next, while some names cannot be resolved. */
@@ -13,14 +14,14 @@ const RETRY_MS = 10_000;
  * Resolves the listed names, all at the same time, until one leads to the address; then it is allowed for good, as
  * the names of services rotate their addresses. It is denied when all are resolved and none leads there.
  */
-export function findListedName(ip: IpAddress, names: readonly NameRule[], options: UpstreamOptions): Upstream {
-  const { target, rules, resolver, clock, log, onChange } = options;
+export function findListedName(ip: IpAddress, names: readonly ExactNameRule[], options: UpstreamOptions): Upstream {
+  const { target, policy, client, resolver, clock, log, onChange } = options;
   const { port } = target;
   const { promise: decided, resolve: decide, reject } = Promise.withResolvers<void>();
   const stopping = new AbortController();
   let absence = `the listed names for port ${port} are not resolved yet`;
 
-  const leadsThere = async (rule: NameRule): Promise<boolean> => {
+  const leadsThere = async (rule: ExactNameRule): Promise<boolean> => {
     const addresses = await resolver.resolve(rule.address.name, `ipv${ip.family}`, stopping.signal).then(
       (answer) => answer.addresses,
       (error: unknown) => {
@@ -29,7 +30,7 @@ export function findListedName(ip: IpAddress, names: readonly NameRule[], option
       },
     );
     const found = addresses.filter(({ text }) => text === ip.text);
-    return guardAddresses(rules, port, rule, found).admitted.length > 0;
+    return guardAddresses(policy, port, client, rule, found).admitted.length > 0;
   };
 
   const search = async (round: number): Promise<void> => {
@@ -49,7 +50,7 @@ export function findListedName(ip: IpAddress, names: readonly NameRule[], option
 
     const failures = answers.filter((answer) => answer.status === 'rejected');
     if (failures[0] === undefined) {
-      const denial = denyRoute(rules, target);
+      const denial = denyRoute(policy, target, client);
       absence = denial.reason;
       if (round > 1) log.warn(`${absence}; clients are refused. Hint: ${denial.hint}`);
       return reject(denialError(denial));

@@ -1,11 +1,12 @@
 /** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
 import type { Answer } from '../dns/resolver.ts';
 import { type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
-import { VsockProxyError } from '../errors.ts';
+import type { VsockProxyError } from '../errors.ts';
 import type { Hostname, IpAddress } from '../policy/address.ts';
-import { type Admission, guardAddresses } from '../policy/guard.ts';
-import { denyRoute, type NameRule } from '../policy/rules.ts';
-import { logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
+import type { Denial } from '../policy/decision.ts';
+import { denyAddresses, describeRefused, guardAddresses } from '../policy/guard.ts';
+import type { NameRule } from '../policy/rules.ts';
+import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
 import { count } from './words.ts';
 
 /** While a name cannot be resolved, warnings about it are at least this far apart. */
@@ -74,28 +75,33 @@ export class ResolvedUpstream implements Upstream {
   }
 
   #use(answer: Answer): void {
-    const { target, rules, log, onChange } = this.#options;
-    const { admitted, refused } = guardAddresses(rules, target.port, this.#namedBy, answer.addresses);
+    const { target, policy, client, log, onChange } = this.#options;
+    const { admitted, refused } = guardAddresses(policy, target.port, client, this.#namedBy, answer.addresses);
     const [first, ...others] = admitted.map(({ address }) => address);
-    if (first === undefined) this.#absence = `none of the addresses of ${this.#name} may be used: ${why(refused)}`;
-    if (first === undefined && !this.#isDecided) {
-      const { hint } = denyRoute(rules, target);
-      this.#deny(
-        new VsockProxyError('denied', `The given address and port are not allowed: ${this.#absence}`, { hint }),
-      );
+    if (first === undefined) {
+      this.#useNone(denyAddresses(target, this.#namedBy, refused));
       return;
     }
     // What a log line says holds already for the next client.
     onChange(admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port: target.port })));
     this.#decide();
-    if (first === undefined) {
-      log.warn(`${this.#absence}; clients are refused. Hint: list an address itself if it is meant to be used`);
-      return;
-    }
     this.#tellUse(first, others, answer);
     if (refused.length > 0) {
-      log.warn(`Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${why(refused)}`);
+      log.warn(
+        `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${describeRefused(refused)}`,
+      );
     }
+  }
+
+  #useNone(denial: Denial): void {
+    const { log, onChange } = this.#options;
+    this.#absence = denial.reason;
+    if (!this.#isDecided) {
+      this.#deny(denialError(denial));
+      return;
+    }
+    onChange([]);
+    log.warn(`${denial.reason}; clients are refused. Hint: ${denial.hint}`);
   }
 
   #tellUse(first: IpAddress, others: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
@@ -121,8 +127,4 @@ export class ResolvedUpstream implements Upstream {
       log.warn(error.hint === undefined ? text : `${text}. Hint: ${error.hint}`);
     }
   }
-}
-
-function why(refused: Admission['refused']): string {
-  return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
 }

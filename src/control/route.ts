@@ -5,16 +5,17 @@
  * there is no address, and clients are refused.
  */
 import type { IpAddress } from '../policy/address.ts';
-import { decideRoute, isNameRule } from '../policy/rules.ts';
+import { decideRoute } from '../policy/decision.ts';
+import { isNameRule } from '../policy/rules.ts';
 import { findListedName } from './listed.ts';
 import { ResolvedUpstream } from './resolved.ts';
 import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
 
 /** @throws VsockProxyError `denied` when the allowlist forbids the route whatever its name resolves to */
 export function openUpstream(options: UpstreamOptions): Upstream {
-  const { target, rules, log } = options;
+  const { target, policy, client, log } = options;
   const { host, port } = target;
-  const decision = decideRoute(rules, target);
+  const decision = decideRoute(policy, target, client);
   if (decision.kind === 'denied') throw denialError(decision);
   if (host.kind === 'name') {
     const namedBy = decision.kind === 'allowed' && isNameRule(decision.rule) ? decision.rule : undefined;

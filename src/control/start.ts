@@ -3,7 +3,7 @@ import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress, UpstreamAdd
 import type { Clock } from '../dns/clock.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
 import type { LogFor } from '../log.ts';
-import type { Rule, Target } from '../policy/rules.ts';
+import type { Policy, Target } from '../policy/rules.ts';
 import { formatAddress, formatTarget } from './address.ts';
 import { bind } from './bind.ts';
 import { openReport } from './report.ts';
@@ -15,7 +15,7 @@ export interface ProxyPlan {
   readonly listenOn: SocketAddress;
   readonly target: Target;
   readonly family: Family;
-  readonly rules: readonly Rule[];
+  readonly policy: Policy;
   readonly maxConnections: number;
   readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly drainMs: number };
 }
@@ -47,7 +47,8 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
   const upstream = openUpstream({
     target,
     family: plan.family,
-    rules: plan.rules,
+    policy: plan.policy,
+    client: {},
     resolver,
     clock,
     log,

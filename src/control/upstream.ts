@@ -5,12 +5,15 @@ import type { Family, Resolver } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { IpAddress, TcpPort } from '../policy/address.ts';
-import type { Denial, Rule, Target } from '../policy/rules.ts';
+import type { Denial } from '../policy/decision.ts';
+import type { Client, Policy, Target } from '../policy/rules.ts';
 
 export interface UpstreamOptions {
   readonly target: Target;
   readonly family: Family;
-  readonly rules: readonly Rule[];
+  readonly policy: Policy;
+  /** Whom it is for. */
+  readonly client: Client;
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;

@@ -11,6 +11,8 @@ export type Hostname = string & { readonly __brand: 'Hostname' };
 export interface IpAddress {
   readonly text: string;
   readonly family: 4 | 6;
+  /** 32 bits each, the first ones first: one word for IPv4, four for IPv6. */
+  readonly words: readonly number[];
   readonly __brand: 'IpAddress';
 }
 
@@ -44,31 +46,49 @@ export function toTcpPort(value: number): TcpPort | undefined {
 /** An IP address literal without brackets or zone, else undefined. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   // Of the spellings with four decimal parts, the URL standard leaves the canonical one as it is.
-  if (/^\d+(?:\.\d+){3}$/.test(text))
-    return domainToASCII(text) === text ? ({ text, family: 4 } as IpAddress) : undefined;
+  if (/^\d+(?:\.\d+){3}$/.test(text)) return domainToASCII(text) === text ? ipv4(text) : undefined;
   const canonical = /^[\da-f:.]+$/i.test(text) ? domainToASCII(`[${text}]`).slice(1, -1) : '';
   if (canonical === '') return undefined;
-  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(canonical) ?? [];
-  if (high === undefined || low === undefined) return { text: canonical, family: 6 } as IpAddress;
-  return ipv4FromBits((BigInt(`0x${high}`) << 16n) | BigInt(`0x${low}`));
+  const words = ipv6Words(canonical);
+  const [first, second, third, last] = words;
+  if (first === 0 && second === 0 && third === 0xffff && last !== undefined) return ipv4FromWord(last);
+  return brand({ text: canonical, family: 6, words });
 }
 
 /** The address of these 32 bits. */
-export function ipv4FromBits(bits: bigint): IpAddress {
-  const text = [24n, 16n, 8n, 0n].map((shift) => (bits >> shift) & 0xffn).join('.');
-  return { text, family: 4 } as IpAddress;
+export function ipv4FromWord(word: number): IpAddress {
+  return ipv4([24, 16, 8, 0].map((shift) => (word >>> shift) & 0xff).join('.'));
+}
+
+function ipv4(text: string): IpAddress {
+  const words = [text.split('.').reduce((word, part) => word * 256 + Number(part), 0)];
+  return brand({ text, family: 4, words });
+}
+
+function brand(address: Omit<IpAddress, '__brand'>): IpAddress {
+  return address as IpAddress;
+}
+
+function ipv6Words(canonical: string): number[] {
+  const [head = [], tail = []] = canonical.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  const groups = [...head, ...Array<string>(8 - head.length - tail.length).fill('0'), ...tail];
+  return [0, 2, 4, 6].map((at) => Number.parseInt(`${groups[at]}${groups[at + 1]?.padStart(4, '0')}`, 16));
 }
 
 /** A host name in its one spelling, or what is wrong with it. Not for IP addresses. */
 export function parseHostname(text: string): Hostname | Malformed {
-  const shown = quoteBriefly(text);
-  if (ENDS_IN_NUMBER.test(text)) return numericSpelling(text);
+  return normaliseName(text, quoteBriefly(text));
+}
+
+/** The same for a text that messages show as `shown`. */
+export function normaliseName(text: string, shown: string): Hostname | Malformed {
+  if (ENDS_IN_NUMBER.test(text)) return numericSpelling(text, shown);
   // The URL standard's algorithm decodes %41 and drops tabs: keep what it would bend out of its sight.
   const stray = /[^\w.\-\u0080-\u{10ffff}]/u.exec(text)?.[0];
   if (stray !== undefined) return malformed(`${shown} contains ${quoteBriefly(stray)}`, LETTERS);
   const ascii = domainToASCII(text).replace(/\.$/, '');
   if (ascii === '') return malformed(`${shown} is not a host name`, LETTERS);
-  if (ENDS_IN_NUMBER.test(ascii)) return numericSpelling(text);
+  if (ENDS_IN_NUMBER.test(ascii)) return numericSpelling(text, shown);
   if (ascii.length > MAX_NAME) {
     return malformed(`${shown} is ${ascii.length} characters long`, `a name has at most ${MAX_NAME}`);
   }
@@ -142,8 +162,7 @@ function notEvenNearlyHost(text: string): Malformed | undefined {
   return undefined;
 }
 
-function numericSpelling(text: string): Malformed {
-  const shown = quoteBriefly(text);
+function numericSpelling(text: string, shown: string): Malformed {
   const meant = domainToASCII(text);
   return parseIpAddress(meant) === undefined
     ? malformed(`${shown} ends in a number, but is not an IP address`, 'an IPv4 address has four parts from 0 to 255')

@@ -1,7 +1,6 @@
 /** Ranges of IP addresses. */
-
 import { quoteBriefly } from '../escape.ts';
-import { type IpAddress, ipv4FromBits, type Malformed, parseIpAddress } from './address.ts';
+import { type IpAddress, ipv4FromWord, type Malformed, parseIpAddress } from './address.ts';
 
 /** All addresses of one family whose first `prefixLength` bits are those of `network`. */
 export interface Cidr {
@@ -9,12 +8,15 @@ export interface Cidr {
   readonly prefixLength: number;
 }
 
-/** `10.0.0.0/8`, `2001:db8::/32`. Bits after the prefix may be set; they do not count. */
+/**
+ * `10.0.0.0/8`, `2001:db8::/32`. Bits after the prefix may be set; they do not count. As IPv4-mapped addresses are
+ * IPv4 addresses, so are their ranges: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+ */
 export function parseCidr(text: string): Cidr | Malformed {
-  const [, address, prefix] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? [];
-  const network = address === undefined ? undefined : parseIpAddress(address);
-  const prefixLength = Number(prefix);
-  if (network === undefined || prefixLength > bitsOf(network)) {
+  const [, address = '', prefix] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? [];
+  const network = parseIpAddress(address);
+  const prefixLength = Number(prefix) - (network?.family === 4 && address.includes(':') ? 96 : 0);
+  if (network === undefined || prefixLength < 0 || prefixLength > network.words.length * 32) {
     return {
       kind: 'malformed',
       problem: `${quoteBriefly(text)} is not a range of addresses`,
@@ -24,10 +26,14 @@ export function parseCidr(text: string): Cidr | Malformed {
   return { network, prefixLength };
 }
 
-export function cidrCovers(cidr: Cidr, ip: IpAddress): boolean {
-  if (cidr.network.family !== ip.family) return false;
-  const hostBits = BigInt(bitsOf(ip) - cidr.prefixLength);
-  return toBits(cidr.network) >> hostBits === toBits(ip) >> hostBits;
+export function cidrCovers({ network, prefixLength }: Cidr, ip: IpAddress): boolean {
+  if (network.family !== ip.family) return false;
+  for (let index = 0, left = prefixLength; left > 0; index++, left -= 32) {
+    const ours = network.words[index] ?? 0;
+    const theirs = ip.words[index] ?? 0;
+    if ((ours ^ theirs) >>> Math.max(0, 32 - left) !== 0) return false;
+  }
+  return true;
 }
 
 /**
@@ -35,32 +41,17 @@ export function cidrCovers(cidr: Cidr, ip: IpAddress): boolean {
  * (RFC 6052) and 6to4 `2002::/16` (RFC 3056). Mapped ones (`::ffff:0:0/96`) are IPv4 addresses already.
  */
 export function embeddedIpv4(ip: IpAddress): IpAddress | undefined {
-  for (const { cidr, shift } of EMBEDDING) {
-    if (cidrCovers(cidr, ip)) return ipv4FromBits((toBits(ip) >> shift) & 0xffff_ffffn);
-  }
-  return undefined;
+  const [first = 0, second = 0, , last = 0] = ip.words;
+  if (cidrCovers(SIX_TO_FOUR, ip)) return ipv4FromWord(((first << 16) | (second >>> 16)) >>> 0);
+  return LAST_WORD.some((cidr) => cidrCovers(cidr, ip)) ? ipv4FromWord(last) : undefined;
 }
 
-const EMBEDDING = [
-  { cidr: constantCidr('::/96'), shift: 0n },
-  { cidr: constantCidr('64:ff9b::/96'), shift: 0n },
-  { cidr: constantCidr('2002::/16'), shift: 80n },
-];
+const SIX_TO_FOUR = constantCidr('2002::/16');
+const LAST_WORD = [constantCidr('::/96'), constantCidr('64:ff9b::/96')];
 
 /** For ranges written in the source. */
 export function constantCidr(text: string): Cidr {
   const cidr = parseCidr(text);
   if ('problem' in cidr) throw new TypeError(cidr.problem);
   return cidr;
-}
-
-function bitsOf(ip: IpAddress): 32 | 128 {
-  return ip.family === 4 ? 32 : 128;
-}
-
-function toBits(ip: IpAddress): bigint {
-  if (ip.family === 4) return ip.text.split('.').reduce((bits, part) => (bits << 8n) | BigInt(part), 0n);
-  const [head = [], tail = []] = ip.text.split('::').map((half) => (half === '' ? [] : half.split(':')));
-  const zeros = Array<string>(8 - head.length - tail.length).fill('0');
-  return [...head, ...zeros, ...tail].reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n);
 }

@@ -5,15 +5,16 @@
  * interface, or at the metadata service with the instance's credentials. Private ranges are fine: VPC endpoints
  * live there.
  */
-import { type IpAddress, isLocalhost, type TcpPort } from './address.ts';
+import { formatHost, type IpAddress, isLocalhost, type TcpPort } from './address.ts';
 import { cidrCovers, constantCidr, embeddedIpv4 } from './cidr.ts';
-import { findCovering, type NameRule, type Rule } from './rules.ts';
+import { DENY_HINT, type Denial, findRefusal, NOT_ALLOWED, suggestRule } from './decision.ts';
+import { appliesTo, type Client, findRule, type NameRule, type Policy, type Rule, type Target } from './rules.ts';
 
 export interface Admission {
   /** In the order given, each with the rule that lets it through. */
   readonly admitted: readonly { readonly address: IpAddress; readonly rule: Rule }[];
-  /** `reason` is a phrase for after the address: `is a loopback address`. */
-  readonly refused: readonly { readonly address: IpAddress; readonly reason: string }[];
+  /** `reason` is a phrase for after the address: `is a loopback address`; `rule` is the deny rule, if one decided. */
+  readonly refused: readonly { readonly address: IpAddress; readonly reason: string; readonly rule?: Rule }[];
 }
 
 const LOOPBACK = 'is a loopback address';
@@ -38,36 +39,62 @@ const GUARDED = [
  *
  * `namedBy` is the rule of the name that was resolved, where there is one (`allowed` by a name, or the rule of
  * `needs-names`); without it only addresses that an IP or CIDR rule covers are admitted. Such a rule lets even a
- * guarded address through, and the name `localhost` stands for loopback addresses.
+ * guarded address through, and the name `localhost`, listed as such, stands for loopback addresses. What an IP or CIDR
+ * deny rule covers is refused in any case.
  */
 export function guardAddresses(
-  rules: readonly Rule[],
+  policy: Policy,
   port: TcpPort,
+  client: Client,
   namedBy: NameRule | undefined,
   addresses: readonly IpAddress[],
 ): Admission {
   const admitted: Admission['admitted'][number][] = [];
   const refused: Admission['refused'][number][] = [];
   for (const address of addresses) {
-    const verdict = judge(rules, port, namedBy, address);
-    if (typeof verdict === 'string') refused.push({ address, reason: verdict });
+    const refusal = findRefusal(policy, { kind: 'ip', ip: address }, port, client);
+    const verdict = refusal ?? judge(policy, port, client, namedBy, address);
+    if ('reason' in verdict) refused.push({ address, ...verdict });
     else admitted.push({ address, rule: verdict });
   }
   return { admitted, refused };
 }
 
+/** The denial of a name of whose addresses none was admitted. */
+export function denyAddresses(
+  { host, port }: Target,
+  namedBy: NameRule | undefined,
+  refused: Admission['refused'],
+): Denial {
+  const reason = `${NOT_ALLOWED}: none of the addresses of ${formatHost(host)} may be used: ${describeRefused(refused)}`;
+  const rule = refused.find((refusal) => refusal.rule !== undefined)?.rule;
+  if (rule !== undefined) return { kind: 'denied', reason, hint: DENY_HINT, rule };
+  const hint = namedBy === undefined ? suggestRule(host, port) : 'list an address itself if it is meant to be used';
+  return { kind: 'denied', reason, hint };
+}
+
+export function describeRefused(refused: Admission['refused']): string {
+  return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
+}
+
 /** The rule that admits the address, or why none does. */
 function judge(
-  rules: readonly Rule[],
+  policy: Policy,
   port: TcpPort,
+  client: Client,
   namedBy: NameRule | undefined,
   address: IpAddress,
-): Rule | string {
-  const express = () => findCovering(rules, port, address);
-  if (namedBy === undefined) return express() ?? `is not in the allowlist for port ${port}`;
+): Rule | { readonly reason: string } {
+  const express = () =>
+    findRule(policy.allow, { kind: 'ip', ip: address }, (candidate) => appliesTo(candidate, port, client));
+  if (namedBy === undefined) return express() ?? { reason: `is not in the allowlist for port ${port}` };
   const reason = guardedReason(address);
-  if (reason === undefined || (reason === LOOPBACK && isLocalhost(namedBy.address.name))) return namedBy;
-  return express() ?? reason;
+  if (reason === undefined || (reason === LOOPBACK && listsLocalhost(namedBy))) return namedBy;
+  return express() ?? { reason };
+}
+
+function listsLocalhost({ address }: NameRule): boolean {
+  return address.kind === 'name' && isLocalhost(address.name);
 }
 
 function guardedReason(address: IpAddress): string | undefined {

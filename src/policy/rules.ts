@@ -1,19 +1,41 @@
-/** The allowlist: what may be reached, decided before anything is resolved. Nothing listed, nothing allowed. */
-import { formatHost, type IpAddress, type Malformed, parseHost, type TargetHost, type TcpPort } from './address.ts';
+/** Rules: what may be reached, or may not, by whom. */
+import { formatHost, type Malformed, parseHost, type TargetHost, type TcpPort } from './address.ts';
 import { type Cidr, cidrCovers, parseCidr } from './cidr.ts';
+import { matchesPattern, type NamePattern, parsePattern } from './pattern.ts';
+import { coversPort, enumerate, type PortSet } from './ports.ts';
 
-export type RuleAddress = TargetHost | { readonly kind: 'cidr'; readonly cidr: Cidr };
+export type RuleAddress =
+  | TargetHost
+  | { readonly kind: 'pattern'; readonly pattern: NamePattern }
+  | { readonly kind: 'cidr'; readonly cidr: Cidr };
 
-/** One allowlist entry. */
+/** One entry of an allowlist or denylist: these addresses, on these ports, for these clients. */
 export interface Rule {
   readonly address: RuleAddress;
-  readonly port: TcpPort;
+  readonly ports: PortSet;
+  /** The clients that it is for; absent: all. An empty list would be for nobody, which no denylist can mean. */
+  readonly cids?: readonly number[];
   /** The address as written in the file. */
   readonly text: string;
   /** Where it is written, as `path:line`. */
   readonly place: string;
 }
-export type NameRule = Rule & { readonly address: { readonly kind: 'name' } };
+export type NameRule = Rule & { readonly address: { readonly kind: 'name' | 'pattern' } };
+/** Of one name, which can be resolved. */
+export type ExactNameRule = Rule & { readonly address: { readonly kind: 'name' } };
+type PatternRule = Rule & { readonly address: { readonly kind: 'pattern' } };
+type CidrRule = Rule & { readonly address: { readonly kind: 'cidr' } };
+
+/** A denied target stays denied, whatever allows it; what is not allowed is denied. Never changed once it is in use. */
+export interface Policy {
+  readonly allow: readonly Rule[];
+  readonly deny: readonly Rule[];
+}
+
+/** Who asks. Clients over TCP and unix sockets have no CID, and no rule with CIDs is for them. */
+export interface Client {
+  readonly cid?: number;
+}
 
 /** What a client is to be connected to. */
 export interface Target {
@@ -21,77 +43,85 @@ export interface Target {
   readonly port: TcpPort;
 }
 
-/** `reason` begins with `The given address and port are not allowed`. */
-export interface Denial {
-  readonly kind: 'denied';
-  readonly reason: string;
-  readonly hint: string;
-}
-
-/**
- * - `allowed`: by this rule. The addresses of a name still pass through `guardAddresses`.
- * - `needs-address`: no rule has the name, but rules for addresses on this port exist; `guardAddresses` picks
- *   those of the resolved addresses that they cover. If it picks none: `denyRoute`.
- * - `needs-names`: the IP address is not listed, but names on this port are, in this order; allowed, with a warning,
- *   if one of them resolves to it and `guardAddresses` with that rule admits it. If none does: `denyRoute`.
- */
-export type RouteDecision =
-  | { readonly kind: 'allowed'; readonly rule: Rule }
-  | { readonly kind: 'needs-address' }
-  | { readonly kind: 'needs-names'; readonly rules: readonly NameRule[] }
-  | Denial;
-
-/** What an allowlist entry's address means: a host name, an IP address or a CIDR range. */
+/** What a rule's address means: a host name, a pattern of names, an IP address or a CIDR range. */
 export function parseRuleAddress(text: string): RuleAddress | Malformed {
-  if (!/^[^/]*\/\d+$/.test(text)) return parseHost(text);
-  const cidr = parseCidr(text);
-  return 'problem' in cidr ? cidr : { kind: 'cidr', cidr };
-}
-
-/** Whether the target may be reached, as far as that can be said without resolving. The first rule that matches counts. */
-export function decideRoute(rules: readonly Rule[], target: Target): RouteDecision {
-  const onPort = rules.filter((rule) => rule.port === target.port);
-  const rule = onPort.find((candidate) => lists(candidate, target.host));
-  if (rule !== undefined) return { kind: 'allowed', rule };
-  const named = onPort.filter(isNameRule);
-  if (target.host.kind === 'ip' && named.length > 0) return { kind: 'needs-names', rules: named };
-  if (target.host.kind === 'name' && named.length < onPort.length) return { kind: 'needs-address' };
-  return denyRoute(rules, target);
-}
-
-/** The denial in words, naming the rule that came closest. */
-export function denyRoute(rules: readonly Rule[], { host, port }: Target): Denial {
-  const written = formatHost(host);
-  const otherPort = rules.find((rule) => rule.port !== port && lists(rule, host));
-  let why = `no entry of the allowlist matches ${written} on port ${port}`;
-  if (rules.length === 0) why = 'the allowlist is empty';
-  if (otherPort !== undefined) {
-    why = `${otherPort.text} is listed for port ${otherPort.port} (${otherPort.place}), not for port ${port}`;
+  if (/^[^/]*\/\d+$/.test(text)) {
+    const cidr = parseCidr(text);
+    return 'problem' in cidr ? cidr : { kind: 'cidr', cidr };
   }
-  const yamlAddress = written.includes(':') ? `"${written}"` : written;
-  return {
-    kind: 'denied',
-    reason: `The given address and port are not allowed: ${why}`,
-    hint: `if it is to be reached, add this line to the allowlist: - {address: ${yamlAddress}, port: ${port}}`,
-  };
+  if (!/^[^:/\s]*\*[^:/\s]*$/.test(text)) return parseHost(text);
+  const pattern = parsePattern(text);
+  return 'problem' in pattern ? pattern : { kind: 'pattern', pattern };
 }
 
-/** The first rule that lists this IP address, alone or in a range, on this port. */
-export function findCovering(rules: readonly Rule[], port: TcpPort, ip: IpAddress): Rule | undefined {
-  return rules.find((rule) => rule.port === port && lists(rule, { kind: 'ip', ip }));
+/** Whether a decision may depend on the client: then a route cannot be decided for all of them at once. */
+export function usesCids({ allow, deny }: Policy): boolean {
+  return [...allow, ...deny].some(({ cids }) => cids !== undefined);
 }
 
 export function isNameRule(rule: Rule): rule is NameRule {
+  return rule.address.kind === 'name' || rule.address.kind === 'pattern';
+}
+
+export function isExactNameRule(rule: Rule): rule is ExactNameRule {
   return rule.address.kind === 'name';
 }
 
-function lists({ address }: Rule, host: TargetHost): boolean {
-  switch (address.kind) {
-    case 'name':
-      return host.kind === 'name' && host.name === address.name;
-    case 'ip':
-      return host.kind === 'ip' && host.ip.text === address.ip.text;
-    case 'cidr':
-      return host.kind === 'ip' && cidrCovers(address.cidr, host.ip);
-  }
+/** Whether the rule is for this port and client, whatever its address. */
+export function appliesTo(rule: Rule, port: TcpPort, client: Client): boolean {
+  return coversPort(rule.ports, port) && isFor(rule, client);
+}
+
+export function isFor({ cids }: Rule, { cid }: Client): boolean {
+  return cids === undefined || (cid !== undefined && cids.includes(cid));
+}
+
+/** `CID 16`, `CIDs 16 and 17`. */
+export function describeCids(cids: readonly number[]): string {
+  return `CID${cids.length === 1 ? '' : 's'} ${enumerate(cids.map(String))}`;
+}
+
+/**
+ * The first suitable rule whose address matches: one for exactly this name or IP address if there is any, wherever it
+ * stands, else a pattern or a range, in order. Names match names and IP addresses match IP addresses, nothing across.
+ */
+export function findRule(rules: readonly Rule[], host: TargetHost, suits: (rule: Rule) => boolean): Rule | undefined {
+  const { exact, patterns, ranges } = lookupOf(rules);
+  const named = exact.get(formatHost(host))?.find(suits);
+  if (named !== undefined) return named;
+  if (host.kind === 'ip') return ranges.find((rule) => cidrCovers(rule.address.cidr, host.ip) && suits(rule));
+  if (patterns.length === 0) return undefined;
+  const labels = host.name.split('.');
+  return patterns.find((rule) => matchesPattern(rule.address.pattern, labels) && suits(rule));
+}
+
+/** Rules by their address, so that a decision takes as long for hundreds of names as for one. */
+interface Lookup {
+  /** Names and IP addresses share it: no text is both. */
+  readonly exact: ReadonlyMap<string, readonly Rule[]>;
+  readonly patterns: readonly PatternRule[];
+  readonly ranges: readonly CidrRule[];
+}
+
+const LOOKUPS = new WeakMap<readonly Rule[], Lookup>();
+
+function lookupOf(rules: readonly Rule[]): Lookup {
+  const known = LOOKUPS.get(rules);
+  if (known !== undefined) return known;
+  const exact = Map.groupBy(rules.filter(isExact), ({ address }) => formatHost(address));
+  const lookup = { exact, patterns: rules.filter(isPatternRule), ranges: rules.filter(isCidrRule) };
+  LOOKUPS.set(rules, lookup);
+  return lookup;
+}
+
+function isExact(rule: Rule): rule is Rule & { readonly address: TargetHost } {
+  return rule.address.kind === 'name' || rule.address.kind === 'ip';
+}
+
+function isPatternRule(rule: Rule): rule is PatternRule {
+  return rule.address.kind === 'pattern';
+}
+
+function isCidrRule(rule: Rule): rule is CidrRule {
+  return rule.address.kind === 'cidr';
 }

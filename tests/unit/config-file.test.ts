@@ -102,7 +102,17 @@ suite('settings', () => {
   test('rules carry their text and their place', () => {
     assert.deepEqual(loadSettings(path), {
       path,
-      rules: [{ address: { kind: 'name', name: 'a.example' }, port: 443, text: 'a.example', place: `${path}:2` }],
+      policy: {
+        allow: [
+          {
+            address: { kind: 'name', name: 'a.example' },
+            ports: [{ from: 443, to: 443 }],
+            text: 'a.example',
+            place: `${path}:2`,
+          },
+        ],
+        deny: [],
+      },
       limits: { connections: 7 },
       timeouts: { connectMs: 10_000, idleMs: 3_600_000, drainMs: 10_000 },
     });
@@ -110,14 +120,14 @@ suite('settings', () => {
 
   test('a file of exactly one mebibyte is read whole', () => {
     const text = 'allowlist: [{address: a.example, port: 443}]\n#';
-    assert.equal(loadSettings(write('exact.yaml', text.padEnd(1024 * 1024, '#'))).rules.length, 1);
+    assert.equal(loadSettings(write('exact.yaml', text.padEnd(1024 * 1024, '#'))).policy.allow.length, 1);
   });
 
   test('a pipe is read to its end', () => {
     const pipe = join(directory, 'pipe');
     execFileSync('mkfifo', [pipe]);
     spawn('sh', ['-c', 'exec >"$0"; printf "allowlist: [{address: a,"; sleep 0.1; printf "port: 1}]"', pipe]);
-    assert.equal(loadSettings(pipe).rules.length, 1);
+    assert.equal(loadSettings(pipe).policy.allow.length, 1);
   });
 });
 

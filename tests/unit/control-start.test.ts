@@ -6,7 +6,7 @@ import { VsockProxyError } from '../../src/errors.ts';
 import { FakeDataPlane } from '../dataplane/fake.ts';
 import { FakeNetwork, type FakeNetworkOptions } from '../dataplane/network.ts';
 import { ManualClock, type Names, recordLog, resolverOf, settle } from './control-fixture.ts';
-import { allowlist, target } from './policy-fixture.ts';
+import { policy, target } from './policy-fixture.ts';
 
 const NAME = 'api.example.com';
 const ON: SocketAddress = { family: 'vsock', cid: 3, port: 8000 };
@@ -22,7 +22,7 @@ function setUp(names: Names = {}, { level = 'info', ...network }: FakeNetworkOpt
     listenOn: ON,
     target: target(`${NAME} 443`),
     family: 'any',
-    rules: allowlist(`${NAME} 443`),
+    policy: policy([`${NAME} 443`]),
     maxConnections: 4,
     timeouts: { connectMs: 5000, idleMs: 0, drainMs: 30_000 },
   };
@@ -47,7 +47,7 @@ describe('a start that fails', () => {
   it('for a denied route binds nothing and leaves nothing behind', async () => {
     const { clock, net, planes, start } = setUp();
     await assert.rejects(
-      start({ rules: allowlist('other.example 443') }),
+      start({ policy: policy(['other.example 443']) }),
       (error) => error instanceof VsockProxyError && error.code === 'denied',
     );
     assert.equal(planes.length, 0);
@@ -58,7 +58,7 @@ describe('a start that fails', () => {
   it('for a route that turns out to be denied binds nothing and leaves nothing behind', async () => {
     const { clock, planes, start } = setUp({ [NAME]: ['192.0.2.1'] });
     await assert.rejects(
-      start({ rules: allowlist('10.0.0.0/8 443') }),
+      start({ policy: policy(['10.0.0.0/8 443']) }),
       (error) => error instanceof VsockProxyError && error.code === 'denied',
     );
     assert.equal(planes.length, 0);

@@ -4,7 +4,7 @@ import { openUpstream } from '../../src/control/route.ts';
 import type { UpstreamAddress } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import { ManualClock, type Names, recordLog, resolverOf, settle } from './control-fixture.ts';
-import { allowlist, target } from './policy-fixture.ts';
+import { policy, target } from './policy-fixture.ts';
 
 const NAME = 'api.example.com';
 const TTL_MS = 60_000;
@@ -18,7 +18,8 @@ function open(route: string, rules: readonly string[], names: Names, level = 'in
   const upstream = openUpstream({
     target: target(route),
     family: 'any',
-    rules: allowlist(...rules),
+    policy: policy(rules),
+    client: {},
     resolver,
     clock,
     log: logged.logFor('vsock_proxy::proxy'),
@@ -181,8 +182,8 @@ describe('a listed name', () => {
     assert.equal(decided(), 'yes');
     assert.deepEqual(changes, [[]]);
     const reason =
-      'none of the addresses of api.example.com may be used: 169.254.169.254 is a link-local address, where the ' +
-      'instance metadata service lives';
+      'The given address and port are not allowed: none of the addresses of api.example.com may be used: ' +
+      '169.254.169.254 is a link-local address, where the instance metadata service lives';
     assert.equal(upstream.absence(), reason);
     assert.equal(
       logged.take().at(-1),
@@ -234,7 +235,10 @@ describe('a name that is allowed only by the addresses that it leads to', () => 
     names[NAME] = ['192.0.2.1'];
     await clock.advance(TTL_MS);
     assert.deepEqual(changes.at(-1), []);
-    assert.match(logged.take()[0] ?? '', /^WARN none of the addresses .*; clients are refused\. Hint: /);
+    assert.match(
+      logged.take()[0] ?? '',
+      /^WARN The given address and port are not allowed: none of the addresses .*; clients are refused\. Hint: /,
+    );
   });
 });
 

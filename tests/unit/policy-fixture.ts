@@ -6,7 +6,15 @@ import {
   parseTcpPort,
   type TcpPort,
 } from '../../src/policy/address.ts';
-import { isNameRule, type NameRule, parseRuleAddress, type Rule, type Target } from '../../src/policy/rules.ts';
+import { type PortSet, parsePorts } from '../../src/policy/ports.ts';
+import {
+  isNameRule,
+  type NameRule,
+  type Policy,
+  parseRuleAddress,
+  type Rule,
+  type Target,
+} from '../../src/policy/rules.ts';
 
 export function port(number: number): TcpPort {
   const parsed = parseTcpPort(String(number));
@@ -20,18 +28,30 @@ export function ip(text: string): IpAddress {
   return parsed;
 }
 
-/** The rules of an allowlist, written `address port`; the first stands in line 2. */
-export function allowlist(...entries: readonly string[]): Rule[] {
+/** What may be reached, and what may not; see `rules` for the notation. */
+export function policy(allow: readonly string[], deny: readonly string[] = []): Policy {
+  return { allow: rules('allow.yaml', allow), deny: rules('deny.yaml', deny) };
+}
+
+/** Each written `address`, `address ports` or `address ports cids`, as in `*.example 80,1024-2048 16,17`; `any` ports. */
+function rules(file: string, entries: readonly string[]): Rule[] {
   return entries.map((entry, index) => {
-    const [text = '', number] = entry.split(' ');
+    const [text = '', ports = 'any', cids] = entry.split(' ');
     const address = parseRuleAddress(text);
     assert(address.kind !== 'malformed', `${text} is an address`);
-    return { address, port: port(Number(number)), text, place: `allow.yaml:${index + 2}` };
+    const rule = { address, ports: portSet(ports), text, place: `${file}:${index + 2}` };
+    return cids === undefined ? rule : { ...rule, cids: cids.split(',').map(Number) };
   });
 }
 
+export function portSet(text: string): PortSet {
+  const ports = text === 'any' ? text : parsePorts(text.split(','));
+  assert(typeof ports === 'string' || !('problem' in ports), `${text} are ports`);
+  return ports;
+}
+
 export function nameRule(entry: string): NameRule {
-  const [rule] = allowlist(entry);
+  const [rule] = policy([entry]).allow;
   assert(rule !== undefined && isNameRule(rule));
   return rule;
 }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { guardAddresses } from '../../src/policy/guard.ts';
 import type { NameRule } from '../../src/policy/rules.ts';
-import { allowlist, ip, nameRule, port } from './policy-fixture.ts';
+import { ip, nameRule, policy, port } from './policy-fixture.ts';
 
 const NAMED = nameRule('a.example 443');
 
 /** Each address with the rule that admits it, or with why it is refused. */
 function verdicts(entries: readonly string[], namedBy: NameRule | undefined, ...addresses: readonly string[]) {
-  const { admitted, refused } = guardAddresses(allowlist(...entries), port(443), namedBy, addresses.map(ip));
+  const { admitted, refused } = guardAddresses(policy(entries), port(443), {}, namedBy, addresses.map(ip));
   return {
     admitted: admitted.map(({ address, rule }) => `${address.text} by ${rule.text}`),
     refused: refused.map(({ address, reason }) => `${address.text} ${reason}`),
