@@ -1,7 +1,8 @@
 /** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
-import { writeSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { isatty } from 'node:tty';
+import { type CommandName, findCommand } from './cli/commands.ts';
 import { describeFailure } from './cli/failure.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
 import { startProxy } from './control/start.ts';
@@ -10,7 +11,7 @@ import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
 import { escapeControls } from './escape.ts';
 import { type LogFor, openLog, parseLogFilter } from './log.ts';
-import { lineWriter, openStderr } from './stderr.ts';
+import { openStderr } from './stderr.ts';
 import { VERSION } from './version.ts';
 
 const STDOUT = 1;
@@ -19,17 +20,32 @@ const STDERR = 2;
 /** One thread relays tens of Gbit/s; more than a few only take processors from the enclaves. */
 const MAX_RELAY_THREADS = 4;
 
+/** Each command is loaded when it is asked for, so that the others do not pay for it. */
+const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
+  schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
+};
+
 const { argv, env } = process;
+const command = findCommand(argv[2]);
 const writeError = openStderr();
 process.on('uncaughtException', fail);
 void main().then(process.exit, fail);
 
 /** @returns the exit status */
 async function main(): Promise<number> {
+  if (command !== undefined) return await COMMANDS[command](argv.slice(3));
   const invocation = parseProxyCommand(argv.slice(2), VERSION);
-  if (invocation.kind === 'proxy') return await runProxy(invocation.arguments, firstStopSignal());
-  const printed = lineWriter((bytes) => writeSync(STDOUT, bytes))(invocation.text);
-  return printed ? 0 : 1;
+  return invocation.kind === 'proxy' ? await runProxy(invocation.arguments, firstStopSignal()) : print(invocation.text);
+}
+
+/** @returns the exit status */
+function print(text: string, exitStatus = 0): number {
+  try {
+    writeFileSync(STDOUT, text);
+    return exitStatus;
+  } catch {
+    return 1; // nobody takes it, and there is no better place to complain
+  }
 }
 
 async function runProxy(
@@ -89,7 +105,7 @@ function openLogOfProcess(): LogFor {
 }
 
 function fail(error: unknown): never {
-  const { text, exitStatus } = describeFailure(error, (env.RUST_BACKTRACE ?? '0') !== '0');
+  const { text, exitStatus } = describeFailure(error, (env.RUST_BACKTRACE ?? '0') !== '0', command);
   writeError(text);
   process.exit(exitStatus);
 }

@@ -1,6 +1,7 @@
 /** What a process that cannot go on says last, and the status it exits with. */
 import { type ErrorCode, VsockProxyError } from '../errors.ts';
 import { escapeControls, quote } from '../escape.ts';
+import { COMMANDS, type CommandName, commandLine } from './commands.ts';
 import { USAGE } from './help.ts';
 
 export interface Failure {
@@ -9,21 +10,31 @@ export interface Failure {
   readonly exitStatus: number;
 }
 
-/** Phrases that scripts look for in what the AWS proxy says. */
 const HEADS: Partial<Record<ErrorCode, string>> = {
-  config: 'Error at checking the allowlist: ',
-  denied: 'Error at checking the allowlist: ',
   'listen-failed': 'Could not listen for connections: ',
 };
 
-/** @param backtrace whether to show where an error that nobody expected came from */
-export function describeFailure(error: unknown, backtrace: boolean): Failure {
+/** The same in the form of the AWS proxy: phrases that scripts look for. */
+const AWS_HEADS: typeof HEADS = {
+  ...HEADS,
+  config: 'Error at checking the allowlist: ',
+  denied: 'Error at checking the allowlist: ',
+};
+
+/**
+ * @param backtrace whether to show where an error that nobody expected came from
+ * @param command absent: the form of the AWS proxy
+ */
+export function describeFailure(error: unknown, backtrace: boolean, command?: CommandName): Failure {
   if (error instanceof VsockProxyError && error.code === 'usage') {
-    const usage = `Usage: vsock-proxy ${USAGE} (more: vsock-proxy --help)`;
-    return { text: `error: ${escapeControls(error.line)}\n${usage}\n`, exitStatus: 2 };
+    const line = commandLine(command);
+    const usage = `${line} ${command === undefined ? USAGE : COMMANDS[command].usage}`;
+    const text = `error: ${escapeControls(error.line)}\nUsage: ${usage} (more: ${line} --help)\n`;
+    return { text, exitStatus: 2 };
   }
   if (error instanceof VsockProxyError && error.code !== 'internal') {
-    return { text: `Error: ${quote(`${HEADS[error.code] ?? ''}${error.line}`)}\n`, exitStatus: 1 };
+    const head = (command === undefined ? AWS_HEADS : HEADS)[error.code];
+    return { text: `Error: ${quote(`${head ?? ''}${error.line}`)}\n`, exitStatus: 1 };
   }
   const line = error instanceof VsockProxyError ? error.line : error instanceof Error ? error.message : String(error);
   const trace = backtrace && error instanceof Error ? `${error.stack}\n` : '';

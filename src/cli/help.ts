@@ -1,10 +1,17 @@
 /** What `--help` says besides the options. */
+import { COMMANDS } from './commands.ts';
 
 export const USAGE = '[OPTIONS] <local_port> <remote_addr> <remote_port>';
 
 export const SUMMARY =
   'The controlled way out of an AWS Nitro Enclave: listens on vsock, checks the allowlist, and forwards each ' +
   'connection to <remote_addr>:<remote_port>. TLS passes through untouched.';
+
+/** The commands, one a line. */
+export function listCommands(): string {
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(12)}  ${summary}\n`);
+  return `\nCommands (vsock-proxy <command> --help):\n${lines.join('')}`;
+}
 
 export const EXAMPLES = `
 Example: let enclaves reach AWS KMS at port 8000 of their parent, CID 3

@@ -1,21 +1,20 @@
 /** `vsock-proxy <local_port> <remote_addr> <remote_port>`: one listener, one target. Drop-in for the AWS proxy. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { CONNECTIONS } from '../config/connections.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Family } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
-import { escapeControls, quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../escape.ts';
 import { parseTargetHost, parseTcpPort } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
 import { CID_PARENT } from '../vsock.ts';
-import { EXAMPLES, SUMMARY, USAGE } from './help.ts';
+import { closestCommand } from './commands.ts';
+import { EXAMPLES, listCommands, SUMMARY, USAGE } from './help.ts';
 import { isVsockPort, parseCid, parseListenAddress } from './listen.ts';
 import { parseUnsigned } from './number.ts';
+import { parseArguments } from './parse.ts';
 
 const DEFAULT_CONFIG_PATH = '/etc/nitro_enclaves/vsock-proxy.yaml';
-
-/** Arguments may be of any length, and commander repeats them. */
-const LONGEST_USAGE_ERROR = 300;
 
 /** What the command line asks for, every value checked. */
 export interface ProxyArguments {
@@ -38,26 +37,18 @@ export type Invocation =
  * @throws VsockProxyError `usage` or `argument`
  */
 export function parseProxyCommand(argv: readonly string[], version: string): Invocation {
-  let text = '';
-  const command = defineCommand(version).configureOutput({
-    writeOut: (part) => {
-      text += part;
-    },
-    writeErr: () => undefined, // the exception says it
-  });
-  try {
-    command.parse(argv, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: 'text', text };
-    const message = error.message.replace(/^error: /, '').replace('\n(Did you mean', ' (Did you mean');
-    throw new VsockProxyError('usage', escapeControls(message.slice(0, LONGEST_USAGE_ERROR)));
-  }
-  const [localPort = '', remoteAddress = '', remotePort = ''] = command.args;
-  return {
-    kind: 'proxy',
-    arguments: readArguments({ ...command.opts<RawOptions>(), localPort, remoteAddress, remotePort }),
-  };
+  refuseMisspeltCommand(argv);
+  const parsed = parseArguments<RawOptions>(defineProxyCommand(version), argv);
+  if (parsed.kind === 'text') return parsed;
+  const [localPort = '', remoteAddress = '', remotePort = ''] = parsed.args;
+  return { kind: 'proxy', arguments: readArguments({ ...parsed.options, localPort, remoteAddress, remotePort }) };
+}
+
+/** Nothing that is nearly the word of a command can be where to listen. */
+function refuseMisspeltCommand([word]: readonly string[]): void {
+  const meant = word === undefined ? undefined : closestCommand(word);
+  if (word === undefined || meant === undefined) return;
+  throw new VsockProxyError('usage', `unknown command ${quoteBriefly(word)} (Did you mean ${meant}?)`);
 }
 
 /** As commander names and leaves them. */
@@ -69,9 +60,8 @@ interface RawOptions {
   readonly cid?: string;
 }
 
-function defineCommand(version: string): Command {
+function defineProxyCommand(version: string): Command {
   return new Command('vsock-proxy')
-    .exitOverride()
     .usage(USAGE)
     .description(SUMMARY)
     .argument('<local_port>', 'vsock port to listen on; or unix:PATH or tcp:IP:PORT, for tests')
@@ -87,7 +77,7 @@ function defineCommand(version: string): Command {
     .option('--cid <any|local|N>', `vsock address to listen on (default: ${CID_PARENT}, the parent of Nitro Enclaves)`)
     .helpOption('-h, --help', 'print this help')
     .version(`vsock-proxy ${version}`, '-V, --version', 'print the version')
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('after', `${listCommands()}${EXAMPLES}`);
 }
 
 function readArguments(

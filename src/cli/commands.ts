@@ -1,0 +1,30 @@
+/** The commands besides the form of the AWS proxy, which begins with a port. Small: every start loads this table. */
+import { closestWord } from '../config/spelling.ts';
+
+export interface CommandSummary {
+  /** Its options and arguments, in one line. */
+  readonly usage: string;
+  /** What it does, for the list of commands. */
+  readonly summary: string;
+}
+
+export const COMMANDS = {
+  schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
+} as const satisfies Readonly<Record<string, CommandSummary>>;
+
+export type CommandName = keyof typeof COMMANDS;
+
+/** The command that the first word of the command line selects; undefined is the form of the AWS proxy. */
+export function findCommand(word: string | undefined): CommandName | undefined {
+  return word !== undefined && Object.hasOwn(COMMANDS, word) ? (word as CommandName) : undefined;
+}
+
+/** The command that was probably meant by a word that selects none. */
+export function closestCommand(word: string): string | undefined {
+  return closestWord(word, Object.keys(COMMANDS));
+}
+
+/** What stands in front of a command's `usage`. */
+export function commandLine(command: CommandName | undefined): string {
+  return command === undefined ? 'vsock-proxy' : `vsock-proxy ${command}`;
+}
