@@ -1,0 +1,72 @@
+/**
+ * What is to run: the one shape between where it is written (command line, file) and what runs it (`control`).
+ *
+ * Types only; every value is checked, every default filled in.
+ */
+import type { SocketAddress } from './dataplane/contract.ts';
+import type { Family } from './dns/resolver.ts';
+import type { TcpPort } from './policy/address.ts';
+import type { Cidr } from './policy/cidr.ts';
+import type { Policy, Target } from './policy/rules.ts';
+
+/** A socket that systemd listens on and passes by this name (`FileDescriptorName=`): systemd.socket(5). */
+export interface ActivatedSocket {
+  readonly family: 'systemd';
+  readonly name: string;
+}
+
+/** Where a listener's clients are connected to, and who says so. */
+export type RoutePlan =
+  /** To a TCP server; the policy was or will be asked for this one target. */
+  | { readonly kind: 'target'; readonly target: Target; readonly proxyHeader: boolean }
+  /** To a vsock or unix address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
+  | {
+      readonly kind: 'address';
+      readonly address: Exclude<SocketAddress, { readonly family: 'tcp' }>;
+      readonly proxyHeader: boolean;
+    }
+  /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
+  | { readonly kind: 'http' }
+  /** To the name that each client's TLS ClientHello gives, at this port. */
+  | { readonly kind: 'sni'; readonly port: TcpPort };
+
+export interface ListenerLimits {
+  /** Connections open at once; further clients wait. */
+  readonly connections: number;
+  /** Of one client (a CID, or an IP address) at once; further ones are refused. 0: no such limit. */
+  readonly connectionsPerClient: number;
+  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no such limit. */
+  readonly ratePerClient: number;
+}
+
+export interface ListenerTimeouts {
+  /** Until one address of the server answered. */
+  readonly connectMs: number;
+  /** Without a byte in either direction; 0: never ends. */
+  readonly idleMs: number;
+  /** Until a client has sent what the route is decided from: a request head, a ClientHello. */
+  readonly headMs: number;
+}
+
+export interface ListenerPlan {
+  /** Where it is written: `vsock-proxy.yaml:14`, or `command line`. */
+  readonly place: string;
+  readonly on: SocketAddress | ActivatedSocket;
+  readonly route: RoutePlan;
+  /** The listener's own rules and the global ones together. */
+  readonly policy: Policy;
+  /** Which addresses of servers are used. */
+  readonly family: Family;
+  /** The only CIDs that may connect; absent: all. */
+  readonly cids?: readonly number[];
+  /** The only source addresses that may connect to a TCP listener; absent: all. */
+  readonly sources?: readonly Cidr[];
+  readonly limits: ListenerLimits;
+  readonly timeouts: ListenerTimeouts;
+}
+
+export interface Plan {
+  readonly listeners: readonly ListenerPlan[];
+  /** How long open connections may go on when the process is told to end. */
+  readonly drainMs: number;
+}
