@@ -1,8 +1,10 @@
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../errors.ts';
 import type {
+  Ask,
   CloseReason,
   CloseRecord,
+  ConnectionId,
   DataPlane,
   DataPlaneEvents,
   Fault,
@@ -11,26 +13,39 @@ import type {
   ListenSpec,
   Phase,
   Progress,
-  UpstreamAddress,
+  SocketAddress,
+  Verdict,
 } from './contract.ts';
 import { loadAddon } from './load.ts';
 
 /** What native/addon.cc exports: the contract, with errnos and enumerations as numbers in the order of native/record.h. */
 interface Addon {
   start(threads: number, deliver: Deliver): number;
-  listen(spec: ListenSpec): { readonly id: ListenerId; readonly call: string; readonly error: number };
-  setUpstream(listener: ListenerId, addresses: readonly UpstreamAddress[]): void;
+  listen(spec: ListenSpec): {
+    readonly id: ListenerId;
+    readonly on: SocketAddress;
+    readonly call: string;
+    readonly error: number;
+  };
+  answer(connection: ConnectionId, verdict: Verdict): void;
+  setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
   closeListener(listener: ListenerId): void;
   drain(deadlineMs: number): void;
   counters(): readonly RawCounters[];
+  beat(): boolean;
   stop(): void;
+  sendDatagram(path: string, text: string): number;
 }
 type Deliver = (
   steps: readonly Progress[],
   records: readonly RawRecord[],
   faults: readonly RawFault[],
   aborted: number | undefined,
+  asks: readonly RawAsk[],
 ) => void;
+type RawAsk = Exclude<Ask, { readonly stage: 'failed' }> | RawFailedAsk;
+type FailedAsk = Extract<Ask, { readonly stage: 'failed' }>;
+type RawFailedAsk = Omit<FailedAsk, 'reason' | 'errno'> & { readonly reason: number; readonly error: number };
 type RawRecord = Omit<CloseRecord, 'phase' | 'reason' | 'endedBy' | 'errno'> & {
   readonly phase: number;
   readonly reason: number;
@@ -40,7 +55,7 @@ type RawRecord = Omit<CloseRecord, 'phase' | 'reason' | 'endedBy' | 'errno'> & {
 type RawFault = { readonly kind: Fault['kind']; readonly listener: ListenerId; readonly error: number };
 type RawCounters = Omit<ListenerCounters, 'closed'> & { readonly closed: readonly number[] };
 
-const PHASES: readonly Phase[] = ['connecting', 'relaying'];
+const PHASES: readonly Phase[] = ['asking', 'connecting', 'relaying'];
 const PARTIES: readonly CloseRecord['endedBy'][] = ['client', 'server', 'proxy'];
 const REASONS: readonly CloseReason[] = [
   'finished',
@@ -51,6 +66,12 @@ const REASONS: readonly CloseReason[] = [
   'idle-timeout',
   'drained',
   'internal',
+  'head-timeout',
+  'denied',
+  'malformed',
+  'not-admitted',
+  'client-limit',
+  'client-rate',
 ];
 
 /**
@@ -64,10 +85,11 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   let running = true;
   let onDrained: ((aborted: number) => void) | undefined;
 
-  const error = addon.start(threads, (steps, records, faults, aborted) => {
+  const error = addon.start(threads, (steps, records, faults, aborted, asks) => {
     if (steps.length > 0) events.onProgress(steps);
     if (records.length > 0) events.onClose(records.map(toRecord));
     if (faults.length > 0) events.onFault(faults.map(toFault));
+    if (asks.length > 0) events.onAsk(asks.map(toAsk));
     if (aborted !== undefined) onDrained?.(aborted);
   });
   if (error !== 0) {
@@ -83,11 +105,12 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   };
   return {
     listen(spec) {
-      const { id, call, error } = live().listen(spec);
-      if (error === 0) return id;
+      const { id, on, call, error } = live().listen(spec);
+      if (error === 0) return { id, on };
       throw new VsockProxyError('listen-failed', `${call}: ${errnoName(error)}`, { errno: errnoName(error) });
     },
     setUpstream: (listener, addresses) => live().setUpstream(listener, addresses),
+    answer: (connection, verdict) => live().answer(connection, verdict),
     closeListener: (listener) => live().closeListener(listener),
     drain: (deadlineMs) =>
       new Promise((resolve) => {
@@ -95,11 +118,30 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
         live().drain(deadlineMs);
       }),
     counters: () => live().counters().map(toCounters),
+    beat: () => live().beat(),
     stop() {
       if (running) addon.stop();
       running = false;
     },
   };
+}
+
+/**
+ * Sends one datagram to a unix socket, which Node.js cannot: unix(7). A path that begins with `@` is abstract.
+ * @throws VsockProxyError `internal` with `errno`
+ */
+export function sendDatagram(path: string, text: string): void {
+  const error = (loadAddon() as Addon).sendDatagram(path, text);
+  if (error === 0) return;
+  const errno = errnoName(error);
+  throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
+}
+
+function toAsk(ask: RawAsk): Ask {
+  if (ask.stage !== 'failed') return ask;
+  const { reason, error, ...rest } = ask;
+  const failed = { ...rest, reason: named(REASONS, reason) as FailedAsk['reason'] };
+  return error === 0 ? failed : { ...failed, errno: errnoName(error) };
 }
 
 function toRecord({ phase, reason, endedBy, error, ...rest }: RawRecord): CloseRecord {

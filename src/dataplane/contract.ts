@@ -5,8 +5,8 @@
  * here carries payload: once a connection relays, no byte of it passes through JavaScript.
  *
  * A *fixed* listener was decided when its route was made; the data plane connects its clients to
- * the addresses of `setUpstream` without asking anyone. Ask listeners, whose target is known only
- * from the first bytes, are to become a second `kind` of {@link ListenSpec} with their own event.
+ * the addresses of `setUpstream` without asking anyone. A listener that *asks* reports each client by
+ * `onAsk`, with the bytes that it has sent so far, and does with it what `answer` says.
  */
 
 /** Identifies one listener for the life of the process. Never reused. */
@@ -20,22 +20,52 @@ export type SocketAddress =
   | { readonly family: 'tcp'; readonly ip: string; readonly port: number }
   | { readonly family: 'unix'; readonly path: string };
 
-/** Where a fixed listener's connections go. */
-export type UpstreamAddress = Extract<SocketAddress, { family: 'tcp' }>;
+/** A listening socket that another process made, such as systemd; it stays open there. */
+export interface InheritedSocket {
+  readonly family: 'inherited';
+  readonly fd: number;
+}
 
-/** Milliseconds; 0 switches the deadline off, except for `connectMs`, which must be positive. */
+/** The socket of another listener, with the clients in its queue: for a change of everything but the address. */
+export interface AdoptedSocket {
+  readonly family: 'adopted';
+  /** It shares the socket until it is closed. */
+  readonly listener: ListenerId;
+}
+
+/** Milliseconds; 0 switches the deadline off, except for `connectMs` and `headMs`, which must be positive. */
 export interface ConnectionTimeouts {
-  /** From accept until one upstream address answered, all attempts together. */
+  /** Until one upstream address answered, all attempts together. */
   readonly connectMs: number;
-  /** Without a byte in either direction while relaying. */
+  /** Without a byte in either direction while relaying; also between two requests. */
   readonly idleMs: number;
+  /** From accept, or the first byte of a later request, until a verdict that connects or rejects. */
+  readonly headMs: number;
+}
+
+/** Which clients may connect at all; others are refused without an answer. */
+export interface Admission {
+  /** The only CIDs; absent: all. Nobody else's clients have one. */
+  readonly cids?: readonly number[];
+  /** The only source addresses of TCP clients, as prefixes; absent: all. */
+  readonly sources?: readonly { readonly ip: string; readonly prefixLength: number }[];
 }
 
 export interface ListenSpec {
-  readonly kind: 'fixed';
-  readonly on: SocketAddress;
+  /**
+   * - `fixed`: to the addresses of `setUpstream`.
+   * - `ask-client`: asks as soon as a client is accepted, without a byte of it.
+   * - `ask-head`: asks when the client has sent something, and again for more, up to 16 KiB in all.
+   */
+  readonly kind: 'fixed' | 'ask-client' | 'ask-head';
+  readonly on: SocketAddress | InheritedSocket | AdoptedSocket;
   /** Connections open at once (at least 1). At the limit accepting pauses and clients wait in the kernel's queue. */
   readonly maxConnections: number;
+  /** Of one client, which is a CID, an IP address, or all of a unix socket; further ones are refused. 0: no limit. */
+  readonly maxConnectionsPerClient: number;
+  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no limit. */
+  readonly ratePerClient: number;
+  readonly admission: Admission;
   readonly timeouts: ConnectionTimeouts;
   /**
    * What is told of each connection. `failures`: close records of those that did not end normally.
@@ -43,6 +73,89 @@ export interface ListenSpec {
    */
   readonly report: 'failures' | 'lifecycle';
 }
+
+/** Says in later events of a connection which target it was given; the control plane chooses it. */
+export type TargetId = number;
+
+/** How long a message body is: RFC 9112 section 6. `eof`: until the sender ends it, for responses only. */
+export type Framing =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly bytes: number }
+  | { readonly kind: 'chunked' }
+  | { readonly kind: 'eof' };
+
+/** A question about one connection. It waits for its answer, under its deadline; there is one at a time. */
+export type Ask = {
+  readonly listener: ListenerId;
+  readonly connection: ConnectionId;
+  readonly client: SocketAddress;
+} & (
+  /** Kind `ask-client`. `local` is where the client connected to. */
+  | { readonly stage: 'client'; readonly local: SocketAddress }
+  /** All bytes that the client has sent and nobody has consumed. `ended`: its EOF came. Never empty and ended. */
+  | { readonly stage: 'head'; readonly bytes: Uint8Array; readonly ended: boolean }
+  /** All bytes that the server has sent after an `exchange` and nobody has consumed. `ended`: its EOF or a reset came. */
+  | { readonly stage: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
+  /** Nobody could be connected, after a verdict with `explain`; to be answered with `reject`. */
+  | {
+      readonly stage: 'failed';
+      readonly target: TargetId;
+      readonly reason: 'connect-failed' | 'connect-timeout' | 'no-upstream' | 'internal';
+      readonly server?: SocketAddress;
+      readonly errno?: string;
+    }
+);
+
+/** One that does not fit the stage, or comes for a connection that has ended, is ignored or ends the connection. */
+export type Verdict =
+  /** `head`, `response`: not enough bytes yet. Where nothing more can come, the connection ends as `malformed`. */
+  | { readonly action: 'more' }
+  /**
+   * `client`, `head`: connect and relay. Of the bytes so far the first `consume` are dropped, the others are the
+   * first that the server receives, after `toServer`. Once connected the client receives `toClient` first.
+   */
+  | {
+      readonly action: 'connect';
+      readonly target: TargetId;
+      readonly addresses: readonly SocketAddress[];
+      readonly consume: number;
+      readonly toServer?: Uint8Array;
+      readonly toClient?: Uint8Array;
+      /** Ask with stage `failed` instead of ending the connection when none of the addresses answers. */
+      readonly explain: boolean;
+    }
+  /**
+   * `head`: connect, send `toServer`, then exactly one `body` of the client's; what it sends behind it is the next
+   * head. The server's answer comes as stage `response`. A failure to connect comes as stage `failed`.
+   */
+  | {
+      readonly action: 'exchange';
+      readonly target: TargetId;
+      readonly addresses: readonly SocketAddress[];
+      readonly consume: number;
+      readonly toServer: Uint8Array;
+      readonly body: Exclude<Framing, { readonly kind: 'eof' }>;
+    }
+  /** `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response: RFC 9110 section 15.2. */
+  | { readonly action: 'interim'; readonly consume: number; readonly toClient: Uint8Array }
+  /**
+   * `response`: drop the first `consume` bytes, send `toClient`, then one `body` of the server's. Then the server is
+   * left, and the client's next head is asked about if `next`, and all of its last body was taken; else it is left too.
+   */
+  | {
+      readonly action: 'respond';
+      readonly consume: number;
+      readonly toClient: Uint8Array;
+      readonly body: Framing;
+      readonly next: boolean;
+    }
+  /** Any stage: send `toClient`, if any, and end the connection for this reason. */
+  | {
+      readonly action: 'reject';
+      readonly target?: TargetId;
+      readonly reason: 'denied' | 'malformed' | 'no-upstream' | 'connect-failed' | 'connect-timeout' | 'internal';
+      readonly toClient?: Uint8Array;
+    };
 
 /** A step in the life of a connection on a listener with `report: 'lifecycle'`. */
 export type Progress =
@@ -57,22 +170,27 @@ export type Progress =
       readonly listener: ListenerId;
       readonly connection: ConnectionId;
       readonly client: SocketAddress;
-      readonly server: UpstreamAddress;
+      readonly server: SocketAddress;
+      /** Of the verdict, on listeners that ask. */
+      readonly target?: TargetId;
     };
 
 /** How far a connection had come when it ended. */
-export type Phase = 'connecting' | 'relaying';
+export type Phase = 'asking' | 'connecting' | 'relaying';
 
 /**
  * Why a connection ended.
  *
- * - `finished`: both directions ended with an EOF and every byte was delivered.
+ * - `finished`: both directions ended with an EOF and every byte was delivered; or a client left between requests.
  * - `reset`: one side reset or vanished (`errno`); the other side was reset in turn.
  * - `connect-failed`: no upstream address could be reached; `errno` and `server` are those of the last one tried.
  * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` where it waited for one.
  * - `connect-timeout`, `idle-timeout`: a deadline of {@link ConnectionTimeouts} passed.
  * - `drained`: still open when the drain deadline passed.
- * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …).
+ * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a verdict did not fit.
+ * - `head-timeout`: no verdict within `headMs`, most likely because the client did not send what it takes.
+ * - `denied`, `malformed`: so a verdict said; `malformed` also where the body of an exchange was not framed as announced.
+ * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, by {@link ListenSpec}.
  */
 export type CloseReason =
   | 'finished'
@@ -82,7 +200,13 @@ export type CloseReason =
   | 'connect-timeout'
   | 'idle-timeout'
   | 'drained'
-  | 'internal';
+  | 'internal'
+  | 'head-timeout'
+  | 'denied'
+  | 'malformed'
+  | 'not-admitted'
+  | 'client-limit'
+  | 'client-rate';
 
 /** Exactly one of these exists for each accepted connection. */
 export interface CloseRecord {
@@ -90,8 +214,10 @@ export interface CloseRecord {
   readonly connection: ConnectionId;
   readonly client: SocketAddress;
   /** The address that was connected, or the last one tried; absent with `no-upstream`. */
-  readonly server?: UpstreamAddress;
-  /** Bytes delivered from client to server. */
+  readonly server?: SocketAddress;
+  /** Of the last verdict that had one, on listeners that ask. */
+  readonly target?: TargetId;
+  /** Bytes delivered from client to server, those of verdicts included. */
   readonly bytesUp: number;
   /** Bytes delivered from server to client. */
   readonly bytesDown: number;
@@ -116,7 +242,7 @@ export type Fault =
   /** accept(2) failed for want of something (EMFILE, ENFILE, …) or is forbidden (EPERM); it is tried again. */
   | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string };
 
-/** Totals since the listener was made. */
+/** Totals since the listener was made. Those of a closed one are told until its last connection has ended. */
 export interface ListenerCounters {
   readonly listener: ListenerId;
   readonly accepted: number;
@@ -137,19 +263,28 @@ export interface DataPlaneEvents {
   onProgress(steps: readonly Progress[]): void;
   onClose(records: readonly CloseRecord[]): void;
   onFault(faults: readonly Fault[]): void;
+  onAsk(asks: readonly Ask[]): void;
+}
+
+export interface Listening {
+  readonly id: ListenerId;
+  /** The address as bound: for an inherited or adopted socket, its own. */
+  readonly on: SocketAddress;
 }
 
 export interface DataPlane {
   /**
-   * Binds and listens. Until the first `setUpstream` clients wait, within `connectMs`; while it is empty they are ended.
+   * Binds and listens. On a `fixed` one, clients wait until the first `setUpstream`, within `connectMs`; while that is empty they are ended.
    * @throws VsockProxyError `listen-failed` with `errno` and `syscall` when socket, bind or listen fails.
    */
-  listen(spec: ListenSpec): ListenerId;
+  listen(spec: ListenSpec): Listening;
+  /** Answers an {@link Ask}. Without an answer the connection ends at its deadline. */
+  answer(connection: ConnectionId, verdict: Verdict): void;
   /**
-   * Replaces the addresses that connections try, in order: those of clients who connect from now on, and of those who
+   * `fixed` only. Replaces the addresses that connections try, in order: those of clients who connect from now on, and of those who
    * wait for the first ones. Atomic; established connections stay. Unknown ids are ignored.
    */
-  setUpstream(listener: ListenerId, addresses: readonly UpstreamAddress[]): void;
+  setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
   /** Stops listening at once; connections go on. Unknown ids are ignored. */
   closeListener(listener: ListenerId): void;
   /**
@@ -158,6 +293,8 @@ export interface DataPlane {
    */
   drain(deadlineMs: number): Promise<number>;
   counters(): readonly ListenerCounters[];
+  /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
+  beat(): boolean;
   /** Ends all threads and connections. The data plane is unusable afterwards. Idempotent. */
   stop(): void;
 }
