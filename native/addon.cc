@@ -189,13 +189,13 @@ struct Call {
   Instance* instance = nullptr;
 };
 
-// Runs on the JavaScript thread: deliver(progress[], closes[], faults[], aborted when drained).
+// Runs on the JavaScript thread: deliver(progress[], closes[], faults[], aborted when drained, asks[]).
 void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
   if (env == nullptr) return;
   auto* instance = static_cast<Instance*>(context);
   if (!instance->engine) return;
   Js js(env);
-  napi_value arguments[] = {js.array(), js.array(), js.array(), js.undefined()};
+  napi_value arguments[] = {js.array(), js.array(), js.array(), js.undefined(), js.array()};
   for (const Event& event : instance->engine->takeEvents()) {
     const size_t kind = event.index();
     if (std::holds_alternative<Drained>(event)) {
@@ -207,7 +207,7 @@ void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
     js.push(arguments[kind], std::visit(js, event));
     napi_close_handle_scope(env, scope);
   }
-  napi_call_function(env, js.undefined(), deliver, 4, arguments, nullptr);
+  napi_call_function(env, js.undefined(), deliver, 5, arguments, nullptr);
 }
 
 void stopEngine(napi_env, Instance* instance) {
@@ -229,7 +229,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   return call.js.number(error);
 }
 
-// listen(spec) → {id, call, error}
+// listen(spec) → {id, on, call, error}
 napi_value listen(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Js& js = call.js;
@@ -244,6 +244,7 @@ napi_value listen(napi_env env, napi_callback_info info) {
   const Engine::Listening listening = call.instance->engine->listen(spec);
   napi_value result = js.object();
   js.set(result, "id", js.number(listening.id));
+  js.set(result, "on", js.address(spec.on));
   js.set(result, "call", js.text(listening.call == nullptr ? "" : listening.call));
   js.set(result, "error", js.number(listening.error));
   return result;

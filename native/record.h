@@ -14,7 +14,7 @@ using ListenerId = uint32_t;
 using ConnectionId = uint64_t;
 
 enum class Party : uint8_t { Client, Server, Proxy };
-enum class Phase : uint8_t { Connecting, Relaying };
+enum class Phase : uint8_t { Asking, Connecting, Relaying };
 
 // Why a connection ended; src/dataplane/contract.ts explains each.
 enum class CloseReason : uint8_t {

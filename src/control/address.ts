@@ -1,5 +1,5 @@
 /** Socket addresses as log lines and error texts show them, after the AWS proxy's `cid: 3 port: 8000`. */
-import type { SocketAddress, UpstreamAddress } from '../dataplane/contract.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Target } from '../policy/rules.ts';
 
 export function formatAddress(address: SocketAddress): string {
@@ -23,7 +23,12 @@ export function formatTarget({ host, port }: Target): string {
   return host.kind === 'name' ? `${host.name}:${port}` : formatIpPort({ ip: host.ip.text, port });
 }
 
+/** A server as seen by the proxy: `10.0.0.7:443`, and what is no TCP address as in `formatAddress`. */
+export function formatServer(server: SocketAddress): string {
+  return server.family === 'tcp' ? formatIpPort(server) : formatAddress(server);
+}
+
 /** `10.0.0.7:443`, `[::1]:443`. */
-export function formatIpPort({ ip, port }: Pick<UpstreamAddress, 'ip' | 'port'>): string {
+export function formatIpPort({ ip, port }: { readonly ip: string; readonly port: number }): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }

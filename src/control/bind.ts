@@ -1,5 +1,5 @@
 /** Why a listener could not be bound, and what to do about it. The AWS proxy says neither. */
-import type { DataPlane, ListenerId, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
+import type { DataPlane, Listening, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../errors.ts';
 import { CID_LOCAL, CID_PARENT } from '../vsock.ts';
 import { formatAddress } from './address.ts';
@@ -9,7 +9,7 @@ import { describeErrno } from './errno.ts';
 const FIRST_UNPRIVILEGED_PORT = 1024;
 
 /** @throws VsockProxyError `listen-failed`: `Could not bind to cid: 3 port: 8000: EADDRINUSE: …`, with a hint */
-export function bind(dataPlane: DataPlane, spec: ListenSpec): ListenerId {
+export function bind(dataPlane: DataPlane, spec: ListenSpec & { readonly on: SocketAddress }): Listening {
   try {
     return dataPlane.listen(spec);
   } catch (error) {

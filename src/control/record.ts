@@ -1,6 +1,6 @@
 /** Close records in words. */
 import type { CloseRecord, SocketAddress } from '../dataplane/contract.ts';
-import { formatAddress, formatClient, formatIpPort } from './address.ts';
+import { formatAddress, formatClient, formatServer } from './address.ts';
 import { describeErrno } from './errno.ts';
 
 /** What the records of a listener are told with. */
@@ -23,7 +23,7 @@ export interface Failure {
 
 /** @returns undefined when the connection came about, and then ended in one way or another */
 export function findFailure(record: CloseRecord, route: ReportedRoute): Failure | undefined {
-  const at = record.server === undefined ? '' : ` at ${formatIpPort(record.server)}`;
+  const at = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
   const errno = record.errno ?? 'unknown reason';
   switch (record.reason) {
     case 'no-upstream':
@@ -50,6 +50,12 @@ export function findFailure(record: CloseRecord, route: ReportedRoute): Failure 
     case 'reset':
     case 'idle-timeout':
     case 'drained':
+    case 'head-timeout':
+    case 'denied':
+    case 'malformed':
+    case 'not-admitted':
+    case 'client-limit':
+    case 'client-rate':
       return undefined;
   }
 }
@@ -71,7 +77,7 @@ export function describeEnd(record: CloseRecord, route: ReportedRoute): string {
 
 /** Everything that a close record holds, in one line. */
 export function describeRecord(record: CloseRecord, route: ReportedRoute): string {
-  const server = record.server === undefined ? '' : ` at ${formatIpPort(record.server)}`;
+  const server = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
   const errno = record.errno === undefined ? '' : ` (${record.errno})`;
   return (
     `Closed connection ${record.connection} from ${formatClient(record.client, route.on)} on ${formatAddress(route.on)} ` +

@@ -9,7 +9,7 @@ import type {
 } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Log } from '../log.ts';
-import { formatAddress, formatClient, formatIpPort } from './address.ts';
+import { formatAddress, formatClient, formatServer } from './address.ts';
 import { describeErrno } from './errno.ts';
 import { describeEnd, describeRecord, findFailure, type ReportedRoute, resourceHint } from './record.ts';
 import { Throttle } from './throttle.ts';
@@ -28,7 +28,7 @@ export interface ReportOptions {
 }
 
 export interface Report {
-  readonly events: DataPlaneEvents;
+  readonly events: Omit<DataPlaneEvents, 'onAsk'>;
   /** Before the first event of this listener can come. */
   addRoute(listener: ListenerId, route: ReportedRoute): void;
   /** Says what it has held back. */
@@ -58,7 +58,7 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
   const tellProgress = (progress: Progress, route: ReportedRoute) => {
     const client = formatClient(progress.client, route.on);
     if (progress.step === 'accepted') log.info(`Accepted connection on ${client}`);
-    else log.info(`Connected client from ${client} to ${formatIpPort(progress.server)}`);
+    else log.info(`Connected client from ${client} to ${formatServer(progress.server)}`);
   };
 
   const tellClose = (record: CloseRecord, route: ReportedRoute) => {

@@ -1,5 +1,5 @@
 /** One route from its settings to a listening proxy, and to its end. */
-import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress, UpstreamAddress } from '../dataplane/contract.ts';
+import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
 import type { LogFor } from '../log.ts';
@@ -42,7 +42,7 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
   const { logFor, clock, resolver, openDataPlane } = dependencies;
   const log = logFor('vsock_proxy::proxy');
 
-  let addresses: readonly UpstreamAddress[] | undefined;
+  let addresses: readonly SocketAddress[] | undefined;
   let listening: { readonly dataPlane: DataPlane; readonly listener: ListenerId } | undefined;
   const upstream = openUpstream({
     target,
@@ -65,13 +65,16 @@ export async function startProxy(plan: ProxyPlan, dependencies: ProxyDependencie
   }
 
   const report = openReport({ log, clock, counters: () => dataPlane.counters() });
-  const dataPlane = openDataPlane(report.events);
+  const dataPlane = openDataPlane({ ...report.events, onAsk: () => undefined }); // nobody asks on a fixed listener
   try {
-    const listener = bind(dataPlane, {
+    const { id: listener } = bind(dataPlane, {
       kind: 'fixed',
       on: listenOn,
       maxConnections,
-      timeouts: { connectMs: timeouts.connectMs, idleMs: timeouts.idleMs },
+      maxConnectionsPerClient: 0,
+      ratePerClient: 0,
+      admission: {},
+      timeouts: { connectMs: timeouts.connectMs, idleMs: timeouts.idleMs, headMs: timeouts.connectMs },
       // Without anyone who reads them, thousands of lines a second would be composed for nothing.
       report: log.enables('info') ? 'lifecycle' : 'failures',
     });

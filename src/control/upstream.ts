@@ -1,5 +1,5 @@
 /** What every upstream has in common, however it comes by its addresses. */
-import type { UpstreamAddress } from '../dataplane/contract.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
@@ -21,7 +21,7 @@ export interface UpstreamOptions {
    * Called with every change of the addresses, and with none when the first attempt to find any has failed; but not
    * before the function that these options go to has returned.
    */
-  readonly onChange: (addresses: readonly UpstreamAddress[]) => void;
+  readonly onChange: (addresses: readonly SocketAddress[]) => void;
 }
 
 export interface Upstream {

@@ -85,11 +85,13 @@ export type Framing =
   | { readonly kind: 'eof' };
 
 /** A question about one connection. It waits for its answer, under its deadline; there is one at a time. */
-export type Ask = {
+export type Ask = Question & {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
   readonly client: SocketAddress;
-} & (
+};
+
+export type Question =
   /** Kind `ask-client`. `local` is where the client connected to. */
   | { readonly stage: 'client'; readonly local: SocketAddress }
   /** All bytes that the client has sent and nobody has consumed. `ended`: its EOF came. Never empty and ended. */
@@ -103,8 +105,7 @@ export type Ask = {
       readonly reason: 'connect-failed' | 'connect-timeout' | 'no-upstream' | 'internal';
       readonly server?: SocketAddress;
       readonly errno?: string;
-    }
-);
+    };
 
 /** One that does not fit the stage, or comes for a connection that has ended, is ignored or ends the connection. */
 export type Verdict =

@@ -3,6 +3,7 @@
  * against it and against the addon.
  */
 import type {
+  Ask,
   CloseReason,
   CloseRecord,
   ConnectionId,
@@ -11,13 +12,16 @@ import type {
   Fault,
   ListenerCounters,
   ListenerId,
+  Listening,
   ListenSpec,
   Progress,
-  UpstreamAddress,
+  SocketAddress,
+  Verdict,
 } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/errors.ts';
+import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
-import { type FakeEnd, FakeNetwork, keyOf } from './network.ts';
+import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
 import type { Stage } from './stage.ts';
 
 /** The contract: at most one fault per listener, kind and second. */
@@ -26,64 +30,69 @@ const FAULT_PERIOD_MS = 1000;
 interface Listener {
   readonly id: ListenerId;
   readonly spec: ListenSpec;
+  readonly socket: FakeSocket;
+  /** Takes what fits from the socket's queue. */
+  readonly accept: () => void;
   /** Undefined until the first `setUpstream`: clients are kept waiting. */
-  upstream: readonly UpstreamAddress[] | undefined;
+  upstream: readonly SocketAddress[] | undefined;
   readonly connections: Set<FakeConnection>;
-  /** Clients that no place was free for. */
-  readonly queue: { readonly client: FakeEnd; readonly since: number }[];
+  readonly clients: FakeClients;
   readonly totals: { accepted: number; bytesUp: number; bytesDown: number; limitHits: number; limitWaitMs: number };
   readonly closed: Record<CloseReason, number>;
   limitToldAt: number;
+  isOpen: boolean;
 }
 
 export class FakeDataPlane implements DataPlane {
   readonly #network: FakeNetwork;
   readonly #events: DataPlaneEvents;
   readonly #listeners = new Map<ListenerId, Listener>();
+  readonly #connections = new Map<ConnectionId, FakeConnection>();
+  #lastListener = 0;
   #lastConnection = 0;
   #steps: Progress[] = [];
   #records: CloseRecord[] = [];
   #faults: Fault[] = [];
+  #asks: Ask[] = [];
+  #draining = false;
   #stopped = false;
   #onEmpty: (() => void) | undefined;
+  /** What `beat` says, for tests of what follows when a thread hangs. */
+  beats = true;
 
   constructor(network: FakeNetwork, events: DataPlaneEvents) {
     this.#network = network;
     this.#events = events;
   }
 
-  listen(spec: ListenSpec): ListenerId {
-    const { listening, bindErrno } = this.#network;
-    const errno = bindErrno(spec.on) ?? (listening.has(keyOf(spec.on)) ? 'EADDRINUSE' : undefined);
-    if (errno !== undefined) throw new VsockProxyError('listen-failed', `bind: ${errno}`, { errno });
+  listen(spec: ListenSpec): Listening {
+    const socket = this.#open(spec.on);
+    this.#lastListener += 1;
     const listener: Listener = {
-      id: (this.#listeners.size + 1) as ListenerId,
+      id: this.#lastListener as ListenerId,
       spec,
+      socket,
+      accept: () => {
+        if (!this.#acceptWhatFits(listener)) this.#noteWaiting(listener);
+      },
       upstream: undefined,
       connections: new Set(),
-      queue: [],
+      clients: new FakeClients(spec, this.#network.clock),
       totals: { accepted: 0, bytesUp: 0, bytesDown: 0, limitHits: 0, limitWaitMs: 0 },
-      closed: {
-        finished: 0,
-        reset: 0,
-        'connect-failed': 0,
-        'no-upstream': 0,
-        'connect-timeout': 0,
-        'idle-timeout': 0,
-        drained: 0,
-        internal: 0,
-      },
+      closed: { ...NOTHING_CLOSED },
       limitToldAt: Number.NEGATIVE_INFINITY,
+      isOpen: true,
     };
     this.#listeners.set(listener.id, listener);
-    listening.set(keyOf(spec.on), (client) => {
-      listener.queue.push({ client, since: this.#network.clock.now() });
-      if (!this.#acceptWhatFits(listener)) this.#noteWaiting(listener);
-    });
-    return listener.id;
+    socket.open(listener.accept);
+    return { id: listener.id, on: socket.address };
   }
 
-  setUpstream(id: ListenerId, addresses: readonly UpstreamAddress[]): void {
+  answer(connection: ConnectionId, verdict: Verdict): void {
+    this.#connections.get(connection)?.answer(verdict);
+  }
+
+  setUpstream(id: ListenerId, addresses: readonly SocketAddress[]): void {
     const listener = this.#listeners.get(id);
     if (listener === undefined) return;
     listener.upstream = addresses;
@@ -92,20 +101,22 @@ export class FakeDataPlane implements DataPlane {
 
   closeListener(id: ListenerId): void {
     const listener = this.#listeners.get(id);
-    if (listener === undefined) return;
-    this.#network.listening.delete(keyOf(listener.spec.on));
-    for (const { client } of listener.queue.splice(0)) client.reset();
+    if (listener === undefined || !listener.isOpen) return;
+    listener.isOpen = false;
+    listener.socket.close(listener.accept);
+    this.#forgetIfOver(listener);
   }
 
   async drain(deadlineMs: number): Promise<number> {
+    this.#draining = true;
     for (const id of this.#listeners.keys()) this.closeListener(id);
     let aborted = 0;
-    if (this.#open().length > 0) {
+    if (this.#connections.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onEmpty = resolve;
       const cancel = this.#network.clock.setTimer(deadlineMs, () => {
-        aborted = this.#open().length;
-        for (const connection of this.#open()) connection.close('drained', 'proxy');
+        aborted = this.#connections.size;
+        for (const connection of [...this.#connections.values()]) connection.close('drained', 'proxy');
       });
       await promise;
       cancel();
@@ -115,38 +126,56 @@ export class FakeDataPlane implements DataPlane {
   }
 
   counters(): readonly ListenerCounters[] {
-    return [...this.#listeners.values()].map(({ id, totals, closed, connections, queue }) => ({
-      listener: id,
-      ...totals,
-      closed: { ...closed },
-      active: connections.size,
-      waitingMs: queue[0] === undefined ? 0 : Math.max(1, this.#network.clock.now() - queue[0].since),
-    }));
+    return [...this.#listeners.values()].map(({ id, totals, closed, connections, socket, isOpen }) => {
+      const first = isOpen ? socket.queue[0] : undefined;
+      return {
+        listener: id,
+        ...totals,
+        closed: { ...closed },
+        active: connections.size,
+        waitingMs: first === undefined ? 0 : Math.max(1, this.#network.clock.now() - first.since),
+      };
+    });
+  }
+
+  beat(): boolean {
+    return this.beats && !this.#stopped;
   }
 
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     for (const id of this.#listeners.keys()) this.closeListener(id);
-    for (const connection of this.#open()) connection.close('drained', 'proxy');
+    for (const connection of [...this.#connections.values()]) connection.close('drained', 'proxy');
   }
 
-  #open(): FakeConnection[] {
-    return [...this.#listeners.values()].flatMap(({ connections }) => [...connections]);
+  /** @throws VsockProxyError `listen-failed` */
+  #open(on: ListenSpec['on']): FakeSocket {
+    const { bindErrno, inherited, listening } = this.#network;
+    const fail = (call: string, errno: string): never => {
+      throw new VsockProxyError('listen-failed', `${call}: ${errno}`, { errno });
+    };
+    if (on.family === 'inherited') return inherited.get(on.fd) ?? fail('getsockname', 'EBADF');
+    if (on.family === 'adopted') {
+      const former = this.#listeners.get(on.listener);
+      return former?.isOpen ? former.socket : fail('dup', 'EBADF');
+    }
+    const errno = bindErrno(on) ?? (listening.has(keyOf(on)) ? 'EADDRINUSE' : undefined);
+    return errno === undefined ? new FakeSocket(this.#network, on, false) : fail('bind', errno);
   }
 
   /** @returns whether nobody waits any more */
   #acceptWhatFits(listener: Listener): boolean {
-    const { spec, queue, connections, totals } = listener;
+    const { spec, socket, connections, totals } = listener;
     while (connections.size < spec.maxConnections) {
-      const next = queue.shift();
+      const next = socket.queue.shift();
       if (next === undefined) return true;
       const queuedMs = this.#network.clock.now() - next.since;
       totals.accepted += 1;
       totals.limitWaitMs += queuedMs;
       this.#accept(listener, next.client, queuedMs);
     }
-    return queue.length === 0;
+    return socket.queue.length === 0;
   }
 
   #noteWaiting(listener: Listener): void {
@@ -158,33 +187,53 @@ export class FakeDataPlane implements DataPlane {
     this.#flushSoon();
   }
 
-  #accept(listener: Listener, client: FakeEnd, queuedMs: number): void {
-    const { id, spec, upstream, connections, totals, closed } = listener;
+  #accept(listener: Listener, client: FakeEnd, queuedMs: number) {
+    const { id, spec, upstream, connections, clients, totals, closed } = listener;
     this.#lastConnection += 1;
-    const connectionId = this.#lastConnection as ConnectionId;
-    const identity = { listener: id, connection: connectionId, client: client.address, queuedMs };
-    const progress = { listener: id, connection: connectionId, client: client.address };
+    const identity = {
+      listener: id,
+      connection: this.#lastConnection as ConnectionId,
+      client: client.address,
+      queuedMs,
+    };
+    const common = { listener: id, connection: identity.connection, client: client.address };
     const lifecycle = spec.report === 'lifecycle';
-    const connection = new FakeConnection(this.#network, client, identity, spec.timeouts, {
-      onConnected: (server) => {
-        if (lifecycle) this.#steps.push({ step: 'connected', ...progress, server });
+    const refusal = clients.enter(client.address);
+    const connection = new FakeConnection(this.#network, client, identity, spec, {
+      onConnected: (server, target) => {
+        const step = { step: 'connected', ...common, server, ...(target === undefined ? {} : { target }) } as const;
+        if (lifecycle) this.#steps.push(step);
+        this.#flushSoon();
+      },
+      onAsk: (question) => {
+        this.#asks.push({ ...common, ...question });
         this.#flushSoon();
       },
       onClosed: (record) => {
         connections.delete(connection);
+        this.#connections.delete(record.connection);
+        if (refusal === undefined) clients.leave(client.address);
         totals.bytesUp += record.bytesUp;
         totals.bytesDown += record.bytesDown;
         closed[record.reason] += 1;
         if (lifecycle || record.reason !== 'finished') this.#records.push(record);
         this.#flushSoon();
-        this.#acceptWhatFits(listener);
-        if (this.#open().length === 0) this.#onEmpty?.();
+        if (listener.isOpen) this.#acceptWhatFits(listener);
+        this.#forgetIfOver(listener);
+        if (this.#connections.size === 0) this.#onEmpty?.();
       },
     });
     connections.add(connection);
-    if (lifecycle) this.#steps.push({ step: 'accepted', ...progress });
+    this.#connections.set(identity.connection, connection);
+    if (lifecycle) this.#steps.push({ step: 'accepted', ...common });
     this.#flushSoon();
+    if (refusal !== undefined) return connection.close(refusal, 'proxy');
+    connection.start(listener.socket.address);
     if (upstream !== undefined) connection.connect(upstream);
+  }
+
+  #forgetIfOver({ id, isOpen, connections }: Listener): void {
+    if (!isOpen && connections.size === 0 && !this.#draining) this.#listeners.delete(id);
   }
 
   #flushSoon(): void {
@@ -192,16 +241,35 @@ export class FakeDataPlane implements DataPlane {
   }
 
   #flush(): void {
-    const [steps, records, faults] = [this.#steps, this.#records, this.#faults];
+    const [steps, records, faults, asks] = [this.#steps, this.#records, this.#faults, this.#asks];
     this.#steps = [];
     this.#records = [];
     this.#faults = [];
+    this.#asks = [];
     if (this.#stopped) return;
     if (steps.length > 0) this.#events.onProgress(steps);
     if (records.length > 0) this.#events.onClose(records);
     if (faults.length > 0) this.#events.onFault(faults);
+    if (asks.length > 0) this.#events.onAsk(asks);
   }
 }
+
+const NOTHING_CLOSED: Readonly<Record<CloseReason, number>> = {
+  finished: 0,
+  reset: 0,
+  'connect-failed': 0,
+  'no-upstream': 0,
+  'connect-timeout': 0,
+  'idle-timeout': 0,
+  drained: 0,
+  internal: 0,
+  'head-timeout': 0,
+  denied: 0,
+  malformed: 0,
+  'not-admitted': 0,
+  'client-limit': 0,
+  'client-rate': 0,
+};
 
 /** The stage in memory. */
 export function openFakeStage(network = new FakeNetwork()): Stage {

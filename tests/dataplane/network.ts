@@ -1,5 +1,5 @@
-/** A network in memory: streams, servers, clients, addresses that answer or do not. */
-import type { SocketAddress, UpstreamAddress } from '../../src/dataplane/contract.ts';
+/** A network in memory: streams, listening sockets, servers, clients, addresses that answer or do not. */
+import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import { type Clock, systemClock } from '../../src/dns/clock.ts';
 import type { Peer, Server } from './stage.ts';
 
@@ -8,8 +8,9 @@ export class FakeEnd implements Peer {
   readonly address: SocketAddress;
   readonly ended: Promise<'eof' | 'reset'>;
   ending: 'eof' | 'reset' | undefined;
-  #unread = '';
-  #received = '';
+  /** What has come and nobody has consumed. */
+  unread: Buffer = Buffer.alloc(0);
+  #received: Buffer = Buffer.alloc(0);
   #sentEof = false;
   #other: FakeEnd | undefined;
   readonly #watchers = new Set<() => void>();
@@ -31,18 +32,18 @@ export class FakeEnd implements Peer {
     this.#watchers.add(watcher);
   }
 
-  /** What has come since the last time. */
-  takeUnread(): string {
-    const text = this.#unread;
-    this.#unread = '';
-    return text;
+  /** The next bytes: so many of them, or all. */
+  consume(count = this.unread.length): Buffer {
+    const bytes = this.unread.subarray(0, count);
+    this.unread = this.unread.subarray(count);
+    return bytes;
   }
 
-  write(text: string): void {
-    if (text === '' || this.#sentEof || this.ending === 'reset') return;
+  write(data: string | Uint8Array): void {
+    if (data.length === 0 || this.#sentEof || this.ending === 'reset') return;
     this.#tell((other) => {
-      other.#unread += text;
-      other.#received += text;
+      other.unread = Buffer.concat([other.unread, Buffer.from(data)]);
+      other.#received = Buffer.concat([other.#received, Buffer.from(data)]);
     });
   }
 
@@ -64,9 +65,10 @@ export class FakeEnd implements Peer {
   receives(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const check = () => {
-        if (this.#received === text) resolve();
-        else if (!text.startsWith(this.#received) || this.ending !== undefined) {
-          reject(new Error(`received ${JSON.stringify(this.#received)}, ${this.ending}, not ${JSON.stringify(text)}`));
+        const received = this.#received.toString();
+        if (received === text) resolve();
+        else if (!text.startsWith(received) || this.ending !== undefined) {
+          reject(new Error(`received ${JSON.stringify(received)}, ${this.ending}, not ${JSON.stringify(text)}`));
         }
       };
       this.watch(check);
@@ -82,6 +84,47 @@ export class FakeEnd implements Peer {
   }
 }
 
+/** A listening socket: a queue of clients, and the listeners of the data plane that accept from it. */
+export class FakeSocket {
+  readonly address: SocketAddress;
+  readonly queue: { readonly client: FakeEnd; readonly since: number }[] = [];
+  /** The last one accepts first. */
+  readonly #listeners: (() => void)[] = [];
+  readonly #network: FakeNetwork;
+  /** Another process has it open too. */
+  readonly #isShared: boolean;
+
+  constructor(network: FakeNetwork, address: SocketAddress, isShared: boolean) {
+    this.address = address;
+    this.#network = network;
+    this.#isShared = isShared;
+    network.listening.set(keyOf(address), (client) => {
+      this.queue.push({ client, since: network.clock.now() });
+      this.#offer();
+    });
+  }
+
+  /** @param accept takes what it can from the queue */
+  open(accept: () => void): void {
+    this.#listeners.push(accept);
+    this.#offer();
+  }
+
+  /** The last one to close it ends the clients in the queue. */
+  close(accept: () => void) {
+    const index = this.#listeners.indexOf(accept);
+    if (index >= 0) this.#listeners.splice(index, 1);
+    if (this.#listeners.length > 0) return this.#offer();
+    if (this.#isShared || index < 0) return;
+    this.#network.listening.delete(keyOf(this.address));
+    for (const { client } of this.queue.splice(0)) client.reset();
+  }
+
+  #offer(): void {
+    for (const accept of this.#listeners.toReversed()) if (this.queue.length > 0) accept();
+  }
+}
+
 export interface FakeNetworkOptions {
   readonly clock?: Clock;
   /** The errno with which binding fails, if it is to. */
@@ -93,6 +136,8 @@ export class FakeNetwork {
   readonly bindErrno: (on: SocketAddress) => string | undefined;
   /** By key: listeners of the data plane, and servers. */
   readonly listening = new Map<string, (peer: FakeEnd) => void>();
+  /** Sockets that another process listens on, by the descriptor that they are passed as. */
+  readonly inherited = new Map<number, FakeSocket>();
   readonly #silent = new Set<string>();
   #lastPort = 10_000;
 
@@ -101,15 +146,20 @@ export class FakeNetwork {
     this.bindErrno = bindErrno;
   }
 
-  freeAddress(): Promise<UpstreamAddress> {
+  freeAddress(): Promise<SocketAddress> {
     this.#lastPort += 1;
     return Promise.resolve({ family: 'tcp', ip: '127.0.0.1', port: this.#lastPort });
   }
 
-  async silentAddress(): Promise<UpstreamAddress> {
+  async silentAddress(): Promise<SocketAddress> {
     const address = await this.freeAddress();
     this.#silent.add(keyOf(address));
     return address;
+  }
+
+  /** A socket that another process listens on, and passes as this descriptor. */
+  pass(fd: number, address: SocketAddress): void {
+    this.inherited.set(fd, new FakeSocket(this, address, true));
   }
 
   async serve(): Promise<Server> {
@@ -117,7 +167,7 @@ export class FakeNetwork {
   }
 
   /** A server at an address of the test's choice. */
-  serveAt(address: UpstreamAddress): Server {
+  serveAt(address: SocketAddress): Server {
     const arrived: FakeEnd[] = [];
     const awaited: ((peer: Peer) => void)[] = [];
     this.listening.set(keyOf(address), (peer) => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { openDataPlane } from '../../src/dataplane/addon.ts';
-import type { DataPlane, SocketAddress, UpstreamAddress } from '../../src/dataplane/contract.ts';
+import type { DataPlane, SocketAddress } from '../../src/dataplane/contract.ts';
 import type { Peer, Server, Stage } from './stage.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -12,7 +12,7 @@ export function openSocketStage(threads: number): Stage {
   const cleanUps: (() => unknown)[] = [];
   const opened: DataPlane[] = [];
 
-  const freeAddress = async (): Promise<UpstreamAddress> => {
+  const freeAddress = async (): Promise<SocketAddress> => {
     const server = createServer().listen(0, LOOPBACK);
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -123,7 +123,7 @@ function socketPeer(socket: Socket): Peer {
   });
   return {
     ended,
-    write: (text) => socket.write(text),
+    write: (data) => socket.write(data),
     end: () => socket.end(),
     reset: () => socket.resetAndDestroy(),
     receives: (text) =>

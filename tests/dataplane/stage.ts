@@ -1,9 +1,9 @@
 /** What the contract suite plays on: clients and servers around a data plane, of sockets or in memory. */
-import type { DataPlane, DataPlaneEvents, SocketAddress, UpstreamAddress } from '../../src/dataplane/contract.ts';
+import type { DataPlane, DataPlaneEvents, SocketAddress } from '../../src/dataplane/contract.ts';
 
 /** One end of a stream, in the hands of a test. */
 export interface Peer {
-  write(text: string): void;
+  write(data: string | Uint8Array): void;
   /** Sends EOF; receiving goes on. */
   end(): void;
   /** Breaks the stream off. */
@@ -15,7 +15,7 @@ export interface Peer {
 }
 
 export interface Server {
-  readonly address: UpstreamAddress;
+  readonly address: SocketAddress;
   /** The next connection. */
   accept(): Promise<Peer>;
 }
@@ -23,12 +23,12 @@ export interface Server {
 export interface Stage {
   open(events: DataPlaneEvents): DataPlane;
   /** Where nobody listens. */
-  freeAddress(): Promise<UpstreamAddress>;
+  freeAddress(): Promise<SocketAddress>;
   /** Connects as a client; rejects when nobody listens. */
   connect(to: SocketAddress): Promise<Peer>;
   serve(): Promise<Server>;
   /** An address that never answers, neither yes nor no. */
-  silentAddress(): Promise<UpstreamAddress>;
+  silentAddress(): Promise<SocketAddress>;
   /** Ends everything that the stage has started. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /** The contract of src/dataplane/contract.ts as tests, for the addon and for the data plane in memory alike. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import type { DataPlane, ListenerId, ListenSpec, UpstreamAddress } from '../../src/dataplane/contract.ts';
+import type { DataPlane, ListenerId, Listening, ListenSpec } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import type { Peer, Server, Stage } from './stage.ts';
 import { Told } from './told.ts';
@@ -13,10 +13,16 @@ const LATE_MS = 20_000;
 
 const NOBODY = 4242 as ListenerId;
 
-interface Listening {
-  readonly id: ListenerId;
-  readonly on: UpstreamAddress;
-}
+/** All but the address. */
+const SPEC: Omit<ListenSpec, 'on'> = {
+  kind: 'fixed',
+  maxConnections: 10,
+  maxConnectionsPerClient: 0,
+  ratePerClient: 0,
+  admission: {},
+  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
+  report: 'lifecycle',
+};
 
 export function testDataPlane(name: string, openStage: () => Stage): void {
   describe(name, { timeout: LATE_MS }, () => {
@@ -33,11 +39,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
     const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> => {
       const on = await stage.freeAddress();
-      const timeouts = { connectMs: LATE_MS, idleMs: 0 };
-      return {
-        id: dataPlane.listen({ kind: 'fixed', on, maxConnections: 10, timeouts, report: 'lifecycle', ...changes }),
-        on,
-      };
+      return dataPlane.listen({ ...SPEC, on, ...changes });
     };
     const listenTo = async (server: Server, changes: Partial<ListenSpec> = {}): Promise<Listening> => {
       const listening = await listen(changes);
@@ -66,9 +68,8 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
     describe('what cannot be', () => {
       it('listening where somebody listens already fails with EADDRINUSE', async () => {
         const { on } = await listen();
-        const timeouts = { connectMs: 1000, idleMs: 0 };
         assert.throws(
-          () => dataPlane.listen({ kind: 'fixed', on, maxConnections: 1, timeouts, report: 'failures' }),
+          () => dataPlane.listen({ ...SPEC, on }),
           (error) => error instanceof VsockProxyError && error.code === 'listen-failed' && error.errno === 'EADDRINUSE',
         );
       });
@@ -86,7 +87,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('before the first addresses a client waits, up to the connect deadline', async () => {
-        const listening = await listen({ timeouts: { connectMs: SOON_MS, idleMs: 0 } });
+        const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
         const client = await stage.connect(listening.on);
         assert.equal(await client.ended, 'reset');
         const record = await told.record();
@@ -109,7 +110,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a server that does not answer meets the connect deadline', async () => {
-        const listening = await listen({ timeouts: { connectMs: SOON_MS, idleMs: 0 } });
+        const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
         const address = await stage.silentAddress();
         dataPlane.setUpstream(listening.id, [address]);
         const client = await stage.connect(listening.on);
@@ -213,7 +214,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
       it('a connection without traffic ends at the idle deadline', async () => {
         const server = await stage.serve();
-        const listening = await listenTo(server, { timeouts: { connectMs: LATE_MS, idleMs: SOON_MS } });
+        const listening = await listenTo(server, { timeouts: { ...SPEC.timeouts, idleMs: SOON_MS } });
         const { client, accepted } = await connectThrough(listening, server);
         assert.equal(await client.ended, 'reset');
         assert.equal(await accepted.ended, 'reset');

@@ -1,11 +1,12 @@
 /** Collects what a data plane tells, and lets tests wait for it. */
-import type { CloseRecord, DataPlaneEvents, Fault, Progress } from '../../src/dataplane/contract.ts';
+import type { Ask, CloseRecord, DataPlaneEvents, Fault, Progress } from '../../src/dataplane/contract.ts';
 
 export class Told implements DataPlaneEvents {
   readonly steps: Progress[] = [];
   readonly records: CloseRecord[] = [];
   readonly faults: Fault[] = [];
-  /** The three kinds in the order in which they came, one word each. */
+  readonly asks: Ask[] = [];
+  /** The four kinds in the order in which they came, one word each. */
   readonly order: string[] = [];
   readonly #watchers = new Set<() => void>();
 
@@ -24,6 +25,11 @@ export class Told implements DataPlaneEvents {
     this.#note(faults.map(({ kind }) => kind));
   }
 
+  onAsk(asks: readonly Ask[]): void {
+    this.asks.push(...asks);
+    this.#note(asks.map(({ stage }) => stage));
+  }
+
   /** The close record at this place, when it has come. */
   record(index = 0): Promise<CloseRecord> {
     return this.#at(this.records, index);
@@ -31,6 +37,10 @@ export class Told implements DataPlaneEvents {
 
   fault(index = 0): Promise<Fault> {
     return this.#at(this.faults, index);
+  }
+
+  ask(index = 0): Promise<Ask> {
+    return this.#at(this.asks, index);
   }
 
   step(index = 0): Promise<Progress> {

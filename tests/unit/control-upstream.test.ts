@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { openUpstream } from '../../src/control/route.ts';
-import type { UpstreamAddress } from '../../src/dataplane/contract.ts';
+import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import { ManualClock, type Names, recordLog, resolverOf, settle } from './control-fixture.ts';
 import { policy, target } from './policy-fixture.ts';
 
 const NAME = 'api.example.com';
 const TTL_MS = 60_000;
+
+function ipOf(address: SocketAddress): string {
+  assert(address.family === 'tcp');
+  return address.ip;
+}
 
 function open(route: string, rules: readonly string[], names: Names, level = 'info') {
   const clock = new ManualClock();
@@ -23,7 +28,7 @@ function open(route: string, rules: readonly string[], names: Names, level = 'in
     resolver,
     clock,
     log: logged.logFor('vsock_proxy::proxy'),
-    onChange: (addresses: readonly UpstreamAddress[]) => changes.push(addresses.map(({ ip }) => ip)),
+    onChange: (addresses: readonly SocketAddress[]) => changes.push(addresses.map(ipOf)),
   });
   let decided = 'no';
   upstream.decided.then(

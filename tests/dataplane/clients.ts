@@ -1,0 +1,66 @@
+/** Which clients a listener of the data plane in memory takes, and how many connections of each. */
+import { BlockList } from 'node:net';
+import type { CloseReason, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
+import type { Clock } from '../../src/dns/clock.ts';
+
+type Limits = Pick<ListenSpec, 'admission' | 'maxConnectionsPerClient' | 'ratePerClient'>;
+
+export class FakeClients {
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #open = new Map<string, number>();
+  /** How many more connections, and when that was counted. */
+  readonly #tokens = new Map<string, { count: number; at: number }>();
+
+  constructor(limits: Limits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+  }
+
+  /** @returns why this client is refused, if it is; otherwise it must leave in the end */
+  enter(client: SocketAddress): CloseReason | undefined {
+    const { maxConnectionsPerClient, ratePerClient } = this.#limits;
+    if (!this.#admits(client)) return 'not-admitted';
+    const key = keyOfClient(client);
+    const open = this.#open.get(key) ?? 0;
+    if (maxConnectionsPerClient > 0 && open >= maxConnectionsPerClient) return 'client-limit';
+    if (ratePerClient > 0 && !this.#takeToken(key, ratePerClient)) return 'client-rate';
+    this.#open.set(key, open + 1);
+    return undefined;
+  }
+
+  leave(client: SocketAddress): void {
+    const key = keyOfClient(client);
+    const open = (this.#open.get(key) ?? 0) - 1;
+    if (open > 0) this.#open.set(key, open);
+    else this.#open.delete(key);
+  }
+
+  #admits(client: SocketAddress): boolean {
+    const { cids, sources } = this.#limits.admission;
+    if (cids !== undefined && !(client.family === 'vsock' && cids.includes(client.cid))) return false;
+    if (sources === undefined || client.family !== 'tcp') return true;
+    const list = new BlockList();
+    for (const { ip, prefixLength } of sources) list.addSubnet(ip, prefixLength, ip.includes(':') ? 'ipv6' : 'ipv4');
+    return list.check(client.ip, client.ip.includes(':') ? 'ipv6' : 'ipv4');
+  }
+
+  #takeToken(key: string, rate: number): boolean {
+    const now = this.#clock.now();
+    const { count, at } = this.#tokens.get(key) ?? { count: rate, at: now };
+    const left = Math.min(rate, count + ((now - at) * rate) / 1000);
+    this.#tokens.set(key, { count: left >= 1 ? left - 1 : left, at: now });
+    return left >= 1;
+  }
+}
+
+function keyOfClient(client: SocketAddress): string {
+  switch (client.family) {
+    case 'vsock':
+      return `cid ${client.cid}`;
+    case 'tcp':
+      return client.ip;
+    case 'unix':
+      return 'unix';
+  }
+}
