@@ -102,8 +102,8 @@ export function checkImports(path: string, source: string): readonly Violation[]
   return path.startsWith('src/') ? checkTypeScript(path, source) : checkCpp(path, source);
 }
 
-/** Every static, dynamic and re-exported import, and `require`. */
-const IMPORT = /\b(?:from|import|require)\s*\(?\s*(['"])(?<target>[^'"\n]+)\1/g;
+/** Every static, dynamic and re-exported import, and `require`; not `Buffer.from`. */
+const IMPORT = /(?<!\.)\b(?:from|import|require)\s*\(?\s*(['"])(?<target>[^'"\n]+)\1/g;
 
 function checkTypeScript(path: string, source: string): readonly Violation[] {
   const file = path.slice('src/'.length);

@@ -1,0 +1,115 @@
+/**
+ * The syntax of an HTTP/1 head: start line, field lines, empty line (RFC 9112 sections 2 and 5).
+ *
+ * Every line ends in CRLF, every field is a token, a colon and a value without control characters. What lenient parsers
+ * read in two ways (bare LF, folded lines, white space before the colon) is refused, so that nobody behind the proxy
+ * can read a head otherwise than the proxy did.
+ */
+import { quoteBriefly } from '../escape.ts';
+import { type Malformed, malformed } from './malformed.ts';
+
+/** Most bytes of a head, and most that the data plane collects before somebody has to know what they mean. */
+export const HEAD_LIMIT = 16 * 1024;
+/** Most field lines of a head. */
+export const FIELD_LIMIT = 128;
+
+export interface Field {
+  /** In lower case. */
+  readonly name: string;
+  /** The line as it came, without its CRLF. */
+  readonly line: string;
+}
+
+/** The lines of what has come, without their CRLF; `last` is the one that has not ended yet. */
+export type Lines =
+  | { readonly kind: 'more'; readonly ended: readonly string[]; readonly last: string }
+  | { readonly kind: 'whole'; readonly ended: readonly string[]; readonly headBytes: number };
+
+/** Splits what has come, from the start line at `from` on. The first of more than FIELD_LIMIT fields is the last one returned. */
+export function splitHead(bytes: Uint8Array, from: number): Lines {
+  const text = latin1(bytes.subarray(from, HEAD_LIMIT));
+  const end = text.indexOf('\r\n\r\n');
+  if (end >= 0) {
+    return { kind: 'whole', ended: text.slice(0, end).split('\r\n', FIELD_LIMIT + 2), headBytes: from + end + 4 };
+  }
+  const ended = text.split('\r\n', FIELD_LIMIT + 3);
+  const last = ended.pop() ?? '';
+  return { kind: 'more', ended, last };
+}
+
+/** Reads the lines after the start line, or says what is wrong with the first wrong one. */
+export function readFields(lines: readonly string[]): readonly Field[] | Malformed {
+  const fields: Field[] = [];
+  for (let i = 1; i < lines.length; i++) {
+    const field = readField(lines[i] ?? '');
+    if ('kind' in field) return field;
+    fields.push(field);
+  }
+  return fields;
+}
+
+/**
+ * What is certainly wrong with the newest lines of a head that goes on. Older lines were the newest ones once, or came
+ * together with others and are read with the whole head: so a head in a thousand pieces costs little more than in one.
+ */
+export function checkNewest(ended: readonly string[], last: string): Malformed | undefined {
+  if (ended.length > 1) {
+    const field = readField(ended.at(-1) ?? '');
+    if ('kind' in field) return field;
+  }
+  if (ended.length > 0 && (last.startsWith(' ') || last.startsWith('\t'))) return malformed(FOLDED);
+  return checkLineEnd(last);
+}
+
+/** What is wrong with the CRs and LFs in a line whose own CRLF, or a part of it, may still come. */
+export function checkLineEnd(line: string): Malformed | undefined {
+  const cr = line.indexOf('\r');
+  const lf = line.indexOf('\n');
+  if (lf >= 0 && (cr < 0 || lf < cr)) return malformed('a line ends in LF alone. Hint: HTTP lines end in CR LF');
+  return cr >= 0 && cr < line.length - 1 ? malformed('a CR stands alone, without the LF that ends a line') : undefined;
+}
+
+/** The value of a field, without the white space around it. */
+export function fieldValue({ name, line }: Field): string {
+  return trimBlanks(line.slice(name.length + 1));
+}
+
+/** Takes off what RFC 9110 5.6.3 calls white space; trim() would take more. */
+export function trimBlanks(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isBlank(text.charCodeAt(from))) from++;
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
+  return text.slice(from, to);
+}
+
+const FIELD = /^([!#$%&'*+.^_`|~\w-]+):[\t -~\x80-\xff]*$/;
+const FOLDED = 'a header line is folded (it begins with white space). Hint: write every field in one line';
+
+function readField(line: string): Field | Malformed {
+  const name = FIELD.exec(line)?.[1];
+  return name === undefined ? explainField(line) : { name: name.toLowerCase(), line };
+}
+
+function explainField(line: string): Malformed {
+  if (line.startsWith(' ') || line.startsWith('\t')) return malformed(FOLDED);
+  const ending = checkLineEnd(`${line}\r`);
+  if (ending !== undefined) return ending;
+  const colon = line.indexOf(':');
+  if (colon < 0) return malformed(`the header line ${quoteBriefly(line)} has no colon`);
+  const name = line.slice(0, colon);
+  if (name === '') return malformed(`the header line ${quoteBriefly(line)} has no name`);
+  if (/[\t ]$/.test(name)) return malformed(`white space before the colon of ${quoteBriefly(name)}`);
+  return /^[!#$%&'*+.^_`|~\w-]+$/.test(name)
+    ? malformed(`the value of ${quoteBriefly(name)} has a control character`)
+    : malformed(`${quoteBriefly(name)} is not a field name`);
+}
+
+/** Each byte as the character of its number. */
+function latin1({ buffer, byteOffset, length }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, length).toString('latin1');
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}

@@ -1,0 +1,108 @@
+/**
+ * What the fields of a head say about this one connection, rather than to whoever is at its end (RFC 9110 section 7.6.1),
+ * and how long the body is (RFC 9112 section 6).
+ */
+import { quoteBriefly } from '../escape.ts';
+import { type Field, fieldValue, trimBlanks } from './head.ts';
+import { type Malformed, malformed } from './malformed.ts';
+
+/** What requests and responses have in common. */
+export interface Hop {
+  /** Options of `Connection`, in lower case: names of fields for this connection only, `close`, `keep-alive`. */
+  readonly options: ReadonlySet<string>;
+  /** At most one of the two. */
+  readonly contentLength: number | undefined;
+  readonly chunked: boolean;
+}
+
+/** RFC 9110 7.6.1 and 11.7, and Proxy-Connection, which clients still send. `Trailer` and `Expect` are for the other end. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** What nobody may have taken out by naming it in `Connection`: it frames, routes or guards the message. */
+const END_TO_END: ReadonlySet<string> = new Set([
+  'authorization',
+  'cache-control',
+  'content-encoding',
+  'content-length',
+  'content-range',
+  'content-type',
+  'cookie',
+  'date',
+  'expect',
+  'host',
+  'location',
+  'range',
+  'set-cookie',
+  'transfer-encoding',
+  'via',
+]);
+
+export function readHop(fields: readonly Field[]): Hop | Malformed {
+  const options = connectionOptions(fields, 'connection');
+  if ('kind' in options) return options;
+  for (const option of options) {
+    if (END_TO_END.has(option))
+      return malformed(`Connection names ${quoteBriefly(option)}, which is for the other end`);
+  }
+
+  const length = onlyValue(fields, 'content-length');
+  const coding = onlyValue(fields, 'transfer-encoding');
+  if (typeof length === 'object') return length;
+  if (typeof coding === 'object') return coding;
+  if (length !== undefined && coding !== undefined) return malformed('both Content-Length and Transfer-Encoding');
+  // One spelling for each number, and far from where numbers lose their last digits.
+  if (length !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(length)) {
+    return malformed(`Content-Length is ${quoteBriefly(length)}. Hint: it is one decimal number`);
+  }
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    return malformed(`Transfer-Encoding is ${quoteBriefly(coding)}. Hint: only "chunked" is supported`);
+  }
+  return { options, contentLength: length === undefined ? undefined : Number(length), chunked: coding !== undefined };
+}
+
+/** The options listed in all fields of this name. */
+export function connectionOptions(fields: readonly Field[], name: string): ReadonlySet<string> | Malformed {
+  const options = new Set<string>();
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    for (const element of fieldValue(field).split(',')) {
+      const option = trimBlanks(element).toLowerCase();
+      if (option === '') continue;
+      if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(option)) {
+        return malformed(`${quoteBriefly(field.line)} lists ${quoteBriefly(option)}, which is not a token`);
+      }
+      options.add(option);
+    }
+  }
+  return options;
+}
+
+/** The value of a field that may stand once; undefined where it does not stand. */
+export function onlyValue(fields: readonly Field[], name: string): string | undefined | Malformed {
+  let found: Field | undefined;
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    if (found !== undefined) return malformed(`more than one ${found.line.slice(0, name.length)} field`);
+    found = field;
+  }
+  return found === undefined ? undefined : fieldValue(found);
+}
+
+/** The lines, each with its CRLF, that go on to the other end, byte for byte as they came; without those named `except`. */
+export function endToEndLines(fields: readonly Field[], { options }: Hop, except?: string): string {
+  let lines = '';
+  for (const { name, line } of fields) {
+    if (name !== except && !HOP_BY_HOP.has(name) && !options.has(name)) lines += `${line}\r\n`;
+  }
+  return lines;
+}

@@ -1,0 +1,86 @@
+/** What the proxy itself answers: that a tunnel stands, or why a request got no further. */
+import { escapeControls } from '../escape.ts';
+
+/** Never 401 or 407: no credentials help, and a client that is asked for some would send them. */
+const PHRASES = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+} as const;
+
+export type ReplyStatus = keyof typeof PHRASES;
+
+/**
+ * For each way to fail: the status, and the error type of Proxy-Status (RFC 9209 section 2.3, and IANA's registry of
+ * HTTP Proxy Error Types). Statuses are the registered recommendations, but for addresses that the policy refuses: that
+ * is a refusal like any other (403), and no fault of the gateway.
+ */
+export const FAILURES = {
+  /** The request cannot be understood; its parser says with which status. */
+  'bad-request': { status: 400, proxyStatus: 'http_request_error' },
+  /** The request did not come in time. */
+  'request-timeout': { status: 408, proxyStatus: 'http_request_error' },
+  /** The policy forbids the target. */
+  denied: { status: 403, proxyStatus: 'http_request_denied' },
+  /** The policy forbids every address that the target's name has. */
+  'address-denied': { status: 403, proxyStatus: 'destination_ip_prohibited' },
+  /** A limit of connections or of their rate is reached. */
+  limit: { status: 503, proxyStatus: 'connection_limit_reached' },
+  'dns-failed': { status: 502, proxyStatus: 'dns_error' },
+  'dns-timeout': { status: 504, proxyStatus: 'dns_timeout' },
+  refused: { status: 502, proxyStatus: 'connection_refused' },
+  unroutable: { status: 502, proxyStatus: 'destination_ip_unroutable' },
+  'connect-timeout': { status: 504, proxyStatus: 'connection_timeout' },
+  /** The server's connection was reset or closed before a response. */
+  terminated: { status: 502, proxyStatus: 'connection_terminated' },
+  'response-timeout': { status: 504, proxyStatus: 'http_response_timeout' },
+  /** The server's response cannot be understood, or not be passed on safely. */
+  'bad-response': { status: 502, proxyStatus: 'http_protocol_error' },
+  internal: { status: 500, proxyStatus: 'proxy_internal_error' },
+} as const satisfies Readonly<Record<string, { readonly status: ReplyStatus; readonly proxyStatus: string }>>;
+
+export type FailureKind = keyof typeof FAILURES;
+export type ProxyErrorType = (typeof FAILURES)[FailureKind]['proxyStatus'];
+
+export interface ReplyDetails {
+  /** One line for the person at the client; what cannot be printed is escaped, and what is longer than 500 characters cut. */
+  readonly reason: string;
+  readonly proxyStatus?: ProxyErrorType;
+  /** The connection stays open for the next request; only where the whole of this one has been read. */
+  readonly keepAlive?: boolean;
+  /** Of the request, where it is known: a reply to HEAD has no body. */
+  readonly method?: string;
+}
+
+const MAX_REASON = 500;
+
+/** A whole response. */
+export function reply(status: ReplyStatus, { reason, proxyStatus, keepAlive = false, method }: ReplyDetails): Buffer {
+  const text = escapeControls(reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}…` : reason);
+  const body = Buffer.from(`${text}\n`);
+  const head =
+    `HTTP/1.1 ${status} ${PHRASES[status]}\r\n` +
+    'Content-Type: text/plain; charset=utf-8\r\n' +
+    `Content-Length: ${body.length}\r\n` +
+    (proxyStatus === undefined
+      ? ''
+      : `Proxy-Status: vsock-proxy; error=${proxyStatus}; details=${sfString(text)}\r\n`) +
+    `Connection: ${keepAlive ? 'keep-alive' : 'close'}\r\n\r\n`;
+  return method === 'HEAD' ? Buffer.from(head) : Buffer.concat([Buffer.from(head), body]);
+}
+
+/** The answer to CONNECT; what follows is the server's. It has neither a body nor fields that speak of one (RFC 9110 9.3.6). */
+export const CONNECT_ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n');
+
+/** A string of RFC 8941 section 3.3.3, which is ASCII. */
+function sfString(text: string): string {
+  const ascii = text.replace(/[^ -~]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
+  return `"${ascii.replace(/[\\"]/g, '\\$&')}"`;
+}

@@ -1,0 +1,124 @@
+/**
+ * The head of a server's response, rewritten for the client (RFC 9110, RFC 9112).
+ *
+ * The client's connection may live on after the response only if nobody can disagree about where the response ends.
+ */
+import { quoteBriefly } from '../escape.ts';
+import type { Framing } from './framing.ts';
+import { checkLineEnd, checkNewest, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
+import { endToEndLines, type Hop, readHop } from './hop.ts';
+import type { ForwardRequest } from './http-request.ts';
+import { type Malformed, malformed } from './malformed.ts';
+
+/** A 1xx response: another one follows. */
+export interface InterimResponse {
+  readonly kind: 'interim';
+  readonly headBytes: number;
+  /** What the client gets instead; empty for a client of HTTP/1.0, which knows no interim responses. */
+  readonly head: Buffer;
+}
+
+export interface FinalResponse {
+  readonly kind: 'final';
+  readonly status: number;
+  readonly headBytes: number;
+  /** What the client gets instead of these bytes; the body follows as it is. */
+  readonly head: Buffer;
+  readonly body: Framing;
+  /** The client has been told that it may send another request on its connection. */
+  readonly keepAlive: boolean;
+}
+
+export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResponse | FinalResponse;
+
+/** What about the request decides how its response is read. */
+export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'>;
+
+/** Reads a response head from all bytes of the server since the last response; `malformed` is for a reply of 502. */
+export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse {
+  const lines = splitHead(bytes, 0);
+  const [startLine] = lines.ended;
+  const full = lines.kind === 'whole' || bytes.length >= HEAD_LIMIT || lines.ended.length > FIELD_LIMIT + 1;
+
+  if (startLine === undefined && lines.kind === 'more') {
+    return checkStatusLineStart(lines.last) ?? (full ? TOO_LARGE : MORE);
+  }
+  const line = readStatusLine(startLine ?? '');
+  if (line.kind === 'malformed') return line;
+  if (!full && lines.kind === 'more') return checkNewest(lines.ended, lines.last) ?? MORE;
+  const fields = readFields(lines.ended.slice(0, FIELD_LIMIT + 1));
+  if ('kind' in fields) return fields;
+  if (lines.ended.length > FIELD_LIMIT + 1) return TOO_MANY_FIELDS;
+  return lines.kind === 'more' ? TOO_LARGE : understand(line, fields, lines.headBytes, request);
+}
+
+const MORE = { kind: 'more' } as const;
+const TOO_LARGE = malformed(`the response head is larger than ${HEAD_LIMIT} bytes`);
+const TOO_MANY_FIELDS = malformed(`the response has more than ${FIELD_LIMIT} header fields`);
+
+interface StatusLine {
+  readonly kind: 'line';
+  readonly version: '1.0' | '1.1';
+  readonly status: number;
+  readonly reason: string;
+}
+
+/** Servers that leave the space behind the status out are many, and nobody misreads them. */
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*))?$/;
+const PROTOCOL = 'HTTP/1.';
+
+function checkStatusLineStart(text: string): Malformed | undefined {
+  return PROTOCOL.startsWith(text.slice(0, PROTOCOL.length)) ? checkLineEnd(text) : explainStatusLine(text);
+}
+
+function readStatusLine(line: string): StatusLine | Malformed {
+  const [, minor, status, reason] = STATUS_LINE.exec(line) ?? [];
+  if (minor === undefined) return explainStatusLine(line);
+  return { kind: 'line', version: minor === '0' ? '1.0' : '1.1', status: Number(status), reason: reason ?? '' };
+}
+
+function explainStatusLine(line: string): Malformed {
+  return checkLineEnd(`${line}\r`) ?? malformed(`the server's ${quoteBriefly(line)} is not an HTTP/1.1 status line`);
+}
+
+function understand(line: StatusLine, fields: readonly Field[], headBytes: number, request: Asked): ParsedResponse {
+  const { status, version } = line;
+  const hop = readHop(fields);
+  if ('kind' in hop) return hop;
+  if (hop.chunked && version === '1.0') return malformed('Transfer-Encoding in an HTTP/1.0 response');
+  if (status === 101) return malformed('the server switches protocols (101), which nobody has asked for');
+  // Whoever gets it believes that this proxy wants to know its user and password.
+  if (status === 407) return malformed('the server answers 407, which only a proxy may');
+  const bodiless = status < 200 || status === 204;
+  if (bodiless && (hop.chunked || (hop.contentLength ?? 0) > 0)) {
+    return malformed(`the server announces a body for status ${status}, which has none`);
+  }
+
+  if (status < 200) {
+    const head = request.version === '1.0' ? '' : `${startOf(line, fields, hop, 'content-length')}\r\n`;
+    return { kind: 'interim', headBytes, head: Buffer.from(head, 'latin1') };
+  }
+  const body = bodyOf(status, hop, request.method);
+  if (body.kind === 'chunked' && request.version === '1.0') {
+    return malformed('the server sends chunks, which a client of HTTP/1.0 cannot read');
+  }
+  const keepAlive = request.keepAlive && request.version === '1.1' && version === '1.1' && body.kind !== 'eof';
+  const head =
+    startOf(line, fields, hop, bodiless ? 'content-length' : undefined) +
+    (body.kind === 'chunked' ? 'Transfer-Encoding: chunked\r\n' : '') +
+    `Connection: ${keepAlive ? 'keep-alive' : 'close'}\r\n\r\n`;
+  return { kind: 'final', status, headBytes, head: Buffer.from(head, 'latin1'), body, keepAlive };
+}
+
+/** RFC 9112 6.3, in its order. */
+function bodyOf(status: number, { chunked, contentLength }: Hop, method: string): Framing {
+  if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'none' };
+  if (chunked) return { kind: 'chunked' };
+  return contentLength === undefined ? { kind: 'eof' } : { kind: 'length', bytes: contentLength };
+}
+
+/** Status line and fields for the client. The version is the proxy's own (RFC 9112 2.3); `Via` names the server's. */
+function startOf(line: StatusLine, fields: readonly Field[], hop: Hop, except: string | undefined): string {
+  const { status, reason, version } = line;
+  return `HTTP/1.1 ${status} ${reason}\r\n${endToEndLines(fields, hop, except)}Via: ${version} vsock-proxy\r\n`;
+}
