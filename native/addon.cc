@@ -79,6 +79,21 @@ class Js {
     napi_get_value_bool(env_, value, &flag);
     return flag;
   }
+  bool has(napi_value object, const char* key) {
+    bool has = false;
+    napi_has_named_property(env_, object, key, &has);
+    return has;
+  }
+  // Of a Uint8Array; empty for anything else.
+  std::string toBytes(napi_value value) {
+    bool isArray = false;
+    napi_is_typedarray(env_, value, &isArray);
+    if (!isArray) return "";
+    size_t size = 0;
+    void* data = nullptr;
+    napi_get_typedarray_info(env_, value, nullptr, &size, &data, nullptr, nullptr);
+    return {static_cast<const char*>(data), size};
+  }
   std::string toText(napi_value value) {
     size_t size = 0;
     napi_get_value_string_utf8(env_, value, nullptr, 0, &size);
@@ -93,6 +108,75 @@ class Js {
     const auto port = static_cast<uint32_t>(toNumber(get(value, "port")));
     if (family == "tcp") return Address::tcp(toText(get(value, "ip")), static_cast<uint16_t>(port));
     return Address::vsock(static_cast<uint32_t>(toNumber(get(value, "cid"))), port);
+  }
+  std::vector<Address> toAddresses(napi_value list) {
+    std::vector<Address> addresses;
+    for (uint32_t i = 0; i < length(list); ++i) addresses.push_back(toAddress(at(list, i)));
+    return addresses;
+  }
+  Admission toAdmission(napi_value from) {
+    Admission admission;
+    if (has(from, "cids")) {
+      napi_value cids = get(from, "cids");
+      admission.cids.emplace();
+      for (uint32_t i = 0; i < length(cids); ++i) {
+        admission.cids->push_back(static_cast<uint32_t>(toNumber(at(cids, i))));
+      }
+    }
+    if (has(from, "sources")) {
+      napi_value sources = get(from, "sources");
+      admission.sources.emplace();
+      for (uint32_t i = 0; i < length(sources); ++i) {
+        napi_value source = at(sources, i);
+        admission.sources->push_back({Address::tcp(toText(get(source, "ip")), 0),
+                                      static_cast<unsigned>(toNumber(get(source, "prefixLength")))});
+      }
+    }
+    return admission;
+  }
+  Body toBody(napi_value from) {
+    const std::string kind = toText(get(from, "kind"));
+    if (kind == "chunked") return Body::chunked();
+    if (kind == "length") return Body::length(static_cast<uint64_t>(toNumber(get(from, "bytes"))));
+    return Body::none();
+  }
+  // What a verdict's action does not have stays as it is in an empty one.
+  Verdict toVerdict(napi_value from) {
+    Verdict verdict;
+    const std::string action = toText(get(from, "action"));
+    if (has(from, "target")) verdict.target = static_cast<TargetId>(toNumber(get(from, "target")));
+    if (has(from, "toClient")) verdict.toClient = toBytes(get(from, "toClient"));
+    if (has(from, "toServer")) verdict.toServer = toBytes(get(from, "toServer"));
+    if (has(from, "consume")) verdict.consume = static_cast<size_t>(toNumber(get(from, "consume")));
+    if (has(from, "addresses")) verdict.addresses = toAddresses(get(from, "addresses"));
+    if (action == "more") {
+      verdict.action = Verdict::Action::More;
+    } else if (action == "connect") {
+      verdict.action = Verdict::Action::Connect;
+      verdict.explain = toBool(get(from, "explain"));
+    } else if (action == "exchange") {
+      verdict.action = Verdict::Action::Exchange;
+      verdict.body = toBody(get(from, "body"));
+    } else if (action == "interim") {
+      verdict.action = Verdict::Action::Interim;
+    } else if (action == "respond") {
+      verdict.action = Verdict::Action::Respond;
+      napi_value body = get(from, "body");
+      verdict.body = toBody(body);
+      verdict.untilEof = toText(get(body, "kind")) == "eof";
+      verdict.next = toBool(get(from, "next"));
+    } else {
+      verdict.reason = toReason(toText(get(from, "reason")));
+    }
+    return verdict;
+  }
+  static CloseReason toReason(const std::string& reason) {
+    if (reason == "denied") return CloseReason::Denied;
+    if (reason == "malformed") return CloseReason::Malformed;
+    if (reason == "no-upstream") return CloseReason::NoUpstream;
+    if (reason == "connect-failed") return CloseReason::ConnectFailed;
+    if (reason == "connect-timeout") return CloseReason::ConnectTimeout;
+    return CloseReason::Internal;
   }
   Micros toMicros(napi_value ms) { return static_cast<Micros>(toNumber(ms) * kMicrosPerMs); }
 
@@ -124,6 +208,7 @@ class Js {
     set(value, "connection", number(static_cast<double>(progress.connection)));
     set(value, "client", address(progress.client));
     if (connected) set(value, "server", address(progress.server));
+    setTarget(value, progress.target);
     return value;
   }
 
@@ -134,6 +219,7 @@ class Js {
     set(value, "connection", number(static_cast<double>(record.connection)));
     set(value, "client", address(record.client));
     if (record.server.family() != AF_UNSPEC) set(value, "server", address(record.server));
+    setTarget(value, record.target);
     set(value, "bytesUp", number(static_cast<double>(record.bytesUp)));
     set(value, "bytesDown", number(static_cast<double>(record.bytesDown)));
     set(value, "queuedMs", number(static_cast<double>(record.queuedMicros) / kMicrosPerMs));
@@ -148,10 +234,72 @@ class Js {
 
   napi_value operator()(const Fault& fault) {
     napi_value value = object();
-    set(value, "kind", text(fault.kind == Fault::Kind::Limit ? "limit" : "accept"));
+    set(value, "kind", text(kindOf(fault)));
     set(value, "listener", number(fault.listener));
     set(value, "error", number(fault.error));
+    if (fault.client.family() != AF_UNSPEC) set(value, "client", address(fault.client));
     return value;
+  }
+  static const char* kindOf(const Fault& fault) {
+    switch (fault.kind) {
+      case Fault::Kind::Limit:
+        return "limit";
+      case Fault::Kind::Accept:
+        return "accept";
+      case Fault::Kind::NotAdmitted:
+        return "not-admitted";
+      case Fault::Kind::ClientLimit:
+        return "client-limit";
+      case Fault::Kind::ClientRate:
+        return "client-rate";
+    }
+    return "";
+  }
+
+  // `reason`: as a number, in the order of record.h. `error`: an errno or 0.
+  napi_value operator()(const Ask& ask) {
+    napi_value value = object();
+    set(value, "stage", text(stageOf(ask)));
+    set(value, "listener", number(ask.listener));
+    set(value, "connection", number(static_cast<double>(ask.connection)));
+    set(value, "client", address(ask.client));
+    setTarget(value, ask.target);
+    switch (ask.stage) {
+      case Ask::Stage::Client:
+        set(value, "local", address(ask.local));
+        break;
+      case Ask::Stage::Head:
+      case Ask::Stage::Response: {
+        napi_value bytes;
+        napi_create_buffer_copy(env_, ask.bytes.size(), ask.bytes.data(), nullptr, &bytes);
+        set(value, "bytes", bytes);
+        napi_value ended;
+        napi_get_boolean(env_, ask.ended, &ended);
+        set(value, "ended", ended);
+        break;
+      }
+      case Ask::Stage::Failed:
+        set(value, "reason", number(static_cast<double>(ask.reason)));
+        set(value, "error", number(ask.error));
+        if (ask.server.family() != AF_UNSPEC) set(value, "server", address(ask.server));
+    }
+    return value;
+  }
+  static const char* stageOf(const Ask& ask) {
+    switch (ask.stage) {
+      case Ask::Stage::Client:
+        return "client";
+      case Ask::Stage::Head:
+        return "head";
+      case Ask::Stage::Response:
+        return "response";
+      case Ask::Stage::Failed:
+        return "failed";
+    }
+    return "";
+  }
+  void setTarget(napi_value value, TargetId target) {
+    if (target != kNoTarget) set(value, "target", number(static_cast<double>(target)));
   }
 
   napi_value operator()(const Drained& drained) { return number(static_cast<double>(drained.aborted)); }
@@ -229,22 +377,41 @@ napi_value start(napi_env env, napi_callback_info info) {
   return call.js.number(error);
 }
 
+ListenerKind toKind(const std::string& kind) {
+  if (kind == "ask-client") return ListenerKind::AskClient;
+  return kind == "ask-head" ? ListenerKind::AskHead : ListenerKind::Fixed;
+}
+
 // listen(spec) → {id, on, call, error}
 napi_value listen(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Js& js = call.js;
   napi_value from = call.arguments[0];
   ListenSpec spec;
-  spec.on = js.toAddress(js.get(from, "on"));
-  spec.maxConnections = static_cast<uint32_t>(js.toNumber(js.get(from, "maxConnections")));
+  spec.kind = toKind(js.toText(js.get(from, "kind")));
+  napi_value on = js.get(from, "on");
+  const std::string family = js.toText(js.get(on, "family"));
+  if (family == "inherited") {
+    spec.inherited = static_cast<int>(js.toNumber(js.get(on, "fd")));
+  } else if (family == "adopted") {
+    spec.adopted = static_cast<ListenerId>(js.toNumber(js.get(on, "listener")));
+  } else {
+    spec.on = js.toAddress(on);
+  }
+  const auto count = [&](const char* key) { return static_cast<uint32_t>(js.toNumber(js.get(from, key))); };
+  spec.maxConnections = count("maxConnections");
+  spec.maxConnectionsPerClient = count("maxConnectionsPerClient");
+  spec.ratePerClient = count("ratePerClient");
+  spec.admission = js.toAdmission(js.get(from, "admission"));
   napi_value timeouts = js.get(from, "timeouts");
   spec.timeouts.connect = js.toMicros(js.get(timeouts, "connectMs"));
   spec.timeouts.idle = js.toMicros(js.get(timeouts, "idleMs"));
+  spec.timeouts.head = js.toMicros(js.get(timeouts, "headMs"));
   spec.reportLifecycle = js.toText(js.get(from, "report")) == "lifecycle";
   const Engine::Listening listening = call.instance->engine->listen(spec);
   napi_value result = js.object();
   js.set(result, "id", js.number(listening.id));
-  js.set(result, "on", js.address(spec.on));
+  js.set(result, "on", js.address(listening.on));
   js.set(result, "call", js.text(listening.call == nullptr ? "" : listening.call));
   js.set(result, "error", js.number(listening.error));
   return result;
@@ -254,13 +421,18 @@ napi_value listen(napi_env env, napi_callback_info info) {
 napi_value setUpstream(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Js& js = call.js;
-  std::vector<Address> addresses;
-  for (uint32_t i = 0; i < js.length(call.arguments[1]); ++i) {
-    addresses.push_back(js.toAddress(js.at(call.arguments[1], i)));
-  }
+  std::vector<Address> addresses = js.toAddresses(call.arguments[1]);
   call.instance->engine->setUpstream(static_cast<ListenerId>(js.toNumber(call.arguments[0])),
                                      std::move(addresses));
   return js.undefined();
+}
+
+// answer(connection, verdict)
+napi_value answer(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  call.instance->engine->answer(static_cast<ConnectionId>(call.js.toNumber(call.arguments[0])),
+                                call.js.toVerdict(call.arguments[1]));
+  return call.js.undefined();
 }
 
 // closeListener(listener)
@@ -286,6 +458,21 @@ napi_value counters(napi_env env, napi_callback_info info) {
   return all;
 }
 
+// beat() → whether every thread has run since the last call
+napi_value beat(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  napi_value alive;
+  napi_get_boolean(env, call.instance->engine->beat(), &alive);
+  return alive;
+}
+
+// sendDatagram(path, text) → errno. Needs no engine.
+napi_value sendDatagram(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  return call.js.number(
+      vsock_proxy::sendDatagram(call.js.toText(call.arguments[0]), call.js.toText(call.arguments[1])));
+}
+
 // stop()
 napi_value stop(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -305,9 +492,12 @@ napi_value init(napi_env env, napi_value exports) {
       {"start", nullptr, start, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"listen", nullptr, listen, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"setUpstream", nullptr, setUpstream, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"answer", nullptr, answer, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"closeListener", nullptr, closeListener, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"drain", nullptr, drain, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"counters", nullptr, counters, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"beat", nullptr, beat, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"sendDatagram", nullptr, sendDatagram, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);

@@ -43,13 +43,21 @@ Connection::~Connection() {
   endDial();
 }
 
-void Connection::start(const Upstream& upstream) {
-  loop_.arm(deadline_, acceptedAt_ + timeouts_.connect);
-  if (upstream) dial(upstream);
+void Connection::start(ListenerKind kind, const Upstream& upstream) {
+  switch (kind) {
+    case ListenerKind::AskClient:
+      return startDialogue(Ask::Stage::Client);
+    case ListenerKind::AskHead:
+      return startDialogue(Ask::Stage::Head);
+    case ListenerKind::Fixed:
+      loop_.arm(deadline_, acceptedAt_ + timeouts_.connect);
+      if (upstream) dial(upstream);
+  }
 }
 
 void Connection::dial(const Upstream& upstream) {
   state_ = State::Connecting;
+  record_.phase = Phase::Connecting;
   dial_ = std::make_unique<Dial>(upstream, [this] { startAttempts(); });
   startAttempts();
 }
@@ -67,10 +75,10 @@ void Connection::startAttempts() {
     }
   }
   if (!dial.attempts.empty()) return;
-  if (dial.addresses->empty()) return close(CloseReason::NoUpstream, Party::Proxy, 0, true);
+  if (dial.addresses->empty()) return failDial({CloseReason::NoUpstream});
   const int error = dial.lastError;
-  if (isShortage(error)) return close(CloseReason::Internal, Party::Proxy, error, true);
-  close(CloseReason::ConnectFailed, Party::Server, error, true);
+  if (isShortage(error)) return failDial({CloseReason::Internal, Party::Proxy, error});
+  failDial({CloseReason::ConnectFailed, Party::Server, error});
 }
 
 void Connection::startAttempt(const Address& address) {
@@ -116,23 +124,38 @@ void Connection::endDial() {
   loop_.retire(std::move(dial_));  // its timer may be what calls
 }
 
+// No address answered.
+void Connection::failDial(Ending ending) {
+  if (!dialogue_ || !dialogue_->explain) return close(ending, true);
+  endDial();
+  dialogue_->stage = Ask::Stage::Failed;
+  dialogue_->ending = ending;
+  state_ = State::Asking;
+  loop_.arm(deadline_, loop_.now() + timeouts_.head);
+  ask();
+}
+
 // `watched`: whether `server` is in the poller already, as an attempt.
 void Connection::beginRelay(UniqueFd server, const Address& address, bool watched) {
-  state_ = State::Relaying;
   server_.fd = std::move(server);
   server_.watched = watched;
   record_.server = address;
   record_.connectMicros = loop_.now() - acceptedAt_;
   record_.phase = Phase::Relaying;
   endDial();
+  activeAt_ = loop_.now();
+  if (dialogue_ && dialogue_->exchange) return beginExchange();
+  dialogue_.reset();
+  state_ = State::Relaying;
   if (record_.client.isTcp()) up_.allowSplice();
   if (record_.server.isTcp()) down_.allowSplice();
-  activeAt_ = loop_.now();
   armQuietDeadline();
   observer_.onConnected(*this);
   // What the client has sent meanwhile is on its way before the poller hears of either side.
   const int error = turn(up_, client_, server_);
-  settle(error == 0 ? nullptr : &client_, error);
+  if (error != 0) return settle(&client_, error);
+  if (down_.wantsSink()) down_.deliver(client_.fd.get());
+  settle(nullptr, 0);
 }
 
 void Connection::armQuietDeadline() {
@@ -141,7 +164,24 @@ void Connection::armQuietDeadline() {
 }
 
 void Connection::onSideReady(Side& side, uint32_t events) {
-  if (state_ != State::Relaying) return;
+  switch (state_) {
+    case State::Asking:
+      if (&side == &client_ && !asked()) collect(side);
+      return;
+    case State::Relaying:
+      return onRelayReady(side, events);
+    case State::Exchanging:
+      return onExchangeReady(side, events);
+    case State::Leaving:
+      return onLeavingReady(events);
+    case State::Waiting:
+    case State::Connecting:
+    case State::Closed:
+      return;
+  }
+}
+
+void Connection::onRelayReady(Side& side, uint32_t events) {
   const bool isClient = &side == &client_;
   Side& other = isClient ? server_ : client_;
   Pump& from = isClient ? up_ : down_;
@@ -172,10 +212,15 @@ void Connection::onSideReady(Side& side, uint32_t events) {
 }
 
 int Connection::turn(Pump& pump, Side& source, Side& sink) {
+  const int error = move(pump, source, sink);
+  return error == 0 && pump.state() == Pump::State::SourceDone ? onSourceDone(pump, source, sink) : error;
+}
+
+int Connection::move(Pump& pump, Side& source, Side& sink) {
   const uint64_t before = pump.bytes();
   const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch());
   if (pump.bytes() != before) activeAt_ = loop_.now();
-  return error == 0 && pump.state() == Pump::State::SourceDone ? onSourceDone(pump, source, sink) : error;
+  return error;
 }
 
 // Passes an EOF on, or returns the errno that shows that it is none.
@@ -206,10 +251,10 @@ int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
 
 // Brings deadlines, epoll interest and state in line with what the pumps have become.
 void Connection::settle(const Side* failedSide, int error) {
-  if (failedSide != nullptr) return close(CloseReason::Reset, partyOf(*failedSide), error, true);
+  if (failedSide != nullptr) return close({CloseReason::Reset, partyOf(*failedSide), error}, true);
   for (const Pump* pump : {&up_, &down_}) {
-    if (isShortage(pump->sinkError()))
-      return close(CloseReason::Internal, Party::Proxy, pump->sinkError(), true);
+    const int failure = pump->sinkError();
+    if (isShortage(failure)) return close({CloseReason::Internal, Party::Proxy, failure}, true);
   }
   const bool upDone = up_.state() != Pump::State::Flowing;
   const bool downDone = down_.state() != Pump::State::Flowing;
@@ -217,9 +262,9 @@ void Connection::settle(const Side* failedSide, int error) {
     for (const Pump* pump : {&up_, &down_}) {
       if (!pump->lostBytes()) continue;
       const Party sink = pump == &up_ ? Party::Server : Party::Client;
-      return close(CloseReason::Reset, sink, pump->sinkError(), pump->sinkError() != EPIPE);
+      return close({CloseReason::Reset, sink, pump->sinkError()}, pump->sinkError() != EPIPE);
     }
-    return close(CloseReason::Finished, firstEof_, 0, false);
+    return close({CloseReason::Finished, firstEof_}, false);
   }
   updateInterest(client_, up_, down_);
   if (state_ == State::Relaying) updateInterest(server_, down_, up_);
@@ -230,7 +275,10 @@ void Connection::settle(const Side* failedSide, int error) {
 void Connection::updateInterest(Side& side, const Pump& from, const Pump& to) {
   const uint32_t interest =
       (from.wantsSource() ? uint32_t{EPOLLIN} : 0) | (to.wantsSink() ? uint32_t{EPOLLOUT} : 0);
-  const bool watched = interest != 0 || (from.state() == Pump::State::SourceDone && !side.hungUp);
+  watch(side, interest != 0 || (from.state() == Pump::State::SourceDone && !side.hungUp), interest);
+}
+
+void Connection::watch(Side& side, bool watched, uint32_t interest) {
   if (watched == side.watched && interest == side.interest) return;
   int error = 0;
   if (!watched) {
@@ -242,34 +290,42 @@ void Connection::updateInterest(Side& side, const Pump& from, const Pump& to) {
   }
   side.watched = watched;
   side.interest = interest;
-  if (error != 0) close(CloseReason::Internal, Party::Proxy, error, true);
+  if (error != 0) close({CloseReason::Internal, Party::Proxy, error}, true);
 }
 
 void Connection::onDeadline() {
   switch (state_) {
     case State::Waiting:
-      return close(CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT, true);
+      return close({CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT}, true);
     case State::Connecting:
-      return close(CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT, true);
+      return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
-      if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
-        return close(CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT, true);
-      }
-      if (!keptAlive_ && activeAt_ + timeouts_.quiet <= loop_.now()) {
-        keepAlive(client_.fd.get());
-        keepAlive(server_.fd.get());
-        keptAlive_ = true;
-      }
-      // A vsock client that has closed one half, and now the other, raises no event.
-      if (up_.state() == Pump::State::SourceDone && down_.state() == Pump::State::Flowing &&
-          refusalOf(client_.fd.get()) == EPIPE) {
-        down_.failSink(EPIPE);
-        return settle(nullptr, 0);
-      }
-      return armQuietDeadline();
+      return onRelayDeadline();
+    case State::Asking:
+    case State::Exchanging:
+    case State::Leaving:
+      return onDialogueDeadline();
     case State::Closed:
       return;
   }
+}
+
+void Connection::onRelayDeadline() {
+  if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
+    return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
+  }
+  if (!keptAlive_ && activeAt_ + timeouts_.quiet <= loop_.now()) {
+    keepAlive(client_.fd.get());
+    keepAlive(server_.fd.get());
+    keptAlive_ = true;
+  }
+  // A vsock client that has closed one half, and now the other, raises no event.
+  if (up_.state() == Pump::State::SourceDone && down_.state() == Pump::State::Flowing &&
+      refusalOf(client_.fd.get()) == EPIPE) {
+    down_.failSink(EPIPE);
+    return settle(nullptr, 0);
+  }
+  armQuietDeadline();
 }
 
 // A close(2) with bytes unread is a reset to TCP, and takes what the peer has not received yet with it.
@@ -280,9 +336,9 @@ void Connection::discardUnread(const Side& side, const Pump& from) {
   }
 }
 
-void Connection::abort(CloseReason reason) { close(reason, Party::Proxy, 0, true); }
+void Connection::abort(CloseReason reason) { close({reason}, true); }
 
-void Connection::close(CloseReason reason, Party endedBy, int error, bool reset) {
+void Connection::close(const Ending& ending, bool reset) {
   if (state_ == State::Closed) return;
   state_ = State::Closed;
   loop_.disarm(deadline_);
@@ -292,18 +348,18 @@ void Connection::close(CloseReason reason, Party endedBy, int error, bool reset)
     if (server_.fd) resetOnClose(server_.fd.get());
   } else {
     discardUnread(client_, up_);
-    discardUnread(server_, down_);
+    if (server_.fd) discardUnread(server_, down_);
   }
   client_.fd.reset();
   server_.fd.reset();
 
-  record_.bytesUp = up_.bytes();
-  record_.bytesDown = down_.bytes();
+  record_.bytesUp += up_.bytes();
+  record_.bytesDown += down_.bytes();
   record_.totalMicros = loop_.now() - acceptedAt_;
-  if (record_.phase == Phase::Connecting) record_.connectMicros = record_.totalMicros;
-  record_.reason = reason;
-  record_.endedBy = endedBy;
-  record_.error = error;
+  if (record_.phase != Phase::Relaying) record_.connectMicros = record_.totalMicros;
+  record_.reason = ending.reason;
+  record_.endedBy = ending.endedBy;
+  record_.error = ending.error;
   observer_.onClosed(*this);
 }
 

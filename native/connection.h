@@ -1,16 +1,27 @@
 // One accepted connection, from accept to its close record.
 //
-//              setUpstream            an address answers             both directions done,
-//   Waiting ───────────────► Connecting ───────────────► Relaying ── a reset, a deadline ──► Closed
-//      │                         │                                                             ▲
-//      └── nothing to dial ──────┴── every address failed, connect deadline ───────────────────┘
+//             setUpstream, verdict         an address answers              both directions done,
+//   Waiting, ────────────────► Connecting ────────────────► Relaying ──── a reset, a deadline ───► Closed
+//   Asking                      │      │                                                             ▲
+//    ▲ │ │                      │      └───── every address failed, connect deadline ────────────────┤
+//    │ │ │        of an exchange└───────► Exchanging ──┐                                             │
+//    │ └─┼───── reject ──┐                             │ the response was passed on                  │
+//    └───┼───────────────┼─────────── the next head ◄──┴──► Leaving ──── the client has it ──────────┤
+//        │               └───────────────────────────────────► ▲                                     │
+//        └──────── head deadline, or the client left ────────────────────────────────────────────────┘
 //
 // A connection on a fixed listener that has its addresses starts in Connecting. Waiting is where one
 // is whose target is not known yet; it is covered by the connect deadline too.
 //
+// On a listener that asks it starts in Asking: the control plane is shown what the client has sent,
+// and its verdict says what follows. After `connect` the connection is like any other. An `exchange`
+// is one request and its response, both with a known end (RFC 9112); then the client may ask again.
+//
 // An EOF passes on as a shutdown of the other side's writing half, after every byte before it; the
 // other direction goes on. A reset passes on as a reset. What epoll watches is computed from the
 // state after each step and never stored elsewhere.
+//
+// connection.cc has what every connection goes through, dialogue.cc the states of those that ask.
 
 #pragma once
 
@@ -26,9 +37,12 @@ namespace vsock_proxy {
 // What new connections of a listener try, in order. Shared, never changed once made.
 using Upstream = std::shared_ptr<const std::vector<Address>>;
 
+enum class ListenerKind : uint8_t { Fixed, AskClient, AskHead };
+
 struct ConnectionTimeouts {
   Micros connect = 0;
   Micros idle = 0;  // 0: none
+  Micros head = 0;
   // After so long without a byte a connection gets TCP keepalive: most end earlier, and never need its
   // system calls.
   Micros quiet = 60 * 1000 * 1000;
@@ -36,12 +50,15 @@ struct ConnectionTimeouts {
 
 class Connection;
 
-// Hears of the two turns in a connection's life that concern others.
+// Hears of the turns in a connection's life that concern others.
 class ConnectionObserver {
  public:
+  virtual void onAsk(Connection& connection, Ask ask) = 0;
   virtual void onConnected(Connection& connection) = 0;
   // The connection has ended and let go of its sockets; retire it, and destroy it no earlier than that.
   virtual void onClosed(Connection& connection) = 0;
+  // Whether a client that has its response shall go rather than ask again.
+  virtual bool draining() const = 0;
 
  protected:
   ~ConnectionObserver() = default;
@@ -49,6 +66,9 @@ class ConnectionObserver {
 
 class Connection {
  public:
+  // The most of a head, of a request or of a response, that is collected.
+  static constexpr size_t kHeadBytes = 16 * 1024;
+
   // `record` comes with listener, connection, client and the queueing time filled in.
   Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client, CloseRecord record,
              ConnectionTimeouts timeouts);
@@ -56,11 +76,17 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Starts the deadline, and to connect unless there is no `upstream` yet. May end the connection at once.
-  void start(const Upstream& upstream);
+  // Starts the deadline, and to ask, or to connect unless there is no `upstream` yet. May end the
+  // connection at once.
+  void start(ListenerKind kind, const Upstream& upstream);
   bool waiting() const { return state_ == State::Waiting; }
   // From Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
+  // Whether a question is open; and its answer.
+  bool asked() const { return dialogue_ && dialogue_->asked; }
+  void answer(Verdict verdict);
+  // Ends the connection if its client has nothing under way.
+  void endIfIdle();
   // Ends the connection and resets both sides.
   void abort(CloseReason reason);
 
@@ -71,7 +97,7 @@ class Connection {
   size_t place = 0;
 
  private:
-  enum class State : uint8_t { Waiting, Connecting, Relaying, Closed };
+  enum class State : uint8_t { Waiting, Asking, Connecting, Relaying, Exchanging, Leaving, Closed };
 
   // One of the two sockets, with what epoll watches of it.
   struct Side final : Watch {
@@ -105,23 +131,70 @@ class Connection {
     int lastError = 0;
   };
 
+  // How a connection ends, or will end.
+  struct Ending {
+    CloseReason reason = CloseReason::Finished;
+    Party endedBy = Party::Proxy;
+    int error = 0;
+  };
+
+  // What a connection has besides while the control plane is asked about it.
+  struct Dialogue {
+    Ask::Stage stage = Ask::Stage::Head;  // of the question that is open or comes next
+    bool asked = false;                   // it is open
+    std::string bytes;        // that nobody has consumed: the client's, or with Response the server's
+    bool fresh = false;       // some of them, or `ended`, nobody was asked about
+    bool ended = false;       // whose bytes they are has ended
+    int error = 0;            // with this errno, if it failed
+    bool later = false;       // the client has had a response before
+    bool explain = false;     // ask before a failure to connect ends the connection
+    bool exchange = false;    // a response is to come, and
+    bool responding = false;  // it is under way,
+    bool untilEof = false;    // up to the server's EOF,
+    bool next = false;        // and the client may ask again after it
+    Ending ending;            // with Failed, and in Leaving
+  };
+
+  // connection.cc
   void startAttempts();
   void startAttempt(const Address& address);
   void onAttemptReady(Attempt& attempt);
   void endDial();
+  void failDial(Ending ending);
   void beginRelay(UniqueFd server, const Address& address, bool watched);
   void armQuietDeadline();
-
   void onSideReady(Side& side, uint32_t events);
+  void onRelayReady(Side& side, uint32_t events);
   int turn(Pump& pump, Side& source, Side& sink);
+  int move(Pump& pump, Side& source, Side& sink);
   int onSourceDone(Pump& pump, Side& source, Side& sink);
   void discardUnread(const Side& side, const Pump& from);
   void settle(const Side* failedSide, int error);
   void updateInterest(Side& side, const Pump& from, const Pump& to);
+  void watch(Side& side, bool watched, uint32_t interest);
   void onDeadline();
+  void onRelayDeadline();
   Party partyOf(const Side& side) const { return &side == &client_ ? Party::Client : Party::Server; }
   bool isTcp(const Side& side) const { return (&side == &client_ ? record_.client : record_.server).isTcp(); }
-  void close(CloseReason reason, Party endedBy, int error, bool reset);
+  void close(const Ending& ending, bool reset);
+
+  // dialogue.cc
+  void startDialogue(Ask::Stage stage);
+  void ask();
+  void collect(Side& side);
+  void connect(Verdict& verdict);
+  void exchange(Verdict& verdict);
+  void interim(Verdict& verdict);
+  void respond(Verdict& verdict);
+  void beginExchange();
+  void onExchangeReady(Side& side, uint32_t events);
+  bool collectsResponse() const;
+  void settleExchange(const Side* failedSide, int error);
+  void endExchange();
+  void leave(const Ending& ending);
+  void onLeavingReady(uint32_t events);
+  void goOnLeaving();
+  void onDialogueDeadline();
 
   Loop& loop_;
   ConnectionObserver& observer_;
@@ -135,6 +208,7 @@ class Connection {
   Pump up_;    // client → server
   Pump down_;  // server → client
   std::unique_ptr<Dial> dial_;
+  std::unique_ptr<Dialogue> dialogue_;
   Party firstEof_ = Party::Proxy;  // Proxy: none yet
   bool keptAlive_ = false;
   State state_ = State::Waiting;

@@ -14,7 +14,7 @@ constexpr size_t kMostEventsQueued = 16 * 1024;
 }  // namespace
 
 int Engine::start(unsigned threads) {
-  for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>(i, *this));
+  for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>(i, threads, *this));
   for (const auto& worker : workers_) {
     const int error = worker->start();
     if (error != 0) return error;
@@ -27,15 +27,30 @@ void Engine::stop() {
   workers_.clear();
 }
 
-Engine::Listening Engine::listen(const ListenSpec& spec) {
+Opened Engine::openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const {
+  if (spec.inherited >= 0) return duplicateListening(spec.inherited);
+  if (spec.adopted != 0) {
+    const auto other = listeners_.find(spec.adopted);
+    if (other == listeners_.end() || !other->second.socket) return {UniqueFd(), "listen", EBADF};
+    file = other->second.socket->file();
+    return duplicateListening(other->second.socket->fd());
+  }
   Opened opened = listenOn(spec.on);
-  if (!opened.fd) return {0, opened.call, opened.error};
+  if (opened.fd && spec.on.family() == AF_UNIX) file = std::make_shared<SocketFile>(spec.on);
+  return opened;
+}
+
+Engine::Listening Engine::listen(const ListenSpec& spec) {
+  std::shared_ptr<SocketFile> file;
+  Opened opened = openSocket(spec, file);
+  if (!opened.fd) return {0, {}, opened.call, opened.error};
   const ListenerId id = ++lastListener_;
-  const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), spec.on);
+  const Address on = localAddress(opened.fd.get());
+  const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file));
   const auto state = std::make_shared<ListenerState>(id, spec);
-  listeners_.emplace(id, state);
+  listeners_.emplace(id, Listener{state, socket});
   for (const auto& worker : workers_) worker->addListener(socket, state);
-  return {id};
+  return {id, on};
 }
 
 void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
@@ -43,20 +58,41 @@ void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
   for (const auto& worker : workers_) worker->setUpstream(listener, upstream);
 }
 
+void Engine::answer(ConnectionId connection, Verdict verdict) {
+  const auto workers = static_cast<unsigned>(workers_.size());
+  workers_[Worker::keeperOf(connection, workers)]->answer(connection, std::move(verdict));
+}
+
 void Engine::closeListener(ListenerId listener) {
+  const auto known = listeners_.find(listener);
+  if (known == listeners_.end() || !known->second.socket) return;
+  known->second.socket.reset();
   for (const auto& worker : workers_) worker->removeListener(listener);
 }
 
 void Engine::drain(Micros limit) {
-  for (const auto& [id, state] : listeners_) closeListener(id);
+  for (const auto& [id, listener] : listeners_) closeListener(id);
   const Micros deadline = monotonicMicros() + limit;
   for (const auto& worker : workers_) worker->drain(deadline);
 }
 
-std::vector<ListenerCounters> Engine::counters() const {
+std::vector<ListenerCounters> Engine::counters() {
   std::vector<ListenerCounters> all;
-  for (const auto& [id, state] : listeners_) all.push_back(state->counters());
+  for (auto listener = listeners_.begin(); listener != listeners_.end();) {
+    const ListenerCounters counters = listener->second.state->counters();
+    const bool gone = !listener->second.socket && counters.active == 0;
+    if (!gone) all.push_back(counters);
+    listener = gone ? listeners_.erase(listener) : std::next(listener);
+  }
   return all;
+}
+
+bool Engine::beat() {
+  const bool alive = std::all_of(workers_.begin(), workers_.end(),
+                                 [this](const auto& worker) { return worker->beats() == beats_; });
+  ++beats_;
+  for (const auto& worker : workers_) worker->beat(beats_);
+  return alive;
 }
 
 std::vector<Event> Engine::takeEvents() {
@@ -65,11 +101,6 @@ std::vector<Event> Engine::takeEvents() {
   events.swap(events_);
   eventsQueued_ = 0;
   return events;
-}
-
-ConnectionId Engine::onConnectionBegun() {
-  ++active_;
-  return ++lastConnection_;
 }
 
 void Engine::onConnectionsGone(size_t count, size_t aborted) {

@@ -27,20 +27,25 @@ class Engine final : public WorkerObserver {
 
   struct Listening {
     ListenerId id = 0;
+    Address on;
     const char* call = nullptr;  // that failed, with `error`
     int error = 0;
   };
   Listening listen(const ListenSpec& spec);
   void setUpstream(ListenerId listener, std::vector<Address> addresses);
+  void answer(ConnectionId connection, Verdict verdict);
   void closeListener(ListenerId listener);
   // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
   void drain(Micros limit);
-  std::vector<ListenerCounters> counters() const;
+  // Those of a closed listener are told until its last connection has ended.
+  std::vector<ListenerCounters> counters();
+  // Whether every thread has run since the last call.
+  bool beat();
 
   std::vector<Event> takeEvents();
 
  private:
-  ConnectionId onConnectionBegun() override;
+  void onConnectionBegun() override { ++active_; }
   void onConnectionsGone(size_t count, size_t aborted) override;
   Worker& keeperFor(Worker& worker) override;
   void openGates(ListenerId listener, uint64_t gates) override;
@@ -51,9 +56,14 @@ class Engine final : public WorkerObserver {
 
   const std::function<void()> wake_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::map<ListenerId, std::shared_ptr<ListenerState>> listeners_;
+  struct Listener {
+    std::shared_ptr<ListenerState> state;
+    std::shared_ptr<ListenSocket> socket;  // null once closed
+  };
+  Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;
+  std::map<ListenerId, Listener> listeners_;
   ListenerId lastListener_ = 0;
-  std::atomic<ConnectionId> lastConnection_{0};
+  uint64_t beats_ = 0;
 
   std::atomic<uint64_t> active_{0};
   std::atomic<uint64_t> aborted_{0};

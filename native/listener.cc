@@ -30,7 +30,21 @@ bool concernsOneClient(int error) {
   }
 }
 
+constexpr Micros kSecond = 1000 * 1000;
+// Clients that may be remembered before the quiet ones are looked for.
+constexpr size_t kManyClients = 1024;
+
 }  // namespace
+
+bool Admission::admits(const Address& client) const {
+  if (cids &&
+      (client.family() != AF_VSOCK || std::find(cids->begin(), cids->end(), client.cid()) == cids->end())) {
+    return false;
+  }
+  return !sources || std::any_of(sources->begin(), sources->end(), [&](const Prefix& prefix) {
+    return client.startsWith(prefix.network, prefix.bits);
+  });
+}
 
 bool ListenerState::enter() {
   uint64_t places = places_.load();
@@ -55,7 +69,44 @@ uint64_t ListenerState::giveBack() {
   return openableGates();
 }
 
+std::optional<Fault::Kind> ListenerState::refusal(const Address& client, Micros now) {
+  if (!spec.admission.admits(client)) return Fault::Kind::NotAdmitted;
+  if (!limitsClients()) return std::nullopt;
+  const std::lock_guard<std::mutex> lock(clientsMutex_);
+  if (clients_.size() >= kManyClients) forgetQuietClients(now);
+  const auto [place, isNew] = clients_.try_emplace(client.clientKey());
+  Client& known = place->second;
+  const auto rate = static_cast<double>(spec.ratePerClient);
+  const double earned = rate * static_cast<double>(now - known.at) / kSecond;
+  known.tokens = isNew ? rate : std::min(rate, known.tokens + std::max(0.0, earned));
+  known.at = now;
+  if (spec.maxConnectionsPerClient != 0 && known.active >= spec.maxConnectionsPerClient) {
+    return Fault::Kind::ClientLimit;
+  }
+  if (spec.ratePerClient != 0) {
+    if (known.tokens < 1) return Fault::Kind::ClientRate;
+    known.tokens -= 1;
+  }
+  ++known.active;
+  return std::nullopt;
+}
+
+// Only as long as many are remembered does this cost what it should not.
+void ListenerState::forgetQuietClients(Micros now) {
+  for (auto client = clients_.begin(); client != clients_.end();) {
+    const bool quiet = client->second.active == 0 && now - client->second.at >= kSecond;
+    client = quiet ? clients_.erase(client) : std::next(client);
+  }
+}
+
 uint64_t ListenerState::leave(const CloseRecord& record) {
+  const bool wasWelcome = record.reason < CloseReason::NotAdmitted;
+  if (wasWelcome && limitsClients()) {
+    const std::lock_guard<std::mutex> lock(clientsMutex_);
+    const auto client = clients_.find(record.client.clientKey());
+    --client->second.active;
+    if (client->second.active == 0 && spec.ratePerClient == 0) clients_.erase(client);
+  }
   bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
   bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
   closed_[static_cast<size_t>(record.reason)].fetch_add(1, std::memory_order_relaxed);
@@ -141,7 +192,7 @@ void Gate::onReady(uint32_t) {
     // not wait. (The event comes again for as long as there is a client.)
     if (!state_->full() || !hasWaiting(socket_->fd())) return;
     if (state_->noteWaiting(loop_.now()) && state_->mayReport(Fault::Kind::Limit, loop_.now())) {
-      observer_.onFault({Fault::Kind::Limit, state_->id, 0});
+      observer_.onFault({Fault::Kind::Limit, state_->id, 0, {}});
     }
     close();
     if (!state_->closeGate(bit_)) open();
@@ -151,14 +202,28 @@ void Gate::onReady(uint32_t) {
   Opened opened = acceptFrom(socket_->fd(), peer);
   if (opened.fd) {
     const Micros queued = state_->entered(loop_.now());
+    const std::optional<Fault::Kind> refusal = state_->refusal(peer, loop_.now());
+    if (refusal) return refuse(std::move(opened.fd), peer, *refusal);
     return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
   }
   observer_.onPlaceFreed(*state_, state_->giveBack());
   if (concernsOneClient(opened.error)) return;
   if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
-    observer_.onFault({Fault::Kind::Accept, state_->id, opened.error});
+    observer_.onFault({Fault::Kind::Accept, state_->id, opened.error, {}});
   }
   pause();
+}
+
+void Gate::refuse(UniqueFd client, const Address& peer, Fault::Kind kind) {
+  resetOnClose(client.get());
+  client.reset();
+  if (state_->mayReport(kind, loop_.now())) observer_.onFault({kind, state_->id, 0, peer});
+  CloseRecord record;
+  record.client = peer;
+  record.reason = kind == Fault::Kind::NotAdmitted   ? CloseReason::NotAdmitted
+                  : kind == Fault::Kind::ClientLimit ? CloseReason::ClientLimit
+                                                     : CloseReason::ClientRate;
+  observer_.onPlaceFreed(*state_, state_->leave(record));
 }
 
 }  // namespace vsock_proxy

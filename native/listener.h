@@ -10,6 +10,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "connection.h"
@@ -18,9 +22,27 @@
 
 namespace vsock_proxy {
 
+// Which clients may connect at all.
+struct Admission {
+  struct Prefix {
+    Address network;
+    unsigned bits = 0;
+  };
+  std::optional<std::vector<uint32_t>> cids;   // none: all
+  std::optional<std::vector<Prefix>> sources;  // none: all
+
+  bool admits(const Address& client) const;
+};
+
 struct ListenSpec {
-  Address on;
+  ListenerKind kind = ListenerKind::Fixed;
+  Address on;            // of no family where the socket exists already:
+  int inherited = -1;    // as this descriptor of another maker,
+  uint32_t adopted = 0;  // or as that of this listener
   uint32_t maxConnections = 1;
+  uint32_t maxConnectionsPerClient = 0;  // 0: no limit
+  uint32_t ratePerClient = 0;            // new connections per second; 0: no limit
+  Admission admission;
   ConnectionTimeouts timeouts;
   bool reportLifecycle = false;  // else only close records of connections that did not finish
 };
@@ -56,6 +78,9 @@ class ListenerState {
   uint64_t giveBack();
   // A connection has ended. Returns gates like `giveBack`.
   uint64_t leave(const CloseRecord& record);
+  // Whether this client, accepted and entered, is welcome; the kind of fault if it is not. One that is
+  // not leaves at once, with that reason.
+  std::optional<Fault::Kind> refusal(const Address& client, Micros now);
   // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
   bool closeGate(uint64_t bit);
 
@@ -77,25 +102,49 @@ class ListenerState {
   std::atomic<uint64_t> places_{0};
   std::atomic<uint64_t> closedGates_{0};
   std::atomic<Micros> waitingSince_{0};
-  std::array<std::atomic<Micros>, 2> reportedAt_{};
+  std::array<std::atomic<Micros>, kFaultKinds> reportedAt_{};
   std::atomic<uint64_t> accepted_{0};
   std::atomic<uint64_t> bytesUp_{0};
   std::atomic<uint64_t> bytesDown_{0};
   std::array<std::atomic<uint64_t>, kCloseReasons> closed_{};
   std::atomic<uint64_t> limitHits_{0};
   std::atomic<uint64_t> limitWaitMicros_{0};
+
+  // What one client has, where that is limited. One without connections, whose tokens are all there
+  // again, is forgotten.
+  struct Client {
+    uint32_t active = 0;
+    double tokens = 0;
+    Micros at = 0;
+  };
+  bool limitsClients() const { return spec.maxConnectionsPerClient != 0 || spec.ratePerClient != 0; }
+  void forgetQuietClients(Micros now);
+  std::mutex clientsMutex_;
+  std::unordered_map<std::string, Client> clients_;
 };
 
-// The listening socket; closed, and its file removed, when the last gate is gone.
+// The file of a unix listener; removed when no socket of it is left.
+class SocketFile {
+ public:
+  explicit SocketFile(const Address& on) : on_(on) {}
+  SocketFile(const SocketFile&) = delete;
+  SocketFile& operator=(const SocketFile&) = delete;
+  ~SocketFile() { removeSocketFile(on_); }
+
+ private:
+  Address on_;
+};
+
+// The listening socket; closed when the last gate is gone.
 class ListenSocket {
  public:
-  ListenSocket(UniqueFd fd, const Address& on) : fd_(std::move(fd)), on_(on) {}
-  ~ListenSocket() { removeSocketFile(on_); }
+  ListenSocket(UniqueFd fd, std::shared_ptr<SocketFile> file) : fd_(std::move(fd)), file_(std::move(file)) {}
   int fd() const { return fd_.get(); }
+  const std::shared_ptr<SocketFile>& file() const { return file_; }
 
  private:
   UniqueFd fd_;
-  Address on_;
+  std::shared_ptr<SocketFile> file_;  // null where the file is not ours
 };
 
 class Gate;
@@ -133,6 +182,7 @@ class Gate final : public Watch {
   void onReady(uint32_t events) override;
   void close();
   void pause();
+  void refuse(UniqueFd client, const Address& peer, Fault::Kind kind);
 
   Loop& loop_;
   GateObserver& observer_;

@@ -14,9 +14,26 @@ constexpr size_t kBulkBytes = 64 * 1024;
 
 }  // namespace
 
+void Pump::prime(std::string_view bytes) {
+  if (bytes.empty() || state_ != State::Flowing) return;
+  std::unique_ptr<char[]> joined(new (std::nothrow) char[keptBytes_ + bytes.size()]);
+  if (!joined) return failSink(ENOMEM);
+  if (keptBytes_ != 0) std::memcpy(joined.get(), buffer_.get() + keptOffset_, keptBytes_);
+  std::memcpy(joined.get() + keptBytes_, bytes.data(), bytes.size());
+  buffer_ = std::move(joined);
+  keptBytes_ += bytes.size();
+  keptOffset_ = 0;
+}
+
+void Pump::limit(Body body, std::string_view first) {
+  limit_ = std::make_unique<Limit>(Limit{body, {}});
+  prime(first.substr(0, ofBody(first.data(), first.size())));
+  checkBody();
+}
+
 int Pump::run(int source, int sink, Scratch& scratch) {
   int error = 0;
-  if (wantsSink()) deliverKept(sink);
+  if (wantsSink()) deliver(sink);
   for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
     // A bulk sender has refilled its socket while its last bytes were sent; any other has nothing more.
     if (pass(source, sink, scratch, error) < kBulkBytes) break;
@@ -28,21 +45,40 @@ int Pump::run(int source, int sink, Scratch& scratch) {
 // One read, and as much of it delivered as the sink takes. Returns the bytes read.
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
   if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
-  const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), Scratch::kBytes);
+  const size_t room = limit_ ? limit_->body.mostToRead(Scratch::kBytes) : Scratch::kBytes;
+  const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), room);
   if (read.error != 0) {
     if (read.error != EAGAIN) error = read.error;
     return 0;
   }
-  bulk_ = splices_ && read.bytes >= kBulkBytes;
+  bulk_ = splices_ && !limit_ && read.bytes >= kBulkBytes;
   if (read.bytes == 0) {
     state_ = State::SourceDone;
   } else if (pipe_) {
     keptBytes_ = read.bytes;
-    deliverKept(sink);
+    deliver(sink);
+  } else if (limit_) {
+    const size_t bytes = ofBody(scratch.buffer(), read.bytes);
+    if (bytes != 0) copy(sink, scratch.buffer(), bytes);
+    checkBody();
   } else {
     copy(sink, scratch.buffer(), read.bytes);
   }
   return read.bytes;
+}
+
+// How many of these bytes of the source belong to the body; the others are kept for the owner.
+size_t Pump::ofBody(const char* data, size_t size) {
+  const size_t bytes = limit_->body.take(data, size);
+  if (!limit_->body.malformed()) limit_->behind.append(data + bytes, size - bytes);
+  return bytes;
+}
+
+// Whether the body ends here, once nothing of it is left to deliver.
+void Pump::checkBody() {
+  if (!limit_ || state_ != State::Flowing || keptBytes_ != 0) return;
+  if (limit_->body.done()) state_ = State::BodyDone;
+  if (limit_->body.malformed()) state_ = State::Malformed;
 }
 
 void Pump::copy(int sink, const char* data, size_t size) {
@@ -56,9 +92,11 @@ void Pump::copy(int sink, const char* data, size_t size) {
   keptOffset_ = 0;
 }
 
-void Pump::deliverKept(int sink) {
+void Pump::deliver(int sink) {
   count(pipe_ ? pipe_->drainTo(sink, keptBytes_) : send(sink, buffer_.get() + keptOffset_, keptBytes_));
-  if (keptBytes_ == 0) buffer_.reset();
+  if (keptBytes_ != 0) return;
+  buffer_.reset();
+  checkBody();
 }
 
 // Some of the kept bytes were sent, or none because the sink is full or has failed.

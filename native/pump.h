@@ -2,14 +2,18 @@
 //
 // Small amounts are read and written through the thread's buffer. From a TCP source that sends much
 // they go through a pipe, by reference: see bench/RESULTS.md for what that gains. What the sink does
-// not take at once is kept aside, in a buffer of its size or in the pipe that it is in.
+// not take at once is kept aside, in a buffer of its size or in the pipe that it is in. A pump may be
+// given bytes of ours to deliver first, and may be told to stop at the end of one message body.
 
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 
+#include "body.h"
 #include "scratch.h"
 
 namespace vsock_proxy {
@@ -20,11 +24,26 @@ class Pump {
     Flowing,     // reads as long as the sink takes everything
     SourceDone,  // the source's EOF was read, and everything before it was taken by the sink
     SinkFailed,  // the sink takes no more bytes; what was kept for it is dropped with it
+    BodyDone,    // the body is complete, and all of it was taken by the sink
+    Malformed,   // the source sent what is no body as it was announced
   };
 
   // The source is TCP: the kernel can pass its bytes on by reference. (From other sockets it copies.)
   void allowSplice() { splices_ = true; }
 
+  // Has the sink get these bytes next. Only before anything was read with `run`, or while held.
+  void prime(std::string_view bytes);
+  // Reads nothing from the source, until released.
+  void hold() { held_ = true; }
+  void release() { held_ = false; }
+  // Ends with this body, which begins with `first`. What comes behind it is left to the owner.
+  void limit(Body body, std::string_view first);
+  bool bodyComplete() const { return limit_ && limit_->body.done(); }
+  // What the source sent behind the body.
+  std::string takeBehind() { return limit_ ? std::move(limit_->behind) : std::string(); }
+
+  // Delivers what is kept for the sink, and reads nothing.
+  void deliver(int sink);
   // Moves what can be moved now. Returns the errno of a source that failed, else 0; a sink's failure
   // is a state, for its own direction may still carry bytes.
   int run(int source, int sink, Scratch& scratch);
@@ -33,7 +52,7 @@ class Pump {
 
   State state() const { return state_; }
   // At most one of them holds: while bytes are kept for the sink, the source is left alone.
-  bool wantsSource() const { return state_ == State::Flowing && keptBytes_ == 0; }
+  bool wantsSource() const { return state_ == State::Flowing && keptBytes_ == 0 && !held_; }
   bool wantsSink() const { return state_ == State::Flowing && keptBytes_ != 0; }
 
   uint64_t bytes() const { return bytes_; }      // that the sink took
@@ -41,10 +60,16 @@ class Pump {
   bool lostBytes() const { return lostBytes_; }  // some were read, and the sink failed before it took them
 
  private:
+  struct Limit {
+    Body body;
+    std::string behind;
+  };
+
   size_t pass(int source, int sink, Scratch& scratch, int& error);
   void copy(int sink, const char* data, size_t size);
-  void deliverKept(int sink);
+  size_t ofBody(const char* data, size_t size);
   void count(const Moved& sent);
+  void checkBody();
 
   std::unique_ptr<char[]> buffer_;  // what is kept is here from keptOffset_ on
   std::unique_ptr<Pipe> pipe_;      // or here
@@ -55,6 +80,8 @@ class Pump {
   bool splices_ = false;
   bool bulk_ = false;  // the last read was large
   bool lostBytes_ = false;
+  bool held_ = false;
+  std::unique_ptr<Limit> limit_;  // none: up to the source's EOF
   State state_ = State::Flowing;
 };
 

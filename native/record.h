@@ -1,11 +1,14 @@
-// What the data plane tells about connections and listeners: plain values that may cross threads.
+// What the data plane tells about connections and listeners, and what it is told about them: plain
+// values that may cross threads. src/dataplane/contract.ts explains them.
 
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <variant>
 #include <vector>
 
+#include "body.h"
 #include "socket.h"
 
 namespace vsock_proxy {
@@ -13,10 +16,14 @@ namespace vsock_proxy {
 using ListenerId = uint32_t;
 using ConnectionId = uint64_t;
 
+// The control plane's name for what a client asked for.
+using TargetId = int64_t;
+constexpr TargetId kNoTarget = -1;
+
 enum class Party : uint8_t { Client, Server, Proxy };
 enum class Phase : uint8_t { Asking, Connecting, Relaying };
 
-// Why a connection ended; src/dataplane/contract.ts explains each.
+// Why a connection ended.
 enum class CloseReason : uint8_t {
   Finished,
   Reset,
@@ -26,14 +33,21 @@ enum class CloseReason : uint8_t {
   IdleTimeout,
   Drained,
   Internal,
+  HeadTimeout,
+  Denied,
+  Malformed,
+  NotAdmitted,
+  ClientLimit,
+  ClientRate,
 };
-constexpr size_t kCloseReasons = 8;
+constexpr size_t kCloseReasons = 14;
 
 struct CloseRecord {
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
   Address server;  // of no family where none was tried
+  TargetId target = kNoTarget;
   uint64_t bytesUp = 0;
   uint64_t bytesDown = 0;
   int64_t queuedMicros = 0;
@@ -51,21 +65,55 @@ struct Progress {
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
-  Address server;  // with Connected
+  Address server;               // with Connected
+  TargetId target = kNoTarget;  // with Connected
 };
 
 struct Fault {
-  enum class Kind : uint8_t { Limit, Accept };
+  enum class Kind : uint8_t { Limit, Accept, NotAdmitted, ClientLimit, ClientRate };
   Kind kind = Kind::Limit;
   ListenerId listener = 0;
-  int error = 0;  // with Accept
+  int error = 0;   // with Accept
+  Address client;  // with the last three
 };
+constexpr size_t kFaultKinds = 5;
 
 // The drain is over: no connection is left.
 struct Drained {
   uint64_t aborted = 0;  // that were still open at the deadline
 };
 
-using Event = std::variant<Progress, CloseRecord, Fault, Drained>;
+// A question about a connection, which waits for the Verdict.
+struct Ask {
+  enum class Stage : uint8_t { Client, Head, Response, Failed };
+  Stage stage = Stage::Client;
+  ListenerId listener = 0;
+  ConnectionId connection = 0;
+  Address client;
+  Address local;                                    // with Client
+  TargetId target = kNoTarget;                      // with Response and Failed
+  std::string bytes;                                // with Head and Response
+  bool ended = false;                               // with Head and Response
+  CloseReason reason = CloseReason::ConnectFailed;  // with Failed
+  Address server;                                   // with Failed, if one was tried
+  int error = 0;                                    // with Failed
+};
+
+struct Verdict {
+  enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Reject };
+  Action action = Action::Reject;
+  TargetId target = kNoTarget;
+  std::vector<Address> addresses;
+  size_t consume = 0;
+  std::string toServer;
+  std::string toClient;
+  bool explain = false;                        // with Connect
+  Body body = Body::none();                    // with Exchange and Respond
+  bool untilEof = false;                       // with Respond, instead of a body
+  bool next = false;                           // with Respond
+  CloseReason reason = CloseReason::Internal;  // with Reject
+};
+
+using Event = std::variant<Progress, CloseRecord, Fault, Drained, Ask>;
 
 }  // namespace vsock_proxy

@@ -109,6 +109,38 @@ std::string Address::path() const {
   return std::string(unix_.sun_path, strnlen(unix_.sun_path, size_ - offsetof(sockaddr_un, sun_path)));
 }
 
+std::string Address::ipBytes() const {
+  if (family() == AF_INET) return {reinterpret_cast<const char*>(&in4_.sin_addr), sizeof in4_.sin_addr};
+  if (family() == AF_INET6) return {reinterpret_cast<const char*>(&in6_.sin6_addr), sizeof in6_.sin6_addr};
+  return "";
+}
+
+bool Address::startsWith(const Address& network, unsigned bits) const {
+  if (!isTcp() || family() != network.family()) return false;
+  const std::string ours = ipBytes();
+  const std::string theirs = network.ipBytes();
+  const size_t whole = bits / 8;
+  if (whole > ours.size() || ours.compare(0, whole, theirs, 0, whole) != 0) return false;
+  if (bits % 8 == 0) return true;
+  return whole < ours.size() && ((ours[whole] ^ theirs[whole]) & (0xff00 >> bits % 8) & 0xff) == 0;
+}
+
+std::string Address::clientKey() const {
+  if (family() != AF_VSOCK) return ipBytes();
+  return {reinterpret_cast<const char*>(&vm_.svm_cid), sizeof vm_.svm_cid};
+}
+
+void Address::unmap() {
+  if (family() != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6_.sin6_addr)) return;
+  sockaddr_in in4{};
+  in4.sin_family = AF_INET;
+  in4.sin_port = in6_.sin6_port;
+  std::memcpy(&in4.sin_addr, in6_.sin6_addr.s6_addr + 12, sizeof in4.sin_addr);
+  unix_ = {};
+  in4_ = in4;
+  size_ = sizeof in4;
+}
+
 Opened listenOn(const Address& address) {
   Opened opened = streamSocket(address.family());
   if (!opened.fd) return opened;
@@ -120,6 +152,28 @@ Opened listenOn(const Address& address) {
   return opened;
 }
 
+Opened duplicateListening(int fd) {
+  int listening = 0;
+  int type = 0;
+  socklen_t size = sizeof(int);
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0) return failed("getsockopt");
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) return failed("getsockopt");
+  if (listening == 0 || type != SOCK_STREAM) return {UniqueFd(), "getsockopt", EINVAL};
+  UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return failed("fcntl");
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return failed("fcntl");
+  return {std::move(copy)};
+}
+
+Address localAddress(int fd) {
+  Address address;
+  socklen_t size = Address::kCapacity;
+  if (getsockname(fd, address.raw(), &size) < 0) return {};
+  address.setSize(size);
+  return address;
+}
+
 Opened acceptFrom(int listenFd, Address& peer) {
   socklen_t size = Address::kCapacity;
   UniqueFd fd(retrying([&] {
@@ -128,6 +182,7 @@ Opened acceptFrom(int listenFd, Address& peer) {
   }));
   if (!fd) return failed("accept");
   peer.setSize(size);
+  peer.unmap();  // an IPv4 client of a dual-stack socket
   if (peer.isTcp()) setOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   return {std::move(fd)};
 }
@@ -197,6 +252,22 @@ void keepAlive(int fd) {
   setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
   setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
   setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+}
+
+int sendDatagram(const std::string& path, const std::string& text) {
+  Address to = Address::unixPath(path);
+  if (to.family() != AF_UNIX) return ENAMETOOLONG;
+  if (path[0] == '@') {
+    // unix(7): an abstract name begins with a zero byte and has no other end than the address's size.
+    reinterpret_cast<sockaddr_un*>(to.raw())->sun_path[0] = '\0';
+    to.setSize(to.size() - 1);
+  }
+  UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return errno;
+  const Moved sent = moved([&] {
+    return sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT, to.raw(), to.size());
+  });
+  return sent.error;
 }
 
 void shutdownWrite(int fd) { shutdown(fd, SHUT_WR); }

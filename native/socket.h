@@ -56,6 +56,14 @@ class Address {
   std::string ip() const;                       // TCP only
   std::string path() const;                     // unix only; empty for an unnamed peer
 
+  // Whether the first `bits` of an IP address are those of `network`.
+  bool startsWith(const Address& network, unsigned bits) const;
+  // What tells one client from another: the CID or the IP address, nothing for unix sockets.
+  std::string clientKey() const;
+
+  // Makes an IPv4-mapped IPv6 address the IPv4 address that it stands for: RFC 4291, section 2.5.5.2.
+  void unmap();
+
   const sockaddr* raw() const { return &any_; }
   sockaddr* raw() { return &any_; }
   socklen_t size() const { return size_; }
@@ -63,6 +71,8 @@ class Address {
   static constexpr socklen_t kCapacity = sizeof(sockaddr_un);
 
  private:
+  std::string ipBytes() const;
+
   union {
     sockaddr_un unix_{};  // the largest: zeroes them all
     sockaddr any_;
@@ -82,6 +92,10 @@ struct Opened {
 
 // Binds and listens with the longest queue that the kernel grants.
 Opened listenOn(const Address& address);
+// Another descriptor of a listening stream socket that is open already, such as one passed by systemd.
+Opened duplicateListening(int fd);
+// The address that a socket is bound to.
+Address localAddress(int fd);
 // Takes one waiting connection; error EAGAIN when there is none. `peer` receives its address.
 Opened acceptFrom(int listenFd, Address& peer);
 // Whether accept(2) would find a waiting connection.
@@ -124,6 +138,9 @@ class Pipe {
 
 // Has the kernel find out about TCP peers that vanish without a word; of no effect on other families.
 void keepAlive(int fd);
+
+// Sends one datagram to the unix socket at `path`, where a leading @ means an abstract name: 0 or an errno.
+int sendDatagram(const std::string& path, const std::string& text);
 
 void shutdownWrite(int fd);
 // Makes the coming close(2) of a TCP socket send a RST; of no effect on other families.

@@ -11,7 +11,8 @@ constexpr Micros kCalm = 500 * 1000;
 
 }  // namespace
 
-Worker::Worker(unsigned index, WorkerObserver& observer) : index_(index), observer_(observer) {}
+Worker::Worker(unsigned index, unsigned workers, WorkerObserver& observer)
+    : index_(index), workers_(workers), observer_(observer) {}
 
 Worker::~Worker() {
   stop();
@@ -85,10 +86,28 @@ void Worker::adopt(Accepted accepted) {
   });
 }
 
+void Worker::answer(ConnectionId connection, Verdict verdict) {
+  auto shared = std::make_shared<Verdict>(std::move(verdict));
+  loop_.post([this, connection, shared] {
+    const auto asking = asking_.find(connection);
+    if (asking == asking_.end()) return;
+    Connection& asker = *asking->second;
+    asking_.erase(asking);
+    asker.answer(std::move(*shared));
+  });
+}
+
+void Worker::beat(uint64_t number) {
+  loop_.post([this, number] { beats_ = number; });
+}
+
 void Worker::drain(Micros deadline) {
   loop_.post([this, deadline] {
     drainBy_ = deadline;
     loop_.arm(drainDeadline_, drainBy_);
+    std::vector<Connection*> all;
+    for (const Live& live : live_) all.push_back(live.connection.get());
+    for (Connection* connection : all) connection->endIfIdle();
     observer_.onDraining();
   });
 }
@@ -96,7 +115,8 @@ void Worker::drain(Micros deadline) {
 void Worker::keep(Accepted accepted) {
   const CloseRecord& record = accepted.record;
   if (accepted.listener->spec.reportLifecycle) {
-    report(Progress{Progress::Step::Accepted, record.listener, record.connection, record.client, {}});
+    report(
+        Progress{Progress::Step::Accepted, record.listener, record.connection, record.client, {}, kNoTarget});
   }
   // Another thread may have accepted it before it heard of the drain.
   if (drainBy_ != 0) loop_.arm(drainDeadline_, drainBy_);
@@ -108,7 +128,7 @@ void Worker::keep(Accepted accepted) {
   Connection& connection = *live.connection;
   live_.push_back(std::move(live));
   mostLive_ = std::max(mostLive_, live_.size());
-  connection.start(accepted.upstream);
+  connection.start(live_.back().listener->spec.kind, accepted.upstream);
 }
 
 void Worker::abortAll() {
@@ -126,20 +146,26 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   accepted.listener = gate.state();
   accepted.upstream = gate.upstream;
   accepted.record.listener = gate.state()->id;
-  accepted.record.connection = observer_.onConnectionBegun();
   accepted.record.client = peer;
   accepted.record.queuedMicros = queued;
+  observer_.onConnectionBegun();
   Worker& keeper = observer_.keeperFor(*this);
+  accepted.record.connection = keeper.newId();
   keeper.load_.fetch_add(1, std::memory_order_relaxed);
   if (&keeper == this) return keep(std::move(accepted));
   keeper.adopt(std::move(accepted));
 }
 
+void Worker::onAsk(Connection& connection, Ask ask) {
+  asking_.emplace(ask.connection, &connection);
+  report(std::move(ask));
+}
+
 void Worker::onConnected(Connection& connection) {
   if (!live_[connection.place].listener->spec.reportLifecycle) return;
   const CloseRecord& record = connection.record();
-  report(
-      Progress{Progress::Step::Connected, record.listener, record.connection, record.client, record.server});
+  report(Progress{Progress::Step::Connected, record.listener, record.connection, record.client, record.server,
+                  record.target});
 }
 
 void Worker::onClosed(Connection& connection) {
@@ -153,6 +179,7 @@ void Worker::onClosed(Connection& connection) {
   load_.fetch_sub(1, std::memory_order_relaxed);
 
   const CloseRecord& record = connection.record();
+  if (connection.asked()) asking_.erase(record.connection);
   const uint64_t closedGates = gone.listener->leave(record);
   if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
   onPlaceFreed(*gone.listener, closedGates);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "connection.h"
@@ -28,8 +29,8 @@ class Worker;
 // What relay threads share. Called from all of them.
 class WorkerObserver {
  public:
-  // Another connection exists from now on; returns its id.
-  virtual ConnectionId onConnectionBegun() = 0;
+  // Another connection exists from now on.
+  virtual void onConnectionBegun() = 0;
   // Connections are gone, some of them aborted, and all their events are delivered.
   virtual void onConnectionsGone(size_t count, size_t aborted) = 0;
   // Who shall keep a connection that `worker` accepted.
@@ -46,7 +47,8 @@ class WorkerObserver {
 
 class Worker final : public ConnectionObserver, public GateObserver {
  public:
-  Worker(unsigned index, WorkerObserver& observer);
+  // One of so many `workers`.
+  Worker(unsigned index, unsigned workers, WorkerObserver& observer);
   ~Worker();
 
   // Returns 0 or an errno.
@@ -59,11 +61,19 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void removeListener(ListenerId listener);
   void openGate(ListenerId listener);
   void adopt(Accepted accepted);
+  void answer(ConnectionId connection, Verdict verdict);
+  void beat(uint64_t number);
   // Aborts what is left at `deadline`. The gates must have been removed.
   void drain(Micros deadline);
 
   // Connections, those on their way here included.
   size_t load() const { return load_.load(std::memory_order_relaxed); }
+  // The last beat that it has run for.
+  uint64_t beats() const { return beats_; }
+  // Which of the workers keeps a connection.
+  static unsigned keeperOf(ConnectionId connection, unsigned workers) {
+    return static_cast<unsigned>(connection % workers);
+  }
 
  private:
   struct Live {
@@ -76,19 +86,27 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void abortAll();
   void returnMemory();
 
+  ConnectionId newId() { return ++begun_ * workers_ + index_; }
+
+  void onAsk(Connection& connection, Ask ask) override;
   void onConnected(Connection& connection) override;
   void onClosed(Connection& connection) override;
   void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) override;
   void onFault(const Fault& fault) override { report(fault); }
   void onPlaceFreed(const ListenerState& state, uint64_t closedGates) override;
   bool congested() const override { return observer_.congested(); }
+  bool draining() const override { return drainBy_ != 0; }
 
   const unsigned index_;
+  const unsigned workers_;
   WorkerObserver& observer_;
   std::atomic<size_t> load_{0};
+  std::atomic<uint64_t> begun_{0};
+  std::atomic<uint64_t> beats_{0};
   Loop loop_;
   std::map<ListenerId, std::unique_ptr<Gate>> gates_;
   std::vector<Live> live_;
+  std::unordered_map<ConnectionId, Connection*> asking_;  // that wait for their verdict
   size_t mostLive_ = 0;
   // Since the last round.
   std::vector<Event> events_;

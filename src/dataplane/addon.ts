@@ -52,7 +52,12 @@ type RawRecord = Omit<CloseRecord, 'phase' | 'reason' | 'endedBy' | 'errno'> & {
   readonly endedBy: number;
   readonly error: number;
 };
-type RawFault = { readonly kind: Fault['kind']; readonly listener: ListenerId; readonly error: number };
+type RawFault = {
+  readonly kind: Fault['kind'];
+  readonly listener: ListenerId;
+  readonly error: number;
+  readonly client?: SocketAddress;
+};
 type RawCounters = Omit<ListenerCounters, 'closed'> & { readonly closed: readonly number[] };
 
 const PHASES: readonly Phase[] = ['asking', 'connecting', 'relaying'];
@@ -154,8 +159,11 @@ function toRecord({ phase, reason, endedBy, error, ...rest }: RawRecord): CloseR
   };
 }
 
-function toFault({ kind, listener, error }: RawFault): Fault {
-  return kind === 'limit' ? { kind, listener } : { kind, listener, errno: errnoName(error) };
+function toFault({ kind, listener, error, client }: RawFault): Fault {
+  if (kind === 'limit') return { kind, listener };
+  if (kind === 'accept') return { kind, listener, errno: errnoName(error) };
+  if (client !== undefined) return { kind, listener, client };
+  throw new VsockProxyError('internal', `The data plane sent the fault ${kind} without its client`);
 }
 
 function toCounters({ closed, ...rest }: RawCounters): ListenerCounters {

@@ -191,7 +191,8 @@ export type Phase = 'asking' | 'connecting' | 'relaying';
  * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a verdict did not fit.
  * - `head-timeout`: no verdict within `headMs`, most likely because the client did not send what it takes.
  * - `denied`, `malformed`: so a verdict said; `malformed` also where the body of an exchange was not framed as announced.
- * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, by {@link ListenSpec}.
+ * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, as {@link ListenSpec} has it. Of
+ *   these there are no records, for a client could make thousands a second: a {@link Fault} tells, and the counters.
  */
 export type CloseReason =
   | 'finished'
@@ -209,7 +210,7 @@ export type CloseReason =
   | 'client-limit'
   | 'client-rate';
 
-/** Exactly one of these exists for each accepted connection. */
+/** Exactly one of these exists for each connection that was accepted and not refused. */
 export interface CloseRecord {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
@@ -241,7 +242,13 @@ export type Fault =
   /** A client waits because `maxConnections` are open. */
   | { readonly kind: 'limit'; readonly listener: ListenerId }
   /** accept(2) failed for want of something (EMFILE, ENFILE, …) or is forbidden (EPERM); it is tried again. */
-  | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string };
+  | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string }
+  /** A client was refused, as {@link ListenSpec} has it. */
+  | {
+      readonly kind: 'not-admitted' | 'client-limit' | 'client-rate';
+      readonly listener: ListenerId;
+      readonly client: SocketAddress;
+    };
 
 /** Totals since the listener was made. Those of a closed one are told until its last connection has ended. */
 export interface ListenerCounters {

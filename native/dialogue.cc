@@ -1,0 +1,337 @@
+// The states of connections whose way is asked about: Asking, Exchanging, Leaving.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "connection.h"
+
+namespace vsock_proxy {
+namespace {
+
+// For a client that has its last answer to hear of it, and to close: RFC 9112, section 9.6.
+constexpr Micros kLinger = 2 * 1000 * 1000;
+
+}  // namespace
+
+void Connection::startDialogue(Ask::Stage stage) {
+  state_ = State::Asking;
+  record_.phase = Phase::Asking;
+  dialogue_ = std::make_unique<Dialogue>();
+  dialogue_->stage = stage;
+  loop_.arm(deadline_, acceptedAt_ + timeouts_.head);
+  if (stage == Ask::Stage::Client) return ask();
+  collect(client_);
+}
+
+void Connection::ask() {
+  dialogue_->asked = true;
+  dialogue_->fresh = false;
+  Ask ask;
+  ask.stage = dialogue_->stage;
+  ask.listener = record_.listener;
+  ask.connection = record_.connection;
+  ask.client = record_.client;
+  ask.target = record_.target;
+  switch (ask.stage) {
+    case Ask::Stage::Client:
+      ask.local = localAddress(client_.fd.get());
+      break;
+    case Ask::Stage::Head:
+    case Ask::Stage::Response:
+      ask.bytes = dialogue_->bytes;
+      ask.ended = dialogue_->ended;
+      break;
+    case Ask::Stage::Failed:
+      ask.reason = dialogue_->ending.reason;
+      ask.error = dialogue_->ending.error;
+      ask.server = record_.server;
+      break;
+  }
+  // Nobody is read from meanwhile.
+  if (state_ == State::Asking) watch(client_, false, 0);
+  observer_.onAsk(*this, std::move(ask));
+}
+
+// Reads more of a head, of the client's or of the server's.
+void Connection::collect(Side& side) {
+  Dialogue& dialogue = *dialogue_;
+  const Moved read = receive(side.fd.get(), loop_.scratch().buffer(), kHeadBytes - dialogue.bytes.size());
+  if (read.error != EAGAIN) {
+    if (read.bytes == 0) {
+      dialogue.ended = true;
+      dialogue.error = read.error;
+    }
+    // The time for a later request begins with its first byte.
+    if (state_ == State::Asking && dialogue.later && dialogue.bytes.empty() && read.bytes != 0) {
+      loop_.arm(deadline_, loop_.now() + timeouts_.head);
+    }
+    dialogue.bytes.append(loop_.scratch().buffer(), read.bytes);
+    dialogue.fresh = true;
+    activeAt_ = loop_.now();
+  }
+  if (state_ == State::Exchanging) return;
+  if (dialogue.error != 0) return close({CloseReason::Reset, Party::Client, dialogue.error}, true);
+  if (dialogue.ended && dialogue.bytes.empty()) return close({CloseReason::Finished, Party::Client}, false);
+  if (dialogue.fresh) return ask();
+  watch(client_, true, EPOLLIN);
+}
+
+void Connection::answer(Verdict verdict) {
+  if (!asked()) return;
+  dialogue_->asked = false;
+  const Ask::Stage stage = dialogue_->stage;
+  const bool fits = verdict.consume <= dialogue_->bytes.size();
+  const bool ofClient = stage == Ask::Stage::Client || stage == Ask::Stage::Head;
+  const bool ofServer = stage == Ask::Stage::Response;
+  const bool full = dialogue_->bytes.size() == kHeadBytes;
+  switch (verdict.action) {
+    case Verdict::Action::More:
+      if (stage != Ask::Stage::Head && !ofServer) break;
+      if (full || dialogue_->ended) {
+        return close({CloseReason::Malformed, ofServer ? Party::Server : Party::Client}, true);
+      }
+      return ofServer ? settleExchange(nullptr, 0) : watch(client_, true, EPOLLIN);
+    case Verdict::Action::Connect:
+      if (!ofClient || !fits) break;
+      return connect(verdict);
+    case Verdict::Action::Exchange:
+      if (stage != Ask::Stage::Head || !fits) break;
+      return exchange(verdict);
+    case Verdict::Action::Interim:
+      if (!ofServer || !fits) break;
+      return interim(verdict);
+    case Verdict::Action::Respond:
+      if (!ofServer || !fits) break;
+      return respond(verdict);
+    case Verdict::Action::Reject:
+      if (verdict.target != kNoTarget) record_.target = verdict.target;
+      down_.prime(verdict.toClient);
+      if (stage != Ask::Stage::Failed)
+        dialogue_->ending = {verdict.reason, ofServer ? Party::Server : Party::Proxy, 0};
+      return leave(dialogue_->ending);
+  }
+  close({CloseReason::Internal, Party::Proxy, EPROTO}, true);
+}
+
+void Connection::connect(Verdict& verdict) {
+  record_.target = verdict.target;
+  up_.prime(verdict.toServer + dialogue_->bytes.substr(verdict.consume));
+  down_.prime(verdict.toClient);
+  if (verdict.explain) {
+    *dialogue_ = Dialogue();
+    dialogue_->explain = true;
+  } else {
+    dialogue_.reset();
+  }
+  loop_.arm(deadline_, loop_.now() + timeouts_.connect);
+  dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
+}
+
+void Connection::exchange(Verdict& verdict) {
+  record_.target = verdict.target;
+  up_.prime(verdict.toServer);
+  up_.limit(verdict.body, std::string_view(dialogue_->bytes).substr(verdict.consume));
+  down_.hold();
+  *dialogue_ = Dialogue();
+  dialogue_->stage = Ask::Stage::Response;
+  dialogue_->explain = dialogue_->exchange = true;
+  loop_.arm(deadline_, loop_.now() + timeouts_.connect);
+  dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
+}
+
+void Connection::beginExchange() {
+  state_ = State::Exchanging;
+  if (timeouts_.idle != 0)
+    loop_.arm(deadline_, activeAt_ + timeouts_.idle);
+  else
+    loop_.disarm(deadline_);
+  observer_.onConnected(*this);
+  const int error = move(up_, client_, server_);
+  settleExchange(error == 0 ? nullptr : &client_, error);
+}
+
+void Connection::onExchangeReady(Side& side, uint32_t events) {
+  const bool ended = (events & (EPOLLERR | EPOLLHUP)) != 0;
+  const bool readable = ended || (events & EPOLLIN) != 0;
+  const bool writable = ended || (events & EPOLLOUT) != 0;
+  side.hungUp |= ended;
+  if (&side == &client_) {
+    const bool read = readable && up_.wantsSource();
+    const bool write = writable && down_.wantsSink();
+    if (read) {
+      const int error = move(up_, client_, server_);
+      if (error != 0) return settleExchange(&client_, error);
+    }
+    if (write) {
+      const int error = move(down_, server_, client_);
+      if (error != 0) return settleExchange(&server_, error);
+    }
+    // Nobody is left to answer.
+    if (ended && !read && !write) return settleExchange(&client_, connectOutcome(client_.fd.get()));
+  } else {
+    if (writable && up_.wantsSink()) {
+      const int error = move(up_, client_, server_);
+      if (error != 0) return settleExchange(&client_, error);
+    }
+    if (readable && collectsResponse()) collect(server_);
+    if (readable && down_.wantsSource()) {
+      const int error = move(down_, server_, client_);
+      if (error != 0) return settleExchange(&server_, error);
+    }
+  }
+  settleExchange(nullptr, 0);
+}
+
+// A server that answers faster than its client takes waits, as in a relay.
+bool Connection::collectsResponse() const {
+  return !dialogue_->asked && !dialogue_->responding && !dialogue_->ended && !down_.wantsSink();
+}
+
+void Connection::interim(Verdict& verdict) {
+  down_.prime(verdict.toClient);
+  dialogue_->bytes.erase(0, verdict.consume);
+  dialogue_->fresh = !dialogue_->bytes.empty() || dialogue_->ended;
+  down_.deliver(client_.fd.get());
+  settleExchange(nullptr, 0);
+}
+
+void Connection::respond(Verdict& verdict) {
+  Dialogue& dialogue = *dialogue_;
+  const auto rest = std::string_view(dialogue.bytes).substr(verdict.consume);
+  dialogue.responding = true;
+  dialogue.untilEof = verdict.untilEof;
+  dialogue.next = verdict.next;
+  down_.prime(verdict.toClient);
+  if (verdict.untilEof)
+    down_.prime(rest);
+  else
+    down_.limit(verdict.body, rest);
+  dialogue.bytes = std::string();
+  down_.release();
+  // A reset is told only once; what follows it reads as an EOF.
+  if (dialogue.error != 0 && !down_.bodyComplete()) return settleExchange(&server_, dialogue.error);
+  const int error = move(down_, server_, client_);
+  settleExchange(error == 0 ? nullptr : &server_, error);
+}
+
+// Brings what the pumps have become in line with the exchange, and epoll with both.
+void Connection::settleExchange(const Side* failedSide, int error) {
+  Dialogue& dialogue = *dialogue_;
+  if (failedSide != nullptr) return close({CloseReason::Reset, partyOf(*failedSide), error}, true);
+  switch (up_.state()) {
+    case Pump::State::Malformed:
+      return close({CloseReason::Malformed, Party::Client}, true);
+    case Pump::State::SourceDone:  // in the middle of its body
+      return close({CloseReason::Reset, Party::Client}, true);
+    case Pump::State::SinkFailed:  // the server may have answered nevertheless
+    case Pump::State::Flowing:
+    case Pump::State::BodyDone:
+      break;
+  }
+  switch (down_.state()) {
+    case Pump::State::Malformed:
+      return close({CloseReason::Malformed, Party::Server}, true);
+    case Pump::State::SinkFailed:
+      return close({CloseReason::Reset, Party::Client, down_.sinkError()}, true);
+    case Pump::State::SourceDone:
+      if (!dialogue.untilEof) return close({CloseReason::Reset, Party::Server}, true);
+      return endExchange();
+    case Pump::State::BodyDone:
+      return endExchange();
+    case Pump::State::Flowing:
+      break;
+  }
+  if (!dialogue.responding && !dialogue.asked && dialogue.fresh && !down_.wantsSink()) ask();
+
+  const auto interest = [](bool in, bool out) {
+    return (in ? uint32_t{EPOLLIN} : 0) | (out ? uint32_t{EPOLLOUT} : 0);
+  };
+  const uint32_t ofClient = interest(up_.wantsSource(), down_.wantsSink());
+  const uint32_t ofServer = interest(collectsResponse() || down_.wantsSource(), up_.wantsSink());
+  watch(client_, ofClient != 0 || !client_.hungUp, ofClient);
+  if (state_ == State::Exchanging) watch(server_, ofServer != 0, ofServer);
+}
+
+// The client has the whole response.
+void Connection::endExchange() {
+  discardUnread(server_, down_);
+  server_.fd.reset();
+  server_.watched = server_.hungUp = false;
+  server_.interest = 0;
+  const bool next = dialogue_->next && up_.state() == Pump::State::BodyDone && !observer_.draining();
+  std::string behind = up_.takeBehind();
+  record_.bytesUp += up_.bytes();
+  record_.bytesDown += down_.bytes();
+  up_ = Pump();
+  down_ = Pump();
+  *dialogue_ = Dialogue();
+  if (!next) return leave({CloseReason::Finished, Party::Server});
+  state_ = State::Asking;
+  record_.phase = Phase::Asking;
+  dialogue_->later = true;
+  dialogue_->bytes = std::move(behind);
+  if (!dialogue_->bytes.empty()) {
+    loop_.arm(deadline_, loop_.now() + timeouts_.head);
+    return ask();
+  }
+  if (timeouts_.idle != 0)
+    loop_.arm(deadline_, loop_.now() + timeouts_.idle);
+  else
+    loop_.disarm(deadline_);
+  watch(client_, true, EPOLLIN);
+}
+
+// The client gets what it is still to be told, and time to hear it: a close with its bytes unread would
+// be a reset to TCP, and could take the answer with it.
+void Connection::leave(const Ending& ending) {
+  if (!down_.wantsSink() && ending.reason != CloseReason::Finished) return close(ending, true);
+  if (server_.fd) {
+    resetOnClose(server_.fd.get());
+    server_.fd.reset();
+    server_.watched = false;
+  }
+  state_ = State::Leaving;
+  dialogue_->ending = ending;
+  dialogue_->ended = false;
+  loop_.arm(deadline_, loop_.now() + kLinger);
+  goOnLeaving();
+}
+
+void Connection::goOnLeaving() {
+  if (down_.wantsSink()) down_.deliver(client_.fd.get());
+  if (down_.state() == Pump::State::SinkFailed) return close(dialogue_->ending, true);
+  if (!down_.wantsSink()) {
+    if (dialogue_->ended) return close(dialogue_->ending, false);
+    shutdownWrite(client_.fd.get());
+  }
+  const uint32_t in = dialogue_->ended ? 0 : uint32_t{EPOLLIN};
+  const uint32_t out = down_.wantsSink() ? uint32_t{EPOLLOUT} : 0;
+  watch(client_, true, in | out);
+}
+
+void Connection::onLeavingReady(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+    const Moved read = receive(client_.fd.get(), loop_.scratch().buffer(), Scratch::kBytes);
+    if (read.error != 0 && read.error != EAGAIN) return close(dialogue_->ending, true);
+    dialogue_->ended |= read.bytes == 0 && read.error == 0;
+  }
+  goOnLeaving();
+}
+
+void Connection::onDialogueDeadline() {
+  if (state_ == State::Leaving) return close(dialogue_->ending, down_.wantsSink());
+  if (state_ == State::Exchanging) {
+    if (activeAt_ + timeouts_.idle > loop_.now()) return loop_.arm(deadline_, activeAt_ + timeouts_.idle);
+    return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
+  }
+  if (dialogue_->stage == Ask::Stage::Failed) return close(dialogue_->ending, true);
+  const bool idle = dialogue_->later && dialogue_->bytes.empty();
+  close({idle ? CloseReason::IdleTimeout : CloseReason::HeadTimeout, Party::Proxy, ETIMEDOUT}, false);
+}
+
+void Connection::endIfIdle() {
+  if (state_ != State::Asking || !dialogue_->later || !dialogue_->bytes.empty() || dialogue_->asked) return;
+  close({CloseReason::Finished, Party::Proxy}, false);
+}
+
+}  // namespace vsock_proxy
