@@ -80,8 +80,8 @@ std::vector<ListenerCounters> Engine::counters() {
   std::vector<ListenerCounters> all;
   for (auto listener = listeners_.begin(); listener != listeners_.end();) {
     const ListenerCounters counters = listener->second.state->counters();
+    all.push_back(counters);
     const bool gone = !listener->second.socket && counters.active == 0;
-    if (!gone) all.push_back(counters);
     listener = gone ? listeners_.erase(listener) : std::next(listener);
   }
   return all;

@@ -37,7 +37,7 @@ class Engine final : public WorkerObserver {
   void closeListener(ListenerId listener);
   // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
   void drain(Micros limit);
-  // Those of a closed listener are told until its last connection has ended.
+  // Those of a closed listener for the last time when its last connection has ended.
   std::vector<ListenerCounters> counters();
   // Whether every thread has run since the last call.
   bool beat();

@@ -6,6 +6,7 @@ import type {
   ListenerCounters,
   ListenerId,
   Progress,
+  SocketAddress,
 } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Log } from '../log.ts';
@@ -81,12 +82,28 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
 
   const tellFault = (fault: Fault, route: ReportedRoute) => {
     if (fault.kind === 'limit') return tellLimit(fault.listener, route);
+    if (fault.kind !== 'accept') return tellRefusal(fault, route);
     const problem = `Could not accept a client on ${formatAddress(route.on)}: ${describeErrno(fault.errno)}`;
     throttle.report(`${fault.listener} accept ${fault.errno}`, {
       first: () => log.warn(`${problem}; it is tried again. Hint: ${resourceHint(fault.errno)}`),
       again(times) {
         if (times > 0) log.warn(`${problem}; this has gone on for ${PERIOD} more. Hint: ${resourceHint(fault.errno)}`);
         return times > 0;
+      },
+    });
+  };
+
+  const tellRefusal = ({ kind, listener, client }: Extract<Fault, { client: SocketAddress }>, route: ReportedRoute) => {
+    const refused = () => countersOf(listener)?.closed[kind] ?? 0;
+    let told = refused();
+    throttle.report(`${listener} ${kind}`, {
+      first: () => log.warn(`Refused a client on ${formatClient(client, route.on)}: ${kind}`),
+      again() {
+        const now = refused();
+        if (now === told) return false;
+        log.warn(`Refused ${count(now - told, 'more client')} on ${formatAddress(route.on)} within ${PERIOD}: ${kind}`);
+        told = now;
+        return true;
       },
     });
   };

@@ -250,7 +250,7 @@ export type Fault =
       readonly client: SocketAddress;
     };
 
-/** Totals since the listener was made. Those of a closed one are told until its last connection has ended. */
+/** Totals since the listener was made. Those of a closed one are told for the last time when its last connection has ended. */
 export interface ListenerCounters {
   readonly listener: ListenerId;
   readonly accepted: number;
