@@ -33,9 +33,22 @@ void main().then(process.exit, fail);
 
 /** @returns the exit status */
 async function main(): Promise<number> {
+  nameProcess();
   if (command !== undefined) return await COMMANDS[command](argv.slice(3));
   const invocation = parseProxyCommand(argv.slice(2), VERSION);
   return invocation.kind === 'proxy' ? await runProxy(invocation.arguments, firstStopSignal()) : print(invocation.text);
+}
+
+/**
+ * Node names its main thread, and with it the process, MainThread: ps, pgrep, ss and the journal should know it by its
+ * own name. Not by `process.title`, which would also write over the command line that others read.
+ */
+function nameProcess(): void {
+  try {
+    writeFileSync('/proc/self/comm', 'vsock-proxy');
+  } catch {
+    return; // without /proc nobody looks there either
+  }
 }
 
 /** @returns the exit status */

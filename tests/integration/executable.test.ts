@@ -199,6 +199,16 @@ suite('what it leaves behind', () => {
   });
 });
 
+test('its process has its name, and the command line that it was given', async (t) => {
+  const { command, socket } = makePlace();
+  const proxy = launch(command);
+  t.after(() => proxy.kill());
+  await untilMade(socket, proxy);
+  assert.equal(readFileSync(`/proc/${proxy.pid}/comm`, 'utf8'), 'vsock-proxy\n');
+  assert.deepEqual(readFileSync(`/proc/${proxy.pid}/cmdline`, 'utf8').split('\0'), [...command, '']);
+  await stop(proxy);
+});
+
 suite('what it opens', () => {
   test('SIGUSR1 opens no inspector: nobody waits for it', async (t) => {
     const proxy = await startProxy(t);
