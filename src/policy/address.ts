@@ -33,6 +33,8 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i;
 const MAX_LABEL = 63;
 const MAX_NAME = 253;
+/** Before IDNA, which may shorten a text, but takes its time over one as long as the network may send. */
+const MAX_TEXT = 2 * MAX_NAME;
 
 /** A decimal whole number from 1 to 65535, else undefined. */
 export function parseTcpPort(text: string): TcpPort | undefined {
@@ -82,6 +84,7 @@ export function parseHostname(text: string): Hostname | Malformed {
 
 /** The same for a text that messages show as `shown`. */
 export function normaliseName(text: string, shown: string): Hostname | Malformed {
+  if (text.length > MAX_TEXT) return tooLong(shown, text.length);
   if (ENDS_IN_NUMBER.test(text)) return numericSpelling(text, shown);
   // The URL standard's algorithm decodes %41 and drops tabs: keep what it would bend out of its sight.
   const stray = /[^\w.\-\u0080-\u{10ffff}]/u.exec(text)?.[0];
@@ -89,9 +92,7 @@ export function normaliseName(text: string, shown: string): Hostname | Malformed
   const ascii = domainToASCII(text).replace(/\.$/, '');
   if (ascii === '') return malformed(`${shown} is not a host name`, LETTERS);
   if (ENDS_IN_NUMBER.test(ascii)) return numericSpelling(text, shown);
-  if (ascii.length > MAX_NAME) {
-    return malformed(`${shown} is ${ascii.length} characters long`, `a name has at most ${MAX_NAME}`);
-  }
+  if (ascii.length > MAX_NAME) return tooLong(shown, ascii.length);
   for (const label of ascii.split('.')) {
     if (label === '') return malformed(`${shown} has an empty label`, 'a label stands between every two dots');
     if (label.length > MAX_LABEL) {
@@ -160,6 +161,10 @@ function notEvenNearlyHost(text: string): Malformed | undefined {
   if (text.includes('/')) return malformed(`${shown} contains "/"`, 'write one host name or IP address');
   if (text.includes('*')) return malformed(`${shown} is a pattern`, 'write one host name or IP address');
   return undefined;
+}
+
+function tooLong(shown: string, length: number): Malformed {
+  return malformed(`${shown} is ${length} characters long`, `a name has at most ${MAX_NAME}`);
 }
 
 function numericSpelling(text: string, shown: string): Malformed {

@@ -42,7 +42,7 @@ export function cidrCovers({ network, prefixLength }: Cidr, ip: IpAddress): bool
  */
 export function embeddedIpv4(ip: IpAddress): IpAddress | undefined {
   const [first = 0, second = 0, , last = 0] = ip.words;
-  if (cidrCovers(SIX_TO_FOUR, ip)) return ipv4FromWord(((first << 16) | (second >>> 16)) >>> 0);
+  if (cidrCovers(SIX_TO_FOUR, ip)) return ipv4FromWord((first << 16) | (second >>> 16));
   return LAST_WORD.some((cidr) => cidrCovers(cidr, ip)) ? ipv4FromWord(last) : undefined;
 }
 

@@ -9,15 +9,12 @@ export interface NamePattern {
 
 /** Every character that IDNA takes for the dot between two labels: UTS 46 section 4.5. */
 const DOT = /[.\u3002\uff0e\uff61]/;
-const NUMBER = /^(?:\d+|0x[\da-f]*)$/i;
+const NUMBER = /^(?:\d+|0x[\da-f]*)$/;
 
 export function parsePattern(text: string): NamePattern | Malformed {
   const shown = quoteBriefly(text);
   const written = text.split(DOT);
-  if (written.length > 1 && written.at(-1) === '') written.pop();
-
-  const literals = written.filter((label) => !isWild(label));
-  const partial = literals.find((label) => label.includes('*'));
+  const partial = written.find((label) => label.includes('*') && !isWild(label));
   if (partial !== undefined) {
     return {
       kind: 'malformed',
@@ -25,30 +22,30 @@ export function parsePattern(text: string): NamePattern | Malformed {
       hint: '* stands for one whole label and ** for one or more: *.example.com, kms.*.amazonaws.com, **.example.com',
     };
   }
-  // No name ends in a number, and 10.* means addresses to whoever writes it: as a deny rule it would deny nothing.
-  if (NUMBER.test(written.at(-1) ?? '') || (literals.length > 0 && literals.every((label) => NUMBER.test(label)))) {
-    return {
-      kind: 'malformed',
-      problem: `${shown} is a pattern of numbers`,
-      hint: 'patterns are for names; write a range of addresses like 10.0.0.0/8',
-    };
-  }
   const name = normaliseName(written.map((label) => (isWild(label) ? 'x' : label)).join('.'), shown);
   if (typeof name !== 'string') return name;
-  const labels = name.split('.');
-  // Some characters, such as U+2026, are dots only after IDNA has mapped them.
-  if (labels.length !== written.length) {
-    return { kind: 'malformed', problem: `${shown} has unusual dots`, hint: 'write "." between two labels' };
+  const labels = name.split('.').map((label, index) => {
+    const mark = written[index];
+    return isWild(mark) ? mark : label;
+  });
+  const literals = labels.filter((label) => !isWild(label));
+  // Who writes 10.* means addresses: as a deny rule it would deny none of them.
+  if (literals.length > 0 && literals.every((label) => NUMBER.test(label))) {
+    return {
+      kind: 'malformed',
+      problem: `${shown} is a pattern of numbers, which no name consists of`,
+      hint: 'write a range of addresses like 10.0.0.0/8',
+    };
   }
-  return { labels: labels.map((label, index) => (isWild(written[index]) ? (written[index] ?? label) : label)) };
+  return { labels };
 }
 
 /**
- * Whether a name of these labels matches; from the right, where names differ least by chance.
+ * Whether a name of these labels matches; from the right, where most patterns say what they mean.
  *
- * A mismatch goes back to the last `**` only, which then takes one label more: what an earlier one takes need not be
- * tried again, because a match further left leaves the rest no more than the nearest one does. So the steps are at
- * most labels of the pattern × labels of the name, and one way through for a pattern with a single `**`.
+ * On a mismatch only the `**` met last takes one label more. Had one before it taken more, the rest of the pattern would
+ * have fewer labels to choose from, never others. So there are at most (labels of the pattern) × (labels of the name)
+ * steps, whatever a client sends.
  */
 export function matchesPattern({ labels: pattern }: NamePattern, labels: readonly string[]): boolean {
   let at = pattern.length - 1;
@@ -73,6 +70,6 @@ export function matchesPattern({ labels: pattern }: NamePattern, labels: readonl
   return at < 0;
 }
 
-function isWild(label: string | undefined): boolean {
+function isWild(label: string | undefined): label is '*' | '**' {
   return label === '*' || label === '**';
 }

@@ -49,7 +49,7 @@ export function parseRuleAddress(text: string): RuleAddress | Malformed {
     const cidr = parseCidr(text);
     return 'problem' in cidr ? cidr : { kind: 'cidr', cidr };
   }
-  if (!/^[^:/\s]*\*[^:/\s]*$/.test(text)) return parseHost(text);
+  if (!text.includes('*') || /[:/\s]/.test(text)) return parseHost(text);
   const pattern = parsePattern(text);
   return 'problem' in pattern ? pattern : { kind: 'pattern', pattern };
 }

@@ -57,6 +57,9 @@ suite('target host', () => {
     ['a-.com', 'has the label "a-"'],
     [`${'a'.repeat(64)}.com`, 'a label of 64 characters'],
     [`${'a.'.repeat(126)}bcd`, 'is 255 characters long'],
+    ['漢'.repeat(200), 'label of'],
+    ['漢'.repeat(507), 'is 507 characters long'],
+    ['1.'.repeat(10_000), 'is 20000 characters long'],
     ['\u00ad', 'is not a host name'],
     ['xn--\u00e4', 'is not a host name'],
   ] as const) {
@@ -103,6 +106,9 @@ suite('target host', () => {
     ['1:0:0:2:0:0:0:3', '1:0:0:2::3', 6],
     ['::ffff:1.2.3.4', '1.2.3.4', 4],
     ['::FFFF:7f00:1', '127.0.0.1', 4],
+    ['1::ffff:7f00:1', '1::ffff:7f00:1', 6],
+    ['0:0:1::ffff:7f00:1', '::1:0:0:ffff:7f00:1', 6],
+    ['::1:ffff:7f00:1', '::1:ffff:7f00:1', 6],
     ['0:0:0:0:0:ffff:0:0', '0.0.0.0', 4],
   ] as const) {
     test(`${text} is the IPv${family} address ${canonical}`, () => {
@@ -151,6 +157,14 @@ suite('CIDR', () => {
     '10.0.0.0/8/8',
     'example.com/8',
     '10.0.0.0/-1',
+    '::ffff:10.0.0.0/24',
+    '::ffff:10.0.0.0/95',
+    '::ffff:10.0.0.0/129',
+    '127.1/8',
+    '0x0a.0.0.0/8',
+    '010.0.0.0/8',
+    '[::1]/128',
+    '*/8',
   ]) {
     test(`refused: ${text}`, () => assert('problem' in parseCidr(text)));
   }
@@ -164,6 +178,12 @@ suite('CIDR', () => {
     ['::/0', 'ffff::', '1.2.3.4'],
     ['::1/128', '::1', '::2'],
     ['2001:db8::8000/113', '2001:db8::ffff', '2001:db8::7fff'],
+    ['2001:db8:0:1::/64', '2001:db8:0:1:ffff::', '2001:db8:0:2::'],
+    ['ffff:ffff:8000::/33', 'ffff:ffff:ffff::', 'ffff:ffff:7fff::'],
+    ['128.0.0.0/1', '255.0.0.0', '127.255.255.255'],
+    ['::ffff:10.0.0.0/104', '10.255.255.255', '11.0.0.0'],
+    ['::ffff:0:0/96', '1.2.3.4', '::1.2.3.4'],
+    ['10.0.0.0/8', '::ffff:10.1.1.1', '::10.1.1.1'],
   ] as const) {
     test(`${range} covers ${inside} and not ${outside}`, () => {
       const cidr = parseCidr(range);
@@ -176,6 +196,7 @@ suite('CIDR', () => {
   test('the IPv4 address within NAT64, 6to4 and compatible addresses is found', () => {
     assert.equal(embeddedIpv4(ip('64:ff9b::169.254.169.254'))?.text, '169.254.169.254');
     assert.equal(embeddedIpv4(ip('2002:7f00:1::9'))?.text, '127.0.0.1');
+    assert.equal(embeddedIpv4(ip('2002:ffff:fffe::'))?.text, '255.255.255.254');
     assert.equal(embeddedIpv4(ip('::10.0.0.1'))?.text, '10.0.0.1');
     assert.equal(embeddedIpv4(ip('2001:db8::a00:1')), undefined);
     assert.equal(embeddedIpv4(ip('10.0.0.1')), undefined);

@@ -1,14 +1,28 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { guardAddresses } from '../../src/policy/guard.ts';
-import type { NameRule } from '../../src/policy/rules.ts';
-import { ip, nameRule, policy, port } from './policy-fixture.ts';
+import { denyAddresses, guardAddresses } from '../../src/policy/guard.ts';
+import type { Client, NameRule } from '../../src/policy/rules.ts';
+import { ip, nameRule, policy, port, target } from './policy-fixture.ts';
 
 const NAMED = nameRule('a.example 443');
 
 /** Each address with the rule that admits it, or with why it is refused. */
 function verdicts(entries: readonly string[], namedBy: NameRule | undefined, ...addresses: readonly string[]) {
-  const { admitted, refused } = guardAddresses(policy(entries), port(443), {}, namedBy, addresses.map(ip));
+  return verdictsWith({ allow: entries }, namedBy, ...addresses);
+}
+
+interface Setting {
+  readonly allow?: readonly string[];
+  readonly deny?: readonly string[];
+  readonly client?: Client;
+}
+
+function verdictsWith(
+  { allow = [], deny = [], client = {} }: Setting,
+  namedBy: NameRule | undefined,
+  ...addresses: readonly string[]
+) {
+  const { admitted, refused } = guardAddresses(policy(allow, deny), port(443), client, namedBy, addresses.map(ip));
   return {
     admitted: admitted.map(({ address, rule }) => `${address.text} by ${rule.text}`),
     refused: refused.map(({ address, reason }) => `${address.text} ${reason}`),
@@ -119,5 +133,81 @@ suite('address guard', () => {
       admitted: ['10.0.0.2 by a.example', '2001:db8::1 by a.example', '10.0.0.1 by a.example'],
       refused: ['127.0.0.1 is a loopback address'],
     });
+  });
+
+  for (const [deny, address, reason] of [
+    ['10.0.0.1', '10.0.0.1', 'is denied by 10.0.0.1 (deny.yaml:2)'],
+    ['10.0.0.0/8', '10.0.0.1', 'is denied by 10.0.0.0/8 (deny.yaml:2)'],
+    ['10.0.0.0/8 400-500', '10.0.0.1', 'is denied by 10.0.0.0/8 (deny.yaml:2)'],
+    ['10.0.0.0/8', '::ffff:10.0.0.1', 'is denied by 10.0.0.0/8 (deny.yaml:2)'],
+    ['::ffff:10.0.0.0/104', '10.0.0.1', 'is denied by ::ffff:10.0.0.0/104 (deny.yaml:2)'],
+    ['10.0.0.0/8', '64:ff9b::a00:1', 'stands for 10.0.0.1, which is denied by 10.0.0.0/8 (deny.yaml:2)'],
+    ['10.0.0.0/8', '2002:a00:1::1', 'stands for 10.0.0.1, which is denied by 10.0.0.0/8 (deny.yaml:2)'],
+    ['2001:db8::/32', '2001:db8::1', 'is denied by 2001:db8::/32 (deny.yaml:2)'],
+    ['127.0.0.0/8', '127.0.0.1', 'is denied by 127.0.0.0/8 (deny.yaml:2)'],
+  ] as const) {
+    test(`refused: ${address} when ${deny} is denied, whatever allows it`, () => {
+      const allow = ['0.0.0.0/0', '::/0', address];
+      for (const namedBy of [NAMED, nameRule('localhost 443'), undefined]) {
+        const { admitted, refused } = verdictsWith({ allow, deny: [deny] }, namedBy, address);
+        assert.deepEqual(admitted, []);
+        assert.deepEqual(
+          refused.map((refusal) => refusal.slice(refusal.indexOf(' ') + 1)),
+          [reason],
+        );
+      }
+    });
+  }
+
+  test('refused: loopback addresses of every name that only a pattern lists', () => {
+    for (const pattern of ['* 443', '** 443', '*.localhost 443', '**.localhost 443']) {
+      assert.deepEqual(verdicts([pattern], nameRule(pattern), '127.0.0.1', '::1').admitted, [], pattern);
+    }
+  });
+
+  test('refused: what an IP rule allows to other clients', () => {
+    const allow = ['127.0.0.1 443 16', '10.0.0.0/8 443 16'];
+    for (const client of [{}, { cid: 17 }]) {
+      assert.deepEqual(verdictsWith({ allow, client }, NAMED, '127.0.0.1').admitted, []);
+      assert.deepEqual(verdictsWith({ allow, client }, undefined, '10.0.0.1').admitted, []);
+    }
+    assert.deepEqual(verdictsWith({ allow, client: { cid: 16 } }, NAMED, '127.0.0.1').refused, []);
+    assert.deepEqual(verdictsWith({ allow, client: { cid: 16 } }, undefined, '10.0.0.1').refused, []);
+  });
+
+  test('admitted: what is denied on another port or to another client', () => {
+    const deny = ['10.0.0.1 80', '10.0.0.2 443 17', '*.example'];
+    assert.deepEqual(verdictsWith({ deny, client: { cid: 16 } }, NAMED, '10.0.0.1', '10.0.0.2').refused, []);
+    assert.deepEqual(verdictsWith({ deny, client: { cid: 17 } }, NAMED, '10.0.0.1', '10.0.0.2').refused, [
+      '10.0.0.2 is denied to CID 17 by 10.0.0.2 (deny.yaml:3)',
+    ]);
+  });
+
+  test('admitted: a denied IPv6 range does not reach the IPv4 address that is within', () => {
+    assert.deepEqual(verdictsWith({ deny: ['64:ff9b::/96', '::/0'] }, NAMED, '10.0.0.1').refused, []);
+  });
+});
+
+suite('denial of all addresses of a name', () => {
+  const denial = (setting: Setting, namedBy: NameRule | undefined, ...addresses: readonly string[]) => {
+    const { allow = [], deny = [], client = {} } = setting;
+    const { refused } = guardAddresses(policy(allow, deny), port(443), client, namedBy, addresses.map(ip));
+    return denyAddresses(target('a.example 443'), namedBy, refused);
+  };
+
+  test('says what is wrong with each', () => {
+    assert.equal(
+      denial({}, NAMED, '127.0.0.1', '::').reason,
+      'The given address and port are not allowed: none of the addresses of a.example may be used: ' +
+        '127.0.0.1 is a loopback address, :: is an unspecified address',
+    );
+  });
+
+  test('advises to list a guarded address, or the name that is not listed, or to mend the deny rule', () => {
+    assert.equal(denial({}, NAMED, '127.0.0.1').hint, 'list an address itself if it is meant to be used');
+    assert.match(denial({}, undefined, '10.0.0.1').hint, /add this line .* - \{address: a\.example, port: 443\}$/);
+    const { hint, rule } = denial({ deny: ['10.0.0.0/8'] }, NAMED, '127.0.0.1', '10.0.0.1');
+    assert.match(hint, /narrow or remove the rule that denies it$/);
+    assert.equal(rule?.place, 'deny.yaml:2');
   });
 });
