@@ -1,7 +1,10 @@
 /** Where the body of an HTTP message ends (RFC 9112 section 6.3). */
 export type Framing =
+  | RequestFraming
+  /** At the end of the connection. */
+  | { readonly kind: 'eof' };
+
+export type RequestFraming =
   | { readonly kind: 'none' }
   | { readonly kind: 'length'; readonly bytes: number }
-  | { readonly kind: 'chunked' }
-  /** At the end of the connection: of responses only. */
-  | { readonly kind: 'eof' };
+  | { readonly kind: 'chunked' };

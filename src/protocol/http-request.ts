@@ -6,7 +6,7 @@
  */
 import { quoteBriefly } from '../escape.ts';
 import { parseAuthority } from './authority.ts';
-import type { Framing } from './framing.ts';
+import type { RequestFraming } from './framing.ts';
 import { checkLineEnd, checkNewest, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop } from './hop.ts';
 import { type Malformed, malformed } from './malformed.ts';
@@ -38,8 +38,7 @@ export interface ForwardRequest {
   readonly headBytes: number;
   /** What the server gets instead of them: origin form, for this connection only. */
   readonly head: Buffer;
-  /** Never `eof`. */
-  readonly body: Framing;
+  readonly body: RequestFraming;
   /** The client's connection may carry another request after this one. */
   readonly keepAlive: boolean;
 }
@@ -253,7 +252,7 @@ function checkHost(fields: readonly Field[], target: Target, version: '1.0' | '1
     : malformed(`the target is ${quoteBriefly(target.authority)}, but Host is ${quoteBriefly(value)}`);
 }
 
-function bodyOf({ chunked, contentLength }: Hop): Framing {
+function bodyOf({ chunked, contentLength }: Hop): RequestFraming {
   if (chunked) return { kind: 'chunked' };
   return contentLength === undefined ? { kind: 'none' } : { kind: 'length', bytes: contentLength };
 }

@@ -1,0 +1,201 @@
+/**
+ * The server name that a TLS client asks for (RFC 8446 section 4.1.2, RFC 6066 section 3), read from its first bytes.
+ *
+ *   record   22 · version · length ─► fragments of one handshake message
+ *   message  1 · length ─► version · random · session id · cipher suites · compression · extensions
+ *   extension 0 (server_name) ─► list of type 0 (host_name) and name
+ *
+ * Nothing is decrypted or changed. With Encrypted ClientHello the name is that of the outer ClientHello: the one that
+ * anybody on the way sees, and where the server's operator has the connection delivered. Which of the operator's sites
+ * is meant in the encrypted part nobody here can know, nor whether there is one (browsers send random bytes there).
+ */
+import { isIP } from 'node:net';
+import { quoteBriefly } from '../escape.ts';
+import { HEAD_LIMIT } from './head.ts';
+import { type Malformed, malformed } from './malformed.ts';
+
+export type ParsedClientHello =
+  /** `atLeast`: of all bytes, how many it takes to say more; more than there are. */
+  | { readonly kind: 'more'; readonly atLeast: number }
+  | Malformed
+  /** A ClientHello that does not say where it wants to go. `problem` as of {@link Malformed}. */
+  | { readonly kind: 'no-name'; readonly problem: string }
+  /** ASCII letters, digits, `-`, `.` and `_`, as sent; no IP address. */
+  | { readonly kind: 'name'; readonly name: string };
+
+/** Clients send one record, or a few to slip through somewhere; each costs time whenever bytes come. */
+export const RECORD_LIMIT = 64;
+
+/** Reads a ClientHello from all bytes that the client has sent so far. */
+export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
+  const message = readMessage(bytes);
+  if (message.kind === 'malformed') return message;
+  const { body, bodyBytes, atLeast } = message;
+  if (atLeast > HEAD_LIMIT) return malformed(`the ClientHello is larger than ${HEAD_LIMIT} bytes`);
+  return (bodyBytes === undefined ? undefined : readHello(body, bodyBytes)) ?? { kind: 'more', atLeast };
+}
+
+const RECORD_HEADER = 5;
+const RECORD_MAX = 1 << 14;
+const HANDSHAKE = 22;
+const MESSAGE_HEADER = 4;
+const CLIENT_HELLO = 1;
+
+/** What has come of the first handshake message, without its header. */
+interface Message {
+  readonly kind: 'message';
+  readonly body: Uint8Array;
+  /** How long `body` is to become; undefined as long as the message's header has not come. */
+  readonly bodyBytes: number | undefined;
+  /** How many bytes there must be of everything before the header or the body can be whole. */
+  readonly atLeast: number;
+}
+
+/** Puts the records' fragments together. */
+function readMessage(bytes: Uint8Array): Message | Malformed {
+  let message: Uint8Array = bytes.subarray(0, 0);
+  let bodyBytes: number | undefined;
+  let missing = MESSAGE_HEADER;
+  let at = 0;
+  for (let record = 0; record < RECORD_LIMIT; record++) {
+    const wrong = checkRecordHeader(bytes, at);
+    if (wrong !== undefined) return wrong;
+    const from = at + RECORD_HEADER;
+    if (bytes.length < from) return soFar(message, bodyBytes, from + missing);
+
+    const end = from + read16(bytes, at + 3);
+    // A part of one record, as nearly always, is not copied.
+    const fragment = bytes.subarray(from, Math.min(end, bytes.length));
+    const carried = message.length + end - from;
+    message = record === 0 ? fragment : Buffer.concat([message, fragment]);
+
+    const type = message[0] ?? CLIENT_HELLO;
+    if (type !== CLIENT_HELLO) return malformed(`the first TLS message is of type ${type}, not a ClientHello`);
+    if (message.length >= MESSAGE_HEADER) {
+      bodyBytes = ((message[1] ?? 0) << 16) | read16(message, 2);
+      if (carried > MESSAGE_HEADER + bodyBytes) return malformed('something follows the ClientHello in its record');
+    }
+    missing = MESSAGE_HEADER + (bodyBytes ?? 0) - carried;
+    if (missing <= 0) return soFar(message, bodyBytes, end);
+    if (bytes.length < end) return soFar(message, bodyBytes, end + RECORD_HEADER + missing);
+    at = end;
+  }
+  return malformed(`the ClientHello comes in more than ${RECORD_LIMIT} records`);
+}
+
+function soFar(message: Uint8Array, bodyBytes: number | undefined, atLeast: number): Message {
+  return { kind: 'message', body: message.subarray(MESSAGE_HEADER), bodyBytes, atLeast };
+}
+
+/** What is wrong with as much of a record's header as has come. */
+function checkRecordHeader(bytes: Uint8Array, at: number): Malformed | undefined {
+  const [type = HANDSHAKE, major = 3, , high, low] = bytes.subarray(at, at + RECORD_HEADER);
+  if (type !== HANDSHAKE) {
+    return malformed(at === 0 ? explainFirstByte(type) : `a TLS record of type ${type} cuts the ClientHello`);
+  }
+  if (major !== 3) return malformed(`TLS record version ${major}.x is not supported. Hint: use TLS 1.2 or 1.3`);
+  if (high === undefined || low === undefined) return undefined;
+  const length = (high << 8) | low;
+  if (length === 0) return malformed('a TLS record is empty');
+  return length > RECORD_MAX ? malformed(`a TLS record has ${length} bytes, more than ${RECORD_MAX}`) : undefined;
+}
+
+function explainFirstByte(byte: number): string {
+  const hint = 'Hint: this listener routes by the server name in TLS, as https:// URLs lead to';
+  // Methods begin with an upper-case letter, and so do the greetings of most protocols in clear.
+  if (byte >= 0x41 && byte <= 0x5a) return `that is HTTP or another protocol in clear, not TLS. ${hint}`;
+  return byte >= 0x80 ? `that is SSL 2.0 or no TLS at all. ${hint}` : `that is not TLS (first byte ${byte}). ${hint}`;
+}
+
+const VERSION_AND_RANDOM = 2 + 32;
+
+/** What stands in a ClientHello before the extensions: lengths of how many bytes, and which are possible. */
+const VECTORS: readonly { readonly name: string; readonly prefix: 1 | 2; readonly fits: (bytes: number) => boolean }[] =
+  [
+    { name: 'session id', prefix: 1, fits: (bytes) => bytes <= 32 },
+    { name: 'list of cipher suites', prefix: 2, fits: (bytes) => bytes >= 2 && bytes % 2 === 0 },
+    { name: 'list of compression methods', prefix: 1, fits: (bytes) => bytes >= 1 },
+  ];
+
+const SERVER_NAME = 0;
+const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
+const NO_NAME =
+  'the ClientHello names no server (no SNI). Hint: connect to the server by its name, not by an IP address';
+const HIDDEN_NAME = 'the ClientHello has its server name encrypted only (ECH without outer SNI)';
+
+type Outcome = Exclude<ParsedClientHello, { readonly kind: 'more' }>;
+
+/** Reads the body of a ClientHello that is to be `length` bytes long. Undefined: right so far, but not whole. */
+function readHello(body: Uint8Array, length: number): Outcome | undefined {
+  const [major = 3, minor = 3] = body;
+  if (major !== 3 || minor === 0)
+    return malformed(`version ${major}.${minor} is not supported. Hint: use TLS 1.2 or 1.3`);
+
+  let at = VERSION_AND_RANDOM;
+  for (const { name, prefix, fits } of VECTORS) {
+    const end = vectorEnd(body, at, prefix, length);
+    if (typeof end !== 'number') return end;
+    if (!fits(end - at - prefix)) return malformed(`the ClientHello has a ${name} of ${end - at - prefix} bytes`);
+    at = end;
+  }
+  if (at === length) return body.length < length ? undefined : { kind: 'no-name', problem: NO_NAME };
+  const extensionsEnd = vectorEnd(body, at, 2, length);
+  if (typeof extensionsEnd !== 'number') return extensionsEnd;
+  if (extensionsEnd !== length) return malformed('something follows the extensions of the ClientHello');
+
+  let name: Outcome | undefined;
+  let hidden = false;
+  for (at += 2; at < length; ) {
+    const end = vectorEnd(body, at + 2, 2, length);
+    if (typeof end !== 'number') return end;
+    const type = read16(body, at);
+    if (type === SERVER_NAME) {
+      if (name !== undefined) return malformed('the ClientHello has two server_name extensions');
+      if (body.length < end) return undefined;
+      name = readServerName(body.subarray(at + 4, end));
+      if (name.kind === 'malformed') return name;
+    }
+    hidden ||= type === ENCRYPTED_CLIENT_HELLO;
+    at = end;
+  }
+  if (body.length < length) return undefined;
+  return name ?? { kind: 'no-name', problem: hidden ? HIDDEN_NAME : NO_NAME };
+}
+
+/** Reads the content of a server_name extension. */
+function readServerName(list: Uint8Array): Outcome {
+  // list length 2, then for each name: type 1, length 2, name; only host names (type 0) exist, and one at most.
+  if (list.length < 2 || read16(list, 0) !== list.length - 2)
+    return malformed('the list of server names has a wrong length');
+  if (list.length === 2) return malformed('the list of server names is empty');
+  if (list[2] !== 0) return malformed(`server name type ${list[2]} does not exist`);
+  const end = vectorEnd(list, 3, 2, list.length);
+  if (typeof end !== 'number') return malformed('a server name has a wrong length');
+  if (end !== list.length) return malformed('the ClientHello has more than one server name');
+  const name = Buffer.from(list.subarray(5)).toString('latin1');
+  const shown = quoteBriefly(name);
+  if (isIP(name) !== 0)
+    return { kind: 'no-name', problem: `the server name is the IP address ${shown}, and TLS has names only there` };
+  return NAME.test(name) ? { kind: 'name', name } : malformed(`${shown} is not a server name`);
+}
+
+/** RFC 6066: ASCII, without the dot at its end. */
+const NAME = /^(?!\.)[\w.-]{1,253}(?<!\.)$/;
+
+/**
+ * Where the vector at `at`, with its length in `prefix` bytes, ends: `undefined` if its length has not come, malformed if
+ * it does not fit into `limit`. What is in it may not have come either.
+ */
+function vectorEnd(bytes: Uint8Array, at: number, prefix: 1 | 2, limit: number): number | Malformed | undefined {
+  const from = at + prefix;
+  if (from > limit) return malformed(TOO_SHORT);
+  if (from > bytes.length) return undefined;
+  const end = from + (prefix === 1 ? (bytes[at] ?? 0) : read16(bytes, at));
+  return end > limit ? malformed(TOO_SHORT) : end;
+}
+
+const TOO_SHORT = 'the ClientHello is shorter than what is in it';
+
+function read16(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+}
