@@ -41,6 +41,14 @@ class Peer {
     return Peer(fd);
   }
 
+  static Peer connectFrom(const char* ip, const Address& to) {
+    const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const Address from = Address::tcp(ip, 0);
+    CHECK(bind(fd, from.raw(), from.size()) == 0);
+    CHECK(::connect(fd, to.raw(), to.size()) == 0);
+    return Peer(fd);
+  }
+
   void write(const std::string& data) const {
     for (size_t sent = 0; sent < data.size();) {
       const Moved moved = vsock_proxy::send(fd_.get(), data.data() + sent, data.size() - sent);
@@ -113,6 +121,8 @@ class Plane {
   explicit Plane(unsigned threads = 2) : engine([this] { collect(); }) { CHECK_EQ(engine.start(threads), 0); }
 
   CloseRecord nextClose() { return std::get<CloseRecord>(next(1)); }
+  Fault nextFault() { return std::get<Fault>(next(2)); }
+  Ask nextAsk() { return std::get<Ask>(next(4)); }
   Event next(size_t kind) {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {

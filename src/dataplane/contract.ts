@@ -11,7 +11,7 @@
 
 /** Identifies one listener for the life of the process. Never reused. */
 export type ListenerId = number & { readonly __brand: 'ListenerId' };
-/** Identifies one accepted connection for the life of the process. Never reused. */
+/** Identifies one accepted connection for the life of the process. Never reused; in no order. */
 export type ConnectionId = number & { readonly __brand: 'ConnectionId' };
 
 /** A socket address. `cid`, `port` of vsock are unsigned 32-bit; `ip` is a literal without zone or brackets. */
