@@ -39,8 +39,9 @@ const GUARDED = [
  *
  * `namedBy` is the rule of the name that was resolved, where there is one (`allowed` by a name, or the rule of
  * `needs-names`); without it only addresses that an IP or CIDR rule covers are admitted. Such a rule lets even a
- * guarded address through, and the name `localhost`, listed as such, stands for loopback addresses. What an IP or CIDR
- * deny rule covers is refused in any case.
+ * guarded address through if it means it: the address itself, or a range of guarded addresses alone, and not
+ * `0.0.0.0/0`. The name `localhost`, listed as such, stands for loopback addresses. What an IP or CIDR deny rule covers
+ * is refused in any case.
  */
 export function guardAddresses(
   policy: Policy,
@@ -85,21 +86,30 @@ function judge(
   namedBy: NameRule | undefined,
   address: IpAddress,
 ): Rule | { readonly reason: string } {
-  const express = () =>
-    findRule(policy.allow, { kind: 'ip', ip: address }, (candidate) => appliesTo(candidate, port, client));
-  if (namedBy === undefined) return express() ?? { reason: `is not in the allowlist for port ${port}` };
-  const reason = guardedReason(address);
-  if (reason === undefined || (reason === LOOPBACK && listsLocalhost(namedBy))) return namedBy;
-  return express() ?? { reason };
+  const guarded = guardOf(address);
+  if (namedBy !== undefined) {
+    if (guarded === undefined || (guarded.reason === LOOPBACK && listsLocalhost(namedBy))) return namedBy;
+  }
+  const express = findRule(policy.allow, { kind: 'ip', ip: address }, (candidate) => {
+    return appliesTo(candidate, port, client) && (guarded === undefined || isWithin(candidate, guarded.prefixLength));
+  });
+  return express ?? { reason: guarded?.reason ?? `is not in the allowlist for port ${port}` };
+}
+
+/** Whether a rule that covers an address lists it alone, or in a range with at least so long a prefix. */
+function isWithin({ address }: Rule, prefixLength: number): boolean {
+  return address.kind === 'ip' || (address.kind === 'cidr' && address.cidr.prefixLength >= prefixLength);
 }
 
 function listsLocalhost({ address }: NameRule): boolean {
   return address.kind === 'name' && isLocalhost(address.name);
 }
 
-function guardedReason(address: IpAddress): string | undefined {
-  const reason = GUARDED.find(({ cidr }) => cidrCovers(cidr, address))?.reason;
-  const embedded = reason === undefined ? embeddedIpv4(address) : undefined;
-  const embeddedReason = embedded && guardedReason(embedded);
-  return embeddedReason === undefined ? reason : `stands for ${embedded?.text}, which ${embeddedReason}`;
+/** Why the address is guarded, and how long the prefix of the range is that is. */
+function guardOf(address: IpAddress): { readonly reason: string; readonly prefixLength: number } | undefined {
+  const range = GUARDED.find(({ cidr }) => cidrCovers(cidr, address));
+  if (range !== undefined) return { reason: range.reason, prefixLength: range.cidr.prefixLength };
+  const embedded = embeddedIpv4(address);
+  const guarded = embedded && guardOf(embedded);
+  return guarded && { reason: `stands for ${embedded.text}, which ${guarded.reason}`, prefixLength: 128 };
 }

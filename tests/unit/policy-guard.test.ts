@@ -210,4 +210,34 @@ suite('denial of all addresses of a name', () => {
     assert.match(hint, /narrow or remove the rule that denies it$/);
     assert.equal(rule?.place, 'deny.yaml:2');
   });
+
+  for (const [rule, address] of [
+    ['0.0.0.0/0', '127.0.0.1'],
+    ['0.0.0.0/0', '169.254.169.254'],
+    ['128.0.0.0/1', '169.254.169.254'],
+    ['126.0.0.0/7', '127.0.0.1'],
+    ['::/0', 'fd00:ec2::254'],
+    ['::/0', '::1'],
+    ['64:ff9b::/96', '64:ff9b::a9fe:a9fe'],
+  ] as const) {
+    test(`refused: ${address}, for ${rule} covers it without meaning it`, () => {
+      for (const namedBy of [NAMED, undefined]) {
+        const { admitted, refused } = verdicts(['a.example 443', `${rule} 443`], namedBy, address);
+        assert.deepEqual(admitted, []);
+        assert.equal(refused.length, 1);
+      }
+    });
+  }
+
+  for (const [rule, address] of [
+    ['127.0.0.0/8', '127.0.0.1'],
+    ['169.254.169.254/32', '169.254.169.254'],
+    ['169.254.169.254', '169.254.169.254'],
+    ['fd00:ec2::/64', 'fd00:ec2::254'],
+    ['64:ff9b::a9fe:a9fe/128', '64:ff9b::a9fe:a9fe'],
+  ] as const) {
+    test(`admitted: ${address}, for ${rule} means it`, () => {
+      assert.deepEqual(verdicts([`${rule} 443`], undefined, address).admitted, [`${address} by ${rule}`]);
+    });
+  }
 });
