@@ -4,13 +4,14 @@ import { availableParallelism, constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { type CommandName, findCommand } from './cli/commands.ts';
 import { describeFailure } from './cli/failure.ts';
+import type { EndpointSource } from './cli/kms-endpoint.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
 import { startProxy } from './control/start.ts';
 import { openDataPlane } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
 import { escapeControls } from './escape.ts';
-import { type LogFor, openLog, parseLogFilter } from './log.ts';
+import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
 import { openStderr } from './stderr.ts';
 import { VERSION } from './version.ts';
 
@@ -22,6 +23,7 @@ const MAX_RELAY_THREADS = 4;
 
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
+  'kms-endpoint': runKmsEndpoint,
   schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
 };
 
@@ -59,6 +61,28 @@ function print(text: string, exitStatus = 0): number {
   } catch {
     return 1; // nobody takes it, and there is no better place to complain
   }
+}
+
+async function runKmsEndpoint(argv: readonly string[]): Promise<number> {
+  const { parseKmsEndpointCommand } = await import('./cli/kms-endpoint.ts');
+  const parsed = parseKmsEndpointCommand(argv, env);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const { source, output } = parsed.arguments;
+  const log = openLogOfProcess('warn')('vsock_proxy'); // it may wait for long, and says why
+  const endpoint = await findKmsEndpoint(source, log);
+  if (output === undefined) return print(`${endpoint}\n`);
+  const { writeEnvironmentFile } = await import('./environment-file.ts');
+  writeEnvironmentFile(output, { KMS_ENDPOINT: endpoint });
+  log.info(`${output}: KMS_ENDPOINT=${endpoint}`);
+  return 0;
+}
+
+async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string> {
+  if (source.kind === 'endpoint') return source.host;
+  const { kmsEndpoint } = await import('./endpoints.ts');
+  if (source.kind === 'placement') return kmsEndpoint(source.placement, source.form);
+  const { readPlacement } = await import('./imds/placement.ts');
+  return kmsEndpoint(await readPlacement({ ...source, clock: systemClock, random: Math.random, log }), source.form);
 }
 
 async function runProxy(
@@ -110,8 +134,9 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
   return promise;
 }
 
-function openLogOfProcess(): LogFor {
-  const filter = parseLogFilter(env.RUST_LOG);
+/** @param level without RUST_LOG; its own default is errors only */
+function openLogOfProcess(level?: Level): LogFor {
+  const filter = parseLogFilter(env.RUST_LOG ?? level);
   for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}, ignoring it\n`);
   const colour = isatty(STDERR) && !env.NO_COLOR && env.TERM !== 'dumb';
   return openLog({ filter, write: writeError, now: () => new Date(), colour });

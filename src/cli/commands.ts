@@ -9,6 +9,10 @@ export interface CommandSummary {
 }
 
 export const COMMANDS = {
+  'kms-endpoint': {
+    usage: '[OPTIONS]',
+    summary: 'print the name of KMS in this region, or write it for systemd',
+  },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
 } as const satisfies Readonly<Record<string, CommandSummary>>;
 
