@@ -154,11 +154,14 @@ class Js {
     } else if (action == "connect") {
       verdict.action = Verdict::Action::Connect;
       verdict.explain = toBool(get(from, "explain"));
+      verdict.handshake = toBool(get(from, "handshake"));
     } else if (action == "exchange") {
       verdict.action = Verdict::Action::Exchange;
       verdict.body = toBody(get(from, "body"));
     } else if (action == "interim") {
       verdict.action = Verdict::Action::Interim;
+    } else if (action == "relay") {
+      verdict.action = Verdict::Action::Relay;
     } else if (action == "respond") {
       verdict.action = Verdict::Action::Respond;
       napi_value body = get(from, "body");

@@ -144,13 +144,17 @@ void Connection::beginRelay(UniqueFd server, const Address& address, bool watche
   record_.phase = Phase::Relaying;
   endDial();
   activeAt_ = loop_.now();
-  if (dialogue_ && dialogue_->exchange) return beginExchange();
+  observer_.onConnected(*this);
+  if (dialogue_ && dialogue_->stage == Ask::Stage::Response) return beginExchange();
+  relay();
+}
+
+void Connection::relay() {
   dialogue_.reset();
   state_ = State::Relaying;
   if (record_.client.isTcp()) up_.allowSplice();
   if (record_.server.isTcp()) down_.allowSplice();
   armQuietDeadline();
-  observer_.onConnected(*this);
   // What the client has sent meanwhile is on its way before the poller hears of either side.
   const int error = turn(up_, client_, server_);
   if (error != 0) return settle(&client_, error);

@@ -4,7 +4,7 @@
 //   Waiting, ────────────────► Connecting ────────────────► Relaying ──── a reset, a deadline ───► Closed
 //   Asking                      │      │                                                             ▲
 //    ▲ │ │                      │      └───── every address failed, connect deadline ────────────────┤
-//    │ │ │        of an exchange└───────► Exchanging ──┐                                             │
+//    │ │ │        of an exchange└───────► Exchanging ──┐ (after a handshake: Relaying)               │
 //    │ └─┼───── reject ──┐                             │ the response was passed on                  │
 //    └───┼───────────────┼─────────── the next head ◄──┴──► Leaving ──── the client has it ──────────┤
 //        │               └───────────────────────────────────► ▲                                     │
@@ -15,7 +15,8 @@
 //
 // On a listener that asks it starts in Asking: the control plane is shown what the client has sent,
 // and its verdict says what follows. After `connect` the connection is like any other. An `exchange`
-// is one request and its response, both with a known end (RFC 9112); then the client may ask again.
+// is one request and its response, both with a known end (RFC 9112); then the client may ask again. A
+// `handshake` is an exchange with the server alone, after which the connection relays.
 //
 // An EOF passes on as a shutdown of the other side's writing half, after every byte before it; the
 // other direction goes on. A reset passes on as a reset. What epoll watches is computed from the
@@ -148,8 +149,9 @@ class Connection {
     int error = 0;            // with this errno, if it failed
     bool later = false;       // the client has had a response before
     bool explain = false;     // ask before a failure to connect ends the connection
-    bool exchange = false;    // a response is to come, and
-    bool responding = false;  // it is under way,
+    bool handshake = false;   // what the client sends is not for the server yet
+    std::string early;        // of it, what came before
+    bool responding = false;  // the response is under way to the client,
     bool untilEof = false;    // up to the server's EOF,
     bool next = false;        // and the client may ask again after it
     Ending ending;            // with Failed, and in Leaving
@@ -162,6 +164,7 @@ class Connection {
   void endDial();
   void failDial(Ending ending);
   void beginRelay(UniqueFd server, const Address& address, bool watched);
+  void relay();
   void armQuietDeadline();
   void onSideReady(Side& side, uint32_t events);
   void onRelayReady(Side& side, uint32_t events);
@@ -186,6 +189,7 @@ class Connection {
   void exchange(Verdict& verdict);
   void interim(Verdict& verdict);
   void respond(Verdict& verdict);
+  void relayAfter(Verdict& verdict);
   void beginExchange();
   void onExchangeReady(Side& side, uint32_t events);
   bool collectsResponse() const;

@@ -98,11 +98,14 @@ void Connection::answer(Verdict verdict) {
       if (stage != Ask::Stage::Head || !fits) break;
       return exchange(verdict);
     case Verdict::Action::Interim:
-      if (!ofServer || !fits) break;
+      if (!ofServer || !fits || dialogue_->handshake) break;
       return interim(verdict);
     case Verdict::Action::Respond:
-      if (!ofServer || !fits) break;
+      if (!ofServer || !fits || dialogue_->handshake) break;
       return respond(verdict);
+    case Verdict::Action::Relay:
+      if (!ofServer || !fits || !dialogue_->handshake) break;
+      return relayAfter(verdict);
     case Verdict::Action::Reject:
       if (verdict.target != kNoTarget) record_.target = verdict.target;
       down_.prime(verdict.toClient);
@@ -115,13 +118,20 @@ void Connection::answer(Verdict verdict) {
 
 void Connection::connect(Verdict& verdict) {
   record_.target = verdict.target;
-  up_.prime(verdict.toServer + dialogue_->bytes.substr(verdict.consume));
-  down_.prime(verdict.toClient);
-  if (verdict.explain) {
-    *dialogue_ = Dialogue();
-    dialogue_->explain = true;
+  std::string early = dialogue_->bytes.substr(verdict.consume);
+  up_.prime(verdict.toServer);
+  *dialogue_ = Dialogue();
+  dialogue_->explain = verdict.explain || verdict.handshake;
+  if (verdict.handshake) {
+    dialogue_->stage = Ask::Stage::Response;
+    dialogue_->handshake = true;
+    dialogue_->early = std::move(early);
+    up_.hold();
+    down_.hold();
   } else {
-    dialogue_.reset();
+    up_.prime(early);
+    down_.prime(verdict.toClient);
+    if (!verdict.explain) dialogue_.reset();
   }
   loop_.arm(deadline_, loop_.now() + timeouts_.connect);
   dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
@@ -134,7 +144,7 @@ void Connection::exchange(Verdict& verdict) {
   down_.hold();
   *dialogue_ = Dialogue();
   dialogue_->stage = Ask::Stage::Response;
-  dialogue_->explain = dialogue_->exchange = true;
+  dialogue_->explain = true;
   loop_.arm(deadline_, loop_.now() + timeouts_.connect);
   dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
 }
@@ -145,7 +155,6 @@ void Connection::beginExchange() {
     loop_.arm(deadline_, activeAt_ + timeouts_.idle);
   else
     loop_.disarm(deadline_);
-  observer_.onConnected(*this);
   const int error = move(up_, client_, server_);
   settleExchange(error == 0 ? nullptr : &client_, error);
 }
@@ -212,6 +221,18 @@ void Connection::respond(Verdict& verdict) {
   if (dialogue.error != 0 && !down_.bodyComplete()) return settleExchange(&server_, dialogue.error);
   const int error = move(down_, server_, client_);
   settleExchange(error == 0 ? nullptr : &server_, error);
+}
+
+// The server has said what it takes to relay.
+void Connection::relayAfter(Verdict& verdict) {
+  up_.prime(dialogue_->early);
+  down_.prime(verdict.toClient);
+  down_.prime(std::string_view(dialogue_->bytes).substr(verdict.consume));
+  const int error = dialogue_->error;
+  if (error != 0) return settleExchange(&server_, error);
+  up_.release();
+  down_.release();
+  relay();
 }
 
 // Brings what the pumps have become in line with the exchange, and epoll with both.

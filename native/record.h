@@ -100,7 +100,7 @@ struct Ask {
 };
 
 struct Verdict {
-  enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Reject };
+  enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Relay, Reject };
   Action action = Action::Reject;
   TargetId target = kNoTarget;
   std::vector<Address> addresses;
@@ -108,6 +108,7 @@ struct Verdict {
   std::string toServer;
   std::string toClient;
   bool explain = false;                        // with Connect
+  bool handshake = false;                      // with Connect
   Body body = Body::none();                    // with Exchange and Respond
   bool untilEof = false;                       // with Respond, instead of a body
   bool next = false;                           // with Respond

@@ -366,6 +366,73 @@ TEST("a client is asked about before it has said anything, with where it connect
   desk.closed(CloseReason::Finished);
 }
 
+TEST("a handshake: the client's bytes wait until the server has agreed, then everything flows") {
+  Desk desk;
+  const Server server;
+  const Peer client = desk.client();
+  client.write("head;early");
+  Verdict verdict = connectTo(server.address(), 5);
+  verdict.toServer = "agree?";
+  verdict.handshake = true;
+  desk.answer(desk.asked(Stage::Head, "head;early"), verdict);
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(6) == "agree?");
+  client.write(" bird");
+  accepted.write("wait;");
+  desk.answer(desk.asked(Stage::Response, "wait;"), Action::More);
+  accepted.write("yes;and more");
+  const Ask ask = desk.asked(Stage::Response, "wait;yes;and more");
+  CHECK(!accepted.readable());
+  Verdict relay;
+  relay.action = Action::Relay;
+  relay.consume = 9;
+  relay.toClient = "go;";
+  desk.answer(ask, relay);
+  CHECK(accepted.read(10) == "early bird");
+  CHECK(client.read(11) == "go;and more");
+  client.endWriting();
+  CHECK(accepted.readAll().empty());
+  accepted.write("!");
+  accepted.endWriting();
+  CHECK(client.readAll() == "!");
+  desk.closed(CloseReason::Finished);
+}
+
+TEST("a handshake: a server that refuses, ends or cannot be reached is asked about") {
+  Desk desk;
+  const Server server;
+  const Server refusing("127.0.0.1", -1);
+  const auto begin = [&](const Address& address) {
+    Peer client = desk.client();
+    client.write("head;");
+    Verdict verdict = connectTo(address, 5);
+    verdict.toServer = "agree?";
+    verdict.handshake = true;
+    desk.answer(desk.asked(Stage::Head, "head;"), verdict);
+    return client;
+  };
+  const Peer unlucky = begin(refusing.address());
+  desk.answer(desk.asked(Stage::Failed, ""), reject(CloseReason::ConnectFailed, "refused"));
+  CHECK(unlucky.readAll() == "refused");
+  desk.closed(CloseReason::ConnectFailed);
+
+  const Peer left = begin(server.address());
+  server.accept().close();
+  const Ask ended = desk.asked(Stage::Response, "");
+  CHECK(ended.ended);
+  desk.answer(ended, reject(CloseReason::Malformed, "gone"));
+  CHECK(left.readAll() == "gone");
+  desk.closed(CloseReason::Malformed);
+
+  const Peer denied = begin(server.address());
+  const Peer accepted = server.accept();
+  accepted.write("no;");
+  const Ask ask = desk.asked(Stage::Response, "no;");
+  desk.answer(ask, respondWith(3, Body::none(), false));
+  CHECK_EQ(denied.readError(), ECONNRESET);
+  desk.closed(CloseReason::Internal);
+}
+
 TEST("an exchange: one request, one response, and the next request on the same connection") {
   Desk desk;
   const Server server;

@@ -96,7 +96,7 @@ export type Question =
   | { readonly stage: 'client'; readonly local: SocketAddress }
   /** All bytes that the client has sent and nobody has consumed. `ended`: its EOF came. Never empty and ended. */
   | { readonly stage: 'head'; readonly bytes: Uint8Array; readonly ended: boolean }
-  /** All bytes that the server has sent after an `exchange` and nobody has consumed. `ended`: its EOF or a reset came. */
+  /** All bytes that the server has sent after an `exchange` or handshake and nobody has consumed. `ended`: its EOF or a reset came. */
   | { readonly stage: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
   /** Nobody could be connected, after a verdict with `explain`; to be answered with `reject`. */
   | {
@@ -124,7 +124,14 @@ export type Verdict =
       readonly toClient?: Uint8Array;
       /** Ask with stage `failed` instead of ending the connection when none of the addresses answers. */
       readonly explain: boolean;
+      /**
+       * Send `toServer` alone, and ask with stage `response` about what the server answers, for a `relay` or `reject`;
+       * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`.
+       */
+      readonly handshake?: true;
     }
+  /** `response` of a handshake: relay. The bytes behind the first `consume` are the client's, after `toClient`. */
+  | { readonly action: 'relay'; readonly consume: number; readonly toClient?: Uint8Array }
   /**
    * `head`: connect, send `toServer`, then exactly one `body` of the client's; what it sends behind it is the next
    * head. The server's answer comes as stage `response`. A failure to connect comes as stage `failed`.
