@@ -100,6 +100,10 @@ $(OUT)/node: $(NPM_TARGET) | $(SYSTEM)
 $(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node scripts/executable.ts
 	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $@
 
+.PHONY: configs
+configs: $(NPM) ## Write the default allowlist, configs/vsock-proxy.yaml
+	$(NODE) scripts/allowlist.ts >configs/vsock-proxy.yaml
+
 ## Checks, the cheap ones first
 
 .PHONY: test

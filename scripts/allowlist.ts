@@ -1,0 +1,84 @@
+/**
+ * allowlist.ts: prints the default configuration, configs/vsock-proxy.yaml, made of the table in src/endpoints.ts.
+ *
+ * Every name is written out. A pattern such as kms.*.amazonaws.com would be shorter, and would also allow
+ * kms.s3.amazonaws.com: a bucket that anybody may have called "kms", and a way out for data.
+ */
+import {
+  type EndpointForm,
+  kmsEndpoint,
+  PARTITIONS,
+  type Partition,
+  parseDomain,
+  parseRegion,
+} from '../src/endpoints.ts';
+
+/**
+ * A connection costs about 1 KiB and two descriptors, so this many cost a megabyte. With AWS's default of 4, the fifth
+ * pooled connection of an SDK waits; 1,000 carry 100,000 calls of 10 ms a second.
+ */
+const CONNECTIONS = 1000;
+
+const HEAD = `\
+# What enclaves may reach through vsock-proxy: AWS KMS, in every region, and nothing else.
+#
+# Made by "make configs" from the table in src/endpoints.ts. On an instance this file is yours to edit: updates of the
+# package keep it once it is changed. One region is enough for most: examples/one-region.yaml.
+#
+# The names are written out because a pattern such as kms.*.amazonaws.com would also allow kms.s3.amazonaws.com, a
+# bucket that belongs to whoever was the first to call it "kms".
+
+limits:
+  # Open at once; each takes about 1 KiB. AWS's proxy has 4 workers, and the fifth client waits.
+  connections: ${CONNECTIONS}
+
+allowlist:
+`;
+
+/** What the file of AWS's proxy lists, or means to, and no table of AWS has: who replaces that file loses nothing. */
+const ALSO: Readonly<Record<string, readonly string[]>> = {
+  'aws-cn': ['cn-north-1', 'cn-northwest-1'].flatMap((region) => [
+    `kms-fips.${region}.amazonaws.com.cn`,
+    `kms.${region}.amazonaws.com`,
+    `kms-fips.${region}.amazonaws.com`,
+  ]),
+};
+
+export function renderAllowlist(): string {
+  return `${HEAD}${PARTITIONS.map(renderPartition).join('\n')}`;
+}
+
+function renderPartition(partition: Partition): string {
+  const sections = formsOf(partition).map(({ title, form }) => {
+    return `  # ${title}\n${partition.regions.map((region) => renderEntry(nameOf(region, partition, form))).join('')}`;
+  });
+  const also = ALSO[partition.id];
+  if (also !== undefined) {
+    sections.push(
+      `  # as AWS's proxy lists them, with and without .cn; AWS publishes no such names\n${also.map(renderEntry).join('')}`,
+    );
+  }
+  return `  ## ${partition.id}: ${partition.title}\n\n${sections.join('\n')}`;
+}
+
+function formsOf({ fips }: Partition): readonly { readonly title: string; readonly form: EndpointForm }[] {
+  return [
+    { title: 'plain', form: { fips: false, dualStack: false } },
+    { title: 'dual-stack: IPv4 and IPv6', form: { fips: false, dualStack: true } },
+    { title: 'FIPS 140', form: { fips: true, dualStack: false } },
+    { title: 'FIPS 140, dual-stack', form: { fips: true, dualStack: true } },
+  ].filter(({ form }) => fips || !form.fips);
+}
+
+function nameOf(regionText: string, partition: Partition, form: EndpointForm): string {
+  const region = parseRegion(regionText);
+  const domain = parseDomain(partition.domain);
+  if (region === undefined || domain === undefined) throw new Error(`${partition.id} ${regionText}: not well-formed`);
+  return kmsEndpoint({ region, domain }, form);
+}
+
+function renderEntry(name: string): string {
+  return `  - {address: ${name}, port: 443}\n`;
+}
+
+if (import.meta.main) process.stdout.write(renderAllowlist());
