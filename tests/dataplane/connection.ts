@@ -101,7 +101,11 @@ export class FakeConnection {
         break;
       case 'response':
         if (verdict.action === 'more') return this.#awaitMore(asked, 'server');
-        if (verdict.action === 'interim' || verdict.action === 'respond') return this.#respond(verdict);
+        if (this.#isHandshake) {
+          if (verdict.action === 'relay') return this.#relayAfter(verdict);
+        } else if (verdict.action === 'interim' || verdict.action === 'respond') {
+          return this.#respond(verdict);
+        }
         break;
       case 'failed':
         break;
@@ -209,7 +213,7 @@ export class FakeConnection {
 
   #fail(reason: FailedReason, endedBy: 'server' | 'proxy', errno?: string) {
     const verdict = this.#verdict;
-    if (verdict === undefined || (verdict.action === 'connect' && !verdict.explain)) {
+    if (verdict === undefined || (verdict.action === 'connect' && !verdict.explain && !this.#isHandshake)) {
       return this.close(reason, endedBy, errno);
     }
     this.#setDeadline(this.#spec.timeouts.headMs, 'internal');
@@ -226,16 +230,27 @@ export class FakeConnection {
     const verdict = this.#verdict;
     this.#server = server;
     this.#connectMs ??= this.#network.clock.now() - this.#acceptedAt;
-    this.#state = verdict?.action === 'exchange' ? 'exchanging' : 'relaying';
+    this.#state = verdict?.action === 'exchange' || this.#isHandshake ? 'exchanging' : 'relaying';
     this.#events.onConnected(address, verdict?.target);
     if (verdict?.toServer !== undefined) this.#send(server, verdict.toServer);
     if (verdict?.action === 'connect' && verdict.toClient !== undefined) this.#send(this.#client, verdict.toClient);
-    if (verdict?.action === 'exchange') this.#up = new FakeBody(verdict.body);
+    this.#up = new FakeBody(verdict?.action === 'exchange' ? verdict.body : { kind: 'none' });
     this.#down = undefined;
     this.#shown = '';
     this.#awaitIdleness();
     this.#client.watch(() => this.#look());
     server.watch(() => this.#look());
+    this.#look();
+  }
+
+  get #isHandshake(): boolean {
+    return this.#verdict?.action === 'connect' && this.#verdict.handshake === true;
+  }
+
+  #relayAfter({ consume, toClient }: Extract<Verdict, { readonly action: 'relay' }>): void {
+    this.#server?.consume(consume);
+    if (toClient !== undefined) this.#send(this.#client, toClient);
+    this.#state = 'relaying';
     this.#look();
   }
 

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { testAsking } from '../dataplane/asking.ts';
 import { openSocketStage } from '../dataplane/sockets.ts';
 import { testDataPlane } from '../dataplane/suite.ts';
 
@@ -7,4 +8,5 @@ if (!existsSync(ADDON)) throw new Error('build/vsock.node is missing. Build it: 
 
 for (const threads of [1, 2]) {
   testDataPlane(`the addon with ${threads} relay threads`, () => openSocketStage(threads));
+  testAsking(`the addon with ${threads} relay threads`, () => openSocketStage(threads));
 }
