@@ -64,10 +64,10 @@ export function testAsking(name: string, openStage: () => Stage): void {
     /** Wants more until all of this text is shown. */
     const shown = async <Stage extends 'head' | 'response'>(stage: Stage, text: string) => {
       for (;;) {
-        const ask = await nextAsk(stage);
+        const ask = await nextAsk<'head' | 'response'>(stage);
         const seen = Buffer.from(ask.bytes).toString();
         assert.ok(text.startsWith(seen), seen);
-        if (seen === text) return ask;
+        if (seen === text) return ask as Extract<Ask, { readonly stage: Stage }>;
         dataPlane.answer(ask.connection, { action: 'more' });
       }
     };
