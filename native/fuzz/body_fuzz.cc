@@ -1,5 +1,5 @@
-// Chunked bodies under a coverage-guided fuzzer: `make fuzz`. However a text is cut, the same bytes of it belong to
-// the body, and it ends in the same way.
+// Chunked bodies under a coverage-guided fuzzer: `make fuzz`. However a text is cut, the same bytes of it
+// belong to the body, and it ends in the same way.
 
 #include <cstdint>
 #include <cstdlib>
