@@ -62,7 +62,7 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     '-ec',
     `
     mkdir -p ${elsewhere} && cd ${PROJECT}
-    cp -a Makefile package.json package-lock.json .npmrc src native scripts ${elsewhere}
+    git ls-files -z | xargs -0 cp -a --parents -t ${elsewhere}
     cp -al node_modules .cache ${elsewhere}
   `,
   ]);
@@ -80,10 +80,11 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     'sh',
   ];
   for (const { arch, out } of MACHINES) {
-    const built = await launch([...habits, 'make', '-C', elsewhere, 'vsock-proxy', `ARCH=${arch}`]).outcome(120_000);
+    const built = await launch([...habits, 'make', '-C', elsewhere, 'rpm', `ARCH=${arch}`]).outcome(120_000);
     assert.equal(built.status, 0, built.stderr);
     // The parts first: when they differ, so does the whole.
-    for (const product of ['build/vsock-proxy.cjs', `${out}/vsock.node`, `${out}/vsock-proxy`]) {
+    const rpm = `build/nitro-enclaves-vsock-proxy-${VERSION}-1.${arch}.rpm`;
+    for (const product of ['build/vsock-proxy.cjs', `${out}/vsock.node`, `${out}/vsock-proxy`, rpm]) {
       assert.equal(sha256(join(elsewhere, product)), sha256(join(PROJECT, product)), product);
     }
   }

@@ -1,0 +1,23 @@
+#!/bin/bash
+# build.sh DIRECTORY: makes the packages that the test of the service installs, beside what `make rpm` makes.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$1"
+directory=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# build NAME RELEASE
+build() {
+  rpmbuild -bb --quiet --define "_topdir $work" --define "_rpmdir $directory" --define '_rpmfilename %{name}-%{release}.rpm' \
+    --define "release_number $2" --define "provides $work/provides" "$here/$1.spec" 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+}
+
+awk '
+  /^#/ || !NF { next }
+  $1 == "any" { for (i = 2; i <= NF; i++) print "Provides: " $i; next }
+  $1 == "x86_64" { print "Provides: " $2 "()(64bit)"; for (i = 3; i <= NF; i++) print "Provides: " $2 "(" $i ")(64bit)" }
+' "$here/amazon-linux-2023.txt" >"$work/provides"
+build amazon-linux 1
+build aws-nitro-enclaves-cli 1
+build aws-nitro-enclaves-cli 2
