@@ -52,7 +52,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: $(addprefix build/deps/,build cross rpm lint test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
+deps: $(addprefix build/deps/,build cross rpm lint fuzz test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*
@@ -124,8 +124,8 @@ $(RPM): $(OUT)/vsock-proxy $(OUT)/contents/sbom.cdx.json $(PACKED) Makefile | bu
 ## Checks, the cheap ones first
 
 .PHONY: test
-test: ## Run all checks: lint, unit, native, integration, end to end
-	@for check in lint test-unit test-native test-integration test-e2e; do $(MAKE) $$check || exit; done
+test: ## Run all checks: lint, unit, native, fuzzers, integration, end to end
+	@for check in lint test-unit test-native fuzz test-integration test-e2e; do $(MAKE) $$check || exit; done
 
 .PHONY: lint
 lint: $(NPM) | build/deps/lint ## Check formatting, types and import rules
@@ -167,6 +167,22 @@ build/native/asan/%: build/native/asan/tests/%.o $(SANITIZED_NATIVE:native/%.cc=
 
 build/native/tsan/%: build/native/tsan/tests/%.o $(SANITIZED_NATIVE:native/%.cc=build/native/tsan/%.o)
 	g++ $(TSAN) -o $@ $^
+
+FUZZERS := $(patsubst native/fuzz/%_fuzz.cc,%,$(wildcard native/fuzz/*_fuzz.cc))
+FUZZ_RUNS := 500000
+
+.PHONY: fuzz
+fuzz: $(FUZZERS:%=fuzz-%) ## Run the data plane's parsers under a coverage-guided fuzzer (FUZZ_RUNS=500000)
+
+.PHONY: fuzz-%
+fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	build/fuzz/$* -runs=$(FUZZ_RUNS) -max_len=512 -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* native/fuzz/corpus/$*
+
+build/fuzz/%: native/fuzz/%_fuzz.cc native/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
+	@mkdir -p $(@D)
+	clang++-14 $(SANITIZED_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.cc,$^) -o $@
 
 .PHONY: test-integration
 test-integration: | build/deps/test ## Run the tests of the built executable

@@ -9,6 +9,27 @@ namespace {
 // How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
 constexpr Micros kHeadStart = 250 * 1000;
 
+// Between two rounds through the addresses: doubled each time, for a server that restarts is soon there
+// again, and one that is gone is not to be besieged.
+constexpr Micros kFirstPause = 10 * 1000;
+constexpr Micros kLongestPause = 500 * 1000;
+
+// A server on this machine or its parent, or in one of its enclaves, that is not there: it is most
+// likely restarting. Over TCP a refusal is an answer, and who asked knows better what to do.
+bool mayComeBack(const Address& address, int error) {
+  switch (address.family()) {
+    case AF_VSOCK:
+      // ECONNRESET: nobody listens, or the queue is full. ETIMEDOUT: nobody has this CID. ENODEV: neither
+      // does the host know it, or the device is not there yet.
+      return error == ECONNRESET || error == ECONNREFUSED || error == ETIMEDOUT || error == ENODEV;
+    case AF_UNIX:
+      // EAGAIN: the queue is full. ENOENT: the file is not there.
+      return error == ECONNREFUSED || error == EAGAIN || error == ENOENT;
+    default:
+      return false;
+  }
+}
+
 // The machine ran out of something; the address is not to blame.
 bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -62,7 +83,8 @@ void Connection::dial(const Upstream& upstream) {
   startAttempts();
 }
 
-// Starts attempts until one is under way, then gives it its head start.
+// Starts attempts until one is under way, then gives it its head start. When all have failed, that was it,
+// or they are tried again.
 void Connection::startAttempts() {
   Dial& dial = *dial_;
   const size_t before = dial.attempts.size();
@@ -70,13 +92,14 @@ void Connection::startAttempts() {
     startAttempt((*dial.addresses)[dial.next++]);
     if (state_ != State::Connecting) return;
     if (dial.attempts.size() > before) {
-      if (dial.next < dial.addresses->size()) loop_.arm(dial.headStart, loop_.now() + kHeadStart);
+      if (dial.next < dial.addresses->size()) loop_.arm(dial.nextStart, loop_.now() + kHeadStart);
       return;
     }
   }
   if (!dial.attempts.empty()) return;
   if (dial.addresses->empty()) return failDial({CloseReason::NoUpstream});
   const int error = dial.lastError;
+  if (mayComeBack(record_.server, error)) return tryAgain();
   if (isShortage(error)) return failDial({CloseReason::Internal, Party::Proxy, error});
   failDial({CloseReason::ConnectFailed, Party::Server, error});
 }
@@ -109,14 +132,21 @@ void Connection::onAttemptReady(Attempt& attempt) {
   attempt.fd.reset();
   loop_.retire(std::move(*failed));
   attempts.erase(failed);
-  loop_.disarm(dial_->headStart);
+  loop_.disarm(dial_->nextStart);
   startAttempts();
+}
+
+void Connection::tryAgain() {
+  Dial& dial = *dial_;
+  dial.next = 0;
+  dial.pause = dial.pause == 0 ? kFirstPause : std::min(2 * dial.pause, kLongestPause);
+  loop_.arm(dial.nextStart, loop_.now() + dial.pause);
 }
 
 // Gives up the attempts that are still under way.
 void Connection::endDial() {
   if (!dial_) return;
-  loop_.disarm(dial_->headStart);
+  loop_.disarm(dial_->nextStart);
   for (auto& attempt : dial_->attempts) {
     attempt->fd.reset();
     loop_.retire(std::move(attempt));
@@ -302,6 +332,9 @@ void Connection::onDeadline() {
     case State::Waiting:
       return close({CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT}, true);
     case State::Connecting:
+      // Between two rounds, what the last address answered says more.
+      if (dial_->attempts.empty())
+        return failDial({CloseReason::ConnectFailed, Party::Server, dial_->lastError});
       return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
       return onRelayDeadline();

@@ -13,6 +13,10 @@
 // A connection on a fixed listener that has its addresses starts in Connecting. Waiting is where one
 // is whose target is not known yet; it is covered by the connect deadline too.
 //
+// In Connecting, an address that fails gives way to the next. After the last one the connection ends,
+// unless that is a vsock or unix server which is not there: it may be restarting, so everything is
+// tried again, until the connect deadline.
+//
 // On a listener that asks it starts in Asking: the control plane is shown what the client has sent,
 // and its verdict says what follows. After `connect` the connection is like any other. An `exchange`
 // is one request and its response, both with a known end (RFC 9112); then the client may ask again. A
@@ -121,14 +125,16 @@ class Connection {
     const Address& address;
   };
 
-  // Attempts under way: the next address starts when one fails or after a head start (RFC 8305).
+  // Attempts under way: the next address starts when one fails or after a head start (RFC 8305), and
+  // the first one again after a pause.
   struct Dial {
-    Dial(const Upstream& upstream, std::function<void()> onHeadStart)
-        : addresses(upstream), headStart(std::move(onHeadStart)) {}
+    Dial(const Upstream& upstream, std::function<void()> onNextStart)
+        : addresses(upstream), nextStart(std::move(onNextStart)) {}
     Upstream addresses;
     size_t next = 0;
     std::vector<std::unique_ptr<Attempt>> attempts;
-    Timer headStart;
+    Timer nextStart;
+    Micros pause = 0;  // the last one, 0 before the first
     int lastError = 0;
   };
 
@@ -161,6 +167,7 @@ class Connection {
   void startAttempts();
   void startAttempt(const Address& address);
   void onAttemptReady(Attempt& attempt);
+  void tryAgain();
   void endDial();
   void failDial(Ending ending);
   void beginRelay(UniqueFd server, const Address& address, bool watched);

@@ -10,6 +10,8 @@ build  strip                            binutils               binutils
 cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
 rpm    rpmbuild                         rpm                    rpm-build
 lint   clang-format                     clang-format           -
+fuzz   clang++-14                       clang-14               -
+fuzz   /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a  libclang-rt-14-dev  -
 test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
 test   openssl                          openssl                openssl

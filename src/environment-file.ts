@@ -8,7 +8,7 @@ import { escapeControls } from './escape.ts';
 /** For the service manager, which reads it as root. */
 const MODE = 0o600;
 
-/** Of a value that needs no quotes; and a name is nobody's to choose. */
+/** What needs no quotes. (The names are the program's own.) */
 const PLAIN = /^[\w.:-]*$/;
 
 /**

@@ -49,9 +49,11 @@ TEST("upstream never known: the connect deadline ends the client") {
   CHECK_EQ(record.error, ETIMEDOUT);
 }
 
-TEST("refused: the client is ended, and the record has the address and ECONNREFUSED") {
+TEST("refused: the client is ended at once, and the record has the address and ECONNREFUSED") {
   const Server refusing("127.0.0.1", -1);
-  Route route({refusing.address()}, tcpSpec());
+  ListenSpec with = tcpSpec();
+  with.timeouts.connect = 10 * kPatienceSeconds * kSecond;
+  Route route({refusing.address()}, with);
   const Peer client = route.client();
   CHECK_EQ(client.readError(), ECONNRESET);
   const CloseRecord record = route.plane.nextClose();
@@ -117,6 +119,110 @@ TEST("connect deadline: a silent upstream ends in time, and the record says so")
   const CloseRecord record = route.plane.nextClose();
   CHECK(record.reason == CloseReason::ConnectTimeout);
   CHECK(record.totalMicros >= kSecond / 10);
+}
+
+namespace {
+
+// A server's unix socket, whose file is there as long as this is.
+struct UnixServer {
+  explicit UnixServer(const std::string& path, int backlog = 128) : file(Address::unixPath(path)) {
+    fd.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const Address on = Address::unixPath(path);
+    CHECK(bind(fd.get(), on.raw(), on.size()) == 0);
+    CHECK(::listen(fd.get(), backlog) == 0);
+  }
+  Peer accept() const {
+    pollfd query{fd.get(), POLLIN, 0};
+    CHECK(poll(&query, 1, kPatienceSeconds * 1000) == 1);
+    return Peer(::accept(fd.get(), nullptr, nullptr));
+  }
+  SocketFile file;
+  UniqueFd fd;
+};
+
+const std::string kServerPath = kSocketPath + ".server";
+
+// Told in the round in which the first attempt was made, after it.
+void awaitFirstAttempt(Plane& plane) {
+  CHECK(std::get<Progress>(plane.next(0)).step == Progress::Step::Accepted);
+}
+
+}  // namespace
+
+TEST("absent unix server: tried again, and the client is served once it is there") {
+  Route route({Address::unixPath(kServerPath)});
+  const Peer client = route.client();
+  client.write("patient");
+  awaitFirstAttempt(route.plane);
+  const UnixServer server(kServerPath);
+  CHECK(server.accept().read(7) == "patient");
+  CHECK(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Connected);
+}
+
+TEST("restarted unix server: its stale file refuses, and clients are served once it listens again") {
+  std::optional<UnixServer> server(kServerPath);
+  Route route({Address::unixPath(kServerPath)});
+  server->fd.reset();
+  std::vector<Peer> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(route.client());
+    clients.back().write("x");
+    awaitFirstAttempt(route.plane);
+  }
+  server.reset();
+  server.emplace(kServerPath);
+  for (int i = 0; i < 20; ++i) CHECK(server->accept().read(1) == "x");
+}
+
+TEST("unix server whose queue is full: the client is served when there is room") {
+  const UnixServer server(kServerPath, 0);
+  std::vector<UniqueFd> fillers;
+  for (Opened filler; (filler = startConnect(Address::unixPath(kServerPath))).error == 0;) {
+    fillers.push_back(std::move(filler.fd));
+  }
+  Route route({Address::unixPath(kServerPath)});
+  const Peer client = route.client();
+  client.write("late");
+  awaitFirstAttempt(route.plane);
+  for (size_t i = 0; i < fillers.size(); ++i) server.accept();
+  CHECK(server.accept().read(4) == "late");
+}
+
+TEST("absent unix server after a TCP server that refuses: both are tried again") {
+  Server refusing("127.0.0.1", -1);
+  Route route({refusing.address(), Address::unixPath(kServerPath)});
+  const Peer client = route.client();
+  client.write("x");
+  awaitFirstAttempt(route.plane);
+  refusing.listen();
+  CHECK(refusing.accept().read(1) == "x");
+}
+
+TEST("absent unix server: the connect deadline ends the client, and the record says what is wrong") {
+  ListenSpec with = tcpSpec();
+  with.timeouts.connect = kSecond / 10;
+  Route route({Address::unixPath(kServerPath)}, with);
+  CHECK_EQ(route.client().readError(), ECONNRESET);
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::ConnectFailed);
+  CHECK(record.endedBy == Party::Server);
+  CHECK_EQ(record.error, ENOENT);
+  CHECK(record.server.path() == kServerPath);
+  CHECK(record.totalMicros >= kSecond / 10);
+}
+
+TEST("absent unix server: a drain and a stop do not wait for it") {
+  Route route({Address::unixPath(kServerPath)});
+  const Peer client = route.client();
+  awaitFirstAttempt(route.plane);
+  route.plane.engine.drain(0);
+  CHECK(route.plane.nextClose().reason == CloseReason::Drained);
+
+  Route other({Address::unixPath(kServerPath)});
+  const Peer waiting = other.client();
+  awaitFirstAttempt(other.plane);
+  other.plane.engine.stop();
+  CHECK_EQ(waiting.read(1).size(), 0u);
 }
 
 TEST("half-close: the server's reply still arrives after the client's EOF") {

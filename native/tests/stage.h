@@ -101,8 +101,9 @@ class Server {
     CHECK(bind(fd_.get(), address_.raw(), address_.size()) == 0);
     socklen_t size = Address::kCapacity;
     CHECK(getsockname(fd_.get(), address_.raw(), &size) == 0);
-    if (backlog >= 0) CHECK(::listen(fd_.get(), backlog) == 0);
+    if (backlog >= 0) listen(backlog);
   }
+  void listen(int backlog = 128) const { CHECK(::listen(fd_.get(), backlog) == 0); }
   Peer accept() const {
     pollfd query{fd_.get(), POLLIN, 0};
     CHECK(poll(&query, 1, kPatienceSeconds * 1000) == 1);

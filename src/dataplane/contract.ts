@@ -35,7 +35,10 @@ export interface AdoptedSocket {
 
 /** Milliseconds; 0 switches the deadline off, except for `connectMs` and `headMs`, which must be positive. */
 export interface ConnectionTimeouts {
-  /** Until one upstream address answered, all attempts together. */
+  /**
+   * Until one upstream address answered, all attempts together. A vsock or unix server that is not there is tried again
+   * until then, for it may be restarting; a TCP server that refuses is not.
+   */
   readonly connectMs: number;
   /** Without a byte in either direction while relaying; also between two requests. */
   readonly idleMs: number;

@@ -23,7 +23,7 @@ export interface Service {
 }
 
 /** The service answers within milliseconds, or not at all: then the network is not up yet. */
-const ATTEMPT_MS = 2_000;
+const ATTEMPT_MS = 5_000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5_000;
 /** Pauses are shorter by up to so much, by chance. */

@@ -71,15 +71,14 @@ export async function askService(address: ServiceAddress, { version, signal }: C
     return fetchValue(path);
   };
 
-  const regionText = await fetchValue(REGION_PATH);
-  const region = parseRegion(regionText);
-  if (region === undefined)
-    throw fail(`${REGION_PATH} is ${quoteBriefly(regionText)}, which is no region`, HINTS.answer);
-  const domainText = await fetchValue(DOMAIN_PATH);
-  const domain = parseDomain(domainText);
-  if (domain === undefined)
-    throw fail(`${DOMAIN_PATH} is ${quoteBriefly(domainText)}, which is no domain`, HINTS.answer);
-  return { region, domain };
+  const parseValue = async <T>(path: string, parse: (text: string) => T | undefined): Promise<T> => {
+    const text = await fetchValue(path);
+    const value = parse(text);
+    if (value === undefined) throw fail(`${path} is ${quoteBriefly(text)}, which cannot be`, HINTS.answer);
+    return value;
+  };
+  const region = await parseValue(REGION_PATH, parseRegion);
+  return { region, domain: await parseValue(DOMAIN_PATH, parseDomain) };
 }
 
 const HINTS = {

@@ -120,9 +120,9 @@ function insideNamespace(files: string): void {
     [['--cut'], /169\.254\.169\.254: aborted/],
     [['--garbage'], /the answer is not HTTP/],
     [['--region', 'us-east-1\nKMS_ENDPOINT=evil.example'], /placement\/region is "us-east-1\\nKMS_ENDPOINT=evil/],
-    [['--region', ''], /placement\/region is "", which is no region/],
-    [['--domain', 'amazonaws.com --config /tmp/x'], /services\/domain is .*, which is no domain/],
-    [['--domain', 'AMAZONAWS.COM'], /which is no domain/],
+    [['--region', ''], /placement\/region is "", which cannot be/],
+    [['--domain', 'amazonaws.com --config /tmp/x'], /services\/domain is .*, which cannot be/],
+    [['--domain', 'AMAZONAWS.COM'], /which cannot be/],
   ];
   for (const [options, says] of faults) {
     test(`a service with ${options.join(' ')}`, async () => {

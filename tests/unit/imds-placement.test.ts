@@ -83,10 +83,10 @@ suite('while the metadata service does not answer', () => {
     assert.equal(take().length, 2);
   });
 
-  test('an attempt ends after 2 s, whatever the service does', async () => {
+  test('an attempt ends after 5 s, whatever the service does', async () => {
     const { clock, take } = stage();
     const [question] = take();
-    await clock.advance(1999);
+    await clock.advance(4999);
     assert.equal(question?.signal.aborted, false);
     await clock.advance(1);
     assert.equal(question?.signal.aborted, true);

@@ -10,10 +10,10 @@ itself is what EC2 does, by the user guide: tokens for those who name a lifetime
 
 import argparse
 import http.server
-import ipaddress
 import secrets
 import signal
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -168,10 +168,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
         super().__init__((options.address, 80), Handler)
 
+    def server_bind(self):
+        # HTTPServer's own looks its name up in DNS, which may not be there.
+        socketserver.TCPServer.server_bind(self)
+
 
 if __name__ == "__main__":
     options = arguments()
-    ipaddress.ip_address(options.address)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(options)
     print("listening", flush=True)
