@@ -12,6 +12,8 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** What the reader can do about it: a sentence without a full stop in front. */
   readonly hint?: string;
+  /** Where the cause is written, as `path:line`. */
+  readonly place?: string;
   /** Name of the errno, such as `EADDRINUSE`. */
   readonly errno?: string;
   readonly cause?: unknown;
@@ -25,17 +27,20 @@ export class VsockProxyError extends Error {
   override readonly name = 'VsockProxyError';
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly place: string | undefined;
   readonly errno: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.hint = details.hint;
+    this.place = details.place;
     this.errno = details.errno;
   }
 
-  /** The whole story in one line: message, then `Hint: …` where there is one. */
+  /** The whole story in one line: message, place, then `Hint: …`, as far as there are. */
   get line(): string {
-    return this.hint === undefined ? this.message : `${this.message}. Hint: ${this.hint}`;
+    const placed = this.place === undefined ? this.message : `${this.message} (${this.place})`;
+    return this.hint === undefined ? placed : `${placed}. Hint: ${this.hint}`;
   }
 }

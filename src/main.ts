@@ -85,25 +85,23 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
   return kmsEndpoint(await readPlacement({ ...source, clock: systemClock, random: Math.random, log }), source.form);
 }
 
-async function runProxy(
-  { listenOn, target, family, connections, configPath }: ProxyArguments,
-  stopSignal: Promise<NodeJS.Signals>,
-): Promise<number> {
+async function runProxy(route: ProxyArguments, stopSignal: Promise<NodeJS.Signals>): Promise<number> {
   const logFor = openLogOfProcess();
   const log = logFor('vsock_proxy');
 
   log.info('Checking allowlist configuration');
   // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
-  const { loadSettings } = await import('./config/resolve.ts');
-  const settings = loadSettings(configPath, connections === undefined ? {} : { connections });
+  const { loadProxyPlan } = await import('./config/resolve.ts');
+  const plan = loadProxyPlan(route);
+  const [{ policy, limits, timeouts }] = plan.listeners;
   const starting = startProxy(
     {
-      listenOn,
-      target,
-      family,
-      policy: settings.policy,
-      maxConnections: settings.limits.connections,
-      timeouts: settings.timeouts,
+      listenOn: route.listenOn,
+      target: route.target,
+      family: route.family,
+      policy,
+      maxConnections: limits.connections,
+      timeouts: { ...timeouts, drainMs: plan.drainMs },
     },
     {
       logFor,

@@ -71,7 +71,7 @@ function defineProxyCommand(version: string): Command {
     .addOption(new Option('-6, --ipv6', 'use only IPv6 addresses of the server'))
     .option(
       '-w, --num_workers <workers>',
-      `most connections at the same time (default: limits.connections of the file, else ${CONNECTIONS.default})`,
+      `most connections at the same time (default: limits.connections of the file, else ${CONNECTIONS.proxyDefault})`,
     )
     .option('--config <config_file>', 'YAML file with the allowlist', DEFAULT_CONFIG_PATH)
     .option('--cid <any|local|N>', `vsock address to listen on (default: ${CID_PARENT}, the parent of Nitro Enclaves)`)

@@ -1,40 +1,79 @@
-/** Settings from all their sources: command line, then file, then built-in default. */
-import type { Policy } from '../policy/rules.ts';
-import { loadFile } from './load.ts';
+/** Plans from all their sources: command line, then file, then built-in default. */
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { Family } from '../dns/resolver.ts';
+import { VsockProxyError } from '../errors.ts';
+import type { ListenerPlan, Plan } from '../plan.ts';
+import type { Target } from '../policy/rules.ts';
+import { CONNECTIONS } from './connections.ts';
+import { complete, draftListeners, globalPolicy, limitsOf, timeoutsOf } from './draft.ts';
+import type { Placement } from './endpoint.ts';
+import { firstOf, loadFile } from './load.ts';
 
-export interface Settings {
-  /** The file that they come from, as given. */
-  readonly path: string;
-  readonly policy: Policy;
-  readonly limits: { readonly connections: number };
-  readonly timeouts: { readonly connectMs: number; readonly idleMs: number; readonly drainMs: number };
+/** One route, as the command line gives it. */
+export interface ProxyRoute {
+  readonly listenOn: SocketAddress;
+  readonly target: Target;
+  readonly family: Family;
+  /** Absent: the file or the default decides. */
+  readonly connections?: number;
+  readonly configPath: string;
 }
 
-/** What the command line sets; absent means that the file or the default decides. */
-export interface Overrides {
-  readonly connections?: number;
+export interface ProxyPlan extends Plan {
+  readonly listeners: readonly [ListenerPlan];
 }
 
 /**
- * Reads the configuration file. Synchronous: it is small, and nothing can be done before.
- * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the
- * first problem in the file; the caller puts `Error at checking the allowlist: ` in front.
+ * The plan of the form of the AWS proxy. Synchronous: the file is small, and nothing can be done before.
+ * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the first
+ * problem of the file; the caller puts `Error at checking the allowlist: ` in front
  */
-export function loadSettings(path: string, overrides: Overrides = {}): Settings {
-  const { settings, placeOf } = loadFile(path);
-  const { allowlist, limits, timeouts } = settings;
-  return {
-    path,
-    policy: {
-      allow: allowlist.map(({ address, port }, index) => ({
-        address: address.means,
-        ports: [{ from: port, to: port }],
-        text: address.text,
-        place: placeOf(['allowlist', index]),
-      })),
-      deny: [],
-    },
-    limits: { connections: overrides.connections ?? limits.connections },
-    timeouts: { connectMs: timeouts.connect, idleMs: timeouts.idle, drainMs: timeouts.drain },
-  };
+export function loadProxyPlan({ listenOn, target, family, connections, configPath }: ProxyRoute): ProxyPlan {
+  const file = loadFile(configPath, 'proxy');
+  const { limits, timeouts } = file.settings;
+  const listener = {
+    place: 'command line',
+    on: listenOn,
+    route: { kind: 'target', target, proxyHeader: false },
+    policy: globalPolicy(file),
+    family,
+    limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
+    timeouts: timeoutsOf(timeouts, {}),
+  } as const;
+  return { listeners: [listener], drainMs: timeouts.drain };
+}
+
+export interface PlanSource {
+  readonly configPath: string;
+  /** Where `ingress` leads. */
+  readonly enclaveCid?: number;
+  /** Called where the file has a placeholder, and only there. */
+  readonly readPlacement: () => Promise<Placement>;
+}
+
+/**
+ * The plan of `serve`.
+ * @throws VsockProxyError `config`, for the first problem of the file; what `readPlacement` throws
+ */
+export async function loadPlan({ configPath, enclaveCid, readPlacement }: PlanSource): Promise<Plan> {
+  const file = loadFile(configPath, 'serve');
+  const drafts = draftListeners(file);
+  const placement = drafts.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
+  const known = { ...(placement && { placement }), ...(enclaveCid !== undefined && { enclaveCid }) };
+
+  const listeners = [];
+  const problems = [];
+  for (const draft of drafts) {
+    const completion = complete(draft, known);
+    if (completion.kind === 'listener') listeners.push(completion.listener);
+    else if (completion.kind === 'problem') problems.push(completion.problem);
+    else problems.push(needsEnclave(draft.routeKey, draft.routePlace));
+  }
+  if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
+  return { listeners, drainMs: file.settings.timeouts.drain };
+}
+
+function needsEnclave(key: string, place: string): VsockProxyError {
+  const hint = 'start it with: vsock-proxy serve --enclave-cid N';
+  return new VsockProxyError('config', `${key}: the CID of the enclave is not known`, { hint, place });
 }

@@ -7,6 +7,7 @@ import {
   isScalar,
   isSeq,
   LineCounter,
+  type Pair,
   parseDocument,
   visit,
   type YAMLMap,
@@ -22,6 +23,8 @@ export interface YamlValue {
 
 /** So many uses of `*anchors`, also through other anchors, are more than any sensible file has. */
 const MAX_ALIASES = 100;
+/** So many entries in all lists together are more than anybody can look after. */
+const MAX_ENTRIES = 20_000;
 /** What YAML 1.2 (section 5.1) does not allow in a file. */
 const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 
@@ -31,21 +34,21 @@ export function parseYaml(text: string, path: string): YamlValue {
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
   const bad = (problem: string, offset?: number, hint = 'check indentation, brackets and quotes near that line') => {
     const place = offset === undefined ? path : `${path}:${lineOf(offset)}`;
-    return new VsockProxyError('config', escapeControls(`Bad yaml format: ${problem} (${place})`), { hint });
+    const message = escapeControls(`Bad yaml format: ${problem}`);
+    return new VsockProxyError('config', message, { hint, place: escapeControls(place) });
   };
 
   const unprintable = UNPRINTABLE.exec(text);
   if (unprintable !== null) {
     const line = text.slice(0, unprintable.index).split('\n').length;
-    throw new VsockProxyError(
-      'config',
-      `Bad yaml format: it contains ${quoteBriefly(unprintable[0])} (${escapeControls(path)}:${line})`,
-      { hint: 'is it really a text file?' },
-    );
+    const message = `Bad yaml format: it contains ${quoteBriefly(unprintable[0])}`;
+    const place = escapeControls(`${path}:${line}`);
+    throw new VsockProxyError('config', message, { hint: 'is it really a text file?', place });
   }
   const document = parse(text, lines, bad);
   try {
-    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), lineAt: (at) => lineOf(offsetAt(document, at)) };
+    const offsetAt = findOffsets(document);
+    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), lineAt: (at) => lineOf(offsetAt(at)) };
   } catch {
     throw bad(`aliases multiply to more than ${MAX_ALIASES}`, undefined, 'write the values out');
   }
@@ -83,8 +86,13 @@ function parse(text: string, lineCounter: LineCounter, bad: Bad): Document {
 
 function checkKeysAndAliases(document: Document, bad: Bad): void {
   const anchors = new Set<string>();
+  let entries = 0;
   visit(document, (_, node) => {
     if (isMap(node)) checkKeys(node, bad);
+    if (isSeq(node)) entries += node.items.length;
+    if (isSeq(node) && entries > MAX_ENTRIES) {
+      throw bad(`its lists have more than ${MAX_ENTRIES} entries`, node.range?.[0], 'use patterns and ranges');
+    }
     if (isAlias(node)) {
       if (anchors.has(node.source)) return;
       throw bad(`nothing before "*${node.source}" is called "&${node.source}"`, node.range?.[0], 'write the value out');
@@ -104,21 +112,30 @@ function checkKeys(map: YAMLMap, bad: Bad): void {
   }
 }
 
-/** Where what stands at this path begins, or its closest parent that exists. What a map holds begins at its key. */
-function offsetAt(document: Document, path: readonly PropertyKey[]): number {
-  let node: unknown = document.contents;
-  let offset = document.contents?.range?.[0] ?? 0;
-  for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document);
-    if (isMap(node)) {
-      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === step);
-      if (pair === undefined) break;
-      if (isScalar(pair.key)) offset = pair.key.range?.[0] ?? offset;
-      node = pair.value;
-    } else {
-      node = isSeq(node) ? node.items[Number(step)] : undefined;
-      if (isNode(node)) offset = node.range?.[0] ?? offset;
+/** Tells where what stands at a path begins, or its closest parent that exists. What a map holds begins at its key. */
+function findOffsets(document: Document): (path: readonly PropertyKey[]) => number {
+  const indices = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>();
+  const pairAt = (map: YAMLMap, key: PropertyKey) => {
+    const index =
+      indices.get(map) ?? new Map(map.items.map((pair) => [isScalar(pair.key) ? String(pair.key.value) : '', pair]));
+    indices.set(map, index);
+    return index.get(String(key));
+  };
+  return (path) => {
+    let node: unknown = document.contents;
+    let offset = document.contents?.range?.[0] ?? 0;
+    for (const step of path) {
+      if (isAlias(node)) node = node.resolve(document);
+      if (isMap(node)) {
+        const pair = pairAt(node, step);
+        if (pair === undefined) break;
+        if (isScalar(pair.key)) offset = pair.key.range?.[0] ?? offset;
+        node = pair.value;
+      } else {
+        node = isSeq(node) ? node.items[Number(step)] : undefined;
+        if (isNode(node)) offset = node.range?.[0] ?? offset;
+      }
     }
-  }
-  return offset;
+    return offset;
+  };
 }

@@ -4,11 +4,13 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import * as z from 'zod';
-import { loadSettings } from '../../src/config/resolve.ts';
-import { fileSchema } from '../../src/config/schema.ts';
+import type * as z from 'zod/mini';
+import { loadProxyPlan } from '../../src/config/resolve.ts';
+import { fileSchema, isRequiredKey, metaOf, partsOf } from '../../src/config/schema.ts';
 import { VsockProxyError } from '../../src/errors.ts';
+import { parseTargetHost, type TcpPort } from '../../src/policy/address.ts';
 
+const TARGET = { host: parseTargetHost('a.example'), port: 443 as TcpPort };
 const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-config-'));
 after(() => rmSync(directory, { recursive: true }));
 
@@ -18,9 +20,15 @@ function write(name: string, content: string | Buffer): string {
   return path;
 }
 
+function plan(configPath: string, connections?: number) {
+  const listenOn = { family: 'unix', path: '/x' } as const;
+  const route = { listenOn, target: TARGET, family: 'any', configPath } as const;
+  return loadProxyPlan(connections === undefined ? route : { ...route, connections });
+}
+
 function problem(path: string): string {
   try {
-    loadSettings(path);
+    plan(path);
   } catch (error) {
     assert(error instanceof VsockProxyError, String(error));
     assert.equal(error.code, 'config');
@@ -90,59 +98,83 @@ suite('configuration file that cannot be used', () => {
   });
 });
 
-suite('settings', () => {
+suite('the plan of the form of the AWS proxy', () => {
   const path = write('good.yaml', 'allowlist:\n- {address: a.example, port: 443}\nlimits: {connections: 7}\n');
+  const connections = (file: string, option?: number) => plan(file, option).listeners[0].limits.connections;
 
   test('the command line comes before the file, the file before the default', () => {
-    assert.equal(loadSettings(path, { connections: 9 }).limits.connections, 9);
-    assert.equal(loadSettings(path).limits.connections, 7);
-    assert.equal(loadSettings(write('short.yaml', 'allowlist: []')).limits.connections, 4);
+    assert.equal(connections(path, 9), 9);
+    assert.equal(connections(path), 7);
+    assert.equal(connections(write('short.yaml', 'allowlist: []')), 4);
   });
 
-  test('rules carry their text and their place', () => {
-    assert.deepEqual(loadSettings(path), {
-      path,
-      policy: {
-        allow: [
-          {
-            address: { kind: 'name', name: 'a.example' },
-            ports: [{ from: 443, to: 443 }],
-            text: 'a.example',
-            place: `${path}:2`,
-          },
-        ],
-        deny: [],
-      },
-      limits: { connections: 7 },
-      timeouts: { connectMs: 10_000, idleMs: 3_600_000, drainMs: 10_000 },
+  test('is one listener with the global rules, each with its text and its place', () => {
+    const text = 'allowlist:\n- {address: a.example, port: 443}\ndenylist:\n- {address: 10.0.0.0/8, cids: [16]}\n';
+    const rules = write('rules.yaml', `${text}limits: {rate_per_client: 5}\ntimeouts: {head: 1s}\n`);
+    const { listeners, drainMs } = plan(rules);
+    const [{ policy, ...listener }] = listeners;
+    assert.deepEqual(listener, {
+      place: 'command line',
+      on: { family: 'unix', path: '/x' },
+      route: { kind: 'target', target: TARGET, proxyHeader: false },
+      family: 'any',
+      limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 5 },
+      timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 1000 },
     });
+    assert.equal(drainMs, 10_000);
+    assert.deepEqual(policy.allow, [
+      {
+        address: { kind: 'name', name: 'a.example' },
+        ports: [{ from: 443, to: 443 }],
+        text: 'a.example',
+        place: `${rules}:2`,
+      },
+    ]);
+    assert.deepEqual(
+      policy.deny.map(({ text, ports, cids, place }) => [text, ports, cids, place]),
+      [['10.0.0.0/8', 'any', [16], `${rules}:4`]],
+    );
+  });
+
+  test('needs an allowlist, also where the file has listeners', () => {
+    const listener = 'listeners:\n- {listen: "unix:/x", route: http, allowlist: []}\n';
+    assert.match(problem(write('listeners.yaml', listener)), /^No allowlist field: allowlist: missing/);
+  });
+
+  test('the first problem says how many more there are, and what tells them', () => {
+    const path = write('three.yaml', 'allowlist:\n- {address: a, port: 0}\n- {address: a}\nlimits: {foo: 1}\n');
+    assert.match(
+      problem(path),
+      /port 0 .*three\.yaml:2\)\. Hint: .*; 2 more problems are told by: vsock-proxy check --config \/.*three\.yaml$/,
+    );
   });
 
   test('a file of exactly one mebibyte is read whole', () => {
     const text = 'allowlist: [{address: a.example, port: 443}]\n#';
-    assert.equal(loadSettings(write('exact.yaml', text.padEnd(1024 * 1024, '#'))).policy.allow.length, 1);
+    assert.equal(plan(write('exact.yaml', text.padEnd(1024 * 1024, '#'))).listeners[0].policy.allow.length, 1);
   });
 
   test('a pipe is read to its end', () => {
     const pipe = join(directory, 'pipe');
     execFileSync('mkfifo', [pipe]);
     spawn('sh', ['-c', 'exec >"$0"; printf "allowlist: [{address: a,"; sleep 0.1; printf "port: 1}]"', pipe]);
-    assert.equal(loadSettings(pipe).policy.allow.length, 1);
+    assert.equal(plan(pipe).listeners[0].policy.allow.length, 1);
   });
 });
 
-test('every key of the file has a description, and a default where it may be left out', () => {
+test('every key of the file is described, and says what holds where it is left out', () => {
   const described: string[] = [];
-  const walk = (key: string, schema: z.core.JSONSchema.BaseSchema) => {
-    assert(schema.description, `${key} is described`);
+  const walk = (key: string, schema: z.core.$ZodType, isRequired: boolean) => {
+    const { description, absent } = metaOf(schema);
+    const { item, keys = {}, default: written } = partsOf(schema);
+    assert(/^\S.*[^.]$/s.test(description), `${key}: ${description}`);
+    if (!isRequired && key !== '') assert(absent !== undefined || written !== undefined, `${key} has a default`);
     described.push(key);
-    for (const [name, inner] of Object.entries(schema.properties ?? {})) {
-      assert(typeof inner === 'object');
-      assert(schema.required?.includes(name) || inner.default !== undefined, `${key}.${name} has a default`);
-      walk(`${key}.${name}`, inner);
-    }
-    if (typeof schema.items === 'object' && !Array.isArray(schema.items)) walk(`${key}[]`, schema.items);
+    if (item !== undefined) walk(`${key}[]`, item, true);
+    for (const [name, inner] of Object.entries(keys)) walk(`${key}.${name}`, inner, isRequiredKey(inner));
   };
-  walk('', z.toJSONSchema(fileSchema, { io: 'input' }));
-  assert(described.includes('.allowlist[].port') && described.includes('.timeouts.idle'));
+  walk('', fileSchema, true);
+  for (const key of ['.allowlist[].port', '.timeouts.idle', '.listeners[].limits.rate_per_client', '.egress.allow[]']) {
+    assert(described.includes(key), key);
+  }
 });

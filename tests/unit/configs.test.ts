@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { renderAllowlist } from '../../scripts/allowlist.ts';
-import { loadSettings } from '../../src/config/resolve.ts';
+import { globalPolicy } from '../../src/config/draft.ts';
+import { loadFile } from '../../src/config/load.ts';
 import { domainOf, kmsEndpoint, PARTITIONS, parseRegion } from '../../src/endpoints.ts';
 import { decideRoute } from '../../src/policy/decision.ts';
 import { target } from './policy-fixture.ts';
@@ -25,7 +26,8 @@ const REGIONS_OF_AWS_PROXY = `
   .split(/\s+/);
 
 suite('the default allowlist', () => {
-  const { policy, limits } = loadSettings(DEFAULT);
+  const file = loadFile(DEFAULT, 'proxy');
+  const policy = globalPolicy(file);
   const decide = (written: string) => decideRoute(policy, target(written), {}).kind;
 
   for (const written of [
@@ -82,7 +84,7 @@ suite('the default allowlist', () => {
     assert(count > 4 * 38, `${count} names`);
   });
 
-  test('does not let the fifth client wait', () => assert.equal(limits.connections, 1000));
+  test('does not let the fifth client wait', () => assert.equal(file.settings.limits.connections, 1000));
 
   test('is what "make configs" writes', () => assert.equal(readFileSync(DEFAULT, 'utf8'), renderAllowlist()));
 });
@@ -92,7 +94,8 @@ suite('the examples', () => {
   assert(examples.length > 0);
   for (const name of examples) {
     test(`${name} is a configuration`, () => {
-      assert(loadSettings(join(CONFIGS, 'examples', name)).policy.allow.length > 0);
+      const { listeners = [], allowlist = [] } = loadFile(join(CONFIGS, 'examples', name), 'any').settings;
+      assert(listeners.length + allowlist.length > 0);
     });
   }
 });
