@@ -41,7 +41,7 @@ const INCOMPLETE_TTL_MS = 10_000;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 /** Refreshed when so much of the TTL is over, or a little sooner, so that many proxies do not ask in step. */
-const REFRESH_AT = 0.8;
+export const REFRESH_AT = 0.8;
 const JITTER = 0.1;
 
 /** Starts the first query at once; no event comes before this returns. */
@@ -64,16 +64,14 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
     const news = { changed: !sameAddresses(answer, last?.answer), failuresBefore: failures };
     last = { answer, at: clock.now() };
     failures = 0;
-    const longest = answer.incomplete === undefined ? LONGEST_TTL_MS : INCOMPLETE_TTL_MS;
-    const ttlMs = Math.min(Math.max(answer.ttlMs, SHORTEST_TTL_MS), longest);
-    cancelTimer = clock.setTimer(ttlMs * REFRESH_AT * (1 - JITTER * random()), query);
+    cancelTimer = clock.setTimer(lifetimeOf(answer) * REFRESH_AT * (1 - JITTER * random()), query);
     events.onAnswer(answer, news);
   };
 
   const fail = (reason: unknown): void => {
     if (stopping.signal.aborted) return;
     failures += 1;
-    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS) * (1 - JITTER * random());
+    const retryMs = retryAfter(failures) * (1 - JITTER * random());
     cancelTimer = clock.setTimer(retryMs, query);
     const staleMs = last === undefined ? undefined : clock.now() - last.at;
     events.onFailure(toError(reason, name), { staleMs, retryMs, failures });
@@ -88,8 +86,19 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
   };
 }
 
+/** How long an answer is used, in milliseconds: its TTL within limits. */
+export function lifetimeOf({ ttlMs, incomplete }: Answer): number {
+  const longest = incomplete === undefined ? LONGEST_TTL_MS : INCOMPLETE_TTL_MS;
+  return Math.min(Math.max(ttlMs, SHORTEST_TTL_MS), longest);
+}
+
+/** How long after so many failures in a row the next query follows. */
+export function retryAfter(failures: number): number {
+  return Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS);
+}
+
 /** An answer without one family keeps the addresses of that family from the answer before. */
-function completed(fresh: Answer, before: Answer | undefined): Answer {
+export function completed(fresh: Answer, before: Answer | undefined): Answer {
   const missing = fresh.incomplete?.missing;
   const kept = before?.addresses.filter((ip) => ip.family === missing) ?? [];
   return { ...fresh, addresses: missing === 4 ? [...kept, ...fresh.addresses] : [...fresh.addresses, ...kept] };
@@ -105,7 +114,7 @@ function sameAddresses(answer: Answer, before: Answer | undefined): boolean {
   return before !== undefined && texts(answer) === texts(before);
 }
 
-function toError(reason: unknown, name: Hostname): VsockProxyError {
+export function toError(reason: unknown, name: Hostname): VsockProxyError {
   if (reason instanceof VsockProxyError) return reason;
   return new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${String(reason)}`, { cause: reason });
 }

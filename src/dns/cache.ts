@@ -1,0 +1,208 @@
+/**
+ * Names that are resolved when somebody asks for them, and remembered.
+ *
+ * An answer is given at once until its TTL ends, and renewed ahead of that if the name is asked for meanwhile. When it
+ * cannot be renewed, the last good one is served on (RFC 8767). Nothing happens for names that nobody asks for.
+ */
+import { VsockProxyError } from '../errors.ts';
+import type { Hostname } from '../policy/address.ts';
+import type { Clock } from './clock.ts';
+import { isDefinitive } from './failure.ts';
+import type { Answer, Family, Resolver } from './resolver.ts';
+import { completed, lifetimeOf, REFRESH_AT, retryAfter, toError } from './watch.ts';
+
+export interface NameCacheOptions {
+  readonly resolver: Resolver;
+  readonly clock: Clock;
+  /** After a failed query for a name whose last good answer stays in use, and how old that is. Must not throw. */
+  readonly onStale: (error: VsockProxyError, name: Hostname, ageMs: number) => void;
+}
+
+export interface NameCache {
+  /**
+   * The same `Answer` object as long as it is the same answer. What cannot be resolved is a value here, not an
+   * exception: VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
+   */
+  lookUp(name: Hostname, family: Family): Answer | VsockProxyError | Promise<Answer | VsockProxyError>;
+  /** How many names are remembered. */
+  readonly size: number;
+  /** Ends all queries; promises that are open stay open. */
+  stop(): void;
+}
+
+/** The names that were asked for last are remembered. */
+export const MAX_NAMES = 4096;
+/** Each query holds sockets; a flood of new names must not take them all, nor those for names in use. */
+export const MAX_QUERIES = 128;
+/** RFC 8767 section 5 suggests one to three days. */
+const LONGEST_STALE_MS = 24 * 3_600_000;
+/** RFC 8767 section 5: so long clients wait for servers that may have failed while there is an old answer. */
+const PATIENCE_MS = 1_800;
+/** How long it is believed that there is no such name: not long, as it may be about to be made. */
+const NOWHERE_MS = 5_000;
+const DEADLINE_MS = 6_000;
+
+interface Entry {
+  readonly name: Hostname;
+  readonly family: Family;
+  answer: Answer | undefined;
+  answeredAt: number;
+  refreshAt: number;
+  expiresAt: number;
+  /** Of the last query, if it failed; before `retryAt` there is no other one. */
+  error: VsockProxyError | undefined;
+  retryAt: number;
+  failures: number;
+  query: Promise<Answer | VsockProxyError> | undefined;
+}
+
+export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): NameCache {
+  /** Last used last. */
+  const entries = new Map<string, Entry>();
+  /** Under way: for names that wait for them, and for names that have an answer. */
+  const queries = { first: new Set<AbortController>(), again: new Set<AbortController>() };
+  let stopped = false;
+
+  const find = (name: Hostname, family: Family): Entry => {
+    const key = `${family} ${name}`;
+    const known = entries.get(key);
+    if (known !== undefined) entries.delete(key);
+    else if (entries.size >= MAX_NAMES) forgetOldest();
+    const entry = known ?? newEntry(name, family);
+    entries.set(key, entry);
+    return entry;
+  };
+
+  /** Not one whose query is under way: its answer is waited for. */
+  const forgetOldest = (): void => {
+    for (const [key, { query }] of entries) {
+      if (query === undefined) {
+        entries.delete(key);
+        break;
+      }
+    }
+  };
+
+  /** Undefined when too many queries are under way. */
+  const start = (entry: Entry, kind: keyof typeof queries): Entry['query'] => {
+    if (stopped || queries[kind].size >= MAX_QUERIES) return undefined;
+    entry.query = query(entry, queries[kind]);
+    return entry.query;
+  };
+
+  const query = async (entry: Entry, running: Set<AbortController>): Promise<Answer | VsockProxyError> => {
+    const { name, family } = entry;
+    const ending = new AbortController();
+    const cancelDeadline = clock.setTimer(DEADLINE_MS, () => ending.abort(timeout(name)));
+    running.add(ending);
+    try {
+      return succeed(entry, await resolver.resolve(name, family, ending.signal));
+    } catch (reason) {
+      return fail(entry, toError(reason, name));
+    } finally {
+      cancelDeadline();
+      running.delete(ending);
+      entry.query = undefined;
+    }
+  };
+
+  const succeed = (entry: Entry, fresh: Answer): Answer => {
+    const now = clock.now();
+    const answer = completed(fresh, entry.answer);
+    const lifetimeMs = lifetimeOf(answer);
+    // What is made of an answer is kept with it: a new object means other addresses.
+    if (entry.answer === undefined || !isSame(answer, entry.answer)) entry.answer = answer;
+    entry.answeredAt = now;
+    entry.refreshAt = now + lifetimeMs * REFRESH_AT;
+    entry.expiresAt = now + lifetimeMs;
+    entry.error = undefined;
+    entry.failures = 0;
+    return entry.answer;
+  };
+
+  const fail = (entry: Entry, error: VsockProxyError): Answer | VsockProxyError => {
+    if (stopped) return error;
+    const now = clock.now();
+    const isNowhere = isDefinitive(error.errno ?? '');
+    // The servers have taken it back.
+    if (isNowhere) entry.answer = undefined;
+    entry.error = error;
+    entry.failures += 1;
+    entry.retryAt = now + (isNowhere ? NOWHERE_MS : retryAfter(entry.failures));
+    const stale = usable(entry, now);
+    if (stale !== undefined) onStale(error, entry.name, now - entry.answeredAt);
+    return stale ?? error;
+  };
+
+  return {
+    lookUp(name, family) {
+      const now = clock.now();
+      const entry = find(name, family);
+      const answer = usable(entry, now);
+      const isFresh = answer !== undefined && now < entry.refreshAt;
+      if (isFresh) return answer;
+      const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
+      const query = mayQuery ? start(entry, answer === undefined ? 'first' : 'again') : entry.query;
+      if (answer === undefined) return query ?? entry.error ?? tooMany(name);
+      return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
+    },
+    get size() {
+      return entries.size;
+    },
+    stop() {
+      stopped = true;
+      for (const ending of [...queries.first, ...queries.again]) ending.abort();
+    },
+  };
+}
+
+function newEntry(name: Hostname, family: Family): Entry {
+  const never = Number.NEGATIVE_INFINITY;
+  return {
+    name,
+    family,
+    answer: undefined,
+    answeredAt: never,
+    refreshAt: never,
+    expiresAt: never,
+    error: undefined,
+    retryAt: never,
+    failures: 0,
+    query: undefined,
+  };
+}
+
+/** The answer, unless it is too old for anything. */
+function usable({ answer, expiresAt }: Entry, now: number): Answer | undefined {
+  return now < expiresAt + LONGEST_STALE_MS ? answer : undefined;
+}
+
+/** In the same order: the one that a server puts first is meant to be tried first. */
+function isSame(one: Answer, other: Answer): boolean {
+  return (
+    one.source === other.source &&
+    one.addresses.length === other.addresses.length &&
+    one.addresses.every(({ text }, index) => text === other.addresses[index]?.text)
+  );
+}
+
+function withPatience<T>(query: Promise<T>, stale: Answer, clock: Clock): Promise<T | Answer> {
+  const { promise, resolve } = Promise.withResolvers<T | Answer>();
+  const cancel = clock.setTimer(PATIENCE_MS, () => resolve(stale));
+  void query.then((outcome) => {
+    cancel();
+    resolve(outcome);
+  });
+  return promise;
+}
+
+function timeout(name: Hostname): VsockProxyError {
+  const text = `Could not resolve ${name}: ETIMEOUT: no answer within ${DEADLINE_MS / 1000} s`;
+  return new VsockProxyError('resolve-failed', text, { errno: 'ETIMEOUT' });
+}
+
+function tooMany(name: Hostname): VsockProxyError {
+  const text = `Could not resolve ${name}: EBUSY: ${MAX_QUERIES} other names are being resolved already`;
+  const hint = 'clients ask for many names at once, or the DNS servers are slow';
+  return new VsockProxyError('resolve-failed', text, { errno: 'EBUSY', hint });
+}
