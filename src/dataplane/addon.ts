@@ -91,10 +91,11 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   let onDrained: ((aborted: number) => void) | undefined;
 
   const error = addon.start(threads, (steps, records, faults, aborted, asks) => {
+    // Of one connection, a question comes behind the steps before it, and nothing behind its end.
     if (steps.length > 0) events.onProgress(steps);
+    if (asks.length > 0) events.onAsk(asks.map(toAsk));
     if (records.length > 0) events.onClose(records.map(toRecord));
     if (faults.length > 0) events.onFault(faults.map(toFault));
-    if (asks.length > 0) events.onAsk(asks.map(toAsk));
     if (aborted !== undefined) onDrained?.(aborted);
   });
   if (error !== 0) {

@@ -1,6 +1,6 @@
 /** Which clients a listener of the data plane in memory takes, and how many connections of each. */
 import { BlockList } from 'node:net';
-import type { CloseReason, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
+import type { Fault, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
 import type { Clock } from '../../src/dns/clock.ts';
 
 type Limits = Pick<ListenSpec, 'admission' | 'maxConnectionsPerClient' | 'ratePerClient'>;
@@ -18,7 +18,7 @@ export class FakeClients {
   }
 
   /** @returns why this client is refused, if it is; otherwise it must leave in the end */
-  enter(client: SocketAddress): CloseReason | undefined {
+  enter(client: SocketAddress): Extract<Fault, { readonly client: SocketAddress }>['kind'] | undefined {
     const { maxConnectionsPerClient, ratePerClient } = this.#limits;
     if (!this.#admits(client)) return 'not-admitted';
     const key = keyOfClient(client);

@@ -42,12 +42,15 @@ export class FakeConnection {
   #shown = '';
   #verdict: ConnectVerdict | undefined;
   #target: TargetId | undefined;
+  /** To connect, which has been asked about. */
+  #failure: Parameters<FakeConnection['close']> | undefined;
   /** Of an exchange: what is still to pass in each direction. */
   #up = new FakeBody({ kind: 'none' });
   #down: FakeBody | undefined;
   #next = false;
   /** A request has been answered on this connection. */
   #isLater = false;
+  #draining = false;
   readonly #acceptedAt: number;
   #connectMs: number | undefined;
   #bytesUp = 0;
@@ -86,11 +89,17 @@ export class FakeConnection {
     if (this.#state === 'waiting') this.#dial(addresses);
   }
 
+  /** The client between two requests is left, the others after the one that is under way. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#state === 'asking' && this.#isLater && this.#shown === '') this.#leave();
+  }
+
   answer(verdict: Verdict) {
     const asked = this.#asked;
     if (asked === undefined) return;
     this.#asked = undefined;
-    if (verdict.action === 'reject') return this.#reject(verdict);
+    if (verdict.action === 'reject') return this.#reject(verdict, asked.stage);
     switch (asked.stage) {
       case 'client':
         if (verdict.action === 'connect') return this.#follow(verdict);
@@ -176,14 +185,15 @@ export class FakeConnection {
     this.#look();
   }
 
-  #reject({ reason, toClient, target }: Extract<Verdict, { readonly action: 'reject' }>): void {
+  #reject({ reason, toClient, target }: Extract<Verdict, { readonly action: 'reject' }>, stage: Question['stage']) {
     this.#target = target ?? this.#target;
     if (toClient !== undefined) {
       this.#client.write(toClient);
       this.#client.end();
       this.#bytesDown += toClient.length;
     }
-    this.close(reason, 'proxy');
+    if (stage === 'failed' && this.#failure !== undefined) this.close(...this.#failure);
+    else this.close(reason, stage === 'response' ? 'server' : 'proxy');
   }
 
   #follow(verdict: ConnectVerdict): void {
@@ -216,7 +226,8 @@ export class FakeConnection {
     if (verdict === undefined || (verdict.action === 'connect' && !verdict.explain && !this.#isHandshake)) {
       return this.close(reason, endedBy, errno);
     }
-    this.#setDeadline(this.#spec.timeouts.headMs, 'internal');
+    this.#failure = [reason, endedBy, errno];
+    this.#setDeadline(this.#spec.timeouts.headMs, reason);
     this.#ask({
       stage: 'failed',
       target: verdict.target,
@@ -280,19 +291,20 @@ export class FakeConnection {
   #exchange(server: FakeEnd) {
     if (this.#client.ending === 'reset') return this.close('reset', 'client', 'ECONNRESET');
     if (!this.#pass(this.#client, server, this.#up)) return this.close('malformed', 'client');
+    if (this.#client.ending === 'eof' && !this.#up.mayEnd) return this.close('reset', 'client');
     if (this.#down === undefined) return this.#showResponse(server);
     if (!this.#pass(server, this.#client, this.#down)) return this.close('malformed', 'server');
     if (this.#down.done) return this.#finishExchange(server);
     if (server.ending === 'reset') return this.close('reset', 'server', 'ECONNRESET');
+    if (server.ending === 'eof' && !this.#down.mayEnd) return this.close('reset', 'server');
     if (server.ending === 'eof') this.#finishExchange(server);
   }
 
   /** @returns whether the body is framed as announced, so far */
   #pass(from: FakeEnd, to: FakeEnd, body: FakeBody): boolean {
     const count = body.take(from.unread);
-    if (count === undefined) return false;
-    this.#send(to, from.consume(count));
-    return from.ending !== 'eof' || body.mayEnd;
+    if (count !== undefined) this.#send(to, from.consume(count));
+    return count !== undefined;
   }
 
   #showResponse(server: FakeEnd): void {
@@ -318,16 +330,18 @@ export class FakeConnection {
   /** The server is left; the client too, unless its next request can follow. */
   #finishExchange(server: FakeEnd) {
     server.end();
-    if (!this.#next || !this.#up.done) {
-      this.#client.end();
-      return this.close('finished', 'proxy');
-    }
+    if (!this.#next || !this.#up.done || this.#draining) return this.#leave();
     this.#state = 'asking';
     this.#server = undefined;
     this.#isLater = true;
     this.#shown = '';
     this.#awaitIdleness();
     this.#look();
+  }
+
+  #leave(): void {
+    this.#client.end();
+    this.close('finished', 'server');
   }
 
   #awaitIdleness(): void {

@@ -39,7 +39,7 @@ interface Listener {
   readonly clients: FakeClients;
   readonly totals: { accepted: number; bytesUp: number; bytesDown: number; limitHits: number; limitWaitMs: number };
   readonly closed: Record<CloseReason, number>;
-  limitToldAt: number;
+  readonly toldAt: Map<Fault['kind'], number>;
   isOpen: boolean;
 }
 
@@ -54,7 +54,6 @@ export class FakeDataPlane implements DataPlane {
   #records: CloseRecord[] = [];
   #faults: Fault[] = [];
   #asks: Ask[] = [];
-  #draining = false;
   #stopped = false;
   #onEmpty: (() => void) | undefined;
   /** What `beat` says, for tests of what follows when a thread hangs. */
@@ -80,7 +79,7 @@ export class FakeDataPlane implements DataPlane {
       clients: new FakeClients(spec, this.#network.clock),
       totals: { accepted: 0, bytesUp: 0, bytesDown: 0, limitHits: 0, limitWaitMs: 0 },
       closed: { ...NOTHING_CLOSED },
-      limitToldAt: Number.NEGATIVE_INFINITY,
+      toldAt: new Map(),
       isOpen: true,
     };
     this.#listeners.set(listener.id, listener);
@@ -104,12 +103,11 @@ export class FakeDataPlane implements DataPlane {
     if (listener === undefined || !listener.isOpen) return;
     listener.isOpen = false;
     listener.socket.close(listener.accept);
-    this.#forgetIfOver(listener);
   }
 
   async drain(deadlineMs: number): Promise<number> {
-    this.#draining = true;
     for (const id of this.#listeners.keys()) this.closeListener(id);
+    for (const connection of [...this.#connections.values()]) connection.drain();
     let aborted = 0;
     if (this.#connections.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -128,6 +126,7 @@ export class FakeDataPlane implements DataPlane {
   counters(): readonly ListenerCounters[] {
     return [...this.#listeners.values()].map(({ id, totals, closed, connections, socket, isOpen }) => {
       const first = isOpen ? socket.queue[0] : undefined;
+      if (!isOpen && connections.size === 0) this.#listeners.delete(id);
       return {
         listener: id,
         ...totals,
@@ -179,16 +178,27 @@ export class FakeDataPlane implements DataPlane {
   }
 
   #noteWaiting(listener: Listener): void {
-    const now = this.#network.clock.now();
     listener.totals.limitHits += 1;
-    if (now - listener.limitToldAt < FAULT_PERIOD_MS) return;
-    listener.limitToldAt = now;
-    this.#faults.push({ kind: 'limit', listener: listener.id });
+    this.#tellFault(listener, { kind: 'limit', listener: listener.id });
+  }
+
+  #tellFault({ toldAt }: Listener, fault: Fault): void {
+    const now = this.#network.clock.now();
+    if (now - (toldAt.get(fault.kind) ?? Number.NEGATIVE_INFINITY) < FAULT_PERIOD_MS) return;
+    toldAt.set(fault.kind, now);
+    this.#faults.push(fault);
     this.#flushSoon();
   }
 
-  #accept(listener: Listener, client: FakeEnd, queuedMs: number) {
+  #accept(listener: Listener, client: FakeEnd, queuedMs: number): void {
     const { id, spec, upstream, connections, clients, totals, closed } = listener;
+    const refusal = clients.enter(client.address);
+    if (refusal !== undefined) {
+      client.reset();
+      closed[refusal] += 1;
+      this.#tellFault(listener, { kind: refusal, listener: id, client: client.address });
+      return;
+    }
     this.#lastConnection += 1;
     const identity = {
       listener: id,
@@ -198,7 +208,6 @@ export class FakeDataPlane implements DataPlane {
     };
     const common = { listener: id, connection: identity.connection, client: client.address };
     const lifecycle = spec.report === 'lifecycle';
-    const refusal = clients.enter(client.address);
     const connection = new FakeConnection(this.#network, client, identity, spec, {
       onConnected: (server, target) => {
         const step = { step: 'connected', ...common, server, ...(target === undefined ? {} : { target }) } as const;
@@ -212,14 +221,13 @@ export class FakeDataPlane implements DataPlane {
       onClosed: (record) => {
         connections.delete(connection);
         this.#connections.delete(record.connection);
-        if (refusal === undefined) clients.leave(client.address);
+        clients.leave(client.address);
         totals.bytesUp += record.bytesUp;
         totals.bytesDown += record.bytesDown;
         closed[record.reason] += 1;
         if (lifecycle || record.reason !== 'finished') this.#records.push(record);
         this.#flushSoon();
         if (listener.isOpen) this.#acceptWhatFits(listener);
-        this.#forgetIfOver(listener);
         if (this.#connections.size === 0) this.#onEmpty?.();
       },
     });
@@ -227,13 +235,8 @@ export class FakeDataPlane implements DataPlane {
     this.#connections.set(identity.connection, connection);
     if (lifecycle) this.#steps.push({ step: 'accepted', ...common });
     this.#flushSoon();
-    if (refusal !== undefined) return connection.close(refusal, 'proxy');
     connection.start(listener.socket.address);
     if (upstream !== undefined) connection.connect(upstream);
-  }
-
-  #forgetIfOver({ id, isOpen, connections }: Listener): void {
-    if (!isOpen && connections.size === 0 && !this.#draining) this.#listeners.delete(id);
   }
 
   #flushSoon(): void {
@@ -248,9 +251,9 @@ export class FakeDataPlane implements DataPlane {
     this.#asks = [];
     if (this.#stopped) return;
     if (steps.length > 0) this.#events.onProgress(steps);
+    if (asks.length > 0) this.#events.onAsk(asks);
     if (records.length > 0) this.#events.onClose(records);
     if (faults.length > 0) this.#events.onFault(faults);
-    if (asks.length > 0) this.#events.onAsk(asks);
   }
 }
 
