@@ -1,8 +1,9 @@
 /** Socket addresses as log lines and error texts show them, after the AWS proxy's `cid: 3 port: 8000`. */
 import type { SocketAddress } from '../dataplane/contract.ts';
+import type { ActivatedSocket } from '../plan.ts';
 import type { Target } from '../policy/rules.ts';
 
-export function formatAddress(address: SocketAddress): string {
+export function formatAddress(address: SocketAddress | ActivatedSocket): string {
   switch (address.family) {
     case 'vsock':
       return `cid: ${address.cid} port: ${address.port}`;
@@ -10,12 +11,26 @@ export function formatAddress(address: SocketAddress): string {
       return `tcp: ${formatIpPort(address)}`;
     case 'unix':
       return `unix: ${address.path}`;
+    case 'systemd':
+      return `systemd: ${address.name}`;
   }
 }
 
 /** A client as seen on the listener at `on`: unix clients seldom have a name of their own. */
 export function formatClient(client: SocketAddress, on: SocketAddress): string {
   return formatAddress(client.family === 'unix' && client.path === '' ? on : client);
+}
+
+/** Who a client is, whatever its port: what limits per client count. */
+export function nameClient(client: SocketAddress): string {
+  switch (client.family) {
+    case 'vsock':
+      return `CID ${client.cid}`;
+    case 'tcp':
+      return client.ip;
+    case 'unix':
+      return 'the unix socket';
+  }
 }
 
 /** What clients want to reach: `kms.eu-west-1.amazonaws.com:443`. */

@@ -1,6 +1,7 @@
 /** Why a listener could not be bound, and what to do about it. The AWS proxy says neither. */
 import type { DataPlane, Listening, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../errors.ts';
+import type { ActivatedSocket } from '../plan.ts';
 import { CID_LOCAL, CID_PARENT } from '../vsock.ts';
 import { formatAddress } from './address.ts';
 import { describeErrno } from './errno.ts';
@@ -8,16 +9,19 @@ import { describeErrno } from './errno.ts';
 /** Ports below it need a capability: ip_unprivileged_port_start(7), and fixed for vsock. */
 const FIRST_UNPRIVILEGED_PORT = 1024;
 
-/** @throws VsockProxyError `listen-failed`: `Could not bind to cid: 3 port: 8000: EADDRINUSE: …`, with a hint */
-export function bind(dataPlane: DataPlane, spec: ListenSpec & { readonly on: SocketAddress }): Listening {
+/**
+ * @param on as it is written, which tells more than a descriptor
+ * @throws VsockProxyError `listen-failed`: `Could not bind to cid: 3 port: 8000: EADDRINUSE: …`, with a hint
+ */
+export function bind(dataPlane: DataPlane, spec: ListenSpec, on: SocketAddress | ActivatedSocket): Listening {
   try {
     return dataPlane.listen(spec);
   } catch (error) {
     if (!(error instanceof VsockProxyError) || error.code !== 'listen-failed') throw error;
     const { errno } = error;
     const reason = errno === undefined ? error.message : describeErrno(errno);
-    const hint = errno === undefined ? undefined : hintFor(errno, spec.on);
-    throw new VsockProxyError('listen-failed', `Could not bind to ${formatAddress(spec.on)}: ${reason}`, {
+    const hint = errno === undefined ? undefined : hintFor(errno, on);
+    throw new VsockProxyError('listen-failed', `Could not bind to ${formatAddress(on)}: ${reason}`, {
       ...(errno === undefined ? {} : { errno }),
       ...(hint === undefined ? {} : { hint }),
       cause: error,
@@ -25,7 +29,7 @@ export function bind(dataPlane: DataPlane, spec: ListenSpec & { readonly on: Soc
   }
 }
 
-function hintFor(errno: string, on: SocketAddress): string | undefined {
+function hintFor(errno: string, on: SocketAddress | ActivatedSocket): string | undefined {
   switch (on.family) {
     case 'vsock':
       return vsockHint(errno, on.cid, on.port);
@@ -33,6 +37,8 @@ function hintFor(errno: string, on: SocketAddress): string | undefined {
       return tcpHint(errno, on.port);
     case 'unix':
       return unixHint(errno, on.path);
+    case 'systemd':
+      return 'the .socket unit must listen for streams: ListenStream=, without Accept=yes';
   }
 }
 

@@ -69,6 +69,7 @@ export function findListedName(ip: IpAddress, names: readonly ExactNameRule[], o
   return {
     decided,
     absence: () => absence,
+    last: () => undefined,
     stop() {
       stopping.abort();
       cancelRetry?.();

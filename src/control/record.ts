@@ -1,44 +1,73 @@
 /** Close records in words. */
-import type { CloseRecord, SocketAddress } from '../dataplane/contract.ts';
-import { formatAddress, formatClient, formatServer } from './address.ts';
+import type { CloseReason, CloseRecord, SocketAddress } from '../dataplane/contract.ts';
+import type { ListenerPlan } from '../plan.ts';
+import { formatAddress, formatClient, formatServer, nameClient } from './address.ts';
+import type { Refusal } from './ask.ts';
 import { describeErrno } from './errno.ts';
 
-/** What the records of a listener are told with. */
-export interface ReportedRoute {
+/** What the connections of a listener are told with. */
+export interface ReportedRoute extends Pick<ListenerPlan, 'place' | 'limits' | 'timeouts'> {
+  /** As bound. */
   readonly on: SocketAddress;
-  /** What clients want to reach, as `host:port`. */
-  readonly target: string;
-  readonly maxConnections: number;
-  readonly connectTimeoutMs: number;
-  readonly idleTimeoutMs: number;
+  /** What all clients want to reach, as `host:port`; absent where each asks for its own. */
+  readonly target?: string;
   /** Why there is no address, while there is none. */
   readonly absence: () => string;
+}
+
+/** A record, and what is known of its connection besides. */
+export interface Ending {
+  readonly record: CloseRecord;
+  /** Why it was refused, if it was. */
+  readonly refusal?: Refusal | undefined;
+  /** What it was to reach, as `host:port`. */
+  readonly target: string;
 }
 
 /** Why a client could not be served, and what to do about it. */
 export interface Failure {
   readonly problem: string;
-  readonly hint: string;
+  readonly hint?: string | undefined;
+  /** Where there is no end of different problems: what such clients have in common, and what of this one matters. */
+  readonly flood?: { readonly what: string; readonly subject: string };
 }
 
 /** @returns undefined when the connection came about, and then ended in one way or another */
-export function findFailure(record: CloseRecord, route: ReportedRoute): Failure | undefined {
+export function findFailure({ record, refusal, target }: Ending, route: ReportedRoute): Failure | undefined {
+  const what = WHAT_FLOODS[record.reason];
+  if (what === undefined) return undefined;
+  if (refusal !== undefined) return { ...refusal, flood: { what, subject: refusal.subject } };
   const at = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
+  const failure = describeFailure(record, `${target}${at}`, route);
+  if (failure === undefined || route.target !== undefined) return failure;
+  const errno = record.errno === undefined ? '' : `: ${record.errno}`;
+  const subject = record.reason === 'head-timeout' ? nameClient(record.client) : `${target}${at}${errno}`;
+  return { ...failure, flood: { what, subject } };
+}
+
+const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
+  denied: 'were denied',
+  malformed: 'sent or got what cannot be understood',
+  'head-timeout': 'did not say in time where they want to go',
+  'no-upstream': 'could not be served for want of an address',
+  'connect-failed': 'could not be connected',
+  'connect-timeout': 'could not be connected in time',
+  internal: 'failed in the proxy itself',
+};
+
+function describeFailure(record: CloseRecord, server: string, route: ReportedRoute): Failure | undefined {
   const errno = record.errno ?? 'unknown reason';
   switch (record.reason) {
     case 'no-upstream':
       return {
-        problem: `no address for ${route.target}: ${route.absence()}`,
+        problem: `no address for ${server}: ${route.absence()}`,
         hint: 'the name is tried again all the time; see the warnings about it',
       };
     case 'connect-failed':
-      return {
-        problem: `could not connect to ${route.target}${at}: ${describeErrno(errno)}`,
-        hint: connectHint(errno),
-      };
+      return { problem: `could not connect to ${server}: ${describeErrno(errno)}`, hint: connectHint(errno) };
     case 'connect-timeout':
       return {
-        problem: `could not connect to ${route.target}${at} within ${route.connectTimeoutMs} ms`,
+        problem: `could not connect to ${server} within ${route.timeouts.connectMs} ms`,
         hint: 'check security groups, network ACLs and routes to the address; the deadline is timeouts.connect',
       };
     case 'internal':
@@ -46,28 +75,28 @@ export function findFailure(record: CloseRecord, route: ReportedRoute): Failure 
         problem: `the proxy itself failed while ${record.phase}: ${describeErrno(errno)}`,
         hint: resourceHint(errno),
       };
-    case 'finished':
-    case 'reset':
-    case 'idle-timeout':
-    case 'drained':
     case 'head-timeout':
-    case 'denied':
-    case 'malformed':
-    case 'not-admitted':
-    case 'client-limit':
-    case 'client-rate':
+      return {
+        problem: `no whole request head or ClientHello came within ${route.timeouts.headMs} ms (timeouts.head)`,
+        hint: 'the client may have expected another protocol here',
+      };
+    case 'malformed': {
+      const message = record.endedBy === 'server' ? 'response' : 'request';
+      return { problem: `the body of its ${message} is not framed as announced` };
+    }
+    default:
       return undefined;
   }
 }
 
 /** The AWS proxy's line at the end of a connection, with the reason where it was not the usual one. */
-export function describeEnd(record: CloseRecord, route: ReportedRoute): string {
-  const line = `Client on ${formatClient(record.client, route.on)} disconnected`;
+export function describeEnd(record: CloseRecord, { on, timeouts }: ReportedRoute): string {
+  const line = `Client on ${formatClient(record.client, on)} disconnected`;
   switch (record.reason) {
     case 'reset':
       return `${line}: reset by the ${record.endedBy}${record.errno === undefined ? '' : ` (${record.errno})`}`;
     case 'idle-timeout':
-      return `${line}: nothing was sent for ${route.idleTimeoutMs} ms (timeouts.idle)`;
+      return `${line}: nothing was sent for ${timeouts.idleMs} ms (timeouts.idle)`;
     case 'drained':
       return `${line}: still open at the end of the drain`;
     default:
@@ -76,12 +105,12 @@ export function describeEnd(record: CloseRecord, route: ReportedRoute): string {
 }
 
 /** Everything that a close record holds, in one line. */
-export function describeRecord(record: CloseRecord, route: ReportedRoute): string {
+export function describeRecord({ record, target }: Ending, { on }: ReportedRoute): string {
   const server = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
   const errno = record.errno === undefined ? '' : ` (${record.errno})`;
   return (
-    `Closed connection ${record.connection} from ${formatClient(record.client, route.on)} on ${formatAddress(route.on)} ` +
-    `to ${route.target}${server}: ${record.reason}${errno} by the ${record.endedBy} while ${record.phase}; ` +
+    `Closed connection ${record.connection} from ${formatClient(record.client, on)} on ${formatAddress(on)} ` +
+    `to ${target}${server}: ${record.reason}${errno} by the ${record.endedBy} while ${record.phase}; ` +
     `bytes up ${record.bytesUp}, down ${record.bytesDown}; ` +
     `ms queued ${round(record.queuedMs)}, connect ${round(record.connectMs)}, total ${round(record.totalMs)}`
   );

@@ -1,42 +1,54 @@
 /** Events of the data plane → log lines. No event may throw: that would end the process. */
 import type {
   CloseRecord,
+  ConnectionId,
   DataPlaneEvents,
   Fault,
   ListenerCounters,
   ListenerId,
   Progress,
-  SocketAddress,
+  TargetId,
 } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
+import type { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { formatAddress, formatClient, formatServer } from './address.ts';
+import { formatAddress, formatClient, formatServer, nameClient } from './address.ts';
+import type { Refusal } from './ask.ts';
 import { describeErrno } from './errno.ts';
+import { describeLimit, describeRefused } from './limit.ts';
 import { describeEnd, describeRecord, findFailure, type ReportedRoute, resourceHint } from './record.ts';
-import { Throttle } from './throttle.ts';
+import { type Subjects, Throttle } from './throttle.ts';
 import { count, seconds } from './words.ts';
 
 /** Of a trouble that goes on, one line per period is enough. */
 const PERIOD_MS = 10_000;
 const PERIOD = `${PERIOD_MS / 1000} s`;
 
-const RAISE_LIMIT = 'raise --num_workers or limits.connections';
-
 export interface ReportOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly counters: () => readonly ListenerCounters[];
+  /** Called once for each connection that has ended: why it was refused, if it was. */
+  readonly refusalOf: (connection: ConnectionId) => Refusal | undefined;
+  /** `host:port`; undefined where that is not known any more. */
+  readonly targetOf: (target: TargetId) => string | undefined;
 }
 
 export interface Report {
   readonly events: Omit<DataPlaneEvents, 'onAsk'>;
   /** Before the first event of this listener can come. */
   addRoute(listener: ListenerId, route: ReportedRoute): void;
+  /** When no event of it can come any more. */
+  removeRoute(listener: ListenerId): void;
+  /** A question could not be answered, for a reason that nobody thought of. */
+  tellError(error: unknown): void;
+  /** A name cannot be resolved, and its last good answer stays in use. */
+  tellStale(error: VsockProxyError, name: string, ageMs: number): void;
   /** Says what it has held back. */
   stop(): void;
 }
 
-export function openReport({ log, clock, counters }: ReportOptions): Report {
+export function openReport({ log, clock, counters, refusalOf, targetOf }: ReportOptions): Report {
   const routes = new Map<ListenerId, ReportedRoute>();
   const throttle = new Throttle(clock, PERIOD_MS);
 
@@ -56,66 +68,72 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
     };
   };
 
+  const nameTarget = (id: TargetId | undefined) =>
+    id === undefined ? 'no target' : (targetOf(id) ?? 'an earlier target');
+
   const tellProgress = (progress: Progress, route: ReportedRoute) => {
     const client = formatClient(progress.client, route.on);
-    if (progress.step === 'accepted') log.info(`Accepted connection on ${client}`);
-    else log.info(`Connected client from ${client} to ${formatServer(progress.server)}`);
+    if (progress.step === 'accepted') return log.info(`Accepted connection on ${client}`);
+    const target = route.target === undefined ? ` (${nameTarget(progress.target)})` : '';
+    log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`);
   };
 
   const tellClose = (record: CloseRecord, route: ReportedRoute) => {
-    if (log.enables('debug')) log.debug(describeRecord(record, route));
-    const failure = findFailure(record, route);
+    const refusal = refusalOf(record.connection);
+    const ending = { record, refusal, target: route.target ?? nameTarget(record.target) };
+    if (log.enables('debug')) log.debug(describeRecord(ending, route));
+    const failure = findFailure(ending, route);
     if (failure === undefined) return log.info(describeEnd(record, route));
-    const { problem, hint } = failure;
-    throttle.report(`${record.listener} ${problem}`, {
-      first() {
-        const client = formatClient(record.client, route.on);
-        log.warn(`Client on ${client}: ${problem} (after ${Math.round(record.totalMs)} ms). Hint: ${hint}`);
-      },
-      again(times) {
-        if (times > 0)
-          log.warn(`The same for ${count(times, 'more client')} within ${PERIOD}: ${problem}. Hint: ${hint}`);
-        return times > 0;
-      },
-    });
+    const { problem, flood } = failure;
+    const hint = failure.hint === undefined ? '' : `. Hint: ${failure.hint}`;
+    const first = () => {
+      const client = formatClient(record.client, route.on);
+      log.warn(`Client on ${client}: ${problem} (after ${Math.round(record.totalMs)} ms)${hint}`);
+    };
+    const again = (times: number, subjects: Subjects) => {
+      const more = count(times, 'more client');
+      if (times === 0) return false;
+      if (flood === undefined) log.warn(`The same for ${more} within ${PERIOD}: ${problem}${hint}`);
+      else log.warn(`${more} within ${PERIOD} ${flood.what}: ${enumerate(subjects)}`);
+      return true;
+    };
+    const key = flood === undefined ? problem : `${record.reason} flood`;
+    throttle.report(`${record.listener} ${key}`, { first, again }, flood?.subject);
   };
 
   const tellFault = (fault: Fault, route: ReportedRoute) => {
-    if (fault.kind === 'limit') return tellLimit(fault.listener, route);
-    if (fault.kind !== 'accept') return tellRefusal(fault, route);
-    const problem = `Could not accept a client on ${formatAddress(route.on)}: ${describeErrno(fault.errno)}`;
-    throttle.report(`${fault.listener} accept ${fault.errno}`, {
-      first: () => log.warn(`${problem}; it is tried again. Hint: ${resourceHint(fault.errno)}`),
-      again(times) {
-        if (times > 0) log.warn(`${problem}; this has gone on for ${PERIOD} more. Hint: ${resourceHint(fault.errno)}`);
-        return times > 0;
-      },
-    });
+    switch (fault.kind) {
+      case 'limit':
+        return tellLimit(fault.listener, route);
+      case 'accept':
+        return tellAccept(fault, route);
+      default:
+        return tellRefused(fault, route);
+    }
   };
 
-  const tellRefusal = ({ kind, listener, client }: Extract<Fault, { client: SocketAddress }>, route: ReportedRoute) => {
-    const refused = () => countersOf(listener)?.closed[kind] ?? 0;
-    let told = refused();
-    throttle.report(`${listener} ${kind}`, {
-      first: () => log.warn(`Refused a client on ${formatClient(client, route.on)}: ${kind}`),
-      again() {
-        const now = refused();
-        if (now === told) return false;
-        log.warn(`Refused ${count(now - told, 'more client')} on ${formatAddress(route.on)} within ${PERIOD}: ${kind}`);
-        told = now;
-        return true;
+  const tellAccept = ({ listener, errno }: Extract<Fault, { kind: 'accept' }>, { on }: ReportedRoute) => {
+    const problem = `Could not accept a client on ${formatAddress(on)}: ${describeErrno(errno)}`;
+    throttle.report(`${listener} accept ${errno}`, {
+      first: () => log.warn(`${problem}; it is tried again. Hint: ${resourceHint(errno)}`),
+      again(times) {
+        if (times > 0) log.warn(`${problem}; this has gone on for ${PERIOD} more. Hint: ${resourceHint(errno)}`);
+        return times > 0;
       },
     });
   };
 
   const countersOf = (listener: ListenerId) => counters().find((each) => each.listener === listener);
 
-  const tellLimit = (listener: ListenerId, { maxConnections }: ReportedRoute) => {
-    const limit = `Limit of ${maxConnections} simultaneous connections`;
+  /** Which listener, where that is a question. */
+  const onWhich = ({ on }: ReportedRoute) => (routes.size > 1 ? ` on ${formatAddress(on)}` : '');
+
+  const tellLimit = (listener: ListenerId, route: ReportedRoute) => {
+    const { limit, hint } = describeLimit(route);
     const { limitHits = 1, limitWaitMs = 0 } = countersOf(listener) ?? {};
     let told = { limitHits: limitHits - 1, limitWaitMs }; // before this one
     throttle.report(`${listener} limit`, {
-      first: () => log.warn(`${limit} reached: a client waits. Hint: ${RAISE_LIMIT}`),
+      first: () => log.warn(`${limit}${onWhich(route)} reached: a client waits. Hint: ${hint}`),
       again() {
         const now = countersOf(listener);
         if (now === undefined) return false;
@@ -123,16 +141,72 @@ export function openReport({ log, clock, counters }: ReportOptions): Report {
         if (waits === 0 && now.waitingMs === 0) return false;
         const waited = `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
         const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
-        log.warn(`${limit}: ${waited}, ${waiting}. Hint: ${RAISE_LIMIT}`);
+        log.warn(`${limit}${onWhich(route)}: ${waited}, ${waiting}. Hint: ${hint}`);
         told = now;
         return true;
       },
     });
   };
 
+  const tellRefused = ({ kind, listener, client }: Extract<Fault, { client: unknown }>, route: ReportedRoute) => {
+    const { why, hint } = describeRefused(kind, client, route);
+    const total = () => countersOf(listener)?.closed[kind] ?? 0;
+    let told = total();
+    throttle.report(
+      `${listener} ${kind}`,
+      {
+        first: () => log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`),
+        again(_, subjects) {
+          const now = total();
+          if (now <= told) return false;
+          // Of the clients in between nothing is told: these are some of them.
+          const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
+          log.warn(
+            `${count(now - told, 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
+          );
+          told = now;
+          return true;
+        },
+      },
+      nameClient(client),
+    );
+  };
+
   return {
     events: { onProgress: each(tellProgress), onClose: each(tellClose), onFault: each(tellFault) },
     addRoute: (listener, route) => routes.set(listener, route),
+    removeRoute: (listener) => routes.delete(listener),
+    tellError(error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      throttle.report('error', {
+        first: () => log.error(`A question of the data plane could not be answered: ${text}`),
+        again(times) {
+          if (times > 0) log.error(`${count(times, 'more question')} could not be answered within ${PERIOD}`);
+          return times > 0;
+        },
+      });
+    },
+    tellStale(error, name, ageMs) {
+      const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
+      throttle.report(
+        'stale',
+        {
+          first: () =>
+            log.warn(`${error.message}; serving the last good answer, ${Math.round(ageMs / 1000)} s old${hint}`),
+          again(times, subjects) {
+            if (times > 0)
+              log.warn(`Serving last good answers, as names still cannot be resolved: ${enumerate(subjects)}`);
+            return times > 0;
+          },
+        },
+        name,
+      );
+    },
     stop: () => throttle.stop(),
   };
+}
+
+/** `a.example:443 (3), b.example:443`. */
+function enumerate(subjects: Subjects): string {
+  return subjects.map(([subject, times]) => (times === 1 ? subject : `${subject} (${times})`)).join(', ');
 }

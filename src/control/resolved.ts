@@ -1,6 +1,6 @@
 /** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
 import type { Answer } from '../dns/resolver.ts';
-import { type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
+import { type Remembered, type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
 import type { VsockProxyError } from '../errors.ts';
 import type { Hostname, IpAddress } from '../policy/address.ts';
 import type { Denial } from '../policy/decision.ts';
@@ -40,7 +40,7 @@ export class ResolvedUpstream implements Upstream {
     this.#absence = `${name} is not resolved yet`;
     if (namedBy !== undefined) this.#decide();
 
-    const { family, resolver, clock, log } = options;
+    const { family, resolver, clock, log, initial } = options;
     const events: WatchEvents = {
       onQuery: () => {
         const text = `Resolving hostname: ${name}.`;
@@ -63,11 +63,15 @@ export class ResolvedUpstream implements Upstream {
         this.#decide();
       },
     };
-    this.#watch = watchName(name, family, { resolver, clock }, events);
+    this.#watch = watchName(name, family, { resolver, clock, initial }, events);
   }
 
   absence(): string {
     return this.#absence;
+  }
+
+  last(): Remembered | undefined {
+    return this.#watch.last();
   }
 
   stop(): void {

@@ -29,5 +29,5 @@ export function openUpstream(options: UpstreamOptions): Upstream {
 function listedIp(ip: IpAddress, { target: { port }, log, onChange }: UpstreamOptions): Upstream {
   logMatchedIp(log, ip, port);
   const decided = Promise.resolve().then(() => onChange([{ family: 'tcp', ip: ip.text, port }]));
-  return { decided, absence: () => 'no address is known yet', stop: () => undefined };
+  return { decided, absence: () => 'no address is known yet', last: () => undefined, stop: () => undefined };
 }

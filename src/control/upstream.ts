@@ -2,6 +2,7 @@
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
+import type { Remembered } from '../dns/watch.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { IpAddress, TcpPort } from '../policy/address.ts';
@@ -17,6 +18,8 @@ export interface UpstreamOptions {
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;
+  /** What an earlier upstream of this target and family knew last. */
+  readonly initial?: Remembered | undefined;
   /**
    * Called with every change of the addresses, and with none when the first attempt to find any has failed; but not
    * before the function that these options go to has returned.
@@ -32,6 +35,8 @@ export interface Upstream {
   readonly decided: Promise<void>;
   /** Why there is no address, while there is none. */
   absence(): string;
+  /** The last good answer for its name, if it has one. */
+  last(): Remembered | undefined;
   /** Stops resolving. */
   stop(): void;
 }

@@ -10,6 +10,14 @@ export interface WatchOptions {
   readonly clock?: Clock;
   /** From 0 to below 1; default: `Math.random`. */
   readonly random?: () => number;
+  /** The last good answer of an earlier watch, which is served until there is a fresh one. */
+  readonly initial?: Remembered | undefined;
+}
+
+/** An answer, and when it was given. */
+export interface Remembered {
+  readonly answer: Answer;
+  readonly at: number;
 }
 
 /** What happens while a name is watched. They must not throw. */
@@ -29,6 +37,8 @@ export interface WatchEvents {
 }
 
 export interface Watch {
+  /** The last good answer. */
+  last(): Remembered | undefined;
   /** Ends it: no event follows. Idempotent. */
   stop(): void;
 }
@@ -46,9 +56,9 @@ const JITTER = 0.1;
 
 /** Starts the first query at once; no event comes before this returns. */
 export function watchName(name: Hostname, family: Family, options: WatchOptions, events: WatchEvents): Watch {
-  const { resolver, clock = systemClock, random = Math.random } = options;
+  const { resolver, clock = systemClock, random = Math.random, initial } = options;
   const stopping = new AbortController();
-  let last: { readonly answer: Answer; readonly at: number } | undefined;
+  let last = initial;
   let failures = 0;
   let cancelTimer: (() => void) | undefined;
 
@@ -77,8 +87,14 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
     events.onFailure(toError(reason, name), { staleMs, retryMs, failures });
   };
 
-  queueMicrotask(query);
+  queueMicrotask(() => {
+    if (initial !== undefined && !stopping.signal.aborted) {
+      events.onAnswer(initial.answer, { changed: true, failuresBefore: 0 });
+    }
+    query();
+  });
   return {
+    last: () => last,
     stop() {
       stopping.abort();
       cancelTimer?.();

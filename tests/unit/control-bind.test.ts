@@ -56,7 +56,7 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
     it(`${errno} on ${JSON.stringify(on)}`, () => {
       const dataPlane = new FakeDataPlane(new FakeNetwork({ bindErrno: () => errno }), new Told());
       assert.throws(
-        () => bind(dataPlane, { ...SPEC, on }),
+        () => bind(dataPlane, { ...SPEC, on }, on),
         (error) => {
           assert(error instanceof VsockProxyError);
           assert.equal(error.code, 'listen-failed');
@@ -73,6 +73,6 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
     broken.listen = () => {
       throw new TypeError('a mistake');
     };
-    assert.throws(() => bind(broken, { ...SPEC, on: unix }), TypeError);
+    assert.throws(() => bind(broken, { ...SPEC, on: unix }, unix), TypeError);
   });
 });

@@ -1,0 +1,68 @@
+/** What answers for routes that ask, and what all of them share: the names that clients ask for. */
+import { type NameCacheOptions, openNameCache } from '../dns/cache.ts';
+import type { ListenerPlan } from '../plan.ts';
+import { type Denial, decideRoute, decideTarget } from '../policy/decision.ts';
+import type { Client, Target } from '../policy/rules.ts';
+import { formatAddress } from './address.ts';
+import type { Answerer } from './ask.ts';
+import { answerClients } from './client.ts';
+import { Destinations } from './destinations.ts';
+import type { Targets } from './targets.ts';
+import { denialError } from './upstream.ts';
+
+export interface AnswererOptions extends NameCacheOptions {
+  readonly targets: Targets;
+}
+
+export interface Answerers {
+  /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
+  answererFor(plan: ListenerPlan): Promise<Answerer>;
+  /** Ends all queries. */
+  stop(): void;
+}
+
+export function openAnswerers({ targets, ...options }: AnswererOptions): Answerers {
+  const names = openNameCache(options);
+  return {
+    async answererFor(plan) {
+      const { route, policy, family } = plan;
+      switch (route.kind) {
+        case 'http': {
+          const { answerHttp } = await import('./http.ts');
+          return answerHttp({
+            targets,
+            destinations: new Destinations({ policy, family, names, decide: decideTarget }),
+          });
+        }
+        case 'sni': {
+          const { answerSni } = await import('./sni.ts');
+          const destinations = new Destinations({ policy, family, names, decide: decideTarget });
+          return answerSni({ targets, destinations, port: route.port });
+        }
+        case 'target': {
+          const { target, proxyHeader } = route;
+          const denial = denyEveryone(plan, target);
+          if (denial !== undefined) throw denialError(denial);
+          const destinations = new Destinations({ policy, family, names, decide: decideRoute });
+          return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
+        }
+        case 'address': {
+          const { address, proxyHeader } = route;
+          const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
+          return answerClients({ targets, proxyHeader, find: () => destination });
+        }
+      }
+    },
+    stop: () => names.stop(),
+  };
+}
+
+/** The denial, if it is the same fate for all clients that may come. */
+function denyEveryone({ policy, cids }: ListenerPlan, target: Target): Denial | undefined {
+  const listed = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
+  // Whoever no rule mentions is treated like a client without a CID.
+  const clients: readonly Client[] = cids?.map((cid) => ({ cid })) ?? [...listed.map((cid) => ({ cid })), {}];
+  const decisions = clients.map((client) => decideRoute(policy, target, client));
+  const denials = decisions.filter((decision) => decision.kind === 'denied');
+  return denials.length === decisions.length ? denials.at(-1) : undefined;
+}

@@ -1,0 +1,53 @@
+/** Answers about clients that are asked about before they say anything: those of routes to one server. */
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { Client } from '../policy/rules.ts';
+import { type IpEndpoint, proxyHeader } from '../protocol/proxy-header.ts';
+import type { Answerer, Decision } from './ask.ts';
+import type { Destination } from './destinations.ts';
+import { refuseDestination } from './refusal.ts';
+import type { Targets } from './targets.ts';
+
+export interface ClientAnswererOptions {
+  readonly targets: Targets;
+  /** Where this client goes. */
+  readonly find: (client: Client) => Destination | Promise<Destination>;
+  /** The server is told first who the client is. */
+  readonly proxyHeader: boolean;
+}
+
+export function answerClients({ targets, find, ...options }: ClientAnswererOptions): Answerer {
+  return {
+    first(ask) {
+      if (ask.stage !== 'client') throw new Error('a route to one server reads nothing of its clients');
+      const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
+      const decide = (destination: Destination): Decision => {
+        if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
+        const { text, addresses } = destination;
+        const verdict = {
+          action: 'connect',
+          target: targets.idOf(text),
+          addresses,
+          consume: 0,
+          explain: false,
+        } as const;
+        return { verdict: toServer === undefined ? verdict : { ...verdict, toServer } };
+      };
+      const destination = find(clientOf(ask.client));
+      return destination instanceof Promise ? destination.then(decide) : decide(destination);
+    },
+    later() {
+      throw new Error('nothing is asked about a connection that relays');
+    },
+  };
+}
+
+/** A client as the policy knows it. */
+export function clientOf(address: SocketAddress): Client {
+  return address.family === 'vsock' ? { cid: address.cid } : NOBODY;
+}
+
+const NOBODY: Client = {};
+
+function ipOf(address: SocketAddress): IpEndpoint | undefined {
+  return address.family === 'tcp' ? address : undefined;
+}

@@ -1,0 +1,40 @@
+/** What a new plan changes of the listeners that run, by their addresses. */
+import type { ListenerPlan } from '../plan.ts';
+
+export interface Difference<Running> {
+  readonly added: readonly ListenerPlan[];
+  readonly changed: readonly { readonly former: Running; readonly plan: ListenerPlan }[];
+  readonly removed: readonly Running[];
+  readonly unchanged: readonly Running[];
+}
+
+export function comparePlans<Running extends { readonly plan: ListenerPlan }>(
+  running: readonly Running[],
+  wanted: readonly ListenerPlan[],
+): Difference<Running> {
+  const left = new Map(running.map((listener) => [keyOf(listener.plan.on), listener]));
+  const added: ListenerPlan[] = [];
+  const changed: { former: Running; plan: ListenerPlan }[] = [];
+  const unchanged: Running[] = [];
+  for (const plan of wanted) {
+    const former = left.get(keyOf(plan.on));
+    left.delete(keyOf(plan.on));
+    if (former === undefined) added.push(plan);
+    else if (isSame(former.plan, plan)) unchanged.push(former);
+    else changed.push({ former, plan });
+  }
+  return { added, changed, removed: [...left.values()], unchanged };
+}
+
+/** Whatever moved in the file, as long as it means the same. */
+function isSame(one: ListenerPlan, other: ListenerPlan): boolean {
+  return withoutPlaces(one) === withoutPlaces(other);
+}
+
+function withoutPlaces(plan: ListenerPlan): string {
+  return JSON.stringify(plan, (key, value) => (key === 'place' ? undefined : value));
+}
+
+function keyOf(on: ListenerPlan['on']): string {
+  return JSON.stringify(Object.entries(on).sort());
+}

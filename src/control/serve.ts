@@ -1,0 +1,162 @@
+/** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
+import type { DataPlane, DataPlaneEvents } from '../dataplane/contract.ts';
+import type { Clock } from '../dns/clock.ts';
+import type { Resolver } from '../dns/resolver.ts';
+import { VsockProxyError } from '../errors.ts';
+import type { LogFor } from '../log.ts';
+import type { Plan } from '../plan.ts';
+import type { Answerers } from './answerers.ts';
+import { Asking } from './ask.ts';
+import type { ListenerContext } from './listener.ts';
+import { describeChange, Listeners } from './listeners.ts';
+import { openReport } from './report.ts';
+import { Targets } from './targets.ts';
+import { count, seconds } from './words.ts';
+
+export interface ServeDependencies extends Pick<ListenerContext, 'activatedSockets'> {
+  readonly logFor: LogFor;
+  readonly clock: Clock;
+  readonly resolver: Resolver;
+  readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
+}
+
+/** How a reload has ended. */
+export type Reloaded = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown };
+
+export interface RunningProxy {
+  /**
+   * Changes to what `load` says now; on any error everything stays as it is. Never rejected. While one is under way, one
+   * more is made after it, and the promise is for the last one.
+   */
+  reload(): Promise<Reloaded>;
+  /** Stops accepting, gives open connections time to end (`drainMs`), and releases everything. Call it once. */
+  drain(): Promise<void>;
+  totals(): { readonly addresses: number; readonly connections: number };
+  /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
+  beat(): boolean;
+}
+
+/**
+ * Listens once every route is known to be allowed, or while that cannot be known; in the time until the name of a fixed
+ * route is resolved, the data plane keeps clients waiting.
+ * @param load what is to run, at first and after each reload
+ * @throws VsockProxyError of `load`; `denied` or `listen-failed`
+ */
+export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
+  const { logFor, clock, resolver, openDataPlane, activatedSockets } = dependencies;
+  const log = logFor('vsock_proxy::proxy');
+  const targets = new Targets();
+  const asking = new Asking({
+    answer: (connection, verdict) => dataPlane.answer(connection, verdict),
+    onError: (error) => report.tellError(error),
+  });
+  const report = openReport({
+    log,
+    clock,
+    counters: () => dataPlane.counters(),
+    refusalOf: (connection) => asking.end(connection),
+    targetOf: (target) => targets.textOf(target),
+  });
+
+  // Most proxies have one fixed route, and load nothing of this.
+  let answerers: Promise<Answerers> | undefined;
+  const loadAnswerers = async (): Promise<Answerers> => {
+    const { openAnswerers } = await import('./answerers.ts');
+    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale });
+  };
+  const listeners = new Listeners({
+    resolver,
+    clock,
+    log,
+    activatedSockets,
+    async answererFor(plan) {
+      answerers ??= loadAnswerers();
+      return (await answerers).answererFor(plan);
+    },
+  });
+  const stop = async (): Promise<void> => {
+    asking.stop();
+    (await answerers)?.stop();
+    report.stop();
+  };
+
+  const plan = await load();
+  let { drainMs } = plan;
+  const first = await listeners.prepare(plan.listeners);
+  const dataPlane = openDataPlane({ ...report.events, onAsk: asking.onAsk });
+  const seam = { dataPlane, asking };
+  try {
+    listeners.commit(first, seam, report);
+  } catch (error) {
+    listeners.stop();
+    await stop();
+    dataPlane.stop();
+    throw error;
+  }
+  logFor('vsock_proxy').info('Proxy is now in listening state');
+
+  let draining = false;
+  const reloadOnce = async (): Promise<Reloaded> => {
+    try {
+      const next = await load();
+      const change = await listeners.prepare(next.listeners);
+      if (draining) {
+        listeners.discard(change);
+        return { kind: 'failed', error: new VsockProxyError('internal', 'The proxy is stopping') };
+      }
+      listeners.commit(change, seam, report);
+      drainMs = next.drainMs;
+      log.info(`Reloaded: ${describeChange(change)}`);
+      return { kind: 'done' };
+    } catch (error) {
+      log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
+      return { kind: 'failed', error };
+    }
+  };
+
+  let reloading: Promise<Reloaded> | undefined;
+  let onceMore = false;
+  const reloadAll = async (): Promise<Reloaded> => {
+    for (;;) {
+      onceMore = false;
+      const outcome = await reloadOnce();
+      if (!onceMore || draining) return outcome;
+    }
+  };
+
+  return {
+    reload() {
+      onceMore = true;
+      reloading ??= reloadAll().finally(() => {
+        reloading = undefined;
+      });
+      return reloading;
+    },
+    async drain() {
+      draining = true;
+      listeners.stop();
+      const open = connectionsOf(dataPlane);
+      const deadline = seconds(drainMs);
+      const drained = dataPlane.drain(drainMs);
+      log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
+      const aborted = await drained;
+      await stop();
+      dataPlane.stop();
+      if (aborted === 0) log.info('All connections have ended');
+      else log.warn(`${count(aborted, 'connection')} still open after ${deadline} (timeouts.drain): reset`);
+    },
+    totals: () => ({
+      addresses: listeners.running.reduce((sum, { bound }) => sum + bound.length, 0),
+      connections: connectionsOf(dataPlane),
+    }),
+    beat: () => dataPlane.beat(),
+  };
+}
+
+function lineOf(error: unknown): string {
+  return error instanceof VsockProxyError ? error.line : String(error);
+}
+
+function connectionsOf(dataPlane: DataPlane): number {
+  return dataPlane.counters().reduce((sum, { active }) => sum + active, 0);
+}

@@ -1,0 +1,53 @@
+/** Answers for `route: sni`: each client goes to the server that its TLS ClientHello names; its bytes go on untouched. */
+import type { TcpPort } from '../policy/address.ts';
+import { parseClientHello } from '../protocol/tls-client-hello.ts';
+import type { Answerer, Decision } from './ask.ts';
+import { clientOf } from './client.ts';
+import type { Destination, Destinations } from './destinations.ts';
+import { refuseDestination } from './refusal.ts';
+import type { Targets } from './targets.ts';
+
+export interface SniAnswererOptions {
+  readonly targets: Targets;
+  readonly destinations: Destinations;
+  readonly port: TcpPort;
+}
+
+export function answerSni({ targets, destinations, port }: SniAnswererOptions): Answerer {
+  const decide = (destination: Destination): Decision => {
+    if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
+    const { text, addresses } = destination;
+    return { verdict: { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } };
+  };
+  return {
+    first(ask) {
+      if (ask.stage !== 'head') throw new Error('a ClientHello is asked about with its bytes');
+      const hello = parseClientHello(ask.bytes);
+      switch (hello.kind) {
+        case 'more':
+          return ask.ended ? malformed('it ended before its ClientHello was whole') : { verdict: { action: 'more' } };
+        case 'malformed':
+          return malformed(`it sent no ClientHello: ${hello.problem}`);
+        case 'no-name':
+          return denied(hello.problem);
+        case 'name': {
+          const destination = destinations.find(hello.name, port, clientOf(ask.client));
+          if (destination instanceof Promise) return destination.then(decide);
+          return destination.kind === 'malformed' ? denied(destination.problem) : decide(destination);
+        }
+      }
+    },
+    later() {
+      throw new Error('nothing is asked about a connection that relays');
+    },
+  };
+}
+
+function malformed(problem: string): Decision {
+  return { verdict: { action: 'reject', reason: 'malformed' }, refusal: { problem, subject: problem } };
+}
+
+/** What it asks for cannot be told, or is nothing that could be allowed. */
+function denied(problem: string): Decision {
+  return { verdict: { action: 'reject', reason: 'denied' }, refusal: { problem, subject: problem } };
+}
