@@ -62,7 +62,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'imds/': ['endpoints.ts', 'dns/clock.ts', 'node:*', 'log.ts', 'errors.ts', 'escape.ts'],
   'log.ts': ['escape.ts'],
   'stderr.ts': ['node:*'],
-  'systemd.ts': ['node:*', 'errors.ts'],
+  'systemd.ts': ['dns/clock.ts', 'escape.ts', 'log.ts'],
   'version.ts': ['node:fs'],
   'vsock.ts': [],
 };

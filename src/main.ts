@@ -6,13 +6,14 @@ import { type CommandName, findCommand } from './cli/commands.ts';
 import { describeFailure } from './cli/failure.ts';
 import type { EndpointSource } from './cli/kms-endpoint.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
-import { startProxy } from './control/start.ts';
-import { openDataPlane } from './dataplane/addon.ts';
+import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
 import { escapeControls } from './escape.ts';
 import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
+import type { Plan } from './plan.ts';
 import { openStderr } from './stderr.ts';
+import type { Notifier } from './systemd.ts';
 import { VERSION } from './version.ts';
 
 const STDOUT = 1;
@@ -38,7 +39,7 @@ async function main(): Promise<number> {
   nameProcess();
   if (command !== undefined) return await COMMANDS[command](argv.slice(3));
   const invocation = parseProxyCommand(argv.slice(2), VERSION);
-  return invocation.kind === 'proxy' ? await runProxy(invocation.arguments, firstStopSignal()) : print(invocation.text);
+  return invocation.kind === 'proxy' ? await runProxy(invocation.arguments) : print(invocation.text);
 }
 
 /**
@@ -85,37 +86,58 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
   return kmsEndpoint(await readPlacement({ ...source, clock: systemClock, random: Math.random, log }), source.form);
 }
 
-async function runProxy(route: ProxyArguments, stopSignal: Promise<NodeJS.Signals>): Promise<number> {
+async function runProxy(route: ProxyArguments): Promise<number> {
   const logFor = openLogOfProcess();
-  const log = logFor('vsock_proxy');
+  return await runPlan(logFor, async () => {
+    logFor('vsock_proxy').info('Checking allowlist configuration');
+    // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
+    return (await import('./config/resolve.ts')).loadProxyPlan(route);
+  });
+}
 
-  log.info('Checking allowlist configuration');
-  // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
-  const { loadProxyPlan } = await import('./config/resolve.ts');
-  const plan = loadProxyPlan(route);
-  const [{ policy, limits, timeouts }] = plan.listeners;
-  const starting = startProxy(
-    {
-      listenOn: route.listenOn,
-      target: route.target,
-      family: route.family,
-      policy,
-      maxConnections: limits.connections,
-      timeouts: { ...timeouts, drainMs: plan.drainMs },
+/**
+ * Runs what `load` says until a signal ends it; SIGHUP loads again.
+ * @returns the exit status
+ */
+async function runPlan(logFor: LogFor, load: () => Promise<Plan>): Promise<number> {
+  const stopSignal = firstStopSignal();
+  const log = logFor('vsock_proxy');
+  const { serve } = await import('./control/serve.ts');
+  const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
+  let activatedSockets: Promise<ReadonlyMap<string, readonly number[]>> | undefined;
+  const starting = serve(load, {
+    logFor,
+    clock: systemClock,
+    now: () => new Date(),
+    resolver: createSystemResolver(),
+    openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
+    activatedSockets() {
+      activatedSockets ??= import('./systemd.ts').then((systemd) => systemd.takeActivatedSockets(env, process.pid));
+      return activatedSockets;
     },
-    {
-      logFor,
-      clock: systemClock,
-      resolver: createSystemResolver(),
-      openDataPlane: (events) =>
-        openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
-    },
-  );
-  const proxy = await Promise.race([starting, stopSignal.then(() => undefined)]);
+  });
+  const stopping = stopSignal.then(() => undefined);
+  const reload = async (): Promise<void> => {
+    const proxy = await Promise.race([starting, stopping]);
+    if (proxy === undefined) return;
+    notifier?.reloading();
+    await proxy.reload();
+    notifier?.reloaded();
+  };
+  process.on('SIGHUP', () => void reload());
+  const proxy = await Promise.race([starting, stopping]);
+  if (proxy !== undefined) notifier?.ready(proxy);
   const signal = await stopSignal;
   log.info(`${signal} received: stopping. A second one ends the process at once`);
+  notifier?.stopping(`Stopping: ${signal} received`);
   await proxy?.drain(); // undefined: nothing listens yet
   return 0;
+}
+
+async function openNotifierOfProcess(log: Log): Promise<Notifier | undefined> {
+  const { openNotifier } = await import('./systemd.ts');
+  const monotonicMicros = () => process.hrtime.bigint() / 1000n;
+  return openNotifier({ env, pid: process.pid, send: sendDatagram, clock: systemClock, monotonicMicros, log });
 }
 
 /** Status 0 is for the first signal only: at the second the drain is cut short, and 128 + n says so as a shell would. */

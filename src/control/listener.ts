@@ -110,7 +110,8 @@ async function findSockets(
 function placed(error: unknown, { place }: ListenerPlan): unknown {
   if (!(error instanceof VsockProxyError) || place === COMMAND_LINE) return error;
   const { code, message, hint, errno } = error;
-  return new VsockProxyError(code, `${message} (${place})`, {
+  return new VsockProxyError(code, message, {
+    place,
     ...(hint === undefined ? {} : { hint }),
     ...(errno === undefined ? {} : { errno }),
     cause: error,

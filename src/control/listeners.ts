@@ -149,9 +149,9 @@ const GONE = {
 /** The address may be held by a listener that this change removes, in other words. */
 function explainConflict(error: unknown, { removed }: Change): unknown {
   if (!(error instanceof VsockProxyError) || error.errno !== 'EADDRINUSE' || removed.length === 0) return error;
-  const { code, message, errno } = error;
+  const { code, message, errno, place } = error;
   const hint =
     `${removed.map(({ plan }) => formatAddress(plan.on)).join(', ')} may overlap with it and is removed in the same step: ` +
     'reload once without the new one, then with it';
-  return new VsockProxyError(code, message, { hint, errno, cause: error });
+  return new VsockProxyError(code, message, { hint, errno, ...(place === undefined ? {} : { place }), cause: error });
 }

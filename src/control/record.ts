@@ -38,7 +38,7 @@ export function findFailure({ record, refusal, target }: Ending, route: Reported
   if (what === undefined) return undefined;
   if (refusal !== undefined) return { ...refusal, flood: { what, subject: refusal.subject } };
   const at = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
-  const failure = describeFailure(record, `${target}${at}`, route);
+  const failure = describeFailure(record, target, at, route);
   if (failure === undefined || route.target !== undefined) return failure;
   const errno = record.errno === undefined ? '' : `: ${record.errno}`;
   const subject = record.reason === 'head-timeout' ? nameClient(record.client) : `${target}${at}${errno}`;
@@ -55,19 +55,19 @@ const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
   internal: 'failed in the proxy itself',
 };
 
-function describeFailure(record: CloseRecord, server: string, route: ReportedRoute): Failure | undefined {
+function describeFailure(record: CloseRecord, target: string, at: string, route: ReportedRoute): Failure | undefined {
   const errno = record.errno ?? 'unknown reason';
   switch (record.reason) {
     case 'no-upstream':
       return {
-        problem: `no address for ${server}: ${route.absence()}`,
+        problem: `no address for ${target}: ${route.absence()}`,
         hint: 'the name is tried again all the time; see the warnings about it',
       };
     case 'connect-failed':
-      return { problem: `could not connect to ${server}: ${describeErrno(errno)}`, hint: connectHint(errno) };
+      return { problem: `could not connect to ${target}${at}: ${describeErrno(errno)}`, hint: connectHint(errno) };
     case 'connect-timeout':
       return {
-        problem: `could not connect to ${server} within ${route.timeouts.connectMs} ms`,
+        problem: `could not connect to ${target}${at} within ${route.timeouts.connectMs} ms`,
         hint: 'check security groups, network ACLs and routes to the address; the deadline is timeouts.connect',
       };
     case 'internal':

@@ -18,6 +18,8 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   readonly clock: Clock;
   readonly resolver: Resolver;
   readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
+  /** Of the wall clock. */
+  readonly now: () => Date;
 }
 
 /** How a reload has ended. */
@@ -31,7 +33,8 @@ export interface RunningProxy {
   reload(): Promise<Reloaded>;
   /** Stops accepting, gives open connections time to end (`drainMs`), and releases everything. Call it once. */
   drain(): Promise<void>;
-  totals(): { readonly addresses: number; readonly connections: number };
+  /** One line for people. */
+  status(): string;
   /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
   beat(): boolean;
 }
@@ -43,7 +46,7 @@ export interface RunningProxy {
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
-  const { logFor, clock, resolver, openDataPlane, activatedSockets } = dependencies;
+  const { logFor, clock, now, resolver, openDataPlane, activatedSockets } = dependencies;
   const log = logFor('vsock_proxy::proxy');
   const targets = new Targets();
   const asking = new Asking({
@@ -82,6 +85,8 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
 
   const plan = await load();
   let { drainMs } = plan;
+  let loadedAt = now();
+  let failure: string | undefined;
   const first = await listeners.prepare(plan.listeners);
   const dataPlane = openDataPlane({ ...report.events, onAsk: asking.onAsk });
   const seam = { dataPlane, asking };
@@ -106,10 +111,13 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       }
       listeners.commit(change, seam, report);
       drainMs = next.drainMs;
+      loadedAt = now();
+      failure = undefined;
       log.info(`Reloaded: ${describeChange(change)}`);
       return { kind: 'done' };
     } catch (error) {
-      log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
+      failure = lineOf(error);
+      log.error(`Reload failed, and everything goes on as before: ${failure}`);
       return { kind: 'failed', error };
     }
   };
@@ -145,10 +153,12 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       if (aborted === 0) log.info('All connections have ended');
       else log.warn(`${count(aborted, 'connection')} still open after ${deadline} (timeouts.drain): reset`);
     },
-    totals: () => ({
-      addresses: listeners.running.reduce((sum, { bound }) => sum + bound.length, 0),
-      connections: connectionsOf(dataPlane),
-    }),
+    status() {
+      const addresses = listeners.running.reduce((sum, { bound }) => sum + bound.length, 0);
+      return failure === undefined
+        ? `Listening on ${count(addresses, 'address', 'addresses')}; ${count(connectionsOf(dataPlane), 'connection')}`
+        : `Reload failed: ${failure}; running with the configuration of ${loadedAt.toISOString().slice(11, 19)}Z`;
+    },
     beat: () => dataPlane.beat(),
   };
 }

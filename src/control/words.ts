@@ -1,8 +1,8 @@
 /** Quantities as people read them. */
 
 /** `1 client`, `2 clients`. */
-export function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number} ${number === 1 ? noun : plural}`;
 }
 
 /** `1.2 s`. */

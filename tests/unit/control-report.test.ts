@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Refusal } from '../../src/control/ask.ts';
 import { openReport } from '../../src/control/report.ts';
 import type {
   CloseReason,
@@ -16,6 +17,7 @@ const ON: SocketAddress = { family: 'vsock', cid: 3, port: 8000 };
 const CLIENT: SocketAddress = { family: 'vsock', cid: 16, port: 5005 };
 const SERVER = { family: 'tcp', ip: '10.0.0.7', port: 443 } as const;
 const PERIOD_MS = 10_000;
+const TARGET = 'kms.eu-west-1.amazonaws.com:443';
 
 function record(reason: CloseReason, changes: Partial<CloseRecord> = {}): CloseRecord {
   return {
@@ -37,7 +39,7 @@ function record(reason: CloseReason, changes: Partial<CloseRecord> = {}): CloseR
 
 const REFUSED = record('connect-failed', { errno: 'ECONNREFUSED', phase: 'connecting' });
 
-function setUp({ level = 'info', on = ON } = {}) {
+function setUp({ level = 'info', on = ON, asks = false } = {}) {
   const clock = new ManualClock();
   const logged = recordLog(level);
   const counters: { -readonly [Key in keyof ListenerCounters]: ListenerCounters[Key] } = {
@@ -51,16 +53,23 @@ function setUp({ level = 'info', on = ON } = {}) {
     limitWaitMs: 0,
     waitingMs: 0,
   };
-  const report = openReport({ log: logged.logFor('vsock_proxy::proxy'), clock, counters: () => [{ ...counters }] });
+  const refusals = new Map<ConnectionId, Refusal>();
+  const report = openReport({
+    log: logged.logFor('vsock_proxy::proxy'),
+    clock,
+    counters: () => [{ ...counters }],
+    refusalOf: (connection) => refusals.get(connection),
+    targetOf: (target) => (target === 7 ? 'a.example:443' : undefined),
+  });
   report.addRoute(LISTENER, {
     on,
-    target: 'kms.eu-west-1.amazonaws.com:443',
-    maxConnections: 4,
-    connectTimeoutMs: 5000,
-    idleTimeoutMs: 60_000,
+    place: 'command line',
+    ...(asks ? {} : { target: TARGET }),
+    limits: { connections: 4, connectionsPerClient: 2, ratePerClient: 10 },
+    timeouts: { connectMs: 5000, idleMs: 60_000, headMs: 3000 },
     absence: () => 'kms.eu-west-1.amazonaws.com is not resolved yet',
   });
-  return { clock, logged, counters, report, events: report.events };
+  return { clock, logged, counters, refusals, report, events: report.events };
 }
 
 describe('a client that could not be served gives one warning that says why and what to do', () => {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type ProxyPlan, startProxy } from '../../src/control/start.ts';
+import { serve } from '../../src/control/serve.ts';
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/errors.ts';
+import type { ListenerPlan } from '../../src/plan.ts';
 import { FakeDataPlane } from '../dataplane/fake.ts';
 import { FakeNetwork, type FakeNetworkOptions } from '../dataplane/network.ts';
 import { ManualClock, type Names, recordLog, resolverOf, settle } from './control-fixture.ts';
@@ -18,28 +19,29 @@ function setUp(names: Names = {}, { level = 'info', ...network }: FakeNetworkOpt
   const net = new FakeNetwork({ ...network, clock });
   const logged = recordLog(level);
   const planes: FakeDataPlane[] = [];
-  const plan: ProxyPlan = {
-    listenOn: ON,
-    target: target(`${NAME} 443`),
+  const resolver = resolverOf(names);
+  const listener: ListenerPlan = {
+    place: 'command line',
+    on: ON,
+    route: { kind: 'target', target: target(`${NAME} 443`), proxyHeader: false },
     family: 'any',
     policy: policy([`${NAME} 443`]),
-    maxConnections: 4,
-    timeouts: { connectMs: 5000, idleMs: 0, drainMs: 30_000 },
+    limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
+    timeouts: { connectMs: 5000, idleMs: 0, headMs: 5000 },
   };
-  const start = (changes: Partial<ProxyPlan> = {}) =>
-    startProxy(
-      { ...plan, ...changes },
-      {
-        logFor: logged.logFor,
-        clock,
-        resolver: resolverOf(names),
-        openDataPlane(events) {
-          const plane = new FakeDataPlane(net, events);
-          planes.push(plane);
-          return plane;
-        },
+  const start = (changes: Partial<ListenerPlan> = {}) =>
+    serve(() => Promise.resolve({ listeners: [{ ...listener, ...changes }], drainMs: 30_000 }), {
+      logFor: logged.logFor,
+      clock,
+      now: () => new Date(0),
+      resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) }, // no sooner than a network
+      activatedSockets: () => Promise.resolve(new Map()),
+      openDataPlane(events) {
+        const plane = new FakeDataPlane(net, events);
+        planes.push(plane);
+        return plane;
       },
-    );
+    });
   return { clock, net, logged, planes, names, start };
 }
 
