@@ -117,11 +117,17 @@ export class Destinations {
       : this.#guard(grant, outcome);
   }
 
-  #ofIp({ text, target: { port } }: Grant, ip: IpAddress): Destination {
-    const { family } = this.#options;
-    if (family === 'any' || family === `ipv${ip.family}`) return { text, kind: 'allowed', addresses: tcp([ip], port) };
-    const problem = `${ip.text} is an IPv${ip.family} address, and only IPv${ip.family === 4 ? 6 : 4} is used here`;
-    return { text, kind: 'unresolved', error: new VsockProxyError('resolve-failed', problem, { errno: UNREACHABLE }) };
+  #ofIp({ text, target, client }: Grant, ip: IpAddress): Destination {
+    const { policy, family } = this.#options;
+    if (family !== 'any' && family !== `ipv${ip.family}`) {
+      const problem = `${ip.text} is an IPv${ip.family} address, and only IPv${ip.family === 4 ? 6 : 4} is used here`;
+      const error = new VsockProxyError('resolve-failed', problem, { errno: UNREACHABLE });
+      return { text, kind: 'unresolved', error };
+    }
+    const { refused } = guardAddresses(policy, target.port, client, undefined, [ip]);
+    return refused.length > 0
+      ? { text, kind: 'denied', what: 'addresses', denial: denyAddresses(target, undefined, refused) }
+      : { text, kind: 'allowed', addresses: tcp([ip], target.port) };
   }
 
   #guard(grant: Grant, outcome: Answer | VsockProxyError): Destination {
