@@ -369,7 +369,7 @@ void Connection::onRelayDeadline() {
 void Connection::discardUnread(const Side& side, const Pump& from) {
   if (from.state() == Pump::State::SourceDone) return;
   for (int i = 0; i < kMostDiscards; ++i) {
-    if (receive(side.fd.get(), loop_.scratch().buffer(), Scratch::kBytes).bytes == 0) return;
+    if (receive(side.fd.get(), loop_.scratch().buffer(), loop_.scratch().bytes()).bytes == 0) return;
   }
 }
 

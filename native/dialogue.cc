@@ -332,7 +332,7 @@ void Connection::goOnLeaving() {
 
 void Connection::onLeavingReady(uint32_t events) {
   if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
-    const Moved read = receive(client_.fd.get(), loop_.scratch().buffer(), Scratch::kBytes);
+    const Moved read = receive(client_.fd.get(), loop_.scratch().buffer(), loop_.scratch().bytes());
     if (read.error != 0 && read.error != EAGAIN) return close(dialogue_->ending, true);
     dialogue_->ended |= read.bytes == 0 && read.error == 0;
   }

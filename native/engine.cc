@@ -13,8 +13,10 @@ constexpr size_t kMostEventsQueued = 16 * 1024;
 
 }  // namespace
 
-int Engine::start(unsigned threads) {
-  for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>(i, threads, *this));
+int Engine::start(unsigned threads, ScratchSize scratch) {
+  for (unsigned i = 0; i < threads; ++i) {
+    workers_.push_back(std::make_unique<Worker>(i, threads, scratch, *this));
+  }
   for (const auto& worker : workers_) {
     const int error = worker->start();
     if (error != 0) return error;

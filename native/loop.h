@@ -43,6 +43,8 @@ class Timer {
 // Belongs to the thread that calls `run`; only `post` and `stop` may be called from others.
 class Loop {
  public:
+  explicit Loop(ScratchSize scratch = {}) : scratch_(scratch) {}
+
   // The errno that kept the loop from being made, or 0.
   int open();
   // Runs until `stop`.

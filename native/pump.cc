@@ -1,5 +1,6 @@
 #include "pump.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -9,7 +10,8 @@ namespace {
 
 // Reads passed on before other connections of the thread get their turn.
 constexpr int kReadsPerTurn = 8;
-// A read of this size shows a stream in bulk: it is read on, and a pipe beats the copies that it saves.
+// A read of this size, or of all that there is room for, shows a stream in bulk: it is read on, and a pipe
+// beats the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
 
 }  // namespace
@@ -33,10 +35,11 @@ void Pump::limit(Body body, std::string_view first) {
 
 int Pump::run(int source, int sink, Scratch& scratch) {
   int error = 0;
+  const size_t bulk = std::min(kBulkBytes, scratch.bytes());
   if (wantsSink()) deliver(sink);
   for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
     // A bulk sender has refilled its socket while its last bytes were sent; any other has nothing more.
-    if (pass(source, sink, scratch, error) < kBulkBytes) break;
+    if (pass(source, sink, scratch, error) < bulk) break;
   }
   if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
   return error;
@@ -45,7 +48,7 @@ int Pump::run(int source, int sink, Scratch& scratch) {
 // One read, and as much of it delivered as the sink takes. Returns the bytes read.
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
   if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
-  const size_t room = limit_ ? limit_->body.mostToRead(Scratch::kBytes) : Scratch::kBytes;
+  const size_t room = limit_ ? limit_->body.mostToRead(scratch.bytes()) : scratch.bytes();
   const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), room);
   if (read.error != 0) {
     if (read.error != EAGAIN) error = read.error;

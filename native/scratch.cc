@@ -1,12 +1,6 @@
 #include "scratch.h"
 
 namespace vsock_proxy {
-namespace {
-
-// Bounds what slow sinks can pin: 1 MiB of kernel memory a pipe.
-constexpr size_t kMostPipes = 16;
-
-}  // namespace
 
 std::unique_ptr<Pipe> Scratch::borrowPipe() {
   if (!free_.empty()) {
@@ -14,7 +8,7 @@ std::unique_ptr<Pipe> Scratch::borrowPipe() {
     free_.pop_back();
     return pipe;
   }
-  if (pipes_ >= kMostPipes) return nullptr;
+  if (pipes_ >= size_.pipes) return nullptr;
   auto pipe = std::make_unique<Pipe>(pipes_);
   return *pipe ? std::move(pipe) : nullptr;
 }

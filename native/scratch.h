@@ -10,13 +10,21 @@
 
 namespace vsock_proxy {
 
+// How much memory that may be.
+struct ScratchSize {
+  // One read is at most this large, and so is what is kept for one slow sink. This is half of what a unix
+  // peer may have sent, so that it writes on while the other half is passed on.
+  size_t bufferBytes = 112 * 1024;
+  // Bounds what slow sinks can pin: 1 MiB of kernel memory a pipe.
+  size_t pipes = 16;
+};
+
 class Scratch {
  public:
-  // One read is at most this large: half of what a unix peer may have sent, so that it writes on while
-  // the other half is passed on.
-  static constexpr size_t kBytes = 112 * 1024;
+  explicit Scratch(ScratchSize size = {}) : size_(size) {}
 
   char* buffer() { return buffer_.get(); }
+  size_t bytes() const { return size_.bufferBytes; }
 
   // An empty pipe; null when no more may be made, and then the buffer serves.
   std::unique_ptr<Pipe> borrowPipe();
@@ -24,7 +32,9 @@ class Scratch {
   void returnPipe(std::unique_ptr<Pipe> pipe) { free_.push_back(std::move(pipe)); }
 
  private:
-  std::unique_ptr<char[]> buffer_ = std::make_unique<char[]>(kBytes);
+  const ScratchSize size_;
+  // Not zeroed: a page costs nothing until something is read into it.
+  const std::unique_ptr<char[]> buffer_{new char[size_.bufferBytes]};
   size_t pipes_ = 0;  // free and lent
   std::vector<std::unique_ptr<Pipe>> free_;
 };

@@ -11,8 +11,8 @@ constexpr Micros kCalm = 500 * 1000;
 
 }  // namespace
 
-Worker::Worker(unsigned index, unsigned workers, WorkerObserver& observer)
-    : index_(index), workers_(workers), observer_(observer) {}
+Worker::Worker(unsigned index, unsigned workers, ScratchSize scratch, WorkerObserver& observer)
+    : index_(index), workers_(workers), observer_(observer), loop_(scratch) {}
 
 Worker::~Worker() {
   stop();

@@ -48,7 +48,7 @@ class WorkerObserver {
 class Worker final : public ConnectionObserver, public GateObserver {
  public:
   // One of so many `workers`.
-  Worker(unsigned index, unsigned workers, WorkerObserver& observer);
+  Worker(unsigned index, unsigned workers, ScratchSize scratch, WorkerObserver& observer);
   ~Worker();
 
   // Returns 0 or an errno.

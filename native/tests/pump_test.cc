@@ -244,6 +244,35 @@ TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is l
   }
 }
 
+TEST("a small buffer and no pipes: a stream in bulk passes, and at most a buffer is kept for a full sink") {
+  constexpr size_t kBufferBytes = 16 * 1024;
+  BenchOf<TcpPair> bench{{}, {}, {}, Scratch({kBufferBytes, 0})};
+  bench.pump.allowSplice();
+  const size_t pipesBefore = pipesOpen();
+  const std::string data = pattern(4'000'000);
+  size_t written = 0;
+  std::string received;
+  bool sawBackPressure = false;
+  while (received.size() < data.size()) {
+    written = fill(bench.source.theirs.get(), data, written);
+    const uint64_t before = bench.pump.bytes();
+    CHECK_EQ(bench.run(), 0);
+    if (bench.pump.wantsSink()) {
+      sawBackPressure = true;
+      const uint64_t taken = bench.pump.bytes();
+      received += bench.received();
+      bench.pump.deliver(bench.sink.ours.get());
+      CHECK(!bench.pump.wantsSink());
+      CHECK(bench.pump.bytes() - taken <= kBufferBytes);
+    } else if (bench.pump.bytes() == before) {
+      received += bench.received();
+    }
+  }
+  CHECK(sawBackPressure);
+  CHECK(received == data);
+  CHECK_EQ(pipesOpen(), pipesBefore);
+}
+
 TEST("a sink that fails while a pipe is full: the pipe is not lent again") {
   BenchOf<TcpPair> bench;
   bench.pump.allowSplice();
