@@ -22,8 +22,12 @@ const STDERR = 2;
 /** One thread relays tens of Gbit/s; more than a few only take processors from the enclaves. */
 const MAX_RELAY_THREADS = 4;
 
+/** How long `check --resolve` asks the metadata service, which runs where the proxy does or not at all. */
+const CHECK_METADATA_MS = 5_000;
+
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
+  check: runCheckCommand,
   'kms-endpoint': runKmsEndpoint,
   schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
 };
@@ -62,6 +66,31 @@ function print(text: string, exitStatus = 0): number {
   } catch {
     return 1; // nobody takes it, and there is no better place to complain
   }
+}
+
+async function runCheckCommand(argv: readonly string[]): Promise<number> {
+  const { parseCheckCommand, runCheck } = await import('./cli/check.ts');
+  const parsed = parseCheckCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const resolver = createSystemResolver();
+  const { text, exitStatus } = await runCheck(parsed.arguments, {
+    async lookUp(name, family) {
+      const { addresses } = await resolver.resolve(name, family, new AbortController().signal);
+      return addresses;
+    },
+    async readPlacement() {
+      const { readPlacement } = await import('./imds/placement.ts');
+      const log = openLogOfProcess('error')('vsock_proxy'); // somebody is looking: the answer, or one error
+      return await readPlacement({
+        timeoutMs: CHECK_METADATA_MS,
+        version: 2,
+        clock: systemClock,
+        random: Math.random,
+        log,
+      });
+    },
+  });
+  return print(text, exitStatus);
 }
 
 async function runKmsEndpoint(argv: readonly string[]): Promise<number> {

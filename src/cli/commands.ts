@@ -9,6 +9,7 @@ export interface CommandSummary {
 }
 
 export const COMMANDS = {
+  check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
   'kms-endpoint': {
     usage: '[OPTIONS]',
     summary: 'print the name of KMS in this region, or write it for systemd',

@@ -1,6 +1,9 @@
 /** What `--help` says besides the options. */
 import { COMMANDS } from './commands.ts';
 
+/** Where the AWS proxy has its file. */
+export const DEFAULT_CONFIG_PATH = '/etc/nitro_enclaves/vsock-proxy.yaml';
+
 export const USAGE = '[OPTIONS] <local_port> <remote_addr> <remote_port>';
 
 export const SUMMARY =

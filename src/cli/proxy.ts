@@ -9,12 +9,10 @@ import { parseTargetHost, parseTcpPort } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
 import { CID_PARENT } from '../vsock.ts';
 import { closestCommand } from './commands.ts';
-import { EXAMPLES, listCommands, SUMMARY, USAGE } from './help.ts';
+import { DEFAULT_CONFIG_PATH, EXAMPLES, listCommands, SUMMARY, USAGE } from './help.ts';
 import { isVsockPort, parseCid, parseListenAddress } from './listen.ts';
 import { parseUnsigned } from './number.ts';
 import { parseArguments } from './parse.ts';
-
-const DEFAULT_CONFIG_PATH = '/etc/nitro_enclaves/vsock-proxy.yaml';
 
 /** What the command line asks for, every value checked. */
 export interface ProxyArguments {

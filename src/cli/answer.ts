@@ -1,0 +1,86 @@
+/** Whether clients reach a target through the listeners of a file. */
+import { type Draft, globalPolicy } from '../config/draft.ts';
+import type { LoadedFile } from '../config/load.ts';
+import { formatHost } from '../policy/address.ts';
+import type { Target } from '../policy/rules.ts';
+import { judgeListener, type LookUp, type Verdict } from './verdict.ts';
+
+/** A listener of the file, with its route as far as it is known. */
+export interface CheckedListener {
+  readonly draft: Draft;
+  readonly route: Draft['route'];
+}
+
+export interface Question {
+  readonly target: Target;
+  /** Of the only client that is asked about. */
+  readonly cid?: number;
+  /** Absent: nothing may be resolved. */
+  readonly lookUp?: LookUp;
+}
+
+export interface Answer {
+  readonly target: Target;
+  /** Allowed if one listener lets one client through, so that `denied` holds for all of them. */
+  readonly kind: Verdict['kind'];
+  readonly verdicts: readonly ListenerVerdict[];
+}
+
+/** Without a listener it is that of the form of the AWS proxy. */
+export type ListenerVerdict = Verdict & { readonly listener?: CheckedListener };
+
+/** Asks each of these listeners that clients can use for the target. */
+export async function askListeners(listeners: readonly CheckedListener[], question: Question): Promise<Answer> {
+  const verdicts: ListenerVerdict[] = [];
+  for (const listener of listeners) {
+    for (const verdict of await askListener(listener, question)) verdicts.push({ ...verdict, listener });
+  }
+  return answer(question, verdicts);
+}
+
+/** Asks the rules of the file, as the form of the AWS proxy does. */
+export async function askRules(file: LoadedFile, { target, cid, lookUp }: Question): Promise<Answer> {
+  const subject = { policy: globalPolicy(file), family: 'any', isFixed: true, hasCids: true } as const;
+  return answer({ target }, await judgeListener(subject, target, cid, lookUp));
+}
+
+function answer({ target }: Question, verdicts: readonly ListenerVerdict[]): Answer {
+  const kinds = verdicts.map(({ kind }) => kind);
+  const kind = (['allowed', 'undecided'] as const).find((candidate) => kinds.includes(candidate)) ?? 'denied';
+  return { target, kind, verdicts };
+}
+
+/** No verdict where no client gets there whatever the rules say. */
+async function askListener({ draft, route }: CheckedListener, question: Question): Promise<readonly Verdict[]> {
+  const { target, cid, lookUp } = question;
+  const { policy, family, cids, on } = draft;
+  const hasCids = on.family === 'vsock' || on.family === 'systemd';
+  const ask = (isFixed: boolean) =>
+    judgeListener({ policy, family, isFixed, hasCids, ...(cids && { cids }) }, target, cid, lookUp);
+  switch (route.kind) {
+    case 'http':
+      return await ask(false);
+    case 'sni':
+      return route.port === target.port && target.host.kind === 'name' ? await ask(false) : [];
+    case 'target':
+      return isSameTarget(route.target, target) ? await ask(true) : [];
+    case 'template': {
+      const reason = `it connects to ${route.host}, which may be this`;
+      return mayBecome(route, target) ? [{ kind: 'undecided', reason, hint: '--resolve tells more' }] : [];
+    }
+    case 'address':
+    case 'ingress':
+      return [];
+  }
+}
+
+function isSameTarget(one: Target, other: Target): boolean {
+  return one.port === other.port && formatHost(one.host) === formatHost(other.host);
+}
+
+/** Whether some region and domain make this host of the template. */
+export function mayBecome(template: { readonly host: string; readonly port: number }, { host, port }: Target): boolean {
+  const literals = template.host.toLowerCase().split(/\$\{[^}]*\}/);
+  const pattern = literals.map((literal) => literal.replaceAll('.', '\\.')).join('[a-z0-9.-]+');
+  return template.port === port && new RegExp(`^${pattern}$`).test(formatHost(host));
+}
