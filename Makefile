@@ -52,7 +52,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: $(addprefix build/deps/,build cross rpm lint fuzz test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
+deps: $(addprefix build/deps/,build cross rpm lint unit fuzz test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*
@@ -140,7 +140,7 @@ format: $(NPM) | build/deps/lint ## Format the sources
 	clang-format -i $(CXX_FILES)
 
 .PHONY: test-unit
-test-unit: $(NPM) ## Run the tests of single modules
+test-unit: $(NPM) | build/deps/unit ## Run the tests of single modules
 	$(NODE) --test --test-reporter=spec 'tests/unit/**/*.test.ts'
 
 NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*.cc))
@@ -170,15 +170,20 @@ build/native/tsan/%: build/native/tsan/tests/%.o $(SANITIZED_NATIVE:native/%.cc=
 
 FUZZERS := $(patsubst native/fuzz/%_fuzz.cc,%,$(wildcard native/fuzz/*_fuzz.cc))
 FUZZ_RUNS := 500000
+FUZZ_ROUNDS := 5000
 
 .PHONY: fuzz
-fuzz: $(FUZZERS:%=fuzz-%) ## Run the data plane's parsers under a coverage-guided fuzzer (FUZZ_RUNS=500000)
+fuzz: $(FUZZERS:%=fuzz-%) fuzz-protocol ## Run all parsers under coverage-guided fuzzers (FUZZ_RUNS=500000 FUZZ_ROUNDS=5000)
 
 .PHONY: fuzz-%
 fuzz-%: build/fuzz/%
 	@mkdir -p build/fuzz/corpus/$*
 	build/fuzz/$* -runs=$(FUZZ_RUNS) -max_len=512 -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
 	  -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* native/fuzz/corpus/$*
+
+.PHONY: fuzz-protocol
+fuzz-protocol: $(NPM)
+	$(NODE) tests/fuzz/protocol.ts $(FUZZ_ROUNDS)
 
 build/fuzz/%: native/fuzz/%_fuzz.cc native/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
 	@mkdir -p $(@D)

@@ -12,6 +12,7 @@ rpm    rpmbuild                         rpm                    rpm-build
 lint   clang-format                     clang-format           -
 fuzz   clang++-14                       clang-14               -
 fuzz   /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a  libclang-rt-14-dev  -
+unit   openssl                          openssl                openssl
 test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
 test   openssl                          openssl                openssl

@@ -25,7 +25,7 @@ export type Lines =
   | { readonly kind: 'more'; readonly ended: readonly string[]; readonly last: string }
   | { readonly kind: 'whole'; readonly ended: readonly string[]; readonly headBytes: number };
 
-/** Splits what has come, from the start line at `from` on. The first of more than FIELD_LIMIT fields is the last one returned. */
+/** Splits what has come, from the start line at `from` on. Of too many fields FIELD_LIMIT + 1 are returned. */
 export function splitHead(bytes: Uint8Array, from: number): Lines {
   const text = latin1(bytes.subarray(from, HEAD_LIMIT));
   const end = text.indexOf('\r\n\r\n');
@@ -33,6 +33,7 @@ export function splitHead(bytes: Uint8Array, from: number): Lines {
     return { kind: 'whole', ended: text.slice(0, end).split('\r\n', FIELD_LIMIT + 2), headBytes: from + end + 4 };
   }
   const ended = text.split('\r\n', FIELD_LIMIT + 3);
+  // With too many lines this is the one too many, and not the last one.
   const last = ended.pop() ?? '';
   return { kind: 'more', ended, last };
 }
@@ -48,17 +49,9 @@ export function readFields(lines: readonly string[]): readonly Field[] | Malform
   return fields;
 }
 
-/**
- * What is certainly wrong with the newest lines of a head that goes on. Older lines were the newest ones once, or came
- * together with others and are read with the whole head: so a head in a thousand pieces costs little more than in one.
- */
-export function checkNewest(ended: readonly string[], last: string): Malformed | undefined {
-  if (ended.length > 1) {
-    const field = readField(ended.at(-1) ?? '');
-    if ('kind' in field) return field;
-  }
-  if (ended.length > 0 && (last.startsWith(' ') || last.startsWith('\t'))) return malformed(FOLDED);
-  return checkLineEnd(last);
+/** What is certainly wrong with a field line that has not ended. */
+export function checkFieldStart(line: string): Malformed | undefined {
+  return line.startsWith(' ') || line.startsWith('\t') ? malformed(FOLDED) : checkLineEnd(line);
 }
 
 /** What is wrong with the CRs and LFs in a line whose own CRLF, or a part of it, may still come. */

@@ -7,7 +7,7 @@
 import { quoteBriefly } from '../escape.ts';
 import { parseAuthority } from './authority.ts';
 import type { RequestFraming } from './framing.ts';
-import { checkLineEnd, checkNewest, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
+import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop } from './hop.ts';
 import { type Malformed, malformed } from './malformed.ts';
 
@@ -64,14 +64,14 @@ export function parseRequest(bytes: Uint8Array): ParsedRequest {
   const line = readRequestLine(startLine ?? '');
   if (line.kind === 'malformed') return line;
 
-  if (lines.kind === 'more' && bytes.length < HEAD_LIMIT && lines.ended.length <= FIELD_LIMIT + 1) {
-    const problem = checkNewest(lines.ended, lines.last);
-    return problem === undefined ? MORE : refuse(400, problem);
-  }
-  const fields = readFields(lines.ended.slice(0, FIELD_LIMIT + 1));
+  const fields = readFields(lines.ended);
   if ('kind' in fields) return refuse(400, fields);
-  if (lines.ended.length > FIELD_LIMIT + 1) return TOO_MANY_FIELDS;
-  if (lines.kind === 'more') return TOO_LARGE;
+  if (fields.length > FIELD_LIMIT) return TOO_MANY_FIELDS;
+  if (lines.kind === 'more') {
+    const problem = checkFieldStart(lines.last);
+    if (problem !== undefined) return refuse(400, problem);
+    return bytes.length < HEAD_LIMIT ? MORE : TOO_LARGE;
+  }
   return understand(line, fields, lines.headBytes);
 }
 

@@ -5,7 +5,7 @@
  */
 import { quoteBriefly } from '../escape.ts';
 import type { Framing } from './framing.ts';
-import { checkLineEnd, checkNewest, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
+import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { endToEndLines, type Hop, readHop } from './hop.ts';
 import type { ForwardRequest } from './http-request.ts';
 import { type Malformed, malformed } from './malformed.ts';
@@ -38,18 +38,18 @@ export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'>;
 export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse {
   const lines = splitHead(bytes, 0);
   const [startLine] = lines.ended;
-  const full = lines.kind === 'whole' || bytes.length >= HEAD_LIMIT || lines.ended.length > FIELD_LIMIT + 1;
+  const unfinished = bytes.length < HEAD_LIMIT ? MORE : TOO_LARGE;
 
   if (startLine === undefined && lines.kind === 'more') {
-    return checkStatusLineStart(lines.last) ?? (full ? TOO_LARGE : MORE);
+    return checkStatusLineStart(lines.last) ?? unfinished;
   }
   const line = readStatusLine(startLine ?? '');
   if (line.kind === 'malformed') return line;
-  if (!full && lines.kind === 'more') return checkNewest(lines.ended, lines.last) ?? MORE;
-  const fields = readFields(lines.ended.slice(0, FIELD_LIMIT + 1));
+  const fields = readFields(lines.ended);
   if ('kind' in fields) return fields;
-  if (lines.ended.length > FIELD_LIMIT + 1) return TOO_MANY_FIELDS;
-  return lines.kind === 'more' ? TOO_LARGE : understand(line, fields, lines.headBytes, request);
+  if (fields.length > FIELD_LIMIT) return TOO_MANY_FIELDS;
+  if (lines.kind === 'more') return checkFieldStart(lines.last) ?? unfinished;
+  return understand(line, fields, lines.headBytes, request);
 }
 
 const MORE = { kind: 'more' } as const;

@@ -3,21 +3,11 @@ import { it } from 'node:test';
 import { describeFailure } from '../../src/cli/failure.ts';
 import { parseProxyCommand } from '../../src/cli/proxy.ts';
 import { VsockProxyError } from '../../src/errors.ts';
+import { seeded } from '../random.ts';
 
 const ROUNDS = 5000;
 /** Change it to look elsewhere; a failure names its command line. */
 const SEED = 20260102;
-
-/** mulberry32: numbers from 0 to below 1, the same ones for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const random = seeded(SEED);
 const below = (limit: number) => Math.floor(random() * limit);

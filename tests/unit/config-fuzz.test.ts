@@ -6,6 +6,7 @@ import { complete, draftListeners } from '../../src/config/draft.ts';
 import { formatListen, parseListen } from '../../src/config/endpoint.ts';
 import { inspectText, type LoadedFile } from '../../src/config/load.ts';
 import { VsockProxyError } from '../../src/errors.ts';
+import { seeded } from '../random.ts';
 
 const ROUNDS = 4000;
 const PURPOSES: readonly Purpose[] = ['proxy', 'serve', 'any'];
@@ -99,17 +100,6 @@ const FRAGMENTS = [
   ],
 ];
 
-/** Mulberry32: the same sequence for the same seed, everywhere. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 function mutate(text: string, random: () => number): string {
   const below = (limit: number) => Math.floor(random() * limit);
   const from = below(text.length + 1);
@@ -137,7 +127,7 @@ function mutate(text: string, random: () => number): string {
 test(`${ROUNDS} mutated files each give a plan or printable lines with code "config"`, {
   timeout: 60_000,
 }, (context) => {
-  const random = randomFrom(20_260_102);
+  const random = seeded(20_260_102);
   const outcomes = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
     let text = SEEDS[round % SEEDS.length] ?? '';

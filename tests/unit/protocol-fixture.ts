@@ -17,18 +17,21 @@ interface Verdict {
 }
 
 /**
- * Gives the parser every prefix. What is refused in the end may be refused at any cut; all else waits for its last byte,
- * and does not change with what follows. Answers the verdict about the whole.
+ * Gives the parser every prefix. What is refused in the end may be refused before, and stays refused; all else waits for
+ * its last byte, and does not change with what follows. Answers the verdict about the whole.
  */
 export function parseEachPrefix<T extends Verdict>(parse: (bytes: Uint8Array) => T, bytes: Uint8Array): T {
   const whole = parse(bytes);
+  let refused = false;
   for (let length = 0; length <= bytes.length; length++) {
     // A copy of its own, so that whoever reads behind the end finds nothing.
     const verdict = parse(Uint8Array.from(bytes.subarray(0, length)));
     const where = `after ${length} of ${bytes.length} bytes, ${JSON.stringify(latin1Text(bytes))}`;
-    if (whole.kind === 'malformed') assert.ok(['more', 'malformed'].includes(verdict.kind), where);
+    if (whole.kind === 'malformed')
+      assert.ok(verdict.kind === 'malformed' || (verdict.kind === 'more' && !refused), where);
     else if (length < (whole.headBytes ?? bytes.length)) assert.equal(verdict.kind, 'more', where);
     else assert.deepEqual(verdict, whole, where);
+    refused = verdict.kind === 'malformed';
   }
   return whole;
 }
