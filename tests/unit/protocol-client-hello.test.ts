@@ -72,7 +72,7 @@ suite('ClientHello refused', () => {
     ['a hello of 16 MiB', record(22, message(1, Buffer.alloc(100), 0xffffff)), 'larger than 16384 bytes'],
     [
       'one byte more than 16 KiB with its headers',
-      record(22, message(1, Buffer.alloc(1), HEAD_LIMIT - 8)).subarray(0, 9),
+      record(22, message(1, Buffer.alloc(HEAD_LIMIT - 8))).subarray(0, 9),
       'larger than 16384 bytes',
     ],
     ['an empty hello', record(22, message(1, EMPTY)), 'shorter than what is in it'],

@@ -25,7 +25,7 @@ const cases: readonly (readonly [name: string, ...Parameters<typeof proxyHeader>
   ],
   [
     'all zeros, and a zone',
-    at('fe80::a%eth0', 1),
+    at('fe80::a%eth0.100', 1),
     at('::', 2),
     '21 21 0024 fe80000000000000000000000000000a 00000000000000000000000000000000 0001 0002',
   ],
