@@ -33,7 +33,6 @@ export function splitHead(bytes: Uint8Array, from: number): Lines {
     return { kind: 'whole', ended: text.slice(0, end).split('\r\n', FIELD_LIMIT + 2), headBytes: from + end + 4 };
   }
   const ended = text.split('\r\n', FIELD_LIMIT + 3);
-  // With too many lines this is the one too many, and not the last one.
   const last = ended.pop() ?? '';
   return { kind: 'more', ended, last };
 }

@@ -47,12 +47,16 @@ const END_TO_END: ReadonlySet<string> = new Set([
   'via',
 ]);
 
+/** Most elements of a list of options, empty ones too. */
+const OPTION_LIMIT = 32;
+
 export function readHop(fields: readonly Field[]): Hop | Malformed {
   const options = connectionOptions(fields, 'connection');
   if ('kind' in options) return options;
   for (const option of options) {
-    if (END_TO_END.has(option))
+    if (END_TO_END.has(option)) {
       return malformed(`Connection names ${quoteBriefly(option)}, which is for the other end`);
+    }
   }
 
   const length = onlyValue(fields, 'content-length');
@@ -75,7 +79,10 @@ export function connectionOptions(fields: readonly Field[], name: string): Reado
   const options = new Set<string>();
   for (const field of fields) {
     if (field.name !== name) continue;
-    for (const element of fieldValue(field).split(',')) {
+    const elements = fieldValue(field).split(',', OPTION_LIMIT + 1);
+    if (elements.length > OPTION_LIMIT)
+      return malformed(`${quoteBriefly(field.line)} lists more than ${OPTION_LIMIT} options`);
+    for (const element of elements) {
       const option = trimBlanks(element).toLowerCase();
       if (option === '') continue;
       if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(option)) {

@@ -7,13 +7,19 @@
 import { quoteBriefly } from '../escape.ts';
 import { parseAuthority } from './authority.ts';
 import type { RequestFraming } from './framing.ts';
-import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
+import { checkFieldStart, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop } from './hop.ts';
 import { type Malformed, malformed } from './malformed.ts';
+import {
+  checkRequestLineStart,
+  type MalformedRequest,
+  type RequestLine,
+  readRequestLine,
+  refuse,
+  type Target,
+} from './request-line.ts';
 
-export interface MalformedRequest extends Malformed {
-  readonly status: 400 | 431 | 501 | 505;
-}
+export type { MalformedRequest };
 
 /** A tunnel to host:port. */
 export interface ConnectRequest {
@@ -79,126 +85,10 @@ const MORE = { kind: 'more' } as const;
 const TOO_LARGE = refuse(431, malformed(`the request head is larger than ${HEAD_LIMIT} bytes`));
 const TOO_MANY_FIELDS = refuse(431, malformed(`the request has more than ${FIELD_LIMIT} header fields`));
 
-interface RequestLine {
-  readonly kind: 'line';
-  readonly method: string;
-  readonly target: Target;
-  readonly version: '1.0' | '1.1';
-}
-
-interface Target {
-  readonly host: string;
-  readonly port: number;
-  /** Of the protocol that the target is for. */
-  readonly defaultPort: number;
-  /** Host and port as they stood in the target. */
-  readonly authority: string;
-  /** Path and query, or `*`: what the server gets. */
-  readonly origin: string;
-}
-
-/** Servers that take `get` for `GET` would do what a method-aware policy has not seen, so methods are upper-case here. */
-const METHOD = /^[A-Z][A-Z\d_-]{0,31}$/;
-const REQUEST_LINE = /^([A-Z][A-Z\d_-]{0,31}) ([!-~]+) HTTP\/1\.([01])$/;
-const ABSOLUTE = /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)(.*)$/i;
-const HTTP_PORT = 80;
-
 /** RFC 9112 2.2 asks to ignore an empty line before a request, which some clients send behind a body. One, not more. */
 function skipEmptyLine(bytes: Uint8Array): 0 | 2 | Malformed {
   if (bytes[0] !== 0x0d) return 0;
   return bytes.length === 1 || bytes[1] === 0x0a ? 2 : malformed('a CR stands alone, without the LF that ends a line');
-}
-
-/** What is certainly wrong with a request line that has not ended. */
-function checkRequestLineStart(text: string): MalformedRequest | undefined {
-  const line = text.endsWith('\r') ? text.slice(0, -1) : text;
-  if (line === '') return undefined;
-  const method = line.slice(0, 33).split(' ', 1)[0] ?? '';
-  const ended = line.includes('\n') || line.includes('\r');
-  return ended || !METHOD.test(method) ? explainRequestLine(line) : undefined;
-}
-
-function readRequestLine(line: string): RequestLine | MalformedRequest {
-  const [, method, text, minor] = REQUEST_LINE.exec(line) ?? [];
-  if (method === undefined || text === undefined) return explainRequestLine(line);
-  // It would show a client's own header fields, cookies too, to whoever can make it send one.
-  if (method === 'TRACE') return refuse(501, malformed('TRACE is not supported'));
-  const target = method === 'CONNECT' ? readTunnelTarget(text) : readAbsoluteTarget(method, text);
-  if ('kind' in target) return refuse(400, target);
-  return { kind: 'line', method, target, version: minor === '0' ? '1.0' : '1.1' };
-}
-
-function explainRequestLine(line: string): MalformedRequest {
-  const no = (problem: string) => refuse(400, malformed(problem));
-  if (line === '') return no('the request line is empty');
-  const first = line.charCodeAt(0);
-  if (first === 0x16) return no('that is TLS, not HTTP. Hint: the URL of this proxy begins with http://');
-  if (first === 4 || first === 5) return no('that is SOCKS, not HTTP. Hint: the URL of this proxy begins with http://');
-  const ending = checkLineEnd(`${line}\r`);
-  if (ending !== undefined) return refuse(400, ending);
-
-  const words = line.split(' ');
-  const [method = '', target = '', version = ''] = words;
-  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(method)) return no(`${quoteBriefly(line)} is not an HTTP request line`);
-  if (!METHOD.test(method)) {
-    return refuse(
-      501,
-      malformed(`method ${quoteBriefly(method)} is not supported. Hint: methods are upper-case, as in GET`),
-    );
-  }
-  if (words.length === 2 && !target.startsWith('HTTP/')) {
-    return refuse(505, malformed('the request line has no version, as in HTTP/0.9. Hint: use HTTP/1.1'));
-  }
-  if (words.length !== 3 || target === '' || line.includes('\t')) {
-    return no('the request line is not method, target and version with one space between each');
-  }
-  if (/^HTTP\/\d+(?:\.\d+)?$/.test(version) && !/^HTTP\/1\.[01]$/.test(version)) {
-    return refuse(505, malformed(`${quoteBriefly(version)} is not supported. Hint: use HTTP/1.1`));
-  }
-  return /^HTTP\/1\.[01]$/.test(version)
-    ? no(`the target ${showTarget(target)} has a character that URLs do not have`)
-    : no(`the request line ends in ${quoteBriefly(version)}. Hint: use HTTP/1.1`);
-}
-
-function readTunnelTarget(text: string): Target | Malformed {
-  if (text.includes('/')) return malformed(`${showTarget(text)} is not a target for CONNECT. Hint: write host:port`);
-  const authority = parseAuthority(text);
-  if ('kind' in authority) return authority;
-  const { host, port } = authority;
-  if (port === undefined) return malformed(`the target ${showTarget(text)} has no port. Hint: write host:port`);
-  return { host, port, defaultPort: port, authority: text, origin: '' };
-}
-
-function readAbsoluteTarget(method: string, text: string): Target | Malformed {
-  const [, scheme, host, rest] = ABSOLUTE.exec(text) ?? [];
-  if (scheme === undefined || host === undefined || rest === undefined) {
-    const hint = 'this is a proxy: the target is a whole URL, as in GET http://host/path';
-    return malformed(`the target ${showTarget(text)} names no server. Hint: ${hint}`);
-  }
-  if (scheme.toLowerCase() === 'https') {
-    const hint =
-      'for https:// a client asks for a tunnel, CONNECT host:443, and speaks TLS through it (https_proxy does that)';
-    return malformed(`the target ${showTarget(text)} would go on unencrypted. Hint: ${hint}`);
-  }
-  if (scheme.toLowerCase() !== 'http') {
-    return malformed(`the target ${showTarget(text)} is not http://. Hint: use CONNECT for other protocols`);
-  }
-  if (rest.includes('#')) return malformed(`the target ${showTarget(text)} has a fragment, which is never sent`);
-  const authority = parseAuthority(host);
-  if ('kind' in authority) return authority;
-  return {
-    host: authority.host,
-    port: authority.port ?? HTTP_PORT,
-    defaultPort: HTTP_PORT,
-    authority: host,
-    // RFC 9112 3.2.4: OPTIONS for a whole server.
-    origin: rest === '' && method === 'OPTIONS' ? '*' : rest.startsWith('/') ? rest : `/${rest}`,
-  };
-}
-
-/** A target for messages, without what may be secret in it: user information and query. */
-function showTarget(text: string): string {
-  return quoteBriefly((text.split(/[?#]/, 1)[0] ?? '').replace(/^.*@/, '…@'));
 }
 
 /** Judges the fields of a request together, and writes what goes on. */
@@ -269,8 +159,4 @@ function writeHead({ method, target, version }: RequestLine, fields: readonly Fi
     (hop.chunked ? 'Transfer-Encoding: chunked\r\n' : '') +
     `Via: ${version} vsock-proxy\r\nConnection: close\r\n\r\n`;
   return Buffer.from(head, 'latin1');
-}
-
-function refuse(status: MalformedRequest['status'], { problem }: Malformed): MalformedRequest {
-  return { kind: 'malformed', status, problem };
 }

@@ -225,6 +225,7 @@ suite('request refused', () => {
     [head(GET, HOST, 'Connection: a b'), 400, '"Connection: a b" lists "a b", which is not a token'],
     [head(GET, HOST, 'Connection: "close"'), 400, 'which is not a token'],
     [head(GET, HOST, 'Proxy-Connection: a;b'), 400, 'which is not a token'],
+    [head(GET, HOST, `Connection: ${'x,'.repeat(32)}`), 400, 'lists more than 32 options'],
     // Sizes
     [head(GET, HOST, ...Array.from({ length: FIELD_LIMIT }, () => 'X: 1')), 431, 'more than 128 header fields'],
     [latin1(`${GET}\r\n${'X: 1\r\n'.repeat(FIELD_LIMIT + 1)}`), 431, 'more than 128 header fields'],

@@ -1,0 +1,130 @@
+/** The first line of a request to an HTTP proxy: method, target, version (RFC 9112 section 3). */
+import { quoteBriefly } from '../escape.ts';
+import { parseAuthority } from './authority.ts';
+import { checkLineEnd } from './head.ts';
+import { type Malformed, malformed } from './malformed.ts';
+
+/** `status`: of the reply. */
+export interface MalformedRequest extends Malformed {
+  readonly status: 400 | 431 | 501 | 505;
+}
+
+export interface RequestLine {
+  readonly kind: 'line';
+  readonly method: string;
+  readonly target: Target;
+  readonly version: '1.0' | '1.1';
+}
+
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  /** Of the protocol that the target is for. */
+  readonly defaultPort: number;
+  /** Host and port as they stood in the target. */
+  readonly authority: string;
+  /** Path and query, or `*`: what the server gets. */
+  readonly origin: string;
+}
+
+/** Servers that take `get` for `GET` would do what a method-aware policy has not seen, so methods are upper-case here. */
+const METHOD = /^[A-Z][A-Z\d_-]{0,31}$/;
+const REQUEST_LINE = /^([A-Z][A-Z\d_-]{0,31}) ([!-~]+) HTTP\/1\.([01])$/;
+const ABSOLUTE = /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)(.*)$/i;
+const HTTP_PORT = 80;
+
+/** What is certainly wrong with a request line that has not ended. */
+export function checkRequestLineStart(text: string): MalformedRequest | undefined {
+  const line = text.endsWith('\r') ? text.slice(0, -1) : text;
+  if (line === '') return undefined;
+  const method = line.slice(0, 33).split(' ', 1)[0] ?? '';
+  const ended = line.includes('\n') || line.includes('\r');
+  return ended || !METHOD.test(method) ? explainRequestLine(line) : undefined;
+}
+
+export function readRequestLine(line: string): RequestLine | MalformedRequest {
+  const [, method, text, minor] = REQUEST_LINE.exec(line) ?? [];
+  if (method === undefined || text === undefined) return explainRequestLine(line);
+  // It would show a client's own header fields, cookies too, to whoever can make it send one.
+  if (method === 'TRACE') return refuse(501, malformed('TRACE is not supported'));
+  const target = method === 'CONNECT' ? readTunnelTarget(text) : readAbsoluteTarget(method, text);
+  if ('kind' in target) return refuse(400, target);
+  return { kind: 'line', method, target, version: minor === '0' ? '1.0' : '1.1' };
+}
+
+function explainRequestLine(line: string): MalformedRequest {
+  const no = (problem: string) => refuse(400, malformed(problem));
+  if (line === '') return no('the request line is empty');
+  const first = line.charCodeAt(0);
+  if (first === 0x16) return no('that is TLS, not HTTP. Hint: the URL of this proxy begins with http://');
+  if (first === 4 || first === 5) return no('that is SOCKS, not HTTP. Hint: the URL of this proxy begins with http://');
+  const ending = checkLineEnd(`${line}\r`);
+  if (ending !== undefined) return refuse(400, ending);
+
+  const words = line.split(' ');
+  const [method = '', target = '', version = ''] = words;
+  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(method)) return no(`${quoteBriefly(line)} is not an HTTP request line`);
+  if (!METHOD.test(method)) {
+    return refuse(
+      501,
+      malformed(`method ${quoteBriefly(method)} is not supported. Hint: methods are upper-case, as in GET`),
+    );
+  }
+  if (words.length === 2 && !target.startsWith('HTTP/')) {
+    return refuse(505, malformed('the request line has no version, as in HTTP/0.9. Hint: use HTTP/1.1'));
+  }
+  if (words.length !== 3 || target === '' || line.includes('\t')) {
+    return no('the request line is not method, target and version with one space between each');
+  }
+  if (/^HTTP\/\d+(?:\.\d+)?$/.test(version) && !/^HTTP\/1\.[01]$/.test(version)) {
+    return refuse(505, malformed(`${quoteBriefly(version)} is not supported. Hint: use HTTP/1.1`));
+  }
+  return /^HTTP\/1\.[01]$/.test(version)
+    ? no(`the target ${showTarget(target)} has a character that URLs do not have`)
+    : no(`the request line ends in ${quoteBriefly(version)}. Hint: use HTTP/1.1`);
+}
+
+function readTunnelTarget(text: string): Target | Malformed {
+  if (text.includes('/')) return malformed(`${showTarget(text)} is not a target for CONNECT. Hint: write host:port`);
+  const authority = parseAuthority(text);
+  if ('kind' in authority) return authority;
+  const { host, port } = authority;
+  if (port === undefined) return malformed(`the target ${showTarget(text)} has no port. Hint: write host:port`);
+  return { host, port, defaultPort: port, authority: text, origin: '' };
+}
+
+function readAbsoluteTarget(method: string, text: string): Target | Malformed {
+  const [, scheme, host, rest] = ABSOLUTE.exec(text) ?? [];
+  if (scheme === undefined || host === undefined || rest === undefined) {
+    const hint = 'this is a proxy: the target is a whole URL, as in GET http://host/path';
+    return malformed(`the target ${showTarget(text)} names no server. Hint: ${hint}`);
+  }
+  if (scheme.toLowerCase() === 'https') {
+    const hint =
+      'for https:// a client asks for a tunnel, CONNECT host:443, and speaks TLS through it (https_proxy does that)';
+    return malformed(`the target ${showTarget(text)} would go on unencrypted. Hint: ${hint}`);
+  }
+  if (scheme.toLowerCase() !== 'http') {
+    return malformed(`the target ${showTarget(text)} is not http://. Hint: use CONNECT for other protocols`);
+  }
+  if (rest.includes('#')) return malformed(`the target ${showTarget(text)} has a fragment, which is never sent`);
+  const authority = parseAuthority(host);
+  if ('kind' in authority) return authority;
+  return {
+    host: authority.host,
+    port: authority.port ?? HTTP_PORT,
+    defaultPort: HTTP_PORT,
+    authority: host,
+    // RFC 9112 3.2.4: OPTIONS for a whole server.
+    origin: rest === '' && method === 'OPTIONS' ? '*' : rest.startsWith('/') ? rest : `/${rest}`,
+  };
+}
+
+/** A target for messages, without what may be secret in it: user information and query. */
+function showTarget(text: string): string {
+  return quoteBriefly((text.split(/[?#]/, 1)[0] ?? '').replace(/^.*@/, '…@'));
+}
+
+export function refuse(status: MalformedRequest['status'], { problem }: Malformed): MalformedRequest {
+  return { kind: 'malformed', status, problem };
+}
