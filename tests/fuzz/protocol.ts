@@ -59,9 +59,14 @@ function takeCoverage(): Coverage {
   return coverage;
 }
 
+interface Kept {
+  readonly input: Uint8Array;
+  readonly covered: readonly string[];
+}
+
 function fuzz(target: Target, rounds: number, random: () => number, keep: boolean): void {
   const seen = new Set<string>();
-  const kept: { readonly input: Uint8Array; readonly covered: readonly string[] }[] = [];
+  const kept: Kept[] = [];
   const consider = (input: Uint8Array) => {
     const covered = cover(target, input);
     if (input.length > KEPT_BYTES || covered.every((part) => seen.has(part))) return;
@@ -76,20 +81,21 @@ function fuzz(target: Target, rounds: number, random: () => number, keep: boolea
     const inputs = kept.map(({ input }) => input);
     consider(mutate(inputs[index] ?? Buffer.alloc(0), random, inputs, target.fragments));
   }
-
-  const needed = new Set(seen);
-  const corpus: Uint8Array[] = [];
-  for (const { input, covered } of kept.toSorted((a, b) => a.input.length - b.input.length)) {
-    if (!covered.some((part) => needed.has(part))) continue;
-    for (const part of covered) needed.delete(part);
-    corpus.push(input);
-  }
-  if (keep) writeCorpus(target.name, corpus);
-  console.log(
-    `${target.name}: ${rounds} inputs, ${seen.size} coverings (${seen.size - before} new), ${corpus.length} inputs kept`,
-  );
+  console.log(`${target.name}: ${rounds} inputs, ${seen.size} coverings, ${seen.size - before} of them new`);
+  if (keep) writeCorpus(target.name, smallest(kept, seen));
 }
 
-const { values, positionals } = parseArgs({ options: { keep: { type: 'boolean', default: false } }, allowPositionals: true });
+/** The smallest of these inputs that cover all of it together, nearly. */
+function smallest(kept: readonly Kept[], all: ReadonlySet<string>): readonly Uint8Array[] {
+  const missing = new Set(all);
+  return kept
+    .toSorted((a, b) => a.input.length - b.input.length)
+    .flatMap(({ input, covered }) => (covered.filter((part) => missing.delete(part)).length > 0 ? [input] : []));
+}
+
+const { values, positionals } = parseArgs({
+  options: { keep: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
 const [rounds = '20000', seed = '1'] = positionals;
 for (const target of TARGETS) fuzz(target, Number(rounds), seeded(Number(seed)), values.keep);
