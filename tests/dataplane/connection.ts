@@ -51,6 +51,8 @@ export class FakeConnection {
   /** A request has been answered on this connection. */
   #isLater = false;
   #draining = false;
+  /** The client has its last answer, and the end of it. */
+  #hasEnd = false;
   readonly #acceptedAt: number;
   #connectMs: number | undefined;
   #bytesUp = 0;
@@ -129,7 +131,7 @@ export class FakeConnection {
     this.#asked = undefined;
     this.#cancelDeadline();
     if (reason !== 'finished') {
-      this.#client.reset();
+      if (!this.#hasEnd) this.#client.reset();
       this.#server?.reset();
     }
     const totalMs = this.#network.clock.now() - this.#acceptedAt;
@@ -190,6 +192,7 @@ export class FakeConnection {
     if (toClient !== undefined) {
       this.#client.write(toClient);
       this.#client.end();
+      this.#hasEnd = true;
       this.#bytesDown += toClient.length;
     }
     if (stage === 'failed' && this.#failure !== undefined) this.close(...this.#failure);

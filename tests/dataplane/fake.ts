@@ -137,6 +137,11 @@ export class FakeDataPlane implements DataPlane {
     });
   }
 
+  /** Of the listeners, in the order in which they were opened. */
+  kinds(): readonly ListenSpec['kind'][] {
+    return [...this.#listeners.values()].map(({ spec }) => spec.kind);
+  }
+
   beat(): boolean {
     return this.beats && !this.#stopped;
   }

@@ -62,10 +62,15 @@ export class FakeEnd implements Peer {
     });
   }
 
+  /** All that has come. */
+  get received(): string {
+    return this.#received.toString();
+  }
+
   receives(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const check = () => {
-        const received = this.#received.toString();
+        const { received } = this;
         if (received === text) resolve();
         else if (!text.startsWith(received) || this.ending !== undefined) {
           reject(new Error(`received ${JSON.stringify(received)}, ${this.ending}, not ${JSON.stringify(text)}`));
@@ -153,8 +158,13 @@ export class FakeNetwork {
 
   async silentAddress(): Promise<SocketAddress> {
     const address = await this.freeAddress();
-    this.#silent.add(keyOf(address));
+    this.silence(address);
     return address;
+  }
+
+  /** From now on it answers neither yes nor no. */
+  silence(address: SocketAddress): void {
+    this.#silent.add(keyOf(address));
   }
 
   /** A socket that another process listens on, and passes as this descriptor. */
@@ -183,7 +193,7 @@ export class FakeNetwork {
   }
 
   /** @param from the client's address */
-  connect(to: SocketAddress, from: SocketAddress = { family: 'unix', path: '' }): Promise<Peer> {
+  connect(to: SocketAddress, from: SocketAddress = { family: 'unix', path: '' }): Promise<FakeEnd> {
     const end = this.dial(to, from);
     return end instanceof FakeEnd ? Promise.resolve(end) : Promise.reject(new Error(`connect: ${end ?? 'silence'}`));
   }

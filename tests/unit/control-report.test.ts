@@ -264,6 +264,121 @@ describe('the life of a connection, in the words of the AWS proxy', () => {
   });
 });
 
+describe('listeners whose clients each ask for a target', () => {
+  const DENIED = record('denied', { phase: 'asking', endedBy: 'proxy' });
+
+  it('name it where a client is connected, and in the record', () => {
+    const { logged, events } = setUp({ asks: true, level: 'debug' });
+    const common = { listener: LISTENER, connection: 17 as ConnectionId, client: CLIENT, server: SERVER };
+    events.onProgress([{ step: 'connected', ...common, target: 7 }]);
+    events.onProgress([{ step: 'connected', ...common, target: 8 }]);
+    events.onClose([record('finished', { target: 7 })]);
+    const lines = logged.take();
+    assert.equal(lines[0], 'INFO Connected client from cid: 16 port: 5005 to 10.0.0.7:443 (a.example:443)');
+    assert.equal(lines[1], 'INFO Connected client from cid: 16 port: 5005 to 10.0.0.7:443 (an earlier target)');
+    assert.match(lines[2] ?? '', / to a\.example:443 at 10\.0\.0\.7:443: finished /);
+  });
+
+  it('tell of a flood of refusals by what it was for, not by client', async () => {
+    const { clock, logged, events, refusals } = setUp({ asks: true, level: 'warn' });
+    for (let i = 0; i < 1000; i += 1) {
+      refusals.set(17 as ConnectionId, { problem: `n${i % 2} is not allowed`, hint: 'allow it', subject: `n${i % 2}` });
+      events.onClose([DENIED]);
+    }
+    assert.deepEqual(logged.take(), [
+      'WARN Client on cid: 16 port: 5005: n0 is not allowed (after 105 ms). Hint: allow it',
+    ]);
+    await clock.advance(PERIOD_MS);
+    assert.deepEqual(logged.take(), ['WARN 999 more clients within 10 s were denied: n1 (500), n0 (499)']);
+    await clock.advance(PERIOD_MS);
+    assert.equal(clock.pending, 0);
+  });
+
+  it('tell of many targets that fail in one line per period, however many there are', async () => {
+    const { clock, logged, events } = setUp({ asks: true, level: 'warn' });
+    for (let i = 0; i < 100; i += 1) {
+      events.onClose([{ ...REFUSED, target: 7, server: { ...SERVER, ip: `10.0.0.${i}` } }]);
+    }
+    assert.equal(logged.take().length, 1);
+    await clock.advance(PERIOD_MS);
+    const [line, ...others] = logged.take();
+    assert.match(
+      line ?? '',
+      /^WARN 99 more clients within 10 s could not be connected: a\.example:443 at 10\.0\.0\.1:443: ECONNREFUSED, .*, others \(94\)$/,
+    );
+    assert.deepEqual(others, []);
+  });
+
+  it('tell of clients that say nothing, and of bodies that make no sense', () => {
+    const { logged, events } = setUp({ asks: true, level: 'warn' });
+    events.onClose([
+      record('head-timeout', { phase: 'asking', endedBy: 'proxy' }),
+      record('malformed', { endedBy: 'client' }),
+    ]);
+    assert.deepEqual(logged.take(), [
+      'WARN Client on cid: 16 port: 5005: no whole request head or ClientHello came within 3000 ms (timeouts.head) ' +
+        '(after 105 ms). Hint: the client may have expected another protocol here',
+      'WARN Client on cid: 16 port: 5005: the body of its request is not framed as announced (after 105 ms)',
+    ]);
+  });
+});
+
+describe('clients that are refused when they are accepted', () => {
+  const refused = (kind: 'not-admitted' | 'client-limit' | 'client-rate', client: SocketAddress = CLIENT) =>
+    ({ kind, listener: LISTENER, client }) as const;
+
+  it('are told of with the reason and the key that says so', () => {
+    const { logged, events } = setUp({ level: 'warn' });
+    events.onFault([
+      refused('not-admitted'),
+      refused('client-limit', { family: 'tcp', ip: '192.0.2.9', port: 5 }),
+      refused('client-rate'),
+    ]);
+    assert.deepEqual(logged.take(), [
+      "WARN Client on cid: 16 port: 5005 refused: CID 16 may not connect. Hint: the listener's cids say who may (command line)",
+      'WARN Client on tcp: 192.0.2.9:5 refused: 192.0.2.9 has 2 connections open already. Hint: the limit is ' +
+        'limits.connections_per_client (command line)',
+      'WARN Client on cid: 16 port: 5005 refused: CID 16 opens more than 10 connections per second. Hint: the limit is ' +
+        'limits.rate_per_client (command line)',
+    ]);
+  });
+
+  it('are counted by the data plane, of which one line per period tells', async () => {
+    const { clock, logged, events, counters } = setUp({ level: 'warn' });
+    counters.closed = { 'client-rate': 1 } as ListenerCounters['closed'];
+    events.onFault([refused('client-rate')]);
+    logged.take();
+    events.onFault([refused('client-rate', { family: 'vsock', cid: 17, port: 1 })]);
+    counters.closed = { 'client-rate': 5001 } as ListenerCounters['closed'];
+    await clock.advance(PERIOD_MS);
+    assert.deepEqual(logged.take(), [
+      'WARN 5000 more clients refused (client-rate) within 10 s, among them CID 17. Hint: the limit is ' +
+        'limits.rate_per_client (command line)',
+    ]);
+    await clock.advance(PERIOD_MS);
+    assert.equal(clock.pending, 0);
+  });
+});
+
+describe('the limit of one among several listeners', () => {
+  it('is told with its address, and where it is written', () => {
+    const { logged, events, report } = setUp({ level: 'warn' });
+    const second = 2 as ListenerId;
+    report.addRoute(second, {
+      on: { family: 'unix', path: '/run/x.sock' },
+      place: 'proxy.yaml:14',
+      limits: { connections: 9, connectionsPerClient: 0, ratePerClient: 0 },
+      timeouts: { connectMs: 1, idleMs: 0, headMs: 1 },
+      absence: () => '',
+    });
+    events.onFault([{ kind: 'limit', listener: second }]);
+    assert.deepEqual(logged.take(), [
+      'WARN Limit of 9 simultaneous connections on unix: /run/x.sock reached: a client waits. Hint: raise ' +
+        'limits.connections (proxy.yaml:14)',
+    ]);
+  });
+});
+
 describe('an event that cannot be told', () => {
   it('ends nobody and swallows no other event', () => {
     const { logged, events } = setUp();
