@@ -9,7 +9,9 @@ import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
 import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
+import type { Placement } from './endpoints.ts';
 import { escapeControls } from './escape.ts';
+
 import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
 import type { Plan } from './plan.ts';
 import { openStderr } from './stderr.ts';
@@ -24,11 +26,14 @@ const MAX_RELAY_THREADS = 4;
 
 /** How long `check --resolve` asks the metadata service, which runs where the proxy does or not at all. */
 const CHECK_METADATA_MS = 5_000;
+/** At the start of an instance the network may come up late; the service manager tries again after this. */
+const SERVE_METADATA_MS = 60_000;
 
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
   'kms-endpoint': runKmsEndpoint,
+  serve: runServe,
   schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
 };
 
@@ -78,17 +83,8 @@ async function runCheckCommand(argv: readonly string[]): Promise<number> {
       const { addresses } = await resolver.resolve(name, family, new AbortController().signal);
       return addresses;
     },
-    async readPlacement() {
-      const { readPlacement } = await import('./imds/placement.ts');
-      const log = openLogOfProcess('error')('vsock_proxy'); // somebody is looking: the answer, or one error
-      return await readPlacement({
-        timeoutMs: CHECK_METADATA_MS,
-        version: 2,
-        clock: systemClock,
-        random: Math.random,
-        log,
-      });
-    },
+    // Somebody is looking: the answer, or one error.
+    readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
   });
   return print(text, exitStatus);
 }
@@ -122,6 +118,27 @@ async function runProxy(route: ProxyArguments): Promise<number> {
     // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
     return (await import('./config/resolve.ts')).loadProxyPlan(route);
   });
+}
+
+async function runServe(argv: readonly string[]): Promise<number> {
+  const { parseServeCommand } = await import('./cli/serve.ts');
+  const parsed = parseServeCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const logFor = openLogOfProcess();
+  const log = logFor('vsock_proxy');
+  return await runPlan(logFor, async () => {
+    log.info('Checking allowlist configuration');
+    const { loadPlan } = await import('./config/resolve.ts');
+    return await loadPlan({
+      ...parsed.arguments,
+      readPlacement: () => readPlacementOfInstance(SERVE_METADATA_MS, log),
+    });
+  });
+}
+
+async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
+  const { readPlacement } = await import('./imds/placement.ts');
+  return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log });
 }
 
 /**

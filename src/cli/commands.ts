@@ -14,6 +14,7 @@ export const COMMANDS = {
     usage: '[OPTIONS]',
     summary: 'print the name of KMS in this region, or write it for systemd',
   },
+  serve: { usage: '[OPTIONS]', summary: 'run all listeners of the configuration file in one process' },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
 } as const satisfies Readonly<Record<string, CommandSummary>>;
 
