@@ -104,6 +104,10 @@ $(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node scripts/
 configs: $(NPM) ## Write the default allowlist, configs/vsock-proxy.yaml
 	$(NODE) scripts/allowlist.ts >configs/vsock-proxy.yaml
 
+.PHONY: docs
+docs: $(NPM) ## Write docs/configuration.md, by the schema of the file
+	$(NODE) scripts/configuration-docs.ts
+
 ## The package
 
 RELEASE := 1
@@ -128,11 +132,12 @@ test: ## Run all checks: lint, unit, native, fuzzers, integration, end to end
 	@for check in lint test-unit test-native fuzz test-integration test-e2e; do $(MAKE) $$check || exit; done
 
 .PHONY: lint
-lint: $(NPM) | build/deps/lint ## Check formatting, types and import rules
+lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules and generated documents
 	$(BIOME) check --error-on-warnings .
 	$(NODE) node_modules/.bin/tsc
 	clang-format --dry-run -Werror $(CXX_FILES)
 	$(NODE) scripts/imports.ts
+	$(NODE) scripts/configuration-docs.ts --check
 
 .PHONY: format
 format: $(NPM) | build/deps/lint ## Format the sources

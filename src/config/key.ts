@@ -79,7 +79,7 @@ export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number;
   const range = `${min}–${max}`;
   const json = { type: 'integer', minimum: min, maximum: max, ...meta.json };
   const hint = `write a whole number from ${min} to ${max}`;
-  return scalar({ type: range, hint, ...meta, json }, (value): number | Wrong => {
+  return scalar({ type: `whole number, ${range}`, hint, ...meta, json }, (value): number | Wrong => {
     if (typeof value !== 'number' || !Number.isInteger(value)) return expected('a whole number', value);
     return value < min || value > max ? { problem: `${value} is outside ${range}` } : value;
   });
@@ -87,7 +87,7 @@ export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number;
 
 /** One of these words. */
 export function choice<const Words extends readonly string[]>(meta: KeyMeta, words: Words) {
-  const type = words.map((word) => `\`${word}\``).join(', ');
+  const type = enumerate(words.map((word) => `\`${word}\``));
   const named = enumerate(words);
   return scalar({ type, ...meta, json: { enum: words } }, (value): Words[number] | Wrong => {
     const word = words.find((candidate) => candidate === value);
