@@ -9,13 +9,13 @@ export interface CommandSummary {
 }
 
 export const COMMANDS = {
+  serve: { usage: '[OPTIONS]', summary: 'run all listeners of the configuration file in one process' },
   check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
+  schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
   'kms-endpoint': {
     usage: '[OPTIONS]',
     summary: 'print the name of KMS in this region, or write it for systemd',
   },
-  serve: { usage: '[OPTIONS]', summary: 'run all listeners of the configuration file in one process' },
-  schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
 } as const satisfies Readonly<Record<string, CommandSummary>>;
 
 export type CommandName = keyof typeof COMMANDS;
