@@ -23,8 +23,8 @@ export class Listeners {
   readonly #context: ListenerContext;
   readonly #log: Log;
   #running: readonly Listener[] = [];
-  /** Closed, but with connections that something may be told or asked of. */
-  readonly #retired = new Set<ListenerId>();
+  /** Closed, but with connections that something may be told or asked of; and who decides about their next requests. */
+  readonly #retired = new Map<ListenerId, { readonly listener: Listener; heir: Listener | undefined }>();
 
   constructor(context: ListenerContext) {
     this.#context = context;
@@ -93,21 +93,22 @@ export class Listeners {
     for (const { service } of this.#running) service.stop();
   }
 
-  /** Closes it. Its connections go on; their next requests are decided about by its successor, and refused without one. */
-  #retire(listener: Listener, successor: Listener | undefined, seam: Seam): void {
+  /** Closes it. Its connections go on; their next requests are decided about by its heir, and refused without one. */
+  #retire(listener: Listener, heir: Listener | undefined, seam: Seam): void {
     listener.close(seam);
-    const { answerer } = listener.service;
-    const next = listener.plan.route.kind === successor?.plan.route.kind ? successor.service.answerer : undefined;
-    for (const { id } of listener.bound) {
-      this.#retired.add(id);
-      if (answerer !== undefined) seam.asking.setAnswerer(id, inherit(answerer, next));
+    for (const { id } of listener.bound) this.#retired.set(id, { listener, heir: listener });
+    for (const [id, retired] of this.#retired) {
+      if (retired.heir !== listener) continue;
+      retired.heir = heir;
+      const { answerer } = retired.listener.service;
+      if (answerer !== undefined) seam.asking.setAnswerer(id, inherit(answerer, heirOf(retired)));
     }
   }
 
   /** Of whom the data plane does not tell any more, nothing will come. */
   #forgetRetired({ dataPlane, asking }: Seam, report: Report): void {
     const known = new Set(dataPlane.counters().map(({ listener }) => listener));
-    for (const id of this.#retired) {
+    for (const id of this.#retired.keys()) {
       if (known.has(id)) continue;
       this.#retired.delete(id);
       asking.removeAnswerer(id);
@@ -127,7 +128,7 @@ export function describeChange({ added, changed, removed, unchanged }: Change): 
       changed.map(({ next }) => next),
     ),
     ...list('removed', removed),
-    `${count(unchanged.length, 'listener')} unchanged`,
+    ...(unchanged.length > 0 ? [`${count(unchanged.length, 'listener')} unchanged`] : []),
   ].join('; ');
 }
 
@@ -135,9 +136,13 @@ function newOnes({ added, changed }: Change): readonly Listener[] {
   return [...added, ...changed.map(({ next }) => next)];
 }
 
-/** What is under way is brought to its end as it was begun; what is new is up to the successor. */
-function inherit(former: Answerer, successor: Answerer | undefined): Answerer {
-  const first = successor === undefined ? () => GONE : (ask: FirstAsk) => successor.first(ask);
+function heirOf({ listener, heir }: { readonly listener: Listener; readonly heir: Listener | undefined }) {
+  return heir?.plan.route.kind === listener.plan.route.kind ? heir.service.answerer : undefined;
+}
+
+/** What is under way is brought to its end as it was begun; what is new is up to the heir. */
+function inherit(former: Answerer, heir: Answerer | undefined): Answerer {
+  const first = heir === undefined ? () => GONE : (ask: FirstAsk) => heir.first(ask);
   return { first, later: (ask, request) => former.later(ask, request) };
 }
 

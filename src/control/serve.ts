@@ -116,8 +116,8 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       log.info(`Reloaded: ${describeChange(change)}`);
       return { kind: 'done' };
     } catch (error) {
-      failure = lineOf(error);
-      log.error(`Reload failed, and everything goes on as before: ${failure}`);
+      failure = describeFailure(error);
+      log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
       return { kind: 'failed', error };
     }
   };
@@ -157,10 +157,16 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       const addresses = listeners.running.reduce((sum, { bound }) => sum + bound.length, 0);
       return failure === undefined
         ? `Listening on ${count(addresses, 'address', 'addresses')}; ${count(connectionsOf(dataPlane), 'connection')}`
-        : `Reload failed: ${failure}; running with the configuration of ${loadedAt.toISOString().slice(11, 19)}Z`;
+        : `${failure}; running with the configuration of ${loadedAt.toISOString().slice(11, 19)}Z`;
     },
     beat: () => dataPlane.beat(),
   };
+}
+
+/** Short, for a status: the log has the hint. */
+function describeFailure(error: unknown): string {
+  const { message, place } = error instanceof VsockProxyError ? error : { message: String(error), place: undefined };
+  return `Reload failed${place === undefined ? '' : ` at ${place}`}: ${message}`;
 }
 
 function lineOf(error: unknown): string {
