@@ -211,7 +211,7 @@ demo: vsock-proxy ## Show the main job on real vsock
 	scripts/demo.sh
 
 .PHONY: bench
-bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd and HAProxy
+bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy
 	bench/run.sh
 
 .PHONY: clean

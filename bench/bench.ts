@@ -7,12 +7,17 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
-import { type Contender, direct, relays, start, versions } from './contenders.ts';
+import { askedNames, askedRelays, contests, participants } from './asked.ts';
+import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { names } from './judge.ts';
 import { type LoadServer, serve } from './load.ts';
 import { type RaceEffort, races, type Samples, Track } from './race.ts';
 import {
+  duelHeading,
+  duelLines,
+  duelSpreadHeading,
+  duelSpreadLines,
   footprintLine,
   foreignCpus,
   heading,
@@ -49,11 +54,12 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve(names.length);
+  const server = await serve(names.length + askedNames.length);
+  const ground = { executable, directory, server, effort };
   try {
-    const measured = await measureAll(executable, directory, server, effort);
+    const measured = [await measureFixed(ground), await measureAsked(ground)] as const;
     const facts = conditions(executable, effort, measured);
-    const tables = [measured.lines, measured.spreads].map(textTable);
+    const tables = measured.flatMap(({ lines, spreads }) => [lines, spreads]).map(textTable);
     process.stdout.write(`${[...tables, facts.join('\n')].join('\n\n')}\n`);
     if (effort === full) writeFileSync(resultsFile, results(measured, facts));
   } finally {
@@ -62,90 +68,148 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
 }
 
+interface Ground {
+  readonly executable: string;
+  readonly directory: string;
+  readonly server: LoadServer;
+  readonly effort: Effort;
+}
+
 interface Measured {
   /** The table, and what lies behind its medians. */
   readonly lines: readonly Line[];
   readonly spreads: readonly Line[];
-  /** CPUs that something else kept busy, and how many samples were taken again for that. */
-  readonly foreignCpus: number;
+  readonly samples: readonly Samples<string>[];
+  /** How many samples were taken again because something else kept the CPUs busy. */
   readonly repeated: number;
 }
 
-async function measureAll(
-  executable: string,
-  directory: string,
-  server: LoadServer,
-  effort: Effort,
-): Promise<Measured> {
+/** Proxies to one server each, and the way without one. */
+async function measureFixed({ executable, directory, server, effort }: Ground): Promise<Measured> {
   const lines: Line[] = [heading];
   const spreads: Line[] = [spreadHeading];
-  const all: Samples[] = [];
-  let repeated = 0;
-  const say = (line: Line) => {
-    lines.push(line);
-    process.stderr.write(`${line.filter(Boolean).join(', ')}\n`);
-  };
+  const samples: Samples[] = [];
   const [directPort = 0, ...ports] = server.ports;
-  const contenders: Contender[] = [direct(directPort)];
+  const runners = await startAll(relays(executable), directory, ports);
+  const track = new Track([direct(directPort), ...runners], server.pid, effort.race);
   try {
-    for (const [index, relay] of relays(executable).entries()) {
-      contenders.push(await start(relay, directory, ports[index] ?? 0));
-    }
-    const track = new Track(contenders, server.pid, effort.race);
     for (const race of races) {
-      const samples = await track.run(race);
-      all.push(samples);
-      raceLines(race, samples).forEach(say);
-      spreads.push(...spreadLines(race, samples));
+      const taken = await track.run(race, names);
+      samples.push(taken);
+      for (const line of raceLines(race, taken)) lines.push(say(line));
+      spreads.push(...spreadLines(race, taken));
     }
-    repeated = track.repeated;
   } finally {
-    await Promise.all(contenders.map((contender) => contender.stop()));
+    await stopAll(runners);
   }
   const ground = { directory, port: directPort };
   for await (const footprint of footprints(relays(executable), executable, ground, effort.footprint)) {
-    say(footprintLine(footprint));
+    lines.push(say(footprintLine(footprint)));
   }
-  return { lines, spreads, foreignCpus: foreignCpus(all), repeated };
+  return { lines, spreads, samples, repeated: track.repeated };
+}
+
+/** Proxies that are asked for the way. */
+async function measureAsked({ executable, directory, server, effort }: Ground): Promise<Measured> {
+  const lines: Line[] = [duelHeading];
+  const spreads: Line[] = [duelSpreadHeading];
+  const samples: Samples<string>[] = [];
+  const runners = await startAll(askedRelays(executable), directory, server.ports.slice(names.length));
+  const track = new Track(runners, server.pid, effort.race);
+  try {
+    for (const contest of contests) {
+      const taken = await track.run(contest, participants(contest));
+      samples.push(taken);
+      for (const line of duelLines(contest, taken)) lines.push(say(line));
+      spreads.push(...duelSpreadLines(contest, taken));
+    }
+  } finally {
+    await stopAll(runners);
+  }
+  return { lines, spreads, samples, repeated: track.repeated };
+}
+
+/** All or none, each with a port of the server for itself. */
+async function startAll<N extends string>(
+  all: readonly Startable<N>[],
+  directory: string,
+  ports: readonly number[],
+): Promise<readonly Contender<N>[]> {
+  const runners: Contender<N>[] = [];
+  try {
+    for (const [index, relay] of all.entries()) runners.push(await start(relay, directory, ports[index] ?? 0));
+  } catch (error) {
+    await stopAll(runners);
+    throw error;
+  }
+  return runners;
+}
+
+async function stopAll(runners: readonly Contender<string>[]): Promise<void> {
+  await Promise.all(runners.map((runner) => runner.stop()));
+}
+
+/** Shows a line at once. */
+function say(line: Line): Line {
+  process.stderr.write(`${line.filter(Boolean).join(', ')}\n`);
+  return line;
 }
 
 /** Where, when and with what: without it the figures say nothing. */
-function conditions(executable: string, { race }: Effort, measured: Measured): readonly string[] {
+function conditions(executable: string, { race }: Effort, measured: readonly Measured[]): readonly string[] {
+  const foreign = foreignCpus(measured.flatMap(({ samples }) => samples));
+  const repeated = measured.reduce((sum, table) => sum + table.repeated, 0);
   const gib = Math.round(totalmem() / 2 ** 30);
   return [
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} CPUs ${cpus()[0]?.model}, ${gib} GiB, ${system()} ${release()}`,
     `Medians of ${race.rounds} interleaved rounds of ${race.roundMs} ms (round trips: half of that), niceness ${getPriority()}`,
-    `Beside it, something else kept ${measured.foreignCpus.toFixed(2)} CPUs busy (median); ${measured.repeated} samples were repeated for that`,
+    `Beside it, something else kept ${foreign.toFixed(2)} CPUs busy (median); ${repeated} samples were repeated for that`,
     ...versions(executable),
   ];
 }
 
-function results({ lines, spreads }: Measured, facts: readonly string[]): string {
+function results([fixed, asked]: readonly [Measured, Measured], facts: readonly string[]): string {
   return `# Benchmark
 
 Written by \`make bench\` (\`bench/run.sh\`), which repeats it.
 
 ${facts.map((fact) => `- ${fact}`).join('\n')}
 
+## To one server
+
 From a unix socket through the proxy to TCP on loopback, all on one machine; *direct* is the load generator's client
 straight on TCP, the limit. Up is from the unix socket to TCP, as from an enclave to a service. *Ratio*: how many times
 better than the best of the three peers, of the medians; \`level\` misses the goal by no more than 5 %. Of idle connections
 socat held 300 (it needs a process for each) and systemd-socket-proxyd 3,000 (six descriptors for each).
 
-${markdownTable(lines)}
+${markdownTable(fixed.lines)}
+
+## To where each client asks for
+
+The same clients, which say first where they want to go: by an HTTP CONNECT, or by the name in a TLS ClientHello (517
+bytes, which the server sends back before the one byte of every connection). Over a unix socket, but for tinyproxy, which
+listens on TCP only, and ours beside it. *fixed*: ours to one server, as above, where nobody is asked. No goal: what a
+question costs.
+
+${markdownTable(asked.lines)}
 
 ## Behind the medians
 
 Least and greatest of the rounds, and the CPUs that the load generator itself took.
 
-${markdownTable(spreads)}
+${markdownTable(fixed.spreads)}
+
+${markdownTable(asked.spreads)}
 
 ## Commands
 
 - \`vsock-proxy unix:SOCKET 127.0.0.1 PORT --config FILE -w 20000\`, the file allowing that address and port
+- \`vsock-proxy serve --config FILE\`, the file with one listener, \`route: http\` or \`route: sni\`
 - \`socat -b 262144 UNIX-LISTEN:SOCKET,fork,backlog=4096 TCP:127.0.0.1:PORT\`
 - \`systemd-socket-activate --listen=SOCKET systemd-socket-proxyd --connections-max=20000 127.0.0.1:PORT\`
-- \`haproxy -db -q -f FILE\`: TCP mode, 2 threads, \`tune.bufsize 262144\`, \`option splice-auto\`, 9,300 connections
+- \`haproxy -db -q -f FILE\`: TCP mode, 2 threads, \`tune.bufsize 262144\`, \`option splice-auto\`, 9,300 connections; by
+  name, \`use_backend\` with \`req_ssl_sni\`
+- \`tinyproxy -d -c FILE\`: 20,000 clients, no filter, no log
 `;
 }
 

@@ -5,20 +5,27 @@ import type { Name } from './judge.ts';
 import { type Endpoint, end, measure, pidOf } from './load.ts';
 
 /** Where a proxy listens, where it connects to, and the directory for its files. */
-interface Place {
+export interface Place {
   readonly socket: string;
   readonly port: number;
   readonly directory: string;
 }
 
-export interface Relay {
-  readonly name: Exclude<Name, 'direct'>;
+/** How a proxy is started. */
+export interface Startable<N extends string> {
+  readonly name: N;
   readonly command: (place: Place) => readonly [string, ...string[]];
+  /** Where clients meet it, if not simply on its unix socket. */
+  readonly endpoint?: (place: Place) => Endpoint;
+}
+
+export interface Relay extends Startable<Exclude<Name, 'direct'>> {
   /** The most connections that it can hold open with the descriptors and processes of a usual machine. */
   readonly capacity: number;
 }
 
-const connections = 20_000;
+/** How many ours may have. */
+export const connections = 20_000;
 
 const socat: Relay = {
   name: 'socat',
@@ -47,16 +54,18 @@ const socketProxyd: Relay = {
 const haproxy: Relay = {
   name: 'HAProxy',
   capacity: 9300,
-  command: ({ socket, port, directory }) => {
-    const file = `${directory}/haproxy.cfg`;
-    writeFileSync(file, haproxyConfig(socket, port));
-    return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
-  },
+  command: (place) => haproxyCommand(place, '  default_backend servers'),
 };
 
-/** It does not start unless its connections, 9,300, and pipes, 200, fit into the descriptors that it may have. */
-function haproxyConfig(socket: string, port: number): string {
-  return `global
+/**
+ * It does not start unless its connections, 9,300, and pipes, 200, fit into the descriptors that it may have.
+ * @param choice lines of the frontend: which clients go to the backend `servers`
+ */
+export function haproxyCommand({ socket, port, directory }: Place, choice: string): [string, ...string[]] {
+  const file = `${directory}/haproxy.cfg`;
+  writeFileSync(
+    file,
+    `global
   nbthread 2
   tune.bufsize 262144
   maxconn 9300
@@ -69,13 +78,15 @@ defaults
   timeout server 1h
 frontend clients
   bind unix@${socket} backlog 4096
-  default_backend servers
+${choice}
 backend servers
   server server 127.0.0.1:${port}
-`;
+`,
+  );
+  return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
 }
 
-function vsockProxy(executable: string): Relay {
+export function vsockProxy(executable: string): Relay {
   return {
     name: 'vsock-proxy',
     capacity: connections,
@@ -100,19 +111,20 @@ export function versions(executable: string): readonly string[] {
     (first('/usr/bin/socat', '-V')[1] ?? '').replace(/ on .*/, ''),
     first('/lib/systemd/systemd-socket-proxyd', '--version')[0] ?? '',
     first('/usr/sbin/haproxy', '-v')[0] ?? '',
+    first('/usr/bin/tinyproxy', '-v')[0] ?? '',
   ];
 }
 
 /** Who takes part in a race: a proxy that runs, or the way without one. */
-export interface Contender {
-  readonly name: Name;
+export interface Contender<N extends string = Name> {
+  readonly name: N;
   readonly endpoint: Endpoint;
   /** Absent without a proxy. */
   readonly pid?: number;
   stop(): Promise<void>;
 }
 
-export type RunningRelay = Contender & { readonly pid: number };
+export type RunningRelay<N extends string = Name> = Contender<N> & { readonly pid: number };
 
 /** The limit of what a proxy can reach. */
 export function direct(port: number): Contender {
@@ -120,11 +132,14 @@ export function direct(port: number): Contender {
 }
 
 /** Starts a proxy and proves that a byte comes and goes. */
-export async function start(relay: Relay, directory: string, port: number): Promise<RunningRelay> {
-  const { command, socket } = prepare(relay, directory, port);
+export async function start<N extends string>(
+  relay: Startable<N>,
+  directory: string,
+  port: number,
+): Promise<RunningRelay<N>> {
+  const { command, endpoint } = prepare(relay, directory, port);
   const [program, ...args] = command;
   const process = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  const endpoint: Endpoint = `unix:${socket}`;
   try {
     await measure(['await', endpoint]);
   } catch (error) {
@@ -134,9 +149,10 @@ export async function start(relay: Relay, directory: string, port: number): Prom
   return { name: relay.name, endpoint, pid: pidOf(process), stop: () => end(process) };
 }
 
-/** A place of its own under `directory` for one run of a proxy, and the command for it. */
-export function prepare(relay: Relay, directory: string, port: number) {
+/** A place of its own under `directory` for one run of a proxy, the command for it, and where clients meet it. */
+export function prepare(relay: Startable<string>, directory: string, port: number) {
   const own = mkdtempSync(`${directory}/`);
-  const socket = `${own}/socket`;
-  return { socket, command: relay.command({ socket, port, directory: own }) };
+  const place: Place = { socket: `${own}/socket`, port, directory: own };
+  const endpoint: Endpoint = relay.endpoint?.(place) ?? `unix:${place.socket}`;
+  return { endpoint, command: relay.command(place) };
 }

@@ -106,8 +106,8 @@ async function churnBytes({ pid, endpoint }: RunningRelay, connections: number, 
 
 function readyMillis(relay: Relay, { directory, port }: Ground, starts: number): Promise<number> {
   return medianMillis(starts, () => {
-    const { command, socket } = prepare(relay, directory, port);
-    return ['start', `unix:${socket}`, ...command];
+    const { command, endpoint } = prepare(relay, directory, port);
+    return ['start', endpoint, ...command];
   });
 }
 

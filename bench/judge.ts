@@ -9,6 +9,8 @@ export const peers = names.slice(2);
 /** `level`: short of the goal, but by no more than the noise of the measurement. */
 export type Mark = 'PASS' | 'level' | 'SHORT';
 
+export type Better = 'higher' | 'lower';
+
 /** Ratios that differ by less are the same. */
 const noise = 0.05;
 
@@ -21,13 +23,14 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/**
- * How many times better than the best peer ours is: above 1 it is ahead, whatever the unit. The ratio of the
- * medians, so that a reader can check it with the table alone.
- */
-export function ratioToBestPeer(medians: Readonly<Record<Name, number>>, better: 'higher' | 'lower'): number {
-  const ours = medians['vsock-proxy'];
-  return Math.min(...peers.map((peer) => (better === 'higher' ? ours / medians[peer] : medians[peer] / ours)));
+/** How many times better ours is than the other: above 1 it is ahead, whatever the unit. */
+export function ratioTo(other: number, ours: number, better: Better): number {
+  return better === 'higher' ? ours / other : other / ours;
+}
+
+/** That to the best peer, of the medians, so that a reader can check it with the table alone. */
+export function ratioToBestPeer(medians: Readonly<Record<Name, number>>, better: Better): number {
+  return Math.min(...peers.map((peer) => ratioTo(medians[peer], medians['vsock-proxy'], better)));
 }
 
 export function markRatio(ratio: number, goal: number): Mark {

@@ -7,8 +7,9 @@ import { promisify } from 'node:util';
 /** Figures by name, as bench/load/main.cc prints them. */
 export type Figures = Readonly<Record<string, number>>;
 
-/** `unix:PATH` or `tcp:PORT`, the latter on 127.0.0.1. */
-export type Endpoint = `unix:${string}` | `tcp:${number}`;
+type Address = `unix:${string}` | `tcp:${number}`;
+/** `unix:PATH` or `tcp:PORT`, the latter on 127.0.0.1; and what clients say first there: bench/load/prelude.h. */
+export type Endpoint = Address | `${Address},connect=${string}:${number}` | `${Address},hello=${string}`;
 
 const program = new URL('../build/bench/load', import.meta.url).pathname;
 /** The generator gives up by itself much earlier. */

@@ -2,35 +2,50 @@
 import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import type { Contender } from './contenders.ts';
-import { type Name, names } from './judge.ts';
+import type { Better, Name } from './judge.ts';
 import { type Endpoint, type Figures, measure } from './load.ts';
 import { cpuSeconds, machineCpuSeconds } from './proc.ts';
 
-export interface Row {
+export interface Measure {
   readonly title: string;
   readonly unit: string;
   /** Its name in the load generator's answer. */
   readonly figure: string;
-  readonly better: 'higher' | 'lower';
+  readonly better: Better;
+}
+
+export interface Row extends Measure {
   /** The least ratio to the best peer. */
   readonly goal: number;
 }
 
-export interface Race {
+/** What is done with each contender. */
+export interface Course {
   readonly load: (endpoint: Endpoint, millis: number) => readonly string[];
   /** Rounds of a race that is over sooner say as much. */
   readonly share: number;
   /** Everything that takes part runs on one CPU, see {@link races}. */
   readonly oneCpu?: true;
+}
+
+export interface Race extends Course {
   readonly rows: readonly Row[];
 }
 
+export type Direction = 'up' | 'down';
+
 /** Up is from the unix socket to TCP, as from an enclave to a service. */
-function bulk(direction: 'up' | 'down', connections: number, goal: number): Race {
-  const title = `throughput ${direction}, ${connections} connection${connections === 1 ? '' : 's'}`;
+export function transfer(direction: Direction, connections: number): Course {
   return {
     load: (endpoint, millis) => [`${direction}load`, endpoint, String(connections), String(millis)],
     share: 1,
+  };
+}
+
+function bulk(direction: Direction, connections: number, goal: number): Race {
+  const title = `throughput ${direction}, ${connections} connection${connections === 1 ? '' : 's'}`;
+  return {
+    ...transfer(direction, connections),
     rows: [{ title, unit: 'Gbit/s', figure: 'gbitPerSecond', better: 'higher', goal }],
   };
 }
@@ -49,9 +64,12 @@ function roundTrip(bytes: number, size: string): Race {
 }
 
 /** Connect, one byte each way, close, by eight threads. */
-const connections: Race = {
+export const visits: Course = {
   load: (endpoint, millis) => ['connections', endpoint, '8', String(millis)],
   share: 1,
+};
+const connections: Race = {
+  ...visits,
   rows: [{ title: 'connections, 8 clients', unit: '/s', figure: 'perSecond', better: 'higher', goal: 1 }],
 };
 
@@ -84,7 +102,7 @@ export interface Sample {
   readonly foreignCpus: number;
 }
 
-export type Samples = Readonly<Record<Name, readonly Sample[]>>;
+export type Samples<N extends string = Name> = Readonly<Record<N, readonly Sample[]>>;
 
 /** How much is measured. */
 export interface RaceEffort {
@@ -100,34 +118,36 @@ const calmCpus = 0.2;
 const oneCpu = String(cpus().length - 1);
 const allCpus = `0-${oneCpu}`;
 
-/** Lets all contenders run one after the other, round by round, each time beginning with another one. */
-export class Track {
-  readonly #contenders: readonly Contender[];
+/** Lets contenders run one after the other, round by round, each time beginning with another one. */
+export class Track<N extends string> {
+  readonly #contenders: readonly Contender<N>[];
   readonly #serverPid: number;
   readonly #effort: RaceEffort;
   repeated = 0;
 
-  constructor(contenders: readonly Contender[], serverPid: number, effort: RaceEffort) {
+  constructor(contenders: readonly Contender<N>[], serverPid: number, effort: RaceEffort) {
     this.#contenders = contenders;
     this.#serverPid = serverPid;
     this.#effort = effort;
   }
 
-  async run(race: Race): Promise<Samples> {
-    if (race.oneCpu) this.#confine(oneCpu);
+  /** @param among who takes part */
+  async run<M extends N>(course: Course, among: readonly M[]): Promise<Samples<M>> {
+    if (course.oneCpu) this.#confine(oneCpu);
     try {
-      return await this.#rounds(race);
+      return await this.#rounds(course, among);
     } finally {
-      if (race.oneCpu) this.#confine(allCpus);
+      if (course.oneCpu) this.#confine(allCpus);
     }
   }
 
-  async #rounds(race: Race): Promise<Samples> {
-    const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Sample[]>;
+  async #rounds<M extends N>(course: Course, among: readonly M[]): Promise<Samples<M>> {
+    const runners = this.#contenders.filter((one): one is Contender<M> => among.some((name) => name === one.name));
+    const samples = Object.fromEntries(among.map((name) => [name, []])) as unknown as Record<M, Sample[]>;
     for (let round = 0; round < this.#effort.rounds; round += 1) {
-      const first = round % this.#contenders.length;
-      for (const contender of [...this.#contenders.slice(first), ...this.#contenders.slice(0, first)]) {
-        samples[contender.name].push(await this.#calmSample(race, contender));
+      const first = round % runners.length;
+      for (const runner of [...runners.slice(first), ...runners.slice(0, first)]) {
+        samples[runner.name].push(await this.#calmSample(course, runner));
       }
     }
     return samples;
@@ -140,16 +160,21 @@ export class Track {
     }
   }
 
-  async #calmSample(race: Race, contender: Contender): Promise<Sample> {
+  async #calmSample(course: Course, contender: Contender<N>): Promise<Sample> {
     for (;;) {
-      const sample = await take(race, contender, this.#serverPid, this.#effort.roundMs * race.share);
+      const sample = await take(course, contender, this.#serverPid, this.#effort.roundMs * course.share);
       if (sample.foreignCpus <= calmCpus || this.repeated === this.#effort.repeats) return sample;
       this.repeated += 1;
     }
   }
 }
 
-async function take(race: Race, { endpoint, pid }: Contender, serverPid: number, millis: number): Promise<Sample> {
+async function take(
+  course: Course,
+  { endpoint, pid }: Contender<string>,
+  serverPid: number,
+  millis: number,
+): Promise<Sample> {
   const clock = () => ({
     seconds: performance.now() / 1000,
     machine: machineCpuSeconds(),
@@ -157,7 +182,7 @@ async function take(race: Race, { endpoint, pid }: Contender, serverPid: number,
     proxy: pid === undefined ? 0 : cpuSeconds(pid),
   });
   const before = clock();
-  const figures = await measure(race.load(endpoint, millis), race.oneCpu ? oneCpu : allCpus);
+  const figures = await measure(course.load(endpoint, millis), course.oneCpu ? oneCpu : allCpus);
   const after = clock();
   const busy = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
   const clientCpus = figures.clientCpus ?? 0;

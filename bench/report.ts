@@ -1,6 +1,7 @@
 /** The figures as text for people. Pure. */
+import type { AskedName, Contest } from './asked.ts';
 import type { Footprint } from './footprint.ts';
-import { markLimit, markRatio, median, type Name, names, ratioToBestPeer } from './judge.ts';
+import { markLimit, markRatio, median, type Name, names, ratioTo, ratioToBestPeer } from './judge.ts';
 import type { Race, Sample, Samples } from './race.ts';
 
 /** Every cell as text. */
@@ -25,7 +26,7 @@ export function raceLines(race: Race, samples: Samples): readonly Line[] {
     return [title, unit, ...cells, ratio.toFixed(2), `≥ ${goal.toFixed(2)}`, markRatio(ratio, goal)];
   });
   if (samples.direct.every(({ figures }) => figures.failed === undefined)) return lines;
-  const failed = perName((name) => valuesOf(samples[name], 'failed').reduce((sum, value) => sum + value, 0));
+  const failed = perName((name) => failuresOf(samples[name]));
   const mark = markLimit(failed['vsock-proxy'], 0);
   return [...lines, ['connections that failed', '', ...names.map((name) => String(failed[name])), '', '0', mark]];
 }
@@ -43,22 +44,47 @@ export const spreadHeading: Line = ['', 'unit', ...names.map((name) => shortName
 /** How far the rounds of a race lie apart, and how many CPUs the load generator took (client + server). */
 export function spreadLines(race: Race, samples: Samples): readonly Line[] {
   const spreads = race.rows.map(({ title, unit, figure }): Line => {
-    const spread = (name: Name) => {
-      const values = valuesOf(samples[name], figure);
-      return `${decimal(Math.min(...values))}–${decimal(Math.max(...values))}`;
-    };
-    return [title, unit, ...names.map(spread)];
+    return [title, unit, ...names.map((name) => spread(samples[name], figure))];
   });
-  const cpus = (name: Name) => {
-    const [client, server] = [samples[name].map((one) => one.clientCpus), samples[name].map((one) => one.serverCpus)];
-    return `${median(client).toFixed(2)} + ${median(server).toFixed(2)}`;
-  };
-  return [...spreads, ['  load: client + server', 'CPUs', ...names.map(cpus)]];
+  return [...spreads, [LOAD, 'CPUs', ...names.map((name) => loadCpus(samples[name]))]];
+}
+
+const LOAD = '  load: client + server';
+
+export const duelHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', '', 'ratio', 'goal', ''];
+
+/** The lines of one contest: medians, and how ours compares with the other. */
+export function duelLines({ ours, peer, duels }: Contest, samples: Samples<AskedName>): readonly Line[] {
+  const lines = duels.map(({ title, unit, figure, better, goal, ours, beside }): Line => {
+    const [our, their] = [median(valuesOf(samples[ours], figure)), median(valuesOf(samples[beside], figure))];
+    const ratio = ratioTo(their, our, better);
+    const aim = goal === undefined ? ['', ''] : [`≥ ${goal.toFixed(2)}`, markRatio(ratio, goal)];
+    return [title, unit, decimal(our), beside, decimal(their), ratio.toFixed(2), ...aim];
+  });
+  if (peer === undefined) return lines;
+  const failed = ours.reduce((sum, name) => sum + failuresOf(samples[name]), 0);
+  const theirs = String(failuresOf(samples[peer]));
+  return [...lines, ['connections that failed', '', String(failed), peer, theirs, '', '0', markLimit(failed, 0)]];
+}
+
+export const duelSpreadHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', ''];
+
+export function duelSpreadLines({ duels }: Contest, samples: Samples<AskedName>): readonly Line[] {
+  return duels.flatMap(({ title, unit, figure, ours, beside }): readonly Line[] => [
+    [title, unit, spread(samples[ours], figure), beside, spread(samples[beside], figure)],
+    [LOAD, 'CPUs', loadCpus(samples[ours]), beside, loadCpus(samples[beside])],
+  ]);
 }
 
 /** CPUs that something else than the benchmark kept busy, in the middle of all samples. */
-export function foreignCpus(all: readonly Samples[]): number {
-  return median(all.flatMap((samples) => names.flatMap((name) => samples[name].map((one) => one.foreignCpus))));
+export function foreignCpus(all: readonly Samples<string>[]): number {
+  return median(
+    all.flatMap((samples) =>
+      Object.values(samples)
+        .flat()
+        .map((one) => one.foreignCpus),
+    ),
+  );
 }
 
 /** The first column left-aligned, the others right-aligned. */
@@ -76,6 +102,21 @@ export function markdownTable([head = [], ...lines]: readonly Line[]): string {
 
 function valuesOf(samples: readonly Sample[], figure: string): readonly number[] {
   return samples.map(({ figures }) => figures[figure] ?? Number.NaN);
+}
+
+function failuresOf(samples: readonly Sample[]): number {
+  return valuesOf(samples, 'failed').reduce((sum, value) => sum + value, 0);
+}
+
+/** The least and the greatest. */
+function spread(samples: readonly Sample[], figure: string): string {
+  const values = valuesOf(samples, figure);
+  return `${decimal(Math.min(...values))}–${decimal(Math.max(...values))}`;
+}
+
+function loadCpus(samples: readonly Sample[]): string {
+  const [client, server] = [samples.map((one) => one.clientCpus), samples.map((one) => one.serverCpus)];
+  return `${median(client).toFixed(2)} + ${median(server).toFixed(2)}`;
 }
 
 function perName<T>(value: (name: Name) => T): Record<Name, T> {

@@ -34,6 +34,7 @@ demo   openssl                          openssl                openssl
 demo   ip                               iproute2               iproute
 bench  socat                            socat                  socat
 bench  haproxy                          haproxy                haproxy
+bench  tinyproxy                        tinyproxy-bin          -
 bench  /lib/systemd/systemd-socket-proxyd  systemd             systemd
 bench  ip                               iproute2               iproute
 bench  unshare                          util-linux             util-linux

@@ -33,6 +33,15 @@ double cpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+// The value that this share of them, from 0 to 1, does not exceed. Changes their order.
+double quantile(std::vector<double>& values, double share) {
+  if (values.empty()) return 0;
+  const auto at =
+      values.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
 // Runs `work(i)` for each i in its own thread; the first exception of any of them is thrown again here.
 void inThreads(int count, const std::function<void(int)>& work) {
   std::vector<std::exception_ptr> failures(static_cast<size_t>(count));
@@ -126,17 +135,13 @@ void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, milliseconds d
   const auto start = steady_clock::now();
   while (steady_clock::now() < end) micros.push_back(roundTrip());
   const double seconds = secondsSince(start);
-  std::sort(micros.begin(), micros.end());
-  const auto quantile = [&micros](double q) {
-    return micros[static_cast<size_t>(q * static_cast<double>(micros.size() - 1))];
-  };
-  std::printf("{\"p50Micros\":%.3f,\"p99Micros\":%.3f,\"clientCpus\":%.3f}\n", quantile(0.50), quantile(0.99),
-              (cpuSeconds() - cpuBefore) / seconds);
+  std::printf("{\"p50Micros\":%.3f,\"p99Micros\":%.3f,\"clientCpus\":%.3f}\n", quantile(micros, 0.50),
+              quantile(micros, 0.99), (cpuSeconds() - cpuBefore) / seconds);
 }
 
 void measureConnections(const Endpoint& proxy, int threads, milliseconds duration) {
   struct Tally {
-    uint64_t done = 0;
+    std::vector<double> micros;  // of each that did not fail
     uint64_t failed = 0;
     std::string failure;
   };
@@ -148,26 +153,27 @@ void measureConnections(const Endpoint& proxy, int threads, milliseconds duratio
     Tally tally;
     while (steady_clock::now() < end) {
       try {
+        const auto begin = steady_clock::now();
         exchangeByte(connectTo(proxy), kEcho);
-        ++tally.done;
+        tally.micros.push_back(secondsSince(begin) * 1e6);
       } catch (const std::runtime_error& error) {
         ++tally.failed;
         tally.failure = error.what();
       }
     }
-    tallies[static_cast<size_t>(i)] = tally;
+    tallies[static_cast<size_t>(i)] = std::move(tally);
   });
   const double seconds = secondsSince(start);
   Tally total;
   for (const Tally& tally : tallies) {
-    total.done += tally.done;
+    total.micros.insert(total.micros.end(), tally.micros.begin(), tally.micros.end());
     total.failed += tally.failed;
     if (!tally.failure.empty()) total.failure = tally.failure;
   }
   if (total.failed > 0) std::fprintf(stderr, "load: a connection failed: %s\n", total.failure.c_str());
-  std::printf("{\"perSecond\":%.1f,\"failed\":%llu,\"clientCpus\":%.3f}\n",
-              static_cast<double>(total.done) / seconds, static_cast<unsigned long long>(total.failed),
-              (cpuSeconds() - cpuBefore) / seconds);
+  std::printf("{\"perSecond\":%.1f,\"p99Micros\":%.3f,\"failed\":%llu,\"clientCpus\":%.3f}\n",
+              static_cast<double>(total.micros.size()) / seconds, quantile(total.micros, 0.99),
+              static_cast<unsigned long long>(total.failed), (cpuSeconds() - cpuBefore) / seconds);
 }
 
 void holdIdle(const Endpoint& proxy, int connections) {

@@ -12,7 +12,8 @@ void measureUpload(const Endpoint& proxy, int connections, std::chrono::millisec
 void measureDownload(const Endpoint& proxy, int connections, std::chrono::milliseconds duration);
 // Time until a message of that size is back, over one connection.
 void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, std::chrono::milliseconds duration);
-// Connect, one byte each way, close: as often as the threads can.
+// Connect, the prelude, one byte each way, close: as often as the threads can, and how long each took to that
+// byte.
 void measureConnections(const Endpoint& proxy, int threads, std::chrono::milliseconds duration);
 // Opens the connections, sends a byte over each and back, prints a line, waits for a line on stdin, closes
 // them.

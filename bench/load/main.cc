@@ -22,7 +22,8 @@ constexpr char kUsage[] =
     "       load await ENDPOINT\n"
     "       load start ENDPOINT COMMAND...\n"
     "       load run COMMAND...\n"
-    "ENDPOINT is unix:/path or tcp:PORT on 127.0.0.1\n";
+    "ENDPOINT is unix:/path or tcp:PORT on 127.0.0.1, and what clients say first: ,connect=HOST:PORT or\n"
+    ",hello=NAME\n";
 
 int usage() {
   std::fputs(kUsage, stderr);

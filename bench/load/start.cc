@@ -93,7 +93,8 @@ class Appearance {
   std::string name_;
 };
 
-// The path exists from bind(2) on, but until listen(2) a connect is refused: the gap is microseconds wide.
+// The path exists from bind(2) on, but until listen(2) a connect is refused: the gap is microseconds wide. Of
+// a TCP port nobody tells when it is there.
 Fd connectOnceListening(const Endpoint& proxy) {
   const auto end = steady_clock::now() + kPatience;
   while (true) {
@@ -116,8 +117,10 @@ void exchangeFirstByte(const Endpoint& proxy) {
 }  // namespace
 
 void awaitReady(const Endpoint& proxy) {
-  Appearance appearance(proxy.unixPath);
-  if (access(proxy.unixPath.c_str(), F_OK) != 0) appearance.await();
+  if (!proxy.unixPath.empty()) {
+    Appearance appearance(proxy.unixPath);
+    if (access(proxy.unixPath.c_str(), F_OK) != 0) appearance.await();
+  }
   exchangeFirstByte(proxy);
   std::puts("{}");
 }

@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-// Waits by inotify until the proxy's socket is there, and for one byte through it and back.
+// Waits until the proxy's socket is there, by inotify if it is a file, and for one byte through it and back.
 void awaitReady(const Endpoint& proxy);
 // Executes `command`, prints the milliseconds from exec until the first byte came back through its socket,
 // and ends it with SIGTERM.

@@ -24,13 +24,16 @@ void fail(const std::string& what) { throw std::runtime_error(what + ": " + std:
 
 Endpoint parseEndpoint(const std::string& text) {
   Endpoint endpoint;
-  if (text.rfind("unix:", 0) == 0) {
-    endpoint.unixPath = text.substr(5);
-  } else if (text.rfind("tcp:", 0) == 0) {
-    endpoint.tcpPort = static_cast<uint16_t>(std::stoul(text.substr(4)));
+  const size_t comma = text.find(',');
+  const std::string address = text.substr(0, comma);
+  if (address.rfind("unix:", 0) == 0) {
+    endpoint.unixPath = address.substr(5);
+  } else if (address.rfind("tcp:", 0) == 0) {
+    endpoint.tcpPort = static_cast<uint16_t>(std::stoul(address.substr(4)));
   } else {
     throw std::runtime_error("endpoint " + text + " is neither unix:/path nor tcp:PORT");
   }
+  if (comma != std::string::npos) endpoint.prelude = parsePrelude(text.substr(comma + 1));
   return endpoint;
 }
 
@@ -64,6 +67,7 @@ Fd connectTo(const Endpoint& endpoint) {
     const sockaddr_in address = loopbackAddress(endpoint.tcpPort);
     if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) fail("connect");
   }
+  exchangePrelude(fd.get(), endpoint.prelude);
   return fd;
 }
 
@@ -96,15 +100,22 @@ void writeAll(int fd, const void* data, size_t size) {
   }
 }
 
-void readAll(int fd, void* data, size_t size) {
-  char* at = static_cast<char*>(data);
-  while (size > 0) {
-    const ssize_t n = recv(fd, at, size, 0);
+size_t readSome(int fd, void* data, size_t size) {
+  while (true) {
+    const ssize_t n = recv(fd, data, size, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail("recv");
     if (n == 0) throw std::runtime_error("recv: the other side closed too early");
+    return static_cast<size_t>(n);
+  }
+}
+
+void readAll(int fd, void* data, size_t size) {
+  char* at = static_cast<char*>(data);
+  while (size > 0) {
+    const size_t n = readSome(fd, at, size);
     at += n;
-    size -= static_cast<size_t>(n);
+    size -= n;
   }
 }
 
@@ -154,12 +165,6 @@ uint64_t sendFrames(int fd, std::chrono::milliseconds duration) {
 uint64_t receiveFrames(int fd) {
   std::vector<char> buffer(kFrameBytes);
   FrameReader reader;
-  while (!reader.done()) {
-    const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("recv");
-    if (n == 0) throw std::runtime_error("recv: the other side closed too early");
-    reader.take(buffer.data(), static_cast<size_t>(n));
-  }
+  while (!reader.done()) reader.take(buffer.data(), readSome(fd, buffer.data(), buffer.size()));
   return reader.bytes();
 }

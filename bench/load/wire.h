@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "prelude.h"
+
 // The first byte of a connection says what it is for. The server sends it back, the client waits for that:
 // then the whole path stands. Frames and echoed messages are never mistaken for it, see kFiller.
 constexpr char kEcho = 'e';      // every byte comes back
@@ -42,13 +44,15 @@ class Fd {
   int fd_;
 };
 
-// `unix:/path` or `tcp:PORT`, the latter on 127.0.0.1. Every function that cannot do its job throws
-// std::runtime_error that names the system call and the error.
+// `unix:/path` or `tcp:PORT`, the latter on 127.0.0.1; then, behind a comma, a prelude, if there is one.
+// Every function that cannot do its job throws std::runtime_error that names the system call and the error.
 struct Endpoint {
   std::string unixPath;
   uint16_t tcpPort = 0;
+  Prelude prelude;
 };
 Endpoint parseEndpoint(const std::string& text);
+// A connection whose prelude has been answered.
 Fd connectTo(const Endpoint& endpoint);
 // Puts kPatience on a socket's blocking calls.
 void setPatience(int fd);
@@ -56,6 +60,8 @@ void setPatience(int fd);
 Fd listenOnLoopback(uint16_t* port);
 
 void writeAll(int fd, const void* data, size_t size);
+// Reads what is there, at least one byte and at most `size`.
+size_t readSome(int fd, void* data, size_t size);
 void readAll(int fd, void* data, size_t size);
 [[noreturn]] void fail(const std::string& what);
 

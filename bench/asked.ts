@@ -1,0 +1,141 @@
+/** Proxies that are told by each client where it wants to go: how they are started, and what is compared. */
+import { writeFileSync } from 'node:fs';
+import { connections, haproxyCommand, type Place, type Startable, vsockProxy } from './contenders.ts';
+import { type Course, type Direction, type Measure, transfer, visits } from './race.ts';
+
+/** Ours by its routes (one to a fixed server, to which nobody is asked the way, among them), and two peers. */
+export const askedNames = ['fixed', 'CONNECT', 'SNI', 'CONNECT over TCP', 'tinyproxy', 'HAProxy'] as const;
+export type AskedName = (typeof askedNames)[number];
+
+/** What clients put into a ClientHello: any name whose address is known without a question to a server. */
+const SERVER_NAME = 'localhost';
+
+/** Below the ports that clients' own ends are given: bench/run.sh. */
+const OUR_PORT = 801;
+const TINYPROXY_PORT = 802;
+
+export function askedRelays(executable: string): readonly Startable<AskedName>[] {
+  const listener = (place: Place, address: string, rest: string) =>
+    serveCommand(executable, place, `{listen: "${address}", ${rest}}`);
+  return [
+    { ...vsockProxy(executable), name: 'fixed' },
+    {
+      name: 'CONNECT',
+      command: (place) => listener(place, `unix:${place.socket}`, 'route: http'),
+      endpoint: ({ socket, port }) => `unix:${socket},connect=127.0.0.1:${port}`,
+    },
+    {
+      name: 'SNI',
+      command: (place) => listener(place, `unix:${place.socket}`, `route: sni, port: ${place.port}`),
+      endpoint: ({ socket }) => `unix:${socket},hello=${SERVER_NAME}`,
+    },
+    {
+      name: 'CONNECT over TCP',
+      command: (place) => listener(place, `tcp:127.0.0.1:${OUR_PORT}`, 'route: http'),
+      endpoint: ({ port }) => `tcp:${OUR_PORT},connect=127.0.0.1:${port}`,
+    },
+    tinyproxy,
+    haproxy,
+  ];
+}
+
+function serveCommand(executable: string, { port, directory }: Place, listener: string): [string, ...string[]] {
+  const file = `${directory}/vsock-proxy.yaml`;
+  const allowed = ['127.0.0.1', SERVER_NAME].map((address) => `  - {address: ${address}, port: ${port}}\n`);
+  const text = `listeners:\n  - ${listener}\nallowlist:\n${allowed.join('')}limits: {connections: ${connections}}\n`;
+  writeFileSync(file, text);
+  return [executable, 'serve', '--config', file];
+}
+
+/** It listens on TCP only. */
+const tinyproxy: Startable<AskedName> = {
+  name: 'tinyproxy',
+  command({ directory }) {
+    const file = `${directory}/tinyproxy.conf`;
+    writeFileSync(
+      file,
+      `Listen 127.0.0.1\nPort ${TINYPROXY_PORT}\nMaxClients ${connections}\nTimeout 3600\nLogLevel Critical\n`,
+    );
+    return ['/usr/bin/tinyproxy', '-d', '-c', file];
+  },
+  endpoint: ({ port }) => `tcp:${TINYPROXY_PORT},connect=127.0.0.1:${port}`,
+};
+
+/** Only clients that give the name are passed on. */
+const haproxy: Startable<AskedName> = {
+  name: 'HAProxy',
+  command: (place) =>
+    haproxyCommand(
+      place,
+      `  tcp-request inspect-delay 10s
+  tcp-request content accept if { req_ssl_hello_type 1 }
+  use_backend servers if { req_ssl_sni -i ${SERVER_NAME} }`,
+    ),
+  endpoint: ({ socket }) => `unix:${socket},hello=${SERVER_NAME}`,
+};
+
+/** One of ours beside another contender. */
+export interface Duel extends Measure {
+  readonly ours: AskedName;
+  readonly beside: AskedName;
+  /** The least ratio; absent: whatever it costs. */
+  readonly goal?: number;
+}
+
+/** A course that ours and a peer run in turns. */
+export interface Contest extends Course {
+  readonly ours: readonly AskedName[];
+  /** Absent where ours are compared with each other. */
+  readonly peer?: AskedName;
+  readonly duels: readonly Duel[];
+}
+
+function visit(ours: AskedName, beside: AskedName, goal?: number): readonly Duel[] {
+  const rate = { title: `${ours}, 8 clients`, unit: '/s', figure: 'perSecond', better: 'higher' } as const;
+  const time = { title: `${ours}, time of 99 %`, unit: 'µs', figure: 'p99Micros', better: 'lower' } as const;
+  const rateGoal = goal === undefined ? {} : { goal };
+  return [
+    { ours, beside, ...rate, ...rateGoal },
+    { ours, beside, ...time },
+  ];
+}
+
+/** Once a client is connected, it makes no difference that it was asked. */
+function established(direction: Direction, connections: number): Contest {
+  const duel = (ours: AskedName): Duel => ({
+    title: `${ours}, throughput ${direction}, ${connections} connections`,
+    unit: 'Gbit/s',
+    figure: 'gbitPerSecond',
+    better: 'higher',
+    ours,
+    beside: 'fixed',
+    goal: 0.95,
+  });
+  return {
+    ...transfer(direction, connections),
+    ours: ['fixed', 'CONNECT', 'SNI'],
+    duels: [duel('CONNECT'), duel('SNI')],
+  };
+}
+
+export const contests: readonly Contest[] = [
+  {
+    ...visits,
+    ours: ['CONNECT over TCP'],
+    peer: 'tinyproxy',
+    duels: visit('CONNECT over TCP', 'tinyproxy', 2),
+  },
+  {
+    ...visits,
+    ours: ['fixed', 'CONNECT', 'SNI'],
+    peer: 'HAProxy',
+    duels: [...visit('SNI', 'HAProxy', 1), ...visit('CONNECT', 'fixed')],
+  },
+  established('up', 16),
+  established('down', 16),
+];
+
+/** Everyone who takes part. */
+export function participants({ ours, peer }: Contest): readonly AskedName[] {
+  return peer === undefined ? ours : [...ours, peer];
+}
