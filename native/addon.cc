@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine.h"
+#include "init.h"
 
 namespace vsock_proxy {
 namespace {
@@ -476,6 +477,23 @@ napi_value sendDatagram(napi_env env, napi_callback_info info) {
       vsock_proxy::sendDatagram(call.js.toText(call.arguments[0]), call.js.toText(call.arguments[1])));
 }
 
+// bringUpLoopback() → {call, error}. Needs no engine.
+napi_value bringUpLoopback(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const Outcome outcome = vsock_proxy::bringUpLoopback();
+  napi_value result = call.js.object();
+  call.js.set(result, "call", call.js.text(outcome.call));
+  call.js.set(result, "error", call.js.number(outcome.error));
+  return result;
+}
+
+// reapOrphans(own). Needs no engine.
+napi_value reapOrphans(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  vsock_proxy::reapOrphans(static_cast<pid_t>(call.js.toNumber(call.arguments[0])));
+  return call.js.undefined();
+}
+
 // stop()
 napi_value stop(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -501,6 +519,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"counters", nullptr, counters, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"beat", nullptr, beat, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"sendDatagram", nullptr, sendDatagram, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"bringUpLoopback", nullptr, bringUpLoopback, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"reapOrphans", nullptr, reapOrphans, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);

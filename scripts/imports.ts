@@ -55,6 +55,19 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'dns/': ['policy/address.ts', 'node:*', 'errors.ts'],
   'dataplane/contract.ts': [],
   'dataplane/': ['node:*', 'errors.ts'],
+  'enclave/': [
+    'dns-packet',
+    'control/',
+    'policy/',
+    'dns/',
+    'plan.ts',
+    'dataplane/contract.ts',
+    'node:*',
+    'log.ts',
+    'vsock.ts',
+    'errors.ts',
+    'escape.ts',
+  ],
   'endpoints.ts': ['policy/address.ts', 'errors.ts', 'escape.ts'],
   'environment-file.ts': ['node:*', 'errors.ts', 'escape.ts'],
   'errors.ts': [],
@@ -81,6 +94,7 @@ const NATIVE = [
   'body',
   'scratch',
   'thread',
+  'init',
   'socket',
 ];
 
@@ -89,7 +103,7 @@ const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly strin
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['addon'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['socket', 'thread'],
+    to: ['socket', 'thread', 'init'],
     what: 'a system call',
   },
   {

@@ -15,18 +15,19 @@ export interface ActivatedSocket {
   readonly name: string;
 }
 
-/** Where a listener's clients are connected to, and who says so. */
+/**
+ * Where a listener's clients are connected to, and who says so. `via`: through the HTTP proxy at this address, which
+ * resolves and connects, and has a policy of its own.
+ */
 export type RoutePlan =
   /** To a TCP server; the policy was or will be asked for this one target. */
   | { readonly kind: 'target'; readonly target: Target; readonly proxyHeader: boolean }
-  /** To a vsock or unix address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
-  | {
-      readonly kind: 'address';
-      readonly address: Exclude<SocketAddress, { readonly family: 'tcp' }>;
-      readonly proxyHeader: boolean;
-    }
+  /** To an address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
+  | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
   /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
-  | { readonly kind: 'http' }
+  | { readonly kind: 'http'; readonly via?: SocketAddress }
+  /** To the name that the address stands for which each client has connected to, and to the same port. */
+  | { readonly kind: 'names'; readonly via: SocketAddress }
   /** To the name that each client's TLS ClientHello gives, at this port. */
   | { readonly kind: 'sni'; readonly port: TcpPort };
 

@@ -6,7 +6,7 @@
  */
 import { escapeControls, quoteBriefly } from '../escape.ts';
 import { parseTcpPort } from '../policy/address.ts';
-import { EGRESS_PORT, egressAddress, ingressAddress } from './enclaver.ts';
+import { EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from './enclaver.ts';
 import {
   type Destination,
   formatListen,
@@ -15,11 +15,12 @@ import {
   parseListen,
   wildcardOf,
 } from './endpoint.ts';
+import { parseForwardListen } from './forward.ts';
 import { MISSING } from './key.ts';
 import { type Finding, writtenPath } from './problem.ts';
 
-/** Who is to use the file: the form of the AWS proxy, `serve`, or whoever comes. */
-export type Purpose = 'proxy' | 'serve' | 'any';
+/** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
+export type Purpose = 'proxy' | 'serve' | 'enclave' | 'any';
 
 type Path = readonly PropertyKey[];
 type Raw = Readonly<Record<string, unknown>>;
@@ -34,6 +35,8 @@ export function findContradictions(value: unknown, purpose: Purpose, placeOf: (p
     ...listeners.flatMap(clashesOf),
     ...('allowlist' in file ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
     ...findRepeated(addressesOf(file, listeners), placeOf),
+    ...findRepeated(enclaveAddressesOf(file), placeOf),
+    ...findTakenPorts(file, placeOf),
   ];
 }
 
@@ -164,17 +167,22 @@ function noAllowlist({ path }: Look): Finding {
 
 /** A file that lets nobody do anything. */
 function findNothing(file: Raw, purpose: Purpose): Finding[] {
-  const sections = ['listeners', 'egress', 'ingress'].filter((key) => key in file);
-  if (purpose === 'serve') {
-    const isEmpty =
-      asList(file.listeners).length === 0 &&
-      asList(asMap(file.egress)?.allow).length === 0 &&
-      asList(file.ingress).length === 0;
+  const entries: Readonly<Record<string, unknown>> = { ...file, egress: asMap(file.egress)?.allow };
+  const nothingIn = (keys: readonly string[], hint: string): Finding[] => {
+    if (keys.some((key) => asList(entries[key]).length > 0)) return [];
+    const found = keys.filter((key) => key in file);
     const message =
-      sections.length === 0 ? 'nothing to listen on' : `nothing to listen on: ${sections.join(', ')} without an entry`;
+      found.length === 0 ? 'nothing to listen on' : `nothing to listen on: ${found.join(', ')} without an entry`;
+    return [{ path: found.slice(0, 1), message, hint }];
+  };
+  if (purpose === 'serve') {
     const hint = 'serve needs listeners, egress.allow or ingress; for a single one, see vsock-proxy --help';
-    return isEmpty ? [{ path: sections.slice(0, 1), message, hint }] : [];
+    return nothingIn(['listeners', 'egress', 'ingress'], hint);
   }
+  if (purpose === 'enclave') {
+    return nothingIn(['egress', 'ingress', 'forward'], 'enclave needs egress.allow, ingress or forward');
+  }
+  const sections = ['listeners', 'egress', 'ingress', 'forward'].filter((key) => key in file);
   const isMissing = !('allowlist' in file) && (purpose === 'proxy' || sections.length === 0);
   return isMissing ? [{ path: ['allowlist'], message: MISSING }] : [];
 }
@@ -197,6 +205,41 @@ function addressesOf(file: Raw, listeners: readonly Look[]): readonly Listened[]
     if (port !== undefined) own.push({ path: ['ingress', index, 'listen_port'], on: ingressAddress(port) });
   }
   return own;
+}
+
+/** Every address that the same file listens on inside the enclave, but for those of `egress.transparent_ports`. */
+function enclaveAddressesOf(file: Raw): readonly Listened[] {
+  const forwarders = asList(file.forward).flatMap((entry, index) => {
+    const written = asMap(entry)?.listen;
+    const on = typeof written === 'string' ? parseForwardListen(written) : undefined;
+    return on === undefined || 'problem' in on ? [] : [{ path: ['forward', index, 'listen'], on }];
+  });
+  const egress = asMap(file.egress) ?? {};
+  const { proxy_port: proxyPort = EGRESS_PORT } = egress;
+  if (asList(egress.allow).length === 0 || typeof proxyPort !== 'number') return forwarders;
+  return [{ path: ['egress', 'proxy_port'], on: proxyAddress(proxyPort) }, ...forwarders];
+}
+
+/** Transparent ports are listened on at every address of the enclave, so nothing else can be, an application neither. */
+function findTakenPorts(file: Raw, placeOf: (path: Path) => string): Finding[] {
+  const egress = asMap(file.egress) ?? {};
+  if (asList(egress.allow).length === 0) return [];
+  const taken = new Map<number, Path>();
+  for (const { path, on } of enclaveAddressesOf(file)) if (on.family === 'tcp') taken.set(on.port, path);
+  for (const [index, entry] of asList(file.ingress).entries()) {
+    const { listen_port: listenPort, enclave_port: port = listenPort } = asMap(entry) ?? {};
+    taken.set(Number(port), ['ingress', index]);
+  }
+  return asList(egress.transparent_ports).flatMap((port, index) => {
+    const other = taken.get(Number(port));
+    if (other === undefined) return [];
+    const message = `port ${Number(port)} is taken already by ${writtenPath(other)} (${placeOf(other)})`;
+    const hint =
+      other[0] === 'ingress'
+        ? 'let the application listen on another port of the enclave, and say which with enclave_port of ingress'
+        : 'leave it out';
+    return [{ path: ['egress', 'transparent_ports', index], message, hint }];
+  });
 }
 
 /** Addresses that the kernel would not let both be listened on. */

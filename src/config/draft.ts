@@ -77,10 +77,8 @@ export function draftListeners(file: LoadedFile): readonly Draft[] {
       timeouts: timeoutsOf(timeouts, listener.timeouts ?? {}),
     });
   }
-  if (egress?.allow?.length) {
-    const allow = rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort));
-    const deny = rulesOf(file, ['egress', 'deny'], egress.deny?.map(onAnyPort));
-    const policy = { allow, deny: joined(deny, global.deny) };
+  const policy = egressPolicy(file);
+  if (egress !== undefined && policy !== undefined) {
     add(['egress'], 'allow', { ...defaults, on: egressAddress(egress.proxy_port), route: { kind: 'http' }, policy });
   }
   for (const [index, { listen_port: port }] of ingress.entries()) {
@@ -94,6 +92,17 @@ export function draftListeners(file: LoadedFile): readonly Draft[] {
 export function globalPolicy(file: LoadedFile): Policy {
   const { allowlist, denylist } = file.settings;
   return { allow: rulesOf(file, ['allowlist'], allowlist), deny: rulesOf(file, ['denylist'], denylist) };
+}
+
+/** What `egress` lets through; undefined: nothing, and there is no proxy. */
+export function egressPolicy(file: LoadedFile): Policy | undefined {
+  const { egress, denylist } = file.settings;
+  if (!egress?.allow?.length) return undefined;
+  const deny = rulesOf(file, ['egress', 'deny'], egress.deny?.map(onAnyPort));
+  return {
+    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)),
+    deny: joined(deny, rulesOf(file, ['denylist'], denylist)),
+  };
 }
 
 /** Fills in what is known now. */

@@ -7,10 +7,17 @@ import { list, map, scalar, type Wrong, wholeNumber } from './key.ts';
 import { tcpPort } from './port.ts';
 
 export const EGRESS_PORT = 10_000;
+/** Each takes a listener in the enclave. */
+const MOST_PORTS = 64;
 
 /** Where the proxy of `egress` listens. */
 export function egressAddress(port: number): SocketAddress {
   return { family: 'vsock', cid: CID_PARENT, port };
+}
+
+/** Where the proxy of `egress` listens inside the enclave. */
+export function proxyAddress(port: number): Extract<SocketAddress, { family: 'tcp' }> {
+  return { family: 'tcp', ip: '127.0.0.1', port };
 }
 
 /** Where an entry of `ingress` listens. */
@@ -41,6 +48,17 @@ export const egress = map(
       wholeNumber({ description: 'The vsock port of the proxy, at CID 3' }, { min: 4, max: 65535 }),
       EGRESS_PORT,
     ),
+    transparent_ports: z.optional(
+      list(
+        {
+          description:
+            'For `vsock-proxy enclave`: TCP ports on which applications that know of no proxy reach the names of `allow`, by a DNS server in the enclave. `[]`: none, and no DNS server',
+          hint: 'write the ports of servers: [443, 5432]',
+          absent: '80 and 443, but for those that `ingress` and `forward` take',
+        },
+        tcpPort({ description: 'A port of servers' }),
+      ).check(z.maxLength(MOST_PORTS, { error: `more than ${MOST_PORTS} ports` })),
+    ),
   },
 );
 
@@ -57,6 +75,12 @@ export const ingress = list(
     { description: 'One port', hint: 'it looks like this: - {listen_port: 8443}' },
     {
       listen_port: tcpPort({ description: 'Listened on at `0.0.0.0`' }),
+      enclave_port: z.optional(
+        tcpPort({
+          description: 'For `vsock-proxy enclave`: the port at 127.0.0.1 on which the application listens',
+          absent: '`listen_port`',
+        }),
+      ),
       tls: z.optional(
         scalar(
           {

@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { egress, ingress } from './enclaver.ts';
 import { ALLOW_HINT, allowlist, denylist } from './entry.ts';
+import { forward } from './forward.ts';
 import { KEYS, type KeyMeta, list, map } from './key.ts';
 import { listener } from './listener.ts';
 import { limits, timeouts } from './section.ts';
@@ -19,7 +20,7 @@ export const fileSchema = map(
   {
     ...MISSING_ALLOWLIST,
     description: 'Configuration of vsock-proxy',
-    json: { anyOf: ['allowlist', 'listeners', 'egress', 'ingress'].map((key) => ({ required: [key] })) },
+    json: { anyOf: ['allowlist', 'listeners', 'egress', 'ingress', 'forward'].map((key) => ({ required: [key] })) },
   },
   {
     allowlist: z.optional(
@@ -44,6 +45,7 @@ export const fileSchema = map(
     ),
     egress: z.optional(egress),
     ingress: z.optional(ingress),
+    forward: z.optional(forward),
     limits,
     timeouts,
   },

@@ -1,0 +1,24 @@
+// What the first process of an enclave has to do and Node.js cannot: the loopback link, and orphans.
+
+#pragma once
+
+#include <sys/types.h>
+
+namespace vsock_proxy {
+
+// The call that failed, and its errno; error 0: it is as it should be.
+struct Outcome {
+  const char* call = "";
+  int error = 0;
+};
+
+// Sets the link up, with the addresses that the kernel gives it then (127.0.0.1/8, and ::1 where there is
+// IPv6), or widens a narrower 127.0.0.1 to them. Where nothing is to be done, needs no privilege.
+Outcome bringUpLoopback();
+
+// Lets children end that this process did not start, but inherited because their parents ended. `own` is the
+// one that it did start: who started it waits for it, and until then nothing behind it in the kernel's list
+// is seen.
+void reapOrphans(pid_t own);
+
+}  // namespace vsock_proxy

@@ -1,0 +1,82 @@
+/** The plan of `enclave`: what the sections that parent and enclave share mean inside the enclave. */
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { ListenerPlan, Plan } from '../plan.ts';
+import { type Hostname, type TcpPort, toTcpPort } from '../policy/address.ts';
+import { parseCidr } from '../policy/cidr.ts';
+import type { Policy } from '../policy/rules.ts';
+import { egressPolicy, limitsOf, timeoutsOf } from './draft.ts';
+import { proxyAddress } from './enclaver.ts';
+import { type LoadedFile, loadFile } from './load.ts';
+
+export interface EnclaveSource {
+  readonly configPath: string;
+  /** Where a vsock port of the parent is reached. */
+  readonly parentAddress: (port: number) => SocketAddress;
+  /** Where a vsock port of this enclave is listened on. */
+  readonly ownAddress: (port: number) => SocketAddress;
+}
+
+export interface EnclavePlan extends Plan {
+  /** Absent: nothing may be reached by name. */
+  readonly egress?: Egress;
+  /** What names of `forward` lead to. */
+  readonly hosts: readonly { readonly name: Hostname; readonly ip: string }[];
+}
+
+export interface Egress {
+  /** Of the HTTP proxy. */
+  readonly proxy: { readonly ip: string; readonly port: number };
+  readonly policy: Policy;
+  /** On which applications that know of no proxy reach names. None: no DNS server is needed. */
+  readonly transparentPorts: readonly TcpPort[];
+}
+
+const NOTHING: Policy = { allow: [], deny: [] };
+const DEFAULT_TRANSPARENT_PORTS = [80, 443].map(toTcpPort).filter((port) => port !== undefined);
+
+/** @throws VsockProxyError `config`, for the first problem of the file */
+export function loadEnclavePlan(source: EnclaveSource): EnclavePlan {
+  const file = loadFile(source.configPath, 'enclave');
+  const { forward = [], ingress = [], limits, timeouts } = file.settings;
+  const egress = readEgress(file);
+  const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;
+  const listen = (path: readonly PropertyKey[], listener: Pick<ListenerPlan, 'on' | 'route' | 'sources'>) => {
+    return { ...defaults, place: file.placeOf(path), policy: egress?.policy ?? NOTHING, ...listener };
+  };
+  const toAddress = (address: SocketAddress) => ({ kind: 'address', address, proxyHeader: false }) as const;
+  const listeners: ListenerPlan[] = [
+    ...forward.map(({ listen: on, connect }, index) => listen(['forward', index], { on, route: toAddress(connect) })),
+    ...ingress.map(({ listen_port: port, enclave_port: inside = port }, index) =>
+      listen(['ingress', index], { on: source.ownAddress(port), route: toAddress(proxyAddress(inside)) }),
+    ),
+  ];
+  const hosts = forward.flatMap(({ listen: { ip }, names = [] }) => names.map((name) => ({ name, ip })));
+  const plan = { listeners, drainMs: timeouts.drain, hosts };
+  if (egress === undefined) return plan;
+
+  const via = source.parentAddress(egress.proxy.port);
+  listeners.push(listen(['egress'], { on: proxyAddress(egress.proxy.port), route: { kind: 'http', via } }));
+  for (const port of egress.transparentPorts) {
+    // At every address, for each name has its own; what is not of this machine has no business here.
+    const on = { family: 'tcp', ip: '0.0.0.0', port } as const;
+    listeners.push(listen(['egress'], { on, route: { kind: 'names', via }, sources: LOOPBACK }));
+  }
+  return { ...plan, egress };
+}
+
+const LOOPBACK = [parseCidr('127.0.0.0/8')].filter((cidr) => 'network' in cidr);
+
+function readEgress(file: LoadedFile): Egress | undefined {
+  const { egress, forward = [], ingress = [] } = file.settings;
+  const policy = egressPolicy(file);
+  if (egress === undefined || policy === undefined) return undefined;
+  const proxy = proxyAddress(egress.proxy_port);
+  const taken = [
+    proxy.port,
+    ...forward.map(({ listen }) => listen.port),
+    ...ingress.map(({ listen_port: port, enclave_port: inside = port }) => inside),
+  ];
+  const transparentPorts =
+    egress.transparent_ports ?? DEFAULT_TRANSPARENT_PORTS.filter((port) => !taken.includes(port));
+  return { proxy, policy, transparentPorts: [...new Set(transparentPorts)] };
+}

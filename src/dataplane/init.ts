@@ -1,0 +1,31 @@
+/** The calls of native/init.h, which the first process of an enclave needs. */
+import { getSystemErrorName } from 'node:util';
+import { VsockProxyError } from '../errors.ts';
+import { loadAddon } from './load.ts';
+
+interface Addon {
+  bringUpLoopback(): { readonly call: string; readonly error: number };
+  reapOrphans(own: number): void;
+}
+
+/**
+ * Sets the loopback link up, so that 127.0.0.0/8 can be used. Without privileges where it is up.
+ * @throws VsockProxyError `argument`
+ */
+export function bringUpLoopback(): void {
+  const { call, error } = (loadAddon() as Addon).bringUpLoopback();
+  if (error === 0) return;
+  const errno = getSystemErrorName(-error);
+  throw new VsockProxyError('argument', `The loopback interface could not be brought up: ${call}: ${errno}`, {
+    errno,
+    hint: 'that takes root, or CAP_NET_ADMIN, in the network namespace of the enclave',
+  });
+}
+
+/**
+ * Lets inherited children end. Call it whenever a child has ended (SIGCHLD).
+ * @param own the child that Node.js waits for itself
+ */
+export function reapOrphans(own: number): void {
+  (loadAddon() as Addon).reapOrphans(own);
+}

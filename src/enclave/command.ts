@@ -1,0 +1,76 @@
+/** The application: started with this process's streams, told its signals, and waited for. */
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { VsockProxyError } from '../errors.ts';
+import { quoteBriefly } from '../escape.ts';
+
+export type CommandLine = readonly [program: string, ...args: string[]];
+
+export interface CommandOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Its standard input, output and error. */
+  readonly stdio: StdioOptions;
+}
+
+/** What is passed on to it: everything that people send to a program, and that it may have a meaning for. */
+export const PASSED_SIGNALS = [
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGTERM',
+  'SIGCONT',
+  'SIGWINCH',
+] as const satisfies readonly NodeJS.Signals[];
+
+/** As shells have it: what could not be found, and what could not be executed. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+const SIGNALLED = 128;
+
+export interface RunningCommand {
+  readonly child: ChildProcess;
+  /** Its exit status, 128 + n where signal n ended it. Never rejected. */
+  readonly ended: Promise<number>;
+}
+
+/** Why it could not be started, and the status that a shell would end with. */
+export interface NotStarted {
+  readonly error: VsockProxyError;
+  readonly exitStatus: number;
+}
+
+export async function startCommand(
+  [program, ...args]: CommandLine,
+  { env, stdio }: CommandOptions,
+): Promise<RunningCommand | NotStarted> {
+  const child = spawn(program, args, { env, stdio });
+  const ended = new Promise<number>((resolve) => {
+    child.once('exit', (status, signal) => {
+      resolve(status ?? SIGNALLED + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+  const { promise: started, resolve } = Promise.withResolvers<Error | undefined>();
+  child.once('spawn', () => resolve(undefined));
+  child.once('error', resolve);
+  const failure = await started;
+  return failure === undefined ? { child, ended } : explain(program, failure);
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'is its path right, and if it is a script, does its interpreter exist in the image?',
+  EACCES: 'make it executable in the image: chmod +x',
+  ENOEXEC: 'it is neither a program for this machine nor a script that begins with #!',
+};
+
+function explain(program: string, failure: Error): NotStarted {
+  const { code = 'EIO' } = failure as NodeJS.ErrnoException;
+  const hint = HINTS[code];
+  const error = new VsockProxyError('argument', `The command ${quoteBriefly(program)} could not be started: ${code}`, {
+    errno: code,
+    cause: failure,
+    ...(hint === undefined ? {} : { hint }),
+  });
+  return { error, exitStatus: code === 'ENOENT' ? NOT_FOUND : NOT_EXECUTABLE };
+}

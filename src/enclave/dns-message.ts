@@ -1,0 +1,131 @@
+/**
+ * One DNS query and its reply (RFC 1035, RFC 6891), as far as resolvers on the same machine ask: addresses of names.
+ *
+ * What a query cannot have is refused before anything is decoded, and the question goes back byte for byte as it came.
+ */
+import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from 'dns-packet';
+import { type Hostname, type IpAddress, parseHostname } from '../policy/address.ts';
+
+/** The addresses of a name; undefined: there is no such name. */
+export type LookUp = (name: Hostname) => readonly IpAddress[] | undefined;
+
+export type Transport = 'udp' | 'tcp';
+
+/** No query is longer: a name of 255 bytes, a record for EDNS with its options, and room. */
+export const LONGEST_QUERY = 2048;
+
+/** Replies over UDP: without EDNS (RFC 1035 4.2.1), and at most. */
+const PLAIN_LIMIT = 512;
+const EDNS_LIMIT = 4096;
+/** Short, so that nobody holds on to an address for long that the table may forget. */
+const TTL_SECONDS = 60;
+
+const HEADER_BYTES = 12;
+const RESPONSE = 0x8000;
+const OPCODE = 0x7800;
+const RCODES = { none: 0, formerr: 1, nxdomain: 3, notimp: 4, refused: 5 } as const;
+/** BADVERS is 16: this, in the record for EDNS, and 0 in the header. */
+const BADVERS_UPPER = 1;
+
+/** @returns undefined for what is no query, and gets no reply */
+export function answerQuery(message: Buffer, transport: Transport, lookUp: LookUp): Buffer | undefined {
+  if (message.length < HEADER_BYTES || (message.readUInt16BE(2) & RESPONSE) !== 0) return undefined;
+  if ((message.readUInt16BE(2) & OPCODE) !== 0) return refuse(message, RCODES.notimp);
+  const query = readQuery(message);
+  if (query === undefined) return refuse(message, RCODES.formerr);
+
+  const { type, edns } = query;
+  if (edns !== undefined && edns.version !== 0) return encodeReply(query, { extendedRcode: BADVERS_UPPER });
+  if (query.class !== 'IN' || TRANSFERS.has(type)) return encodeReply(query, { rcode: RCODES.refused });
+  const name = parseHostname(query.name);
+  const addresses = typeof name === 'string' ? lookUp(name) : undefined;
+  if (addresses === undefined) return encodeReply(query, { rcode: RCODES.nxdomain });
+
+  const whole = encodeReply(query, { addresses });
+  const limit = edns === undefined ? PLAIN_LIMIT : Math.min(Math.max(edns.payloadBytes, PLAIN_LIMIT), EDNS_LIMIT);
+  return transport === 'tcp' || whole.length <= limit ? whole : encodeReply(query, { flags: TRUNCATED_RESPONSE });
+}
+
+/** Of whole zones; nobody serves any here. */
+const TRANSFERS: ReadonlySet<string> = new Set(['AXFR', 'IXFR']);
+
+interface Query {
+  readonly id: number;
+  readonly flags: number;
+  /** The question as it came. */
+  readonly question: Buffer;
+  readonly name: string;
+  /** `UNKNOWN_65` for what the library has no name for. */
+  readonly type: string;
+  readonly class: string;
+  readonly edns: { readonly version: number; readonly payloadBytes: number } | undefined;
+}
+
+/** @returns undefined where it is malformed */
+function readQuery(message: Buffer): Query | undefined {
+  const [questions, answers, authorities, additionals] = [4, 6, 8, 10].map((at) => message.readUInt16BE(at));
+  if (questions !== 1 || answers !== 0 || authorities !== 0 || (additionals ?? 0) > 1) return undefined;
+  const question = sliceQuestion(message);
+  if (question === undefined) return undefined;
+  try {
+    const { id = 0, flags = 0, questions: [asked] = [], additionals: [extra] = [] } = decode(message);
+    if (asked === undefined) return undefined;
+    const { name, type, class: ofClass = '' } = asked;
+    const edns = extra?.type === 'OPT' ? { version: extra.ednsVersion, payloadBytes: extra.udpPayloadSize } : undefined;
+    return { id, flags, question, name, type, class: ofClass, edns };
+  } catch {
+    return undefined; // the library throws where a message ends too soon, or points forward
+  }
+}
+
+/** The first question; undefined where it is cut off, or is written with a pointer, for there is nothing to point to. */
+function sliceQuestion(message: Buffer): Buffer | undefined {
+  let at = HEADER_BYTES;
+  for (let length = message[at]; length !== 0; length = message[at]) {
+    if (length === undefined || length > 63) return undefined;
+    at += 1 + length;
+  }
+  const end = at + 5; // the zero, type, class
+  return end <= message.length ? message.subarray(HEADER_BYTES, end) : undefined;
+}
+
+/** A reply to what could not be read, or not be answered, without its question. */
+function refuse(message: Buffer, rcode: number): Buffer {
+  const reply = Buffer.alloc(HEADER_BYTES);
+  reply.writeUInt16BE(message.readUInt16BE(0), 0);
+  reply.writeUInt16BE(RESPONSE | (message.readUInt16BE(2) & (OPCODE | RECURSION_DESIRED)) | rcode, 2);
+  return reply;
+}
+
+interface Content {
+  readonly rcode?: number;
+  readonly extendedRcode?: number;
+  readonly flags?: number;
+  readonly addresses?: readonly IpAddress[];
+}
+
+function encodeReply(
+  query: Query,
+  { rcode = RCODES.none, extendedRcode = 0, flags = 0, addresses = [] }: Content,
+): Buffer {
+  const { id, question, name, edns } = query;
+  const rest = encode({
+    type: 'response',
+    id,
+    // Without the offer of recursion, some resolvers take an empty answer for that of a broken server.
+    flags: (query.flags & RECURSION_DESIRED) | RECURSION_AVAILABLE | flags | rcode,
+    answers: addresses.flatMap((address): Answer[] => {
+      const type = address.family === 4 ? 'A' : 'AAAA';
+      return query.type === type || query.type === 'ANY' ? [{ type, name, ttl: TTL_SECONDS, data: address.text }] : [];
+    }),
+    additionals: edns === undefined ? [] : [ednsRecord(extendedRcode)],
+  });
+  // The library does not compress, so the records stay right when they move.
+  rest.writeUInt16BE(1, 4);
+  return Buffer.concat([rest.subarray(0, HEADER_BYTES), question, rest.subarray(HEADER_BYTES)]);
+}
+
+function ednsRecord(extendedRcode: number): Answer {
+  const unused = { flags: 0, flag_do: false, options: [] };
+  return { type: 'OPT', name: '.', udpPayloadSize: EDNS_LIMIT, ednsVersion: 0, extendedRcode, ...unused };
+}

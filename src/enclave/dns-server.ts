@@ -1,0 +1,90 @@
+/** The enclave's DNS server: one address, UDP and TCP. Who asks are programs of the same machine. */
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { VsockProxyError } from '../errors.ts';
+import { answerQuery, LONGEST_QUERY, type LookUp } from './dns-message.ts';
+
+export interface DnsServer {
+  close(): void;
+}
+
+/** RFC 7766: connections may be kept open; not all there can be, and not for ever. */
+const MAX_CONNECTIONS = 64;
+const IDLE_MS = 10_000;
+const LENGTH_BYTES = 2;
+
+/** @throws VsockProxyError `listen-failed` */
+export async function openDnsServer(ip: string, port: number, lookUp: LookUp): Promise<DnsServer> {
+  const udp = createSocket('udp4');
+  const tcp = createServer((socket) => serveConnection(socket, lookUp));
+  tcp.maxConnections = MAX_CONNECTIONS;
+  const close = (): void => {
+    udp.close();
+    tcp.close();
+  };
+  try {
+    await Promise.all([bindUdp(udp, ip, port), listenTcp(tcp, ip, port)]);
+  } catch (error) {
+    close();
+    throw describe(error, ip, port);
+  }
+  udp.on('message', (message, { address, port: from }) => {
+    const reply = answerQuery(message, 'udp', lookUp);
+    if (reply !== undefined) udp.send(reply, from, address);
+  });
+  return { close };
+}
+
+async function bindUdp(socket: UdpSocket, ip: string, port: number): Promise<void> {
+  socket.bind({ address: ip, port });
+  await once(socket, 'listening');
+  // A reply that cannot be delivered; its resolver asks again.
+  socket.on('error', () => undefined);
+}
+
+async function listenTcp(server: Server, ip: string, port: number): Promise<void> {
+  server.listen({ host: ip, port });
+  await once(server, 'listening');
+  server.on('error', () => undefined);
+}
+
+/** Messages with their length in front (RFC 1035 4.2.2), answered in order. */
+function serveConnection(socket: Socket, lookUp: LookUp): void {
+  let bytes: Buffer = Buffer.alloc(0);
+  socket.on('error', () => socket.destroy());
+  socket.setTimeout(IDLE_MS, () => socket.destroy());
+  socket.on('data', (chunk: Buffer) => {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    while (bytes.length >= LENGTH_BYTES) {
+      const end = LENGTH_BYTES + bytes.readUInt16BE(0);
+      if (end > LENGTH_BYTES + LONGEST_QUERY) return void socket.destroy();
+      if (bytes.length < end) return;
+      const reply = answerQuery(bytes.subarray(LENGTH_BYTES, end), 'tcp', lookUp);
+      if (reply === undefined) return void socket.destroy();
+      const length = Buffer.alloc(LENGTH_BYTES);
+      length.writeUInt16BE(reply.length, 0);
+      // Who asks without reading gets no more answers than it has room for.
+      if (!socket.write(Buffer.concat([length, reply])) && socket.writableLength > 1024 * 1024) {
+        return void socket.destroy();
+      }
+      bytes = bytes.subarray(end);
+    }
+  });
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'ports below 1024 take root, or the capability CAP_NET_BIND_SERVICE',
+  EADDRINUSE: 'another DNS server runs in the enclave; without ours, set egress.transparent_ports to []',
+  EADDRNOTAVAIL: 'the loopback interface is not up',
+};
+
+function describe(error: unknown, ip: string, port: number): VsockProxyError {
+  const { code = 'EIO', syscall = 'bind' } = error as NodeJS.ErrnoException;
+  const hint = HINTS[code];
+  return new VsockProxyError('listen-failed', `Could not bind the DNS server to ${ip}:${port}: ${syscall}: ${code}`, {
+    errno: code,
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

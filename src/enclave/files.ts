@@ -1,0 +1,100 @@
+/** /etc/hosts and /etc/resolv.conf of the enclave: what has to stand in them, beside what stands there. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
+import { parseHosts } from '../dns/hosts.ts';
+import { VsockProxyError } from '../errors.ts';
+import { escapeControls } from '../escape.ts';
+import type { Hostname, IpAddress } from '../policy/address.ts';
+
+/** A name and where it leads. */
+export interface Host {
+  readonly name: Hostname;
+  readonly ip: IpAddress;
+}
+
+/** A hosts file (hosts(5)) in which these names lead there. What is new goes first, for the first line of a name counts. */
+export function withHosts(text: string, hosts: readonly Host[]): string {
+  const table = parseHosts(text);
+  const missing = hosts.filter(({ name, ip }) => {
+    const ofFamily = table.get(name)?.filter(({ family }) => family === ip.family) ?? [];
+    return ofFamily[0]?.text !== ip.text;
+  });
+  return missing.map(({ name, ip }) => `${ip.text}\t${name}\n`).join('') + text;
+}
+
+/** A resolv.conf(5) with this server and no other; its other lines stay. */
+export function withNameserver(text: string, ip: string): string {
+  const line = `nameserver ${ip}`;
+  const lines = text.split('\n');
+  const servers = lines.filter(isNameserver);
+  if (servers.length === 1 && servers[0]?.trim() === line) return text;
+  return [line, ...lines.filter((each) => !isNameserver(each))].join('\n');
+}
+
+function isNameserver(line: string): boolean {
+  return /^\s*nameserver\b/.test(line);
+}
+
+/**
+ * Changes a file, which may be missing: as a whole or not at all, and only where something changes.
+ * @throws VsockProxyError `argument`
+ */
+export function changeFile(path: string, change: (text: string) => string): void {
+  try {
+    const before = readIfThere(path);
+    const after = change(before ?? '');
+    if (after !== before) writeWhole(path, after);
+  } catch (error) {
+    throw describe(path, error);
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined; // also a link to nowhere, which is replaced
+    throw error;
+  }
+}
+
+function writeWhole(path: string, text: string): void {
+  const unfinished = `${path}.${randomBytes(8).toString('hex')}`;
+  try {
+    const descriptor = openSync(unfinished, 'wx', 0o644);
+    try {
+      writeFileSync(descriptor, text);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(unfinished, path);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    // Container engines mount this very file, and what is mounted can be written but not replaced.
+    if (codeOf(error) !== 'EBUSY') throw error;
+    writeFileSync(path, text);
+  }
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'inside an enclave this program runs as root, which may write it',
+  EROFS: 'the root file system of the enclave must be writable at its start, as that of an EIF is',
+  ENOENT: 'the image has no directory /etc',
+};
+
+function describe(path: string, error: unknown): VsockProxyError {
+  const { errno = 0 } = error as NodeJS.ErrnoException;
+  const code = codeOf(error);
+  const hint = HINTS[code];
+  const reason = `${code}, ${getSystemErrorMessage(errno)}`;
+  return new VsockProxyError('argument', `${escapeControls(path)} could not be written: ${reason}`, {
+    errno: code,
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'EIO';
+}

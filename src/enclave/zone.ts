@@ -1,0 +1,38 @@
+/** Which names there are inside the enclave, and at which addresses. */
+import type { HostsTable } from '../dns/hosts.ts';
+import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../policy/address.ts';
+import { decideTarget } from '../policy/decision.ts';
+import type { Policy } from '../policy/rules.ts';
+import type { LookUp } from './dns-message.ts';
+import type { NameTable } from './names.ts';
+
+export interface ZoneOptions {
+  readonly names: NameTable;
+  /** Of the enclave itself, which go first. */
+  readonly hosts: HostsTable;
+  readonly policy: Policy;
+  /** Those on which the addresses of names are listened on. */
+  readonly ports: readonly TcpPort[];
+  /** Somebody has asked for a name that is not allowed. */
+  readonly onDenied: (name: Hostname, reason: string) => void;
+}
+
+const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== undefined);
+
+export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions): LookUp {
+  return (name) => {
+    const own = hosts.get(name) ?? (isLocalhost(name) ? LOOPBACK : undefined);
+    if (own !== undefined) return own;
+    const host = { kind: 'name', name } as const;
+    let reason = '';
+    for (const port of ports) {
+      // Without a CID: an enclave does not know its own, and its parent does.
+      const decision = decideTarget(policy, { host, port }, {});
+      if (decision.kind === 'allowed') return [names.addressOf(name)];
+      reason ||= decision.reason;
+    }
+    // Nobody is denied to know who they are: names of addresses are asked for by many programs, and by habit.
+    if (!name.endsWith('.arpa')) onDenied(name, reason);
+    return undefined;
+  };
+}

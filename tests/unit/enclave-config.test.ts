@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, suite, test } from 'node:test';
+import { type EnclavePlan, loadEnclavePlan } from '../../src/config/enclave.ts';
+import { formatListen } from '../../src/config/endpoint.ts';
+import { loadPlan } from '../../src/config/resolve.ts';
+import { VsockProxyError } from '../../src/errors.ts';
+import type { ListenerPlan } from '../../src/plan.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
+after(() => rmSync(directory, { recursive: true }));
+const path = join(directory, 'f.yaml');
+
+function plan(text: string): EnclavePlan {
+  writeFileSync(path, text);
+  return loadEnclavePlan({
+    configPath: path,
+    parentAddress: (port) => ({ family: 'vsock', cid: 3, port }),
+    ownAddress: (port) => ({ family: 'vsock', cid: 0xffff_ffff, port }),
+  });
+}
+
+function problem(text: string): string {
+  try {
+    plan(text);
+  } catch (error) {
+    assert(error instanceof VsockProxyError && error.code === 'config', String(error));
+    return error.line.replaceAll(directory, '');
+  }
+  return assert.fail(`this was taken: ${text}`);
+}
+
+/** A listener in one line. */
+function show({ on, route }: ListenerPlan): string {
+  const to = 'address' in route ? route.address : 'via' in route ? route.via : undefined;
+  return `${formatListen(on)} ${route.kind} ${to === undefined ? '' : formatListen(to)}`;
+}
+
+const EGRESS = 'egress: {allow: ["**.example"]}\n';
+
+suite('a file that the enclave refuses', () => {
+  for (const [what, text, expected] of [
+    ['with nothing for it', 'allowlist: [{address: a.example, port: 443}]', /nothing to listen on.*forward/],
+    [
+      'with sections without an entry',
+      'egress: {deny: [a.example]}\ningress: []',
+      /nothing to listen on: egress, ingress without/,
+    ],
+    ['forward without its two addresses', 'forward: [{listen: "127.0.0.1:443"}]', /forward\[0\]\.connect: missing/],
+    ['forward from a vsock address', 'forward: [{listen: "vsock:443", connect: "vsock:3:8001"}]', /has no IP address/],
+    [
+      'forward to a name',
+      'forward: [{listen: "127.0.0.1:443", connect: "a.example:443"}]',
+      /cannot be reached from an enclave/,
+    ],
+    [
+      'forward to a vsock address without a CID',
+      'forward: [{listen: "127.0.0.1:443", connect: "vsock:8001"}]',
+      /forward\[0\]\.connect: .*Hint: /,
+    ],
+    [
+      'forward with an unknown key',
+      'forward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001", name: a.example}]',
+      /did you mean names\?/,
+    ],
+    [
+      'forward with a pattern for a name',
+      'forward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001", names: ["*.example"]}]',
+      /forward\[0\]\.names\[0\]: /,
+    ],
+    [
+      'the same address twice',
+      'forward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}, {listen: "0.0.0.0:443", connect: "vsock:3:8002"}]',
+      /forward\[1\]\.listen: .*taken already by forward\[0\]\.listen/,
+    ],
+    [
+      'the proxy’s own port',
+      `${EGRESS}forward: [{listen: "127.0.0.1:10000", connect: "vsock:3:8001"}]`,
+      /taken already by egress\.proxy_port/,
+    ],
+    [
+      'a transparent port that the application has',
+      'egress: {allow: [a.example], transparent_ports: [80, 443]}\ningress: [{listen_port: 443}]',
+      /egress\.transparent_ports\[1\]: port 443 is taken already by ingress\[0\] \(\/f\.yaml:2\).*enclave_port/,
+    ],
+    [
+      'a transparent port that forward has',
+      'egress: {allow: [a.example], transparent_ports: [443]}\nforward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}]',
+      /transparent_ports\[0\]: port 443 is taken already by forward\[0\]\.listen/,
+    ],
+    [
+      '65 transparent ports',
+      `egress: {allow: [a.example], transparent_ports: [${Array.from({ length: 65 }, (_, i) => i + 1)}]}`,
+      /more than 64 ports/,
+    ],
+    ['port 0', 'egress: {allow: [a.example], transparent_ports: [0]}', /port 0 is outside 1–65535/],
+  ] as const) {
+    test(what, () => assert.match(problem(text), expected));
+  }
+});
+
+suite('what the sections mean inside the enclave', () => {
+  test('forward: from TCP to vsock, and the names that lead there', () => {
+    const { listeners, hosts, egress } = plan(
+      'forward:\n- {listen: "127.0.0.1:443", connect: "vsock:3:8001", names: [IP-Ranges.amazonaws.com.]}\n' +
+        '- {listen: "tcp:[::1]:8443", connect: "unix:/run/x"}\n',
+    );
+    assert.deepEqual(listeners.map(show), [
+      'tcp:127.0.0.1:443 address vsock:3:8001',
+      'tcp:[::1]:8443 address unix:/run/x',
+    ]);
+    assert.deepEqual(hosts, [{ name: 'ip-ranges.amazonaws.com', ip: '127.0.0.1' }]);
+    assert.equal(egress, undefined);
+  });
+
+  test('egress: a proxy at 127.0.0.1 and the transparent ports for this machine only, all through the parent’s proxy', () => {
+    const { listeners, egress } = plan(EGRESS);
+    assert.deepEqual(listeners.map(show), [
+      'tcp:127.0.0.1:10000 http vsock:3:10000',
+      'tcp:0.0.0.0:80 names vsock:3:10000',
+      'tcp:0.0.0.0:443 names vsock:3:10000',
+    ]);
+    assert.deepEqual(
+      listeners.map(({ sources }) => sources?.map(({ network }) => network.text).join()),
+      [undefined, '127.0.0.0', '127.0.0.0'],
+    );
+    assert.deepEqual(egress?.transparentPorts, [80, 443]);
+  });
+
+  test('egress: deny, and the deny list of the whole file, hold here too', () => {
+    const { egress } = plan('denylist: [{address: a.example}]\negress: {allow: ["**.example"], deny: [b.example]}');
+    assert.deepEqual(
+      egress?.policy.deny.map(({ text }) => text),
+      ['b.example', 'a.example'],
+    );
+  });
+
+  test('ports that the application or forward has are not transparent, unless it says otherwise', () => {
+    const ports = (text: string) => plan(text).egress?.transparentPorts;
+    assert.deepEqual(ports(`${EGRESS}ingress: [{listen_port: 443}]`), [80]);
+    assert.deepEqual(ports(`${EGRESS}ingress: [{listen_port: 443, enclave_port: 8443}]`), [80, 443]);
+    assert.deepEqual(ports(`${EGRESS}forward: [{listen: "127.0.0.1:80", connect: "vsock:3:8001"}]`), [443]);
+    assert.deepEqual(ports('egress: {allow: [a.example], transparent_ports: []}'), []);
+    assert.deepEqual(ports('egress: {allow: [a.example], transparent_ports: [5432, "443", 5432]}'), [5432, 443]);
+  });
+
+  test('ingress: from the own vsock port to the application', () => {
+    const { listeners } = plan('ingress: [{listen_port: 3000}, {listen_port: 443, enclave_port: 8443}]');
+    assert.deepEqual(listeners.map(show), [
+      'vsock:any:3000 address tcp:127.0.0.1:3000',
+      'vsock:any:443 address tcp:127.0.0.1:8443',
+    ]);
+  });
+
+  test('the same file serves the parent', async () => {
+    const text =
+      `${EGRESS}ingress: [{listen_port: 3000}]\nforward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}]\n` +
+      'listeners: [{listen: "vsock:8001", connect: "a.example:443", allowlist: [{address: a.example, port: 443}]}]\n';
+    assert.deepEqual(plan(text).listeners.map(show), [
+      'tcp:127.0.0.1:443 address vsock:3:8001',
+      'vsock:any:3000 address tcp:127.0.0.1:3000',
+      'tcp:127.0.0.1:10000 http vsock:3:10000',
+      'tcp:0.0.0.0:80 names vsock:3:10000',
+    ]);
+    const { listeners } = await loadPlan({ configPath: path, enclaveCid: 16, readPlacement: () => assert.fail() });
+    assert.deepEqual(listeners.map(show), [
+      'vsock:3:10000 http ',
+      'tcp:0.0.0.0:3000 address vsock:16:3000',
+      'vsock:3:8001 target ',
+    ]);
+  });
+});
