@@ -26,10 +26,14 @@ export type RoutePlan =
   | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
   /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
   | { readonly kind: 'http'; readonly via?: SocketAddress }
-  /** To the name that the address stands for which each client has connected to, and to the same port. */
-  | { readonly kind: 'names'; readonly via: SocketAddress }
   /** To the name that each client's TLS ClientHello gives, at this port. */
   | { readonly kind: 'sni'; readonly port: TcpPort };
+
+/** Inside an enclave: to the name that the address stands for which each client has connected to, and to the same port. */
+export interface NamesRoute {
+  readonly kind: 'names';
+  readonly via: SocketAddress;
+}
 
 export interface ListenerLimits {
   /** Connections open at once; further clients wait. */
@@ -53,7 +57,7 @@ export interface ListenerPlan {
   /** Where it is written: `vsock-proxy.yaml:14`, or `command line`. */
   readonly place: string;
   readonly on: SocketAddress | ActivatedSocket;
-  readonly route: RoutePlan;
+  readonly route: RoutePlan | NamesRoute;
   /** The listener's own rules and the global ones together. */
   readonly policy: Policy;
   /** Which addresses of servers are used. */

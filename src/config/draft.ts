@@ -37,7 +37,7 @@ export interface Circumstances {
 }
 
 export type Completion =
-  | { readonly kind: 'listener'; readonly listener: ListenerPlan }
+  | { readonly kind: 'listener'; readonly listener: ListenerPlan & { readonly route: RoutePlan } }
   /** It cannot be run. */
   | { readonly kind: 'problem'; readonly problem: VsockProxyError }
   /** It can perhaps be run, once this is known. */

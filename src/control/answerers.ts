@@ -1,6 +1,8 @@
 /** What answers for routes that ask, and what all of them share: the names that clients ask for. */
 import { type NameCacheOptions, openNameCache } from '../dns/cache.ts';
+import { VsockProxyError } from '../errors.ts';
 import type { ListenerPlan } from '../plan.ts';
+import type { Hostname } from '../policy/address.ts';
 import { type Denial, decideRoute, decideTarget } from '../policy/decision.ts';
 import type { Client, Target } from '../policy/rules.ts';
 import { formatAddress } from './address.ts';
@@ -8,10 +10,13 @@ import type { Answerer } from './ask.ts';
 import { answerClients } from './client.ts';
 import { Destinations } from './destinations.ts';
 import type { Targets } from './targets.ts';
+import { DestinationsThrough } from './through.ts';
 import { denialError } from './upstream.ts';
 
 export interface AnswererOptions extends NameCacheOptions {
   readonly targets: Targets;
+  /** Inside an enclave: the name that an address stands for. */
+  readonly nameOf?: ((ip: string) => Hostname | undefined) | undefined;
 }
 
 export interface Answerers {
@@ -21,7 +26,7 @@ export interface Answerers {
   stop(): void;
 }
 
-export function openAnswerers({ targets, ...options }: AnswererOptions): Answerers {
+export function openAnswerers({ targets, nameOf, ...options }: AnswererOptions): Answerers {
   const names = openNameCache(options);
   return {
     async answererFor(plan) {
@@ -29,10 +34,16 @@ export function openAnswerers({ targets, ...options }: AnswererOptions): Answere
       switch (route.kind) {
         case 'http': {
           const { answerHttp } = await import('./http.ts');
-          return answerHttp({
-            targets,
-            destinations: new Destinations({ policy, family, names, decide: decideTarget }),
-          });
+          const destinations =
+            route.via === undefined
+              ? new Destinations({ policy, family, names, decide: decideTarget })
+              : new DestinationsThrough(route.via, policy);
+          return answerHttp({ targets, destinations, through: route.via !== undefined });
+        }
+        case 'names': {
+          if (nameOf === undefined) throw new VsockProxyError('internal', 'no table of names for a route to them');
+          const { answerNames } = await import('./names.ts');
+          return answerNames({ targets, destinations: new DestinationsThrough(route.via, policy), nameOf });
         }
         case 'sni': {
           const { answerSni } = await import('./sni.ts');

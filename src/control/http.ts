@@ -11,20 +11,26 @@ import {
   parseRequest,
 } from '../protocol/http-request.ts';
 import { type Asked, parseResponse } from '../protocol/http-response.ts';
+import { absoluteHead, tunnelRequest } from '../protocol/proxy-request.ts';
 import type { Answerer, Decision, LaterAsk } from './ask.ts';
 import { clientOf } from './client.ts';
 import { type Destination, type Destinations, UNREACHABLE } from './destinations.ts';
 import { refuseDestination } from './refusal.ts';
 import type { Targets } from './targets.ts';
+import { settleTunnel } from './tunnel.ts';
 
 export interface HttpAnswererOptions {
   readonly targets: Targets;
-  readonly destinations: Destinations;
+  readonly destinations: Pick<Destinations, 'find'>;
+  /** The addresses of destinations are those of another HTTP proxy, which is asked in turn. */
+  readonly through: boolean;
 }
 
 type Request = ConnectRequest | ForwardRequest;
+type Allowed = Extract<Destination, { readonly kind: 'allowed' }>;
 
-export function answerHttp({ targets, destinations }: HttpAnswererOptions): Answerer {
+export function answerHttp({ targets, destinations, through }: HttpAnswererOptions): Answerer {
+  const decide = through ? decideThrough : decideHere;
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   return {
     first(ask) {
@@ -39,7 +45,9 @@ export function answerHttp({ targets, destinations }: HttpAnswererOptions): Answ
     },
     later(ask, request) {
       if (ask.stage === 'failed') return explainFailure(ask, nameOf(ask.target), request);
-      if (request === undefined) throw new Error('a response without a request');
+      if (request === undefined) {
+        return settleTunnel(ask, { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail });
+      }
       return passResponse(ask, nameOf(ask.target), request);
     },
   };
@@ -56,18 +64,30 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
-function decide(request: Request, destination: Destination, targets: Targets): Decision {
-  if (destination.kind !== 'allowed') {
-    return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
-  }
+function decideHere(request: Request, destination: Destination, targets: Targets): Decision {
+  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
+  if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
   const { text, addresses } = destination;
   const common = { target: targets.idOf(text), addresses, consume: request.headBytes };
-  if (request.kind === 'connect') {
-    return { verdict: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
-  }
-  const { head, body, method, keepAlive, version } = request;
+  return { verdict: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
+}
+
+function decideThrough(request: Request, destination: Destination, targets: Targets): Decision {
+  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
+  if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
+  const { text, addresses } = destination;
+  const common = { target: targets.idOf(text), addresses, consume: request.headBytes };
+  return { verdict: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
+}
+
+function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Decision {
+  return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
+}
+
+function exchange(request: ForwardRequest, { text, addresses }: Allowed, targets: Targets, toServer: Buffer): Decision {
+  const { headBytes: consume, body, method, keepAlive, version } = request;
   return {
-    verdict: { action: 'exchange', ...common, toServer: head, body },
+    verdict: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },
     request: { method, keepAlive, version },
   };
 }
@@ -161,7 +181,7 @@ function refuseResponse(kind: FailureKind, problem: string, { method }: Asked): 
 }
 
 /** What the client is told. */
-function fail(kind: FailureKind, reason: string, method: string | undefined): Buffer {
+function fail(kind: FailureKind, reason: string, method?: string): Buffer {
   const { status, proxyStatus } = FAILURES[kind];
   return reply(status, { reason, proxyStatus, ...(method === undefined ? {} : { method }) });
 }

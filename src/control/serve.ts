@@ -5,7 +5,7 @@ import type { Resolver } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { LogFor } from '../log.ts';
 import type { Plan } from '../plan.ts';
-import type { Answerers } from './answerers.ts';
+import type { AnswererOptions, Answerers } from './answerers.ts';
 import { Asking } from './ask.ts';
 import type { ListenerContext } from './listener.ts';
 import { describeChange, Listeners } from './listeners.ts';
@@ -20,6 +20,8 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
   /** Of the wall clock. */
   readonly now: () => Date;
+  /** Inside an enclave: the name that an address stands for. */
+  readonly nameOf?: AnswererOptions['nameOf'];
 }
 
 /** How a reload has ended. */
@@ -46,7 +48,7 @@ export interface RunningProxy {
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
-  const { logFor, clock, now, resolver, openDataPlane, activatedSockets } = dependencies;
+  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, nameOf } = dependencies;
   const log = logFor('vsock_proxy::proxy');
   const targets = new Targets();
   const asking = new Asking({
@@ -65,7 +67,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   let answerers: Promise<Answerers> | undefined;
   const loadAnswerers = async (): Promise<Answerers> => {
     const { openAnswerers } = await import('./answerers.ts');
-    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale });
+    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, nameOf });
   };
   const listeners = new Listeners({
     resolver,

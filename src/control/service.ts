@@ -121,6 +121,8 @@ function openAnswers({ route }: ListenerPlan, answerer: Answerer): Service {
       return { ...UNRESOLVED, kind: 'ask-client', target: formatTarget(route.target), answerer, attach };
     case 'address':
       return { ...UNRESOLVED, kind: 'ask-client', target: formatAddress(route.address), answerer, attach };
+    case 'names':
+      return { ...UNRESOLVED, kind: 'ask-client', answerer, attach };
     case 'http':
     case 'sni':
       return { ...UNRESOLVED, kind: 'ask-head', answerer, attach };

@@ -138,7 +138,7 @@ suite('configuration file, refused', () => {
       'an unknown key',
       `${EMPTY}rules: []`,
       'rules: unknown key (dir/f.yaml:2)',
-      'the keys here are allowlist, denylist, listeners, egress, ingress, limits, timeouts',
+      'the keys here are allowlist, denylist, listeners, egress, ingress, forward, limits, timeouts',
     ],
     [
       'an unknown key with a known neighbour',

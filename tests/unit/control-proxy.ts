@@ -1,5 +1,5 @@
 /** A whole proxy in memory: plans, clients, servers, names. */
-import { type RunningProxy, serve } from '../../src/control/serve.ts';
+import { type RunningProxy, type ServeDependencies, serve } from '../../src/control/serve.ts';
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import type { ListenerPlan, Plan } from '../../src/plan.ts';
 import { FakeDataPlane } from '../dataplane/fake.ts';
@@ -33,11 +33,12 @@ export interface ProxyOptions extends FakeNetworkOptions {
   readonly names?: Names;
   readonly level?: string;
   readonly sockets?: Readonly<Record<string, readonly number[]>>;
+  readonly nameOf?: ServeDependencies['nameOf'];
 }
 
 /** Its plan may be changed at any time; an error in its place is what loading it gives. */
 export function setUpProxy(first: readonly ListenerPlan[] | Error, options: ProxyOptions = {}) {
-  const { names = {}, level = 'info', sockets = {}, ...network } = options;
+  const { names = {}, level = 'info', sockets = {}, nameOf, ...network } = options;
   const clock = new ManualClock();
   const net = new FakeNetwork({ ...network, clock });
   const logged = recordLog(level);
@@ -55,6 +56,7 @@ export function setUpProxy(first: readonly ListenerPlan[] | Error, options: Prox
       clock,
       now: () => new Date(clock.now()),
       resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) },
+      nameOf,
       activatedSockets: () => Promise.resolve(new Map(Object.entries(sockets))),
       openDataPlane(events) {
         const plane = new FakeDataPlane(net, events);
