@@ -40,9 +40,9 @@ tells whether a client can reach it: through any listener of the file, or only
 through --listener. A file without listeners is read as the form with a port, a
 host and a port reads it.
 
-The network is asked nothing, unless --resolve is given: then names are resolved,
-with a verdict on each address, and the metadata service is asked for \${region}
-and \${domain}.
+The network is asked nothing, unless --resolve is given: then names are
+resolved, with a verdict on each address, and the metadata service is asked for
+\${region} and \${domain}.
 
 Examples:
 

@@ -24,9 +24,9 @@ route, in one process
       - {listen: "vsock:8000", connect: "kms.eu-west-1.amazonaws.com:443"}
 
 SIGHUP reads the file again: what has not changed goes on untouched, and so does
-everything if the file is wrong. SIGTERM and SIGINT stop it: open connections may
-end first. Exit status: 0 then, 1 if it cannot start, 2 if the command line cannot
-be understood.
+everything if the file is wrong. SIGTERM and SIGINT stop it: open connections
+may end first. Exit status: 0 then, 1 if it cannot start, 2 if the command line
+cannot be understood.
 `;
 
 /**

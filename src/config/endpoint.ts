@@ -123,9 +123,9 @@ export function refuseVsockPort(port: number, text: string, low: string): Malfor
       'choose a fixed port, which clients can know, such as 8000',
     );
   }
-  if (port >= LOWEST_PORT && port < PORT_ANY) return undefined;
-  const problem = `${quoteBriefly(text)} is outside ${LOWEST_PORT}–${PORT_ANY - 1}`;
-  return malformed(problem, port > PORT_ANY ? 'vsock ports are 32-bit' : low);
+  const range = `${LOWEST_PORT}–${PORT_ANY - 1}`;
+  if (port > PORT_ANY) return malformed(`${quoteBriefly(text)} is outside ${range}`, 'vsock ports are 32-bit');
+  return port < LOWEST_PORT ? malformed(`${port} is outside ${range}`, low) : undefined;
 }
 
 /** In the form in which `listen` takes it, and the only one for each address. */

@@ -397,6 +397,6 @@ describe('the help', () => {
     const help = parseCheckCommand(['--help']);
     assert(help.kind === 'text');
     assert.match(help.text, /^Usage: vsock-proxy check \[OPTIONS\] \[host port\]\n.*\nExamples:\n/s);
-    for (const line of help.text.split('\n')) assert(line.length <= 81, line);
+    for (const line of help.text.split('\n')) assert(line.length <= 80, line);
   });
 });
