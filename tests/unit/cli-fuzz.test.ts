@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { parseCheckCommand } from '../../src/cli/check.ts';
 import { describeFailure } from '../../src/cli/failure.ts';
 import { parseProxyCommand } from '../../src/cli/proxy.ts';
 import { VsockProxyError } from '../../src/errors.ts';
@@ -48,6 +49,7 @@ const WORDS = [
     '-=',
     '-4w',
   ],
+  ...['--resolve', '--json', '--enclave-cid', '--listener', '--listener=vsock:any:8000', 'vsock:3', 'systemd:x'],
   ...['help', 'constructor', '__proto__', '--__proto__', '--constructor=1', '--no-ipv4', '--hasOwnProperty', ''],
 ];
 const CHARACTERS = [
@@ -84,12 +86,34 @@ function word(): string {
   return random() < 0.5 ? noise : pick(WORDS) + noise;
 }
 
+/** Words in any order, often with some that belong together. */
+function commandLine(base: readonly string[]): { readonly argv: readonly string[]; readonly shown: string } {
+  const argv = random() < 0.3 ? [...base] : [];
+  for (let words = below(6); words > 0; words -= 1) argv.splice(below(argv.length + 1), 0, word());
+  return { argv, shown: JSON.stringify(argv).slice(0, 1000) };
+}
+
+/** @returns its code */
+function judgeRefusal(error: unknown, shown: string): 'usage' | 'argument' {
+  if (!(error instanceof VsockProxyError)) throw new Error(`${error} for ${shown}`, { cause: error });
+  assert.ok(error.code === 'usage' || error.code === 'argument', shown);
+  const { text, exitStatus } = describeFailure(error, false);
+  const lines = text.split('\n').slice(0, -1);
+  assert.equal(exitStatus, error.code === 'usage' ? 2 : 1, shown);
+  assert.equal(lines.length, error.code === 'usage' ? 2 : 1, shown);
+  for (const line of [error.line, ...lines]) assert.doesNotMatch(line, /\p{C}/u, shown);
+  return error.code;
+}
+
+/** A fuzzer that reaches only one of them proves nothing about the others. */
+function assertReached(outcomes: Readonly<Record<string, number>>): void {
+  for (const [outcome, times] of Object.entries(outcomes)) assert.ok(times > ROUNDS / 100, `${outcome}: ${times}`);
+}
+
 it(`whatever the command line, the outcome is options, a text, or one clear line (${ROUNDS} of seed ${SEED})`, () => {
   const outcomes = { proxy: 0, text: 0, usage: 0, argument: 0 };
   for (let round = 0; round < ROUNDS; round += 1) {
-    const argv = random() < 0.3 ? ['8000', 'localhost', '443'] : [];
-    for (let words = below(6); words > 0; words -= 1) argv.splice(below(argv.length + 1), 0, word());
-    const shown = JSON.stringify(argv).slice(0, 1000);
+    const { argv, shown } = commandLine(['8000', 'localhost', '443']);
     try {
       const invocation = parseProxyCommand(argv, '1.2.3');
       outcomes[invocation.kind] += 1;
@@ -102,16 +126,29 @@ it(`whatever the command line, the outcome is options, a text, or one clear line
         assert.ok(Number.isInteger(connections) && connections >= 1, shown);
       }
     } catch (error) {
-      if (!(error instanceof VsockProxyError)) throw new Error(`${error} for ${shown}`, { cause: error });
-      assert.ok(error.code === 'usage' || error.code === 'argument', shown);
-      outcomes[error.code] += 1;
-      const { text, exitStatus } = describeFailure(error, false);
-      const lines = text.split('\n').slice(0, -1);
-      assert.equal(exitStatus, error.code === 'usage' ? 2 : 1, shown);
-      assert.equal(lines.length, error.code === 'usage' ? 2 : 1, shown);
-      for (const line of [error.line, ...lines]) assert.doesNotMatch(line, /\p{C}/u, shown);
+      outcomes[judgeRefusal(error, shown)] += 1;
     }
   }
-  // A fuzzer that reaches only one of them proves nothing about the others.
-  for (const [outcome, times] of Object.entries(outcomes)) assert.ok(times > ROUNDS / 100, `${outcome}: ${times}`);
+  assertReached(outcomes);
+});
+
+it(`the same for check (${ROUNDS} of seed ${SEED})`, () => {
+  const outcomes = { run: 0, text: 0, usage: 0 };
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const { argv, shown } = commandLine(['localhost', '443', '--cid', '16', '--listener', 'vsock:8000']);
+    try {
+      const parsed = parseCheckCommand(argv);
+      outcomes[parsed.kind] += 1;
+      if (parsed.kind === 'text') continue;
+      const { target, cid = 0, enclaveCid = 1, listener } = parsed.arguments;
+      assert.ok(target === undefined || (target.port >= 1 && target.port <= 65535), shown);
+      assert.ok(cid >= 0 && cid < 2 ** 32 - 1 && enclaveCid >= 1 && enclaveCid < 2 ** 32 - 1, shown);
+      assert.ok(target !== undefined || listener === undefined, shown);
+    } catch (error) {
+      // An argument that makes no sense must not pass for a verdict, which is status 1.
+      assert.equal(judgeRefusal(error, shown), 'usage', shown);
+      outcomes.usage += 1;
+    }
+  }
+  assertReached(outcomes);
 });
