@@ -1,29 +1,17 @@
 /**
- * What no key of the file can say alone: keys that exclude or need each other, addresses that are listened on twice.
+ * What no key of the file can say alone: keys that exclude or need each other, and what taken.ts looks at.
  *
  * It looks at the value as written and not at what the schema makes of it, so that these problems are told together with
  * those of single keys. What is of the wrong type is passed over here: the schema tells that.
  */
-import { escapeControls, quoteBriefly } from '../escape.ts';
-import { parseTcpPort } from '../policy/address.ts';
-import { EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from './enclaver.ts';
-import {
-  type Destination,
-  formatListen,
-  type ListenAddress,
-  parseConnect,
-  parseListen,
-  wildcardOf,
-} from './endpoint.ts';
-import { parseForwardListen } from './forward.ts';
+import { type Destination, type ListenAddress, parseConnect, parseListen } from './endpoint.ts';
 import { MISSING } from './key.ts';
-import { type Finding, writtenPath } from './problem.ts';
+import type { Finding } from './problem.ts';
+import { asList, asMap, type Path, type Raw } from './raw.ts';
+import { findTaken } from './taken.ts';
 
 /** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
 export type Purpose = 'proxy' | 'serve' | 'enclave' | 'any';
-
-type Path = readonly PropertyKey[];
-type Raw = Readonly<Record<string, unknown>>;
 
 /** @param placeOf where what stands at a path begins, for messages */
 export function findContradictions(value: unknown, purpose: Purpose, placeOf: (path: Path) => string): Finding[] {
@@ -34,9 +22,7 @@ export function findContradictions(value: unknown, purpose: Purpose, placeOf: (p
     ...findNothing(file, purpose),
     ...listeners.flatMap(clashesOf),
     ...('allowlist' in file ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
-    ...findRepeated(addressesOf(file, listeners), placeOf),
-    ...findRepeated(enclaveAddressesOf(file), placeOf),
-    ...findTakenPorts(file, placeOf),
+    ...findTaken(file, placeOf),
   ];
 }
 
@@ -185,87 +171,4 @@ function findNothing(file: Raw, purpose: Purpose): Finding[] {
   const sections = ['listeners', 'egress', 'ingress', 'forward'].filter((key) => key in file);
   const isMissing = !('allowlist' in file) && (purpose === 'proxy' || sections.length === 0);
   return isMissing ? [{ path: ['allowlist'], message: MISSING }] : [];
-}
-
-interface Listened {
-  readonly path: Path;
-  readonly on: ListenAddress;
-}
-
-/** Every address that the file listens on, and where it says so. */
-function addressesOf(file: Raw, listeners: readonly Look[]): readonly Listened[] {
-  const own = listeners.flatMap(({ path, on }) => (on === undefined ? [] : [{ path: [...path, 'listen'], on }]));
-  const egress = asMap(file.egress) ?? {};
-  const { proxy_port: proxyPort = EGRESS_PORT } = egress;
-  if (asList(egress.allow).length > 0 && typeof proxyPort === 'number') {
-    own.push({ path: ['egress', 'proxy_port'], on: egressAddress(proxyPort) });
-  }
-  for (const [index, entry] of asList(file.ingress).entries()) {
-    const port = parseTcpPort(String(asMap(entry)?.listen_port));
-    if (port !== undefined) own.push({ path: ['ingress', index, 'listen_port'], on: ingressAddress(port) });
-  }
-  return own;
-}
-
-/** Every address that the same file listens on inside the enclave, but for those of `egress.transparent_ports`. */
-function enclaveAddressesOf(file: Raw): readonly Listened[] {
-  const forwarders = asList(file.forward).flatMap((entry, index) => {
-    const written = asMap(entry)?.listen;
-    const on = typeof written === 'string' ? parseForwardListen(written) : undefined;
-    return on === undefined || 'problem' in on ? [] : [{ path: ['forward', index, 'listen'], on }];
-  });
-  const egress = asMap(file.egress) ?? {};
-  const { proxy_port: proxyPort = EGRESS_PORT } = egress;
-  if (asList(egress.allow).length === 0 || typeof proxyPort !== 'number') return forwarders;
-  return [{ path: ['egress', 'proxy_port'], on: proxyAddress(proxyPort) }, ...forwarders];
-}
-
-/** Transparent ports are listened on at every address of the enclave, so nothing else can be, an application neither. */
-function findTakenPorts(file: Raw, placeOf: (path: Path) => string): Finding[] {
-  const egress = asMap(file.egress) ?? {};
-  if (asList(egress.allow).length === 0) return [];
-  const taken = new Map<number, Path>();
-  for (const { path, on } of enclaveAddressesOf(file)) if (on.family === 'tcp') taken.set(on.port, path);
-  for (const [index, entry] of asList(file.ingress).entries()) {
-    const { listen_port: listenPort, enclave_port: port = listenPort } = asMap(entry) ?? {};
-    taken.set(Number(port), ['ingress', index]);
-  }
-  return asList(egress.transparent_ports).flatMap((port, index) => {
-    const other = taken.get(Number(port));
-    if (other === undefined) return [];
-    const message = `port ${Number(port)} is taken already by ${writtenPath(other)} (${placeOf(other)})`;
-    const hint =
-      other[0] === 'ingress'
-        ? 'let the application listen on another port of the enclave, and say which with enclave_port of ingress'
-        : 'leave it out';
-    return [{ path: ['egress', 'transparent_ports', index], message, hint }];
-  });
-}
-
-/** Addresses that the kernel would not let both be listened on. */
-function findRepeated(all: readonly Listened[], placeOf: (path: Path) => string): Finding[] {
-  const seen = new Map<string, Listened>();
-  /** The first address that each wildcard would take. */
-  const covered = new Map<string, Listened>();
-  return all.flatMap((listened) => {
-    const own = formatListen(listened.on);
-    const wildcard = wildcardOf(listened.on) ?? own;
-    const earlier = seen.get(own) ?? seen.get(wildcard) ?? covered.get(own);
-    if (earlier !== undefined) {
-      const other = `${writtenPath(earlier.path)}: ${formatListen(earlier.on)}`;
-      const message = `${quoteBriefly(own)} is taken already by ${escapeControls(other)} (${placeOf(earlier.path)})`;
-      return [{ path: listened.path, message, hint: 'every listener needs an address of its own' }];
-    }
-    seen.set(own, listened);
-    if (!covered.has(wildcard)) covered.set(wildcard, listened);
-    return [];
-  });
-}
-
-function asMap(value: unknown): Raw | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : undefined;
-}
-
-function asList(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

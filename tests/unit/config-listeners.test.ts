@@ -300,6 +300,11 @@ suite('egress and ingress, refused', () => {
       '3: ingress[0].tls: TLS is never decrypted here',
     ],
     ['no port', 'ingress: [{}]', 'ingress[0].listen_port: missing'],
+    [
+      'a map that imitates a port',
+      'ingress: [{listen_port: {toString: 1, valueOf: 2}}]',
+      'listen_port: expected a port',
+    ],
     ['port 0', 'ingress: [{listen_port: 0}]', 'port 0 is outside 1–65535'],
     [
       'an unknown key',
