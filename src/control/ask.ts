@@ -70,11 +70,14 @@ export class Asking {
     }
   };
 
-  /** The connection has ended. @returns why it was refused, if it was */
-  end(connection: ConnectionId): Refusal | undefined {
-    const refusal = this.#remembered.get(connection)?.refusal;
+  /** Why the connection was refused, if it was. */
+  refusalOf(connection: ConnectionId): Refusal | undefined {
+    return this.#remembered.get(connection)?.refusal;
+  }
+
+  /** The connection has ended, and is forgotten. */
+  end(connection: ConnectionId): void {
     this.#remembered.delete(connection);
-    return refusal;
   }
 
   /** Answers that are still to come go nowhere. */

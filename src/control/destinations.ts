@@ -72,7 +72,7 @@ export class Destinations {
   find(host: string, port: number, client: Client): Destination | Malformed | Promise<Destination> {
     const key = this.#keyOf(host, port, client);
     const known = this.#grants.get(key);
-    if (known !== undefined) return this.#resolve(known);
+    if (known !== undefined) return this.#resolve(known, client);
     const parsed = parseHost(host);
     const tcpPort = toTcpPort(port);
     if (parsed.kind === 'malformed') return parsed;
@@ -86,7 +86,7 @@ export class Destinations {
   findTarget(target: Target, client: Client): Destination | Promise<Destination> {
     const key = this.#keyOf(formatHost(target.host), target.port, client);
     const known = this.#grants.get(key);
-    return known === undefined ? this.#decide(target, client, key) : this.#resolve(known);
+    return known === undefined ? this.#decide(target, client, key) : this.#resolve(known, client);
   }
 
   #keyOf(host: string, port: number, { cid }: Client): string {
@@ -100,10 +100,11 @@ export class Destinations {
     if (decision.kind === 'denied') return { text, kind: 'denied', what: 'target', denial: decision };
     const grant: Grant = { target, text, client, decision, answer: undefined, destination: undefined };
     this.#grants.set(key, grant);
-    return this.#resolve(grant);
+    return this.#resolve(grant, client);
   }
 
-  #resolve(grant: Grant): Destination | Promise<Destination> {
+  /** @param client who asks now, which may be another one than the grant was made for */
+  #resolve(grant: Grant, client: Client): Destination | Promise<Destination> {
     const { decision, target } = grant;
     if (target.host.kind === 'ip') {
       const { ip } = target.host;
@@ -111,7 +112,7 @@ export class Destinations {
       grant.destination ??= this.#ofIp(grant, ip);
       return grant.destination;
     }
-    const outcome = this.#options.names.lookUp(target.host.name, this.#options.family);
+    const outcome = this.#options.names.lookUp(target.host.name, this.#options.family, askerOf(client));
     return outcome instanceof Promise
       ? outcome.then((settled) => this.#guard(grant, settled))
       : this.#guard(grant, outcome);
@@ -148,7 +149,9 @@ export class Destinations {
   /** An IP address that is not listed, but may be one of a listed name. */
   async #search({ text, target, client }: Grant, ip: IpAddress, rules: readonly ExactNameRule[]): Promise<Destination> {
     const { policy, names } = this.#options;
-    const answers = await Promise.all(rules.map(({ address }) => names.lookUp(address.name, `ipv${ip.family}`)));
+    const answers = await Promise.all(
+      rules.map(({ address }) => names.lookUp(address.name, `ipv${ip.family}`, askerOf(client))),
+    );
     const leadsThere = (answer: Answer | VsockProxyError | undefined, rule: NameRule) => {
       if (answer === undefined || answer instanceof VsockProxyError) return false;
       const found = answer.addresses.filter((address) => address.text === ip.text);
@@ -167,6 +170,11 @@ export class Destinations {
 
 /** The errno of a target whose family is not used. */
 export const UNREACHABLE = 'EAFNOSUPPORT';
+
+/** Whose names are counted together. */
+function askerOf({ cid }: Client): string {
+  return cid === undefined ? '' : String(cid);
+}
 
 function tcp(addresses: readonly IpAddress[], port: number): readonly SocketAddress[] {
   return addresses.map(({ text }) => ({ family: 'tcp', ip: text, port }));

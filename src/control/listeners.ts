@@ -72,7 +72,8 @@ export class Listeners {
       for (const listener of change.added) listener.bind(seam, report, this.#log);
       for (const { former, next } of change.changed) next.bind(seam, report, this.#log, former);
     } catch (error) {
-      for (const listener of newOnes(change)) this.#retire(listener, undefined, seam);
+      for (const listener of change.added) this.#retire(listener, undefined, seam);
+      for (const { former, next } of change.changed) this.#retire(next, former, seam);
       throw explainConflict(error, change);
     }
     for (const listener of change.added) {

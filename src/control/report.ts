@@ -28,7 +28,7 @@ export interface ReportOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly counters: () => readonly ListenerCounters[];
-  /** Called once for each connection that has ended: why it was refused, if it was. */
+  /** Why a connection that has ended was refused, if it was. */
   readonly refusalOf: (connection: ConnectionId) => Refusal | undefined;
   /** `host:port`; undefined where that is not known any more. */
   readonly targetOf: (target: TargetId) => string | undefined;

@@ -59,7 +59,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
     log,
     clock,
     counters: () => dataPlane.counters(),
-    refusalOf: (connection) => asking.end(connection),
+    refusalOf: (connection) => asking.refusalOf(connection),
     targetOf: (target) => targets.textOf(target),
   });
 
@@ -90,7 +90,14 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   let loadedAt = now();
   let failure: string | undefined;
   const first = await listeners.prepare(plan.listeners);
-  const dataPlane = openDataPlane({ ...report.events, onAsk: asking.onAsk });
+  const dataPlane = openDataPlane({
+    ...report.events,
+    onAsk: asking.onAsk,
+    onClose(records) {
+      report.events.onClose(records);
+      for (const { connection } of records) asking.end(connection);
+    },
+  });
   const seam = { dataPlane, asking };
   try {
     listeners.commit(first, seam, report);

@@ -22,8 +22,9 @@ export interface NameCache {
   /**
    * The same `Answer` object as long as it is the same answer. What cannot be resolved is a value here, not an
    * exception: VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
+   * @param asker who wants to know: nobody's new names may take all the queries that there may be
    */
-  lookUp(name: Hostname, family: Family): Answer | VsockProxyError | Promise<Answer | VsockProxyError>;
+  lookUp(name: Hostname, family: Family, asker?: string): Answer | VsockProxyError | Promise<Answer | VsockProxyError>;
   /** How many names are remembered. */
   readonly size: number;
   /** Ends all queries; promises that are open stay open. */
@@ -32,8 +33,10 @@ export interface NameCache {
 
 /** The names that were asked for last are remembered. */
 export const MAX_NAMES = 4096;
-/** Each query holds sockets; a flood of new names must not take them all, nor those for names in use. */
+/** Each query holds sockets: so many at a time for new names, and as many to renew answers. */
 export const MAX_QUERIES = 128;
+/** For the new names of one asker. */
+export const MAX_QUERIES_OF_ONE = 32;
 /** RFC 8767 section 5 suggests one to three days. */
 const LONGEST_STALE_MS = 24 * 3_600_000;
 /** RFC 8767 section 5: so long clients wait for servers that may have failed while there is an old answer. */
@@ -59,18 +62,29 @@ interface Entry {
 export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): NameCache {
   /** Last used last. */
   const entries = new Map<string, Entry>();
-  /** Under way: for names that wait for them, and for names that have an answer. */
-  const queries = { first: new Set<AbortController>(), again: new Set<AbortController>() };
+  /** Under way: for names that wait for them with who waits, and for names that have an answer. */
+  const queries = { first: new Map<AbortController, string>(), again: new Map<AbortController, string>() };
   let stopped = false;
 
-  const find = (name: Hostname, family: Family): Entry => {
+  /** Undefined for a new name that cannot be resolved now: it must not cost another one its place. */
+  const find = (name: Hostname, family: Family, asker: string): Entry | undefined => {
     const key = `${family} ${name}`;
     const known = entries.get(key);
     if (known !== undefined) entries.delete(key);
+    else if (!mayStart('first', asker)) return undefined;
     else if (entries.size >= MAX_NAMES) forgetOldest();
     const entry = known ?? newEntry(name, family);
     entries.set(key, entry);
     return entry;
+  };
+
+  const mayStart = (kind: keyof typeof queries, asker: string): boolean => {
+    const running = queries[kind];
+    if (stopped || running.size >= MAX_QUERIES) return false;
+    if (kind === 'again' || running.size < MAX_QUERIES_OF_ONE) return true;
+    let own = 0;
+    for (const other of running.values()) if (other === asker) own += 1;
+    return own < MAX_QUERIES_OF_ONE;
   };
 
   /** Not one whose query is under way: its answer is waited for. */
@@ -84,17 +98,20 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
   };
 
   /** Undefined when too many queries are under way. */
-  const start = (entry: Entry, kind: keyof typeof queries): Entry['query'] => {
-    if (stopped || queries[kind].size >= MAX_QUERIES) return undefined;
-    entry.query = query(entry, queries[kind]);
+  const start = (entry: Entry, kind: keyof typeof queries, asker: string): Entry['query'] => {
+    if (mayStart(kind, asker)) entry.query = query(entry, queries[kind], asker);
     return entry.query;
   };
 
-  const query = async (entry: Entry, running: Set<AbortController>): Promise<Answer | VsockProxyError> => {
+  const query = async (
+    entry: Entry,
+    running: Map<AbortController, string>,
+    asker: string,
+  ): Promise<Answer | VsockProxyError> => {
     const { name, family } = entry;
     const ending = new AbortController();
     const cancelDeadline = clock.setTimer(DEADLINE_MS, () => ending.abort(timeout(name)));
-    running.add(ending);
+    running.set(ending, asker);
     try {
       return succeed(entry, await resolver.resolve(name, family, ending.signal));
     } catch (reason) {
@@ -135,14 +152,15 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
   };
 
   return {
-    lookUp(name, family) {
+    lookUp(name, family, asker = '') {
       const now = clock.now();
-      const entry = find(name, family);
+      const entry = find(name, family, asker);
+      if (entry === undefined) return tooMany(name);
       const answer = usable(entry, now);
       const isFresh = answer !== undefined && now < entry.refreshAt;
       if (isFresh) return answer;
       const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
-      const query = mayQuery ? start(entry, answer === undefined ? 'first' : 'again') : entry.query;
+      const query = mayQuery ? start(entry, answer === undefined ? 'first' : 'again', asker) : entry.query;
       if (answer === undefined) return query ?? entry.error ?? tooMany(name);
       return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
     },
@@ -151,7 +169,7 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
     },
     stop() {
       stopped = true;
-      for (const ending of [...queries.first, ...queries.again]) ending.abort();
+      for (const ending of [...queries.first.keys(), ...queries.again.keys()]) ending.abort();
     },
   };
 }
@@ -202,7 +220,7 @@ function timeout(name: Hostname): VsockProxyError {
 }
 
 function tooMany(name: Hostname): VsockProxyError {
-  const text = `Could not resolve ${name}: EBUSY: ${MAX_QUERIES} other names are being resolved already`;
+  const text = `Could not resolve ${name}: EBUSY: too many other names are being resolved`;
   const hint = 'clients ask for many names at once, or the DNS servers are slow';
   return new VsockProxyError('resolve-failed', text, { errno: 'EBUSY', hint });
 }

@@ -50,7 +50,8 @@ describe('a question is answered with a rejection', () => {
       [CONNECTION, INTERNAL],
       [18, MORE.verdict],
     ]);
-    assert.equal(asking.end(CONNECTION)?.problem, 'its request could not be decided about');
+    assert.equal(asking.refusalOf(CONNECTION)?.problem, 'its request could not be decided about');
+    asking.end(CONNECTION);
     assert.equal(asking.size, 0);
   });
 
@@ -72,8 +73,9 @@ describe('what is remembered of a connection', () => {
   it('is why it was refused, until its end', () => {
     const { asking } = setUp(() => REFUSED);
     asking.onAsk([HEAD]);
-    assert.deepEqual(asking.end(CONNECTION), REFUSED.refusal);
-    assert.equal(asking.end(CONNECTION), undefined);
+    assert.deepEqual(asking.refusalOf(CONNECTION), REFUSED.refusal);
+    asking.end(CONNECTION);
+    assert.equal(asking.refusalOf(CONNECTION), undefined);
     assert.equal(asking.size, 0);
   });
 
@@ -107,7 +109,7 @@ describe('what is remembered of a connection', () => {
     const { asking, answers } = setUp(() => promise);
     asking.onAsk([HEAD]);
     assert.equal(asking.size, 1);
-    assert.equal(asking.end(CONNECTION), undefined);
+    asking.end(CONNECTION);
     resolve(REFUSED);
     await settle();
     assert.deepEqual(answers, []);

@@ -1,45 +1,85 @@
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { describe, it } from 'node:test';
 import { Destinations } from '../../src/control/destinations.ts';
 import type { NameCache } from '../../src/dns/cache.ts';
+import type { Answer } from '../../src/dns/resolver.ts';
+import { VsockProxyError } from '../../src/errors.ts';
 import { decideTarget } from '../../src/policy/decision.ts';
-import { policy } from './policy-fixture.ts';
+import { ip, policy } from './policy-fixture.ts';
 
-/** For targets that need no name. */
-const NO_NAMES: NameCache = {
-  lookUp() {
-    throw new Error('nothing is to be resolved');
-  },
-  size: 0,
-  stop: () => undefined,
-};
-
-async function find(allow: readonly string[], host: string, port = 443) {
-  const destinations = new Destinations({
-    policy: policy(allow),
-    family: 'any',
-    names: NO_NAMES,
-    decide: decideTarget,
-  });
-  const found = await destinations.find(host, port, {});
-  return found.kind === 'allowed' ? found.addresses : found.kind;
+/** A cache that says this, and is asked what it is asked. */
+function setUp(allow: readonly string[], deny: readonly string[] = []) {
+  const asked: string[] = [];
+  const says: { outcome: Answer | VsockProxyError } = { outcome: answer('10.0.0.7') };
+  const names: NameCache = {
+    lookUp(name, family, asker) {
+      asked.push(`${name} ${family} by ${asker}`);
+      return says.outcome;
+    },
+    size: 0,
+    stop: () => undefined,
+  };
+  const destinations = new Destinations({ policy: policy(allow, deny), family: 'any', names, decide: decideTarget });
+  return { asked, says, find: (host: string, port: number, cid = 16) => destinations.find(host, port, { cid }) };
 }
 
-suite('IP addresses that clients ask for', () => {
-  for (const host of ['127.0.0.1', '169.254.169.254', '::1', 'fd00:ec2::254', '::ffff:169.254.169.254', '0.0.0.0']) {
-    test(`denied: ${host}, where all addresses are allowed`, async () => {
-      assert.equal(await find(['0.0.0.0/0', '::/0'], host), 'denied');
-    });
-  }
-  for (const host of ['2130706433', '127.1', '0x7f.1']) {
-    test(`malformed: ${host}`, async () => {
-      assert.equal(await find(['0.0.0.0/0', '**'], host), 'malformed');
-    });
-  }
-  test('allowed: a guarded address that is listed itself', async () => {
-    assert.deepEqual(await find(['127.0.0.1'], '127.0.0.1'), [{ family: 'tcp', ip: '127.0.0.1', port: 443 }]);
+function answer(...addresses: string[]): Answer {
+  return { addresses: addresses.map(ip), ttlMs: 60_000, source: 'dns' };
+}
+
+describe('a destination', () => {
+  it('that is denied, malformed or at no port is never looked up', () => {
+    const { asked, find } = setUp(['a.example 443'], ['b.example']);
+    for (const [host, port, kind] of [
+      ['b.example', 443, 'denied'],
+      ['c.example', 443, 'denied'],
+      ['a.example', 80, 'denied'],
+      ['10.0.0.7', 443, 'denied'],
+      ['0x7f.1', 443, 'malformed'],
+      ['a..example', 443, 'malformed'],
+      ['a.example', 0, 'malformed'],
+      ['a.example', 65_536, 'malformed'],
+    ] as const) {
+      const found = find(host, port);
+      assert.ok(!(found instanceof Promise) && found.kind === kind, `${host}:${port}`);
+    }
+    assert.deepEqual(asked, []);
   });
-  test('allowed: any other address, where all are', async () => {
-    assert.deepEqual(await find(['0.0.0.0/0'], '10.0.0.1'), [{ family: 'tcp', ip: '10.0.0.1', port: 443 }]);
+
+  it('is looked up for the client who asks, whoever asked first', () => {
+    const { asked, find } = setUp(['a.example 443']);
+    find('a.example', 443, 16);
+    find('A.EXAMPLE.', 443, 17);
+    find('a.example', 443, 18);
+    assert.deepEqual(asked, ['a.example any by 16', 'a.example any by 17', 'a.example any by 18']);
+  });
+
+  it('is the same object while its answer is, and guarded anew when it is not', () => {
+    const { says, find } = setUp(['a.example 443']);
+    const first = find('a.example', 443);
+    assert.equal(find('a.example', 443), first);
+    says.outcome = answer('169.254.169.254');
+    const second = find('a.example', 443);
+    assert.ok(!(second instanceof Promise) && second.kind === 'denied' && second.what === 'addresses');
+    says.outcome = answer('10.0.0.7');
+    assert.deepEqual(find('a.example', 443), first);
+  });
+
+  it('whose name cannot be resolved says why, and is allowed again when it can be', () => {
+    const { says, find } = setUp(['a.example 443']);
+    says.outcome = new VsockProxyError('resolve-failed', 'no', { errno: 'ESERVFAIL' });
+    assert.deepEqual(find('a.example', 443), { text: 'a.example:443', kind: 'unresolved', error: says.outcome });
+    says.outcome = answer('10.0.0.7');
+    const found = find('a.example', 443);
+    assert.ok(!(found instanceof Promise) && found.kind === 'allowed');
+  });
+
+  it('is decided for each client where rules have CIDs, however often another one asked', () => {
+    const { find } = setUp(['a.example 443 16'], ['10.0.0.8/32 any 17', 'b.example 443 18']);
+    const kindFor = (cid: number) => {
+      const found = find('a.example', 443, cid);
+      return found instanceof Promise ? 'later' : found.kind;
+    };
+    assert.deepEqual([16, 17, 16, 18].map(kindFor), ['allowed', 'denied', 'allowed', 'denied']);
   });
 });

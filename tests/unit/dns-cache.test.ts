@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { MAX_NAMES, MAX_QUERIES, openNameCache } from '../../src/dns/cache.ts';
+import { MAX_NAMES, MAX_QUERIES, MAX_QUERIES_OF_ONE, openNameCache } from '../../src/dns/cache.ts';
 import type { Answer, Resolver } from '../../src/dns/resolver.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import type { Hostname } from '../../src/policy/address.ts';
@@ -89,11 +89,30 @@ describe('a name that cannot be resolved', () => {
   it('because too many others are being resolved says so, and takes no socket', async () => {
     const { resolver, open } = silentResolver();
     const { clock, cache, now } = setUp({}, resolver);
-    for (let i = 0; i < MAX_QUERIES; i += 1) void cache.lookUp(`n${i}.example.com` as Hostname, 'any');
+    for (let i = 0; i < MAX_QUERIES; i += 1) void cache.lookUp(`n${i}.example.com` as Hostname, 'any', `${i % 8}`);
     assert.equal(now(), 'EBUSY');
     assert.equal(open.length, MAX_QUERIES);
+    assert.equal(cache.size, MAX_QUERIES);
     await clock.advance(6_000);
     assert.equal(now(), 'later', 'when they are done, it is its turn');
+  });
+});
+
+describe('a flood of new names by one asker', () => {
+  it('takes a part of the queries: others have theirs, and what is known is given as before', async () => {
+    const { resolver, open } = silentResolver();
+    const quick = resolverOf({ [NAME]: ['10.0.0.7'] }, TTL_MS);
+    let current: Resolver = quick;
+    const { cache, now, later } = setUp({}, { resolve: (...query) => current.resolve(...query) });
+    await later();
+    current = resolver;
+    for (let i = 0; i < 3 * MAX_NAMES; i += 1) void cache.lookUp(`n${i}.example.com` as Hostname, 'any', '16');
+    assert.equal(open.length, MAX_QUERIES_OF_ONE);
+    assert.equal(cache.size, MAX_QUERIES_OF_ONE + 1);
+    assert.equal(now(), '10.0.0.7');
+    const other = cache.lookUp('other.example.com' as Hostname, 'any', '17');
+    assert.ok(other instanceof Promise);
+    assert.equal(open.length, MAX_QUERIES_OF_ONE + 1);
   });
 });
 
@@ -225,8 +244,7 @@ describe('the memory', () => {
   it('is not filled by a flood of names that cannot be resolved', async () => {
     const { cache } = setUp({});
     for (let i = 0; i < 3 * MAX_NAMES; i += 1) {
-      const outcome = cache.lookUp(`n${i}.example.com` as Hostname, 'any');
-      if (i % MAX_QUERIES === 0) await outcome;
+      await cache.lookUp(`n${i}.example.com` as Hostname, 'any');
     }
     assert.equal(cache.size, MAX_NAMES);
   });
