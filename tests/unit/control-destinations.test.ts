@@ -48,9 +48,9 @@ describe('a destination', () => {
 
   it('is looked up for the client who asks, whoever asked first', () => {
     const { asked, find } = setUp(['a.example 443']);
-    find('a.example', 443, 16);
-    find('A.EXAMPLE.', 443, 17);
-    find('a.example', 443, 18);
+    void find('a.example', 443, 16);
+    void find('A.EXAMPLE.', 443, 17);
+    void find('a.example', 443, 18);
     assert.deepEqual(asked, ['a.example any by 16', 'a.example any by 17', 'a.example any by 18']);
   });
 
