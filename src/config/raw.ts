@@ -1,5 +1,4 @@
 /** The value of a file as it was written, before anything is known of it. */
-
 import { parseTcpPort, type TcpPort } from '../policy/address.ts';
 
 export type Path = readonly PropertyKey[];
