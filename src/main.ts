@@ -6,6 +6,7 @@ import { type CommandName, findCommand } from './cli/commands.ts';
 import { describeFailure } from './cli/failure.ts';
 import type { EndpointSource } from './cli/kms-endpoint.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
+import type { ServeDependencies } from './control/serve.ts';
 import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
@@ -18,6 +19,7 @@ import { openStderr } from './stderr.ts';
 import type { Notifier } from './systemd.ts';
 import { VERSION } from './version.ts';
 
+const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 
@@ -32,6 +34,8 @@ const SERVE_METADATA_MS = 60_000;
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
+  enclave: runEnclaveCommand,
+  forward: runForward,
   'kms-endpoint': runKmsEndpoint,
   serve: runServe,
   schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
@@ -136,6 +140,38 @@ async function runServe(argv: readonly string[]): Promise<number> {
   });
 }
 
+async function runForward(argv: readonly string[]): Promise<number> {
+  const { parseForwardCommand } = await import('./cli/forward.ts');
+  const parsed = parseForwardCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  return await runPlan(openLogOfProcess(), () => Promise.resolve(parsed.plan));
+}
+
+async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
+  const { parseEnclaveCommand } = await import('./cli/enclave.ts');
+  const parsed = parseEnclaveCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const { takeSignals } = await import('./enclave/signals.ts');
+  const signals = takeSignals(process, isatty(STDIN));
+  const logFor = openLogOfProcess('warn'); // what is denied here, nobody else may see
+  const { loadEnclavePlan } = await import('./config/enclave.ts');
+  const plan = loadEnclavePlan(parsed.arguments);
+  const { runEnclave } = await import('./enclave/run.ts');
+  const { serve } = await import('./control/serve.ts');
+  const { bringUpLoopback, reapOrphans } = await import('./dataplane/init.ts');
+  const { exitStatus, error } = await runEnclave(plan, parsed.arguments.command, {
+    log: logFor('vsock_proxy'),
+    clock: systemClock,
+    env,
+    bringUpLoopback,
+    reapOrphans,
+    signals,
+    serve: (listeners, nameOf) => serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), nameOf }),
+  });
+  if (error !== undefined) writeError(describeFailure(error, false, command).text);
+  return exitStatus;
+}
+
 async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
   const { readPlacement } = await import('./imds/placement.ts');
   return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log });
@@ -150,18 +186,7 @@ async function runPlan(logFor: LogFor, load: () => Promise<Plan>): Promise<numbe
   const log = logFor('vsock_proxy');
   const { serve } = await import('./control/serve.ts');
   const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
-  let activatedSockets: Promise<ReadonlyMap<string, readonly number[]>> | undefined;
-  const starting = serve(load, {
-    logFor,
-    clock: systemClock,
-    now: () => new Date(),
-    resolver: createSystemResolver(),
-    openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
-    activatedSockets() {
-      activatedSockets ??= import('./systemd.ts').then((systemd) => systemd.takeActivatedSockets(env, process.pid));
-      return activatedSockets;
-    },
-  });
+  const starting = serve(load, dependenciesOfProcess(logFor));
   const stopping = stopSignal.then(() => undefined);
   const reload = async (): Promise<void> => {
     const proxy = await Promise.race([starting, stopping]);
@@ -178,6 +203,21 @@ async function runPlan(logFor: LogFor, load: () => Promise<Plan>): Promise<numbe
   notifier?.stopping(`Stopping: ${signal} received`);
   await proxy?.drain(); // undefined: nothing listens yet
   return 0;
+}
+
+function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
+  let activatedSockets: Promise<ReadonlyMap<string, readonly number[]>> | undefined;
+  return {
+    logFor,
+    clock: systemClock,
+    now: () => new Date(),
+    resolver: createSystemResolver(),
+    openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
+    activatedSockets() {
+      activatedSockets ??= import('./systemd.ts').then((systemd) => systemd.takeActivatedSockets(env, process.pid));
+      return activatedSockets;
+    },
+  };
 }
 
 async function openNotifierOfProcess(log: Log): Promise<Notifier | undefined> {

@@ -5,7 +5,7 @@
  */
 import type { SocketAddress } from './dataplane/contract.ts';
 import type { Family } from './dns/resolver.ts';
-import type { TcpPort } from './policy/address.ts';
+import type { Hostname, IpAddress, TcpPort } from './policy/address.ts';
 import type { Cidr } from './policy/cidr.ts';
 import type { Policy, Target } from './policy/rules.ts';
 
@@ -74,4 +74,20 @@ export interface Plan {
   readonly listeners: readonly ListenerPlan[];
   /** How long open connections may go on when the process is told to end. */
   readonly drainMs: number;
+}
+
+/** What is to run inside an enclave. */
+export interface EnclavePlan extends Plan {
+  /** Absent: nothing may be reached by name. */
+  readonly egress?: EgressPlan;
+  /** Names that lead to listeners of the plan. */
+  readonly hosts: readonly { readonly name: Hostname; readonly ip: IpAddress }[];
+}
+
+export interface EgressPlan {
+  /** Of the HTTP proxy. */
+  readonly proxy: { readonly ip: string; readonly port: number };
+  readonly policy: Policy;
+  /** On which applications that know of no proxy reach names. None: no DNS server is needed. */
+  readonly transparentPorts: readonly TcpPort[];
 }

@@ -1,7 +1,7 @@
 /** The plan of `enclave`: what the sections that parent and enclave share mean inside the enclave. */
 import type { SocketAddress } from '../dataplane/contract.ts';
-import type { ListenerPlan, Plan } from '../plan.ts';
-import { type Hostname, type TcpPort, toTcpPort } from '../policy/address.ts';
+import type { EgressPlan, EnclavePlan, ListenerPlan } from '../plan.ts';
+import { parseIpAddress, toTcpPort } from '../policy/address.ts';
 import { parseCidr } from '../policy/cidr.ts';
 import type { Policy } from '../policy/rules.ts';
 import { egressPolicy, limitsOf, timeoutsOf } from './draft.ts';
@@ -14,21 +14,6 @@ export interface EnclaveSource {
   readonly parentAddress: (port: number) => SocketAddress;
   /** Where a vsock port of this enclave is listened on. */
   readonly ownAddress: (port: number) => SocketAddress;
-}
-
-export interface EnclavePlan extends Plan {
-  /** Absent: nothing may be reached by name. */
-  readonly egress?: Egress;
-  /** What names of `forward` lead to. */
-  readonly hosts: readonly { readonly name: Hostname; readonly ip: string }[];
-}
-
-export interface Egress {
-  /** Of the HTTP proxy. */
-  readonly proxy: { readonly ip: string; readonly port: number };
-  readonly policy: Policy;
-  /** On which applications that know of no proxy reach names. None: no DNS server is needed. */
-  readonly transparentPorts: readonly TcpPort[];
 }
 
 const NOTHING: Policy = { allow: [], deny: [] };
@@ -50,7 +35,10 @@ export function loadEnclavePlan(source: EnclaveSource): EnclavePlan {
       listen(['ingress', index], { on: source.ownAddress(port), route: toAddress(proxyAddress(inside)) }),
     ),
   ];
-  const hosts = forward.flatMap(({ listen: { ip }, names = [] }) => names.map((name) => ({ name, ip })));
+  const hosts = forward.flatMap(({ listen, names = [] }) => {
+    const ip = parseIpAddress(listen.ip);
+    return ip === undefined ? [] : names.map((name) => ({ name, ip }));
+  });
   const plan = { listeners, drainMs: timeouts.drain, hosts };
   if (egress === undefined) return plan;
 
@@ -66,7 +54,7 @@ export function loadEnclavePlan(source: EnclaveSource): EnclavePlan {
 
 const LOOPBACK = [parseCidr('127.0.0.0/8')].filter((cidr) => 'network' in cidr);
 
-function readEgress(file: LoadedFile): Egress | undefined {
+function readEgress(file: LoadedFile): EgressPlan | undefined {
   const { egress, forward = [], ingress = [] } = file.settings;
   const policy = egressPolicy(file);
   if (egress === undefined || policy === undefined) return undefined;

@@ -7,6 +7,7 @@
 import * as z from 'zod/mini';
 import { showValue } from '../escape.ts';
 import type { Malformed } from '../policy/address.ts';
+import { DURATION, isInRange, LONGEST, toMs } from './duration.ts';
 import { closestWord } from './spelling.ts';
 
 export interface KeyMeta {
@@ -102,11 +103,6 @@ function enumerate(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
-const DURATION = /^(\d+)(ms|s|m|h)?$/;
-const MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
-/** Longer is never meant, and timers end at 24 days. */
-const LONGEST = '168h';
-
 /** Whole seconds, or a whole number with its unit; comes out as milliseconds. */
 export function duration(shortest: '0' | '1ms', meta: KeyMeta) {
   const json = { type: ['integer', 'string'], minimum: shortest === '0' ? 0 : 1, pattern: DURATION.source };
@@ -114,12 +110,6 @@ export function duration(shortest: '0' | '1ms', meta: KeyMeta) {
   return scalar({ type: `duration, ${shortest}–${LONGEST}`, hint, ...meta, json }, (value): number | Wrong => {
     const ms = typeof value === 'string' || typeof value === 'number' ? toMs(String(value)) : undefined;
     if (ms === undefined) return expected('a duration', value);
-    const isInRange = ms >= (toMs(shortest) ?? 0) && ms <= (toMs(LONGEST) ?? 0);
-    return isInRange ? ms : { problem: `${showValue(value)} is outside ${shortest}–${LONGEST}` };
+    return isInRange(ms, shortest) ? ms : { problem: `${showValue(value)} is outside ${shortest}–${LONGEST}` };
   });
-}
-
-function toMs(written: string): number | undefined {
-  const [, count, unit = 's'] = DURATION.exec(written) ?? [];
-  return count === undefined ? undefined : Number(count) * MS[unit as keyof typeof MS];
 }

@@ -1,28 +1,17 @@
-/** The application: started with this process's streams, told its signals, and waited for. */
+/** The application: started, and waited for. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { VsockProxyError } from '../errors.ts';
 import { quoteBriefly } from '../escape.ts';
+import type { Environment } from './environment.ts';
 
 export type CommandLine = readonly [program: string, ...args: string[]];
 
 export interface CommandOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** Its standard input, output and error. */
   readonly stdio: StdioOptions;
 }
-
-/** What is passed on to it: everything that people send to a program, and that it may have a meaning for. */
-export const PASSED_SIGNALS = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGQUIT',
-  'SIGUSR1',
-  'SIGUSR2',
-  'SIGTERM',
-  'SIGCONT',
-  'SIGWINCH',
-] as const satisfies readonly NodeJS.Signals[];
 
 /** As shells have it: what could not be found, and what could not be executed. */
 const NOT_FOUND = 127;

@@ -6,8 +6,11 @@
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from 'dns-packet';
 import { type Hostname, type IpAddress, parseHostname } from '../policy/address.ts';
 
-/** The addresses of a name; undefined: there is no such name. */
-export type LookUp = (name: Hostname) => readonly IpAddress[] | undefined;
+/**
+ * The addresses of a name; undefined: there is no such name.
+ * @param type of the records asked for, such as `A`
+ */
+export type LookUp = (name: Hostname, type: string) => readonly IpAddress[] | undefined;
 
 export type Transport = 'udp' | 'tcp';
 
@@ -38,7 +41,7 @@ export function answerQuery(message: Buffer, transport: Transport, lookUp: LookU
   if (edns !== undefined && edns.version !== 0) return encodeReply(query, { extendedRcode: BADVERS_UPPER });
   if (query.class !== 'IN' || TRANSFERS.has(type)) return encodeReply(query, { rcode: RCODES.refused });
   const name = parseHostname(query.name);
-  const addresses = typeof name === 'string' ? lookUp(name) : undefined;
+  const addresses = typeof name === 'string' ? lookUp(name, type) : undefined;
   if (addresses === undefined) return encodeReply(query, { rcode: RCODES.nxdomain });
 
   const whole = encodeReply(query, { addresses });

@@ -20,7 +20,7 @@ export interface ZoneOptions {
 const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== undefined);
 
 export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions): LookUp {
-  return (name) => {
+  return (name, type) => {
     const own = hosts.get(name) ?? (isLocalhost(name) ? LOOPBACK : undefined);
     if (own !== undefined) return own;
     const host = { kind: 'name', name } as const;
@@ -31,8 +31,8 @@ export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions)
       if (decision.kind === 'allowed') return [names.addressOf(name)];
       reason ||= decision.reason;
     }
-    // Nobody is denied to know who they are: names of addresses are asked for by many programs, and by habit.
-    if (!name.endsWith('.arpa')) onDenied(name, reason);
+    // One line is enough for the two queries of one look-up; and names of addresses are asked for by mere habit.
+    if (type !== 'AAAA' && !name.endsWith('.arpa')) onDenied(name, reason);
     return undefined;
   };
 }

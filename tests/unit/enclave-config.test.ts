@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import { type EnclavePlan, loadEnclavePlan } from '../../src/config/enclave.ts';
+import { loadEnclavePlan } from '../../src/config/enclave.ts';
 import { formatListen } from '../../src/config/endpoint.ts';
 import { loadPlan } from '../../src/config/resolve.ts';
 import { VsockProxyError } from '../../src/errors.ts';
-import type { ListenerPlan } from '../../src/plan.ts';
+import type { EnclavePlan, ListenerPlan } from '../../src/plan.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -111,7 +111,10 @@ suite('what the sections mean inside the enclave', () => {
       'tcp:127.0.0.1:443 address vsock:3:8001',
       'tcp:[::1]:8443 address unix:/run/x',
     ]);
-    assert.deepEqual(hosts, [{ name: 'ip-ranges.amazonaws.com', ip: '127.0.0.1' }]);
+    assert.deepEqual(
+      hosts.map(({ name, ip }) => `${name} ${ip.text}`),
+      ['ip-ranges.amazonaws.com 127.0.0.1'],
+    );
     assert.equal(egress, undefined);
   });
 

@@ -27,7 +27,8 @@ function zoneOf(allow: readonly string[], deny: readonly string[] = [], hosts = 
   const find = (text: string) => {
     const name = parseHostname(text);
     assert(typeof name === 'string', text);
-    return lookUp(name)
+    assert.equal(lookUp(name, 'AAAA') === undefined, lookUp(name, 'A') === undefined);
+    return lookUp(name, 'AAAA')
       ?.map((ip) => ip.text)
       .join(' ');
   };

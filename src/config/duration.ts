@@ -1,0 +1,17 @@
+/** Durations as files and command lines write them. Apart from the schema, whose library the command line need not load. */
+
+/** Whole seconds, or a whole number with its unit. */
+export const DURATION = /^(\d+)(ms|s|m|h)?$/;
+const MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+/** Longer is never meant, and timers end at 24 days. */
+export const LONGEST = '168h';
+
+export function toMs(written: string): number | undefined {
+  const [, count, unit = 's'] = DURATION.exec(written) ?? [];
+  return count === undefined ? undefined : Number(count) * MS[unit as keyof typeof MS];
+}
+
+/** Whether the duration is one that may be configured. */
+export function isInRange(ms: number, shortest: '0' | '1ms'): boolean {
+  return ms >= (toMs(shortest) ?? 0) && ms <= (toMs(LONGEST) ?? 0);
+}
