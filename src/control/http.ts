@@ -105,6 +105,9 @@ function explain(destination: Exclude<Destination, { readonly kind: 'allowed' }>
       return ['dns-timeout', `the name of ${text} could not be resolved in time`];
     case 'EBUSY':
       return ['limit', `the name of ${text} could not be resolved: too many others are being resolved`];
+    case 'EMFILE':
+    case 'ENFILE':
+      return ['limit', `the name of ${text} could not be resolved: too many files are open (${errno})`];
     case UNREACHABLE:
       return ['unroutable', `${text} is of an address family that is not used here`];
     default:

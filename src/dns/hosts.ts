@@ -1,5 +1,6 @@
 /** The hosts file (hosts(5)): names that are settled on this machine, before any server is asked. */
 import { readFile, stat } from 'node:fs/promises';
+import { VsockProxyError } from '../errors.ts';
 import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../policy/address.ts';
 
 export type HostsTable = ReadonlyMap<Hostname, readonly IpAddress[]>;
@@ -20,8 +21,9 @@ export function parseHosts(text: string): HostsTable {
 }
 
 /**
- * Looks names up in the file at `path`, which is read again when it has changed. As in libc, a file that cannot be
- * read holds no names.
+ * Looks names up in the file at `path`, which is read again when it has changed. As in libc, a file that may not be
+ * read holds no names. One that could not be read for want of something may: then nobody else is asked for its names.
+ * Rejects then, with VsockProxyError `resolve-failed`.
  */
 export function createHostsFile(path: string): (name: Hostname) => Promise<readonly IpAddress[]> {
   let version = '';
@@ -29,11 +31,19 @@ export function createHostsFile(path: string): (name: Hostname) => Promise<reado
   return async (name) => {
     const current = await versionOf(path);
     if (current !== version) {
-      table = parseHosts(await readFile(path, 'utf8').catch(() => ''));
+      table = parseHosts(await readFile(path, 'utf8').catch((error: unknown) => orNothing(error, path)));
       version = current;
     }
     return table.get(name) ?? [];
   };
+}
+
+const MAY_NOT_BE_READ = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM'];
+
+function orNothing(error: unknown, path: string): string {
+  const { code = 'EIO' } = error as NodeJS.ErrnoException;
+  if (MAY_NOT_BE_READ.includes(code)) return '';
+  throw new VsockProxyError('resolve-failed', `Could not read ${path}: ${code}`, { errno: code, cause: error });
 }
 
 async function versionOf(path: string): Promise<string> {

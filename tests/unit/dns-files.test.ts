@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { parseHosts } from '../../src/dns/hosts.ts';
+import { createHostsFile, parseHosts } from '../../src/dns/hosts.ts';
 import { expandName, parseSearchList } from '../../src/dns/resolvconf.ts';
 import { type Hostname, parseHostname } from '../../src/policy/address.ts';
 
@@ -33,6 +33,22 @@ suite('hosts file', () => {
     const table = parseHosts('10.0.0.1\tA.Example  b # c\r\n::ffff:10.0.0.2 b\r\n');
     const written = [...table].map(([host, ips]) => `${host} ${ips.map((ip) => ip.text).join(' ')}`);
     assert.deepEqual(written, ['a.example 10.0.0.1', 'b 10.0.0.1 10.0.0.2']);
+  });
+});
+
+suite('hosts file that cannot be read', () => {
+  test('for want of something: its names are not asked of anybody else', async () => {
+    // Opens, and fails to be read.
+    const lookUp = createHostsFile('/proc/self/mem');
+    for (let i = 0; i < 2; i += 1) {
+      await assert.rejects(lookUp(name('a.example')), { code: 'resolve-failed', errno: 'EIO' });
+    }
+  });
+
+  test('because it is not there or no file: it holds no names', async () => {
+    for (const path of ['/nowhere/hosts', '/proc/self/mem/hosts', '/proc']) {
+      assert.deepEqual(await createHostsFile(path)(name('a.example')), []);
+    }
   });
 });
 
