@@ -17,6 +17,12 @@ test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
 test   openssl                          openssl                openssl
 test   ip                               iproute2               iproute
+test   unshare                          util-linux             util-linux
+test   curl                             curl                   curl-minimal
+test   socat                            socat                  socat
+test   systemd-socket-activate          systemd                systemd
+test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
+test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3
 test   rpmlint                          rpmlint                rpmlint
 test   mandoc                           mandoc                 mandoc
 e2e    qemu-system-x86_64               qemu-system-x86        -

@@ -75,13 +75,13 @@ export class Output {
   }
 
   /**
-   * Resolves to the first match of `pattern` in all that was and will be printed.
+   * Resolves to the first match of `pattern` in all that was and will be printed; behind the first `from` characters only.
    * @throws Error with the whole output when it ends without a match, or when `timeoutMs` pass first.
    */
-  match(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray> {
+  match(pattern: RegExp, timeoutMs: number, from = 0): Promise<RegExpExecArray> {
     const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
     const look = (): void => {
-      const match = pattern.exec(this.text);
+      const match = pattern.exec(from === 0 ? this.text : this.text.slice(from));
       if (match !== null) resolve(match);
       else if (this.#ended) reject(new Error(`the output ended without ${pattern}:\n${this.text}`));
     };
