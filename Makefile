@@ -201,8 +201,13 @@ test-integration: | build/deps/test ## Run the tests of the built executable
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
 
 .PHONY: test-e2e
-test-e2e: vsock-proxy ## Run the tests on virtual machines with real vsock
+test-e2e: vsock-proxy e2e-packages ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
+
+.PHONY: e2e-packages
+e2e-packages: rpm
+	$(MAKE) rpm RELEASE=2
+	tests/e2e/packages/build.sh build/e2e-packages $(foreach release,1 2,build/nitro-enclaves-vsock-proxy-$(VERSION)-$(release).$(ARCH).rpm)
 
 ## Beyond the tests
 

@@ -200,7 +200,7 @@ async function runPlan(logFor: LogFor, load: () => Promise<Plan>): Promise<numbe
   if (proxy !== undefined) notifier?.ready(proxy);
   const signal = await stopSignal;
   log.info(`${signal} received: stopping. A second one ends the process at once`);
-  notifier?.stopping(`Stopping: ${signal} received`);
+  notifier?.stopping(`Stopping: ${signal} received`, proxy?.drainMs() ?? 0);
   await proxy?.drain(); // undefined: nothing listens yet
   return 0;
 }

@@ -12,6 +12,8 @@ const FIRST_FD = 3;
 /** sd_listen_fds_with_names(3): of sockets that were passed without names. */
 const UNNAMED = 'unknown';
 const STATUS_PERIOD_MS = 10_000;
+/** From the end of the drain to the end of the process, on a busy machine. */
+const STOP_MARGIN_MS = 10_000;
 
 /**
  * The listening sockets that systemd has passed to this process, by name (`FileDescriptorName=`); several may have the
@@ -56,7 +58,8 @@ export interface Notifier {
   reloading(): void;
   /** Whatever came of it. */
   reloaded(): void;
-  stopping(status: string): void;
+  /** @param withinMs how long that may take: systemd waits for so long, whatever TimeoutStopSec= says */
+  stopping(status: string, withinMs: number): void;
 }
 
 /** Undefined when nobody is to be told. The variables are taken out of the environment. */
@@ -115,9 +118,9 @@ export function openNotifier({ env, pid, send, clock, monotonicMicros, log }: No
     reloaded() {
       if (running !== undefined) tell('READY=1', statusOf(running));
     },
-    stopping(status) {
+    stopping(status, withinMs) {
       for (const cancel of timers.values()) cancel();
-      tell('STOPPING=1', `STATUS=${status}`);
+      tell('STOPPING=1', `EXTEND_TIMEOUT_USEC=${(withinMs + STOP_MARGIN_MS) * 1000}`, `STATUS=${status}`);
       isOver = true;
     },
   };

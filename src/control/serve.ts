@@ -33,8 +33,9 @@ export interface RunningProxy {
    * more is made after it, and the promise is for the last one.
    */
   reload(): Promise<Reloaded>;
-  /** Stops accepting, gives open connections time to end (`drainMs`), and releases everything. Call it once. */
+  /** Stops accepting, gives open connections time to end ({@link drainMs}), and releases everything. Call it once. */
   drain(): Promise<void>;
+  drainMs(): number;
   /** One line for people. */
   status(): string;
   /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
@@ -149,6 +150,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       });
       return reloading;
     },
+    drainMs: () => drainMs,
     async drain() {
       draining = true;
       listeners.stop();

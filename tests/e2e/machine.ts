@@ -28,6 +28,8 @@ export interface MachineOptions {
   readonly memoryMib: number;
   /** Files and directories of the project, by their paths in it; below {@link PROJECT} in the machine. */
   readonly files: readonly string[];
+  /** Whether it may {@link Machine.reboot}. Otherwise its own reboot, as after a panic, ends it. */
+  readonly reboots?: boolean;
 }
 
 /** A program in the machine that runs beside the test. Disposing of it kills it. */
@@ -39,16 +41,17 @@ export class Machine implements AsyncDisposable {
   readonly #image = fromRunScript('E2E_IMAGE');
   readonly #work = mkdtempSync(join(fromRunScript('E2E_WORK'), 'machine-'));
   readonly #programs: Program[] = [];
+  #emulator: Program | undefined;
+  #boots = 0;
 
   /** Resolves when the machine takes commands. */
-  static async start({ memoryMib, files }: MachineOptions): Promise<Machine> {
+  static async start({ memoryMib, files, reboots = false }: MachineOptions): Promise<Machine> {
     const machine = new Machine();
     try {
       machine.#makeFilesDisk(files);
       await machine.#startVsockDevice();
-      await machine.#boot(memoryMib);
-      await machine.#logIn();
-      await machine.check(`mkdir ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
+      machine.#emulator = machine.#emulate(memoryMib, reboots);
+      await machine.#comeUp();
     } catch (error) {
       await machine[Symbol.asyncDispose]();
       throw error;
@@ -90,6 +93,12 @@ export class Machine implements AsyncDisposable {
     };
   }
 
+  /** Restarts the machine in order; its disk stays. Resolves when it takes commands again. */
+  async reboot(): Promise<void> {
+    await this.check('systemctl --no-block reboot');
+    await this.#comeUp();
+  }
+
   /** Ends the machine at once; its disk is not needed again. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const program of this.#programs) program.kill();
@@ -109,9 +118,9 @@ export class Machine implements AsyncDisposable {
     await Promise.race([appearance(this.#path('vsock-device')), failure(device)]);
   }
 
-  async #boot(memoryMib: number): Promise<void> {
-    const qemu = this.#start('qemu-system-x86_64', [
-      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+  #emulate(memoryMib: number, reboots: boolean): Program {
+    return this.#start('qemu-system-x86_64', [
+      ...['-nodefaults', '-no-user-config', '-display', 'none', ...(reboots ? [] : ['-no-reboot'])],
       ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${memoryMib}`],
       ...['-machine', 'q35,memory-backend=memory'],
       ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
@@ -128,7 +137,16 @@ export class Machine implements AsyncDisposable {
       ...['-chardev', `stdio,id=console,logfile=${this.#path('console.log')}`, '-serial', 'chardev:console'],
       ...['-monitor', `unix:${this.#path('monitor')},server=on,wait=off`],
     ]);
-    await Promise.race([qemu.stdout.match(/machine is ready/, BOOT_MS), failure(qemu)]);
+  }
+
+  async #comeUp(): Promise<void> {
+    const emulator = this.#emulator;
+    if (emulator === undefined) throw new Error('the machine has not been started');
+    this.#boots++;
+    const ready = new RegExp(`(machine is ready[^]*){${this.#boots}}`);
+    await Promise.race([emulator.stdout.match(ready, BOOT_MS), failure(emulator)]);
+    await this.#logIn();
+    await this.check(`mkdir -p ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
   }
 
   /** Opens the connection that every command is a session of. */
@@ -138,11 +156,16 @@ export class Machine implements AsyncDisposable {
       ...['-o', 'BatchMode=yes', '-o', 'HostKeyAlias=parent'],
       ...['-o', `UserKnownHostsFile=${join(this.#image, 'known_hosts')}`, 'root@127.0.0.1'],
     ]);
-    await Promise.race([appearance(this.#path('ssh')), failure(ssh)]);
+    await Promise.race([appearance(this.#controlPath), failure(ssh)]);
   }
 
   get #control(): readonly string[] {
-    return ['-F', 'none', '-S', this.#path('ssh')];
+    return ['-F', 'none', '-S', this.#controlPath];
+  }
+
+  /** Of this boot: a connection to the one before may not have heard of its end. */
+  get #controlPath(): string {
+    return this.#path(`ssh-${this.#boots}`);
   }
 
   #session(command: string): Program {

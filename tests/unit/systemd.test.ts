@@ -99,11 +99,11 @@ describe('what systemd is told', () => {
     const { clock, take, notifier, service } = setUp({ WATCHDOG_USEC: '2000000' });
     notifier.ready(service);
     take();
-    notifier.stopping('Stopping');
+    notifier.stopping('Stopping', 2_000);
     notifier.reloading();
     notifier.reloaded();
     await clock.advance(60_000);
-    assert.deepEqual(take(), ['STOPPING=1\nSTATUS=Stopping']);
+    assert.deepEqual(take(), ['STOPPING=1\nEXTEND_TIMEOUT_USEC=12000000\nSTATUS=Stopping']);
     assert.equal(clock.pending, 0);
   });
 

@@ -190,6 +190,23 @@ def transfer_survives_drain(route):
         expect(read_to_end(server), b"thank you")
 
 
+def transfer_is_cut_by_drain(route):
+    """Neither end takes what it has for the whole: the server is reset, the client sees its connection end both ways."""
+    with route.pair() as (client, server):
+        expect_echo(client, server, b"hello")
+        wait_for("the transfer runs")
+        expect(client.recv(1), b"")
+        try:
+            client.sendall(b"anybody there?")
+            raise AssertionError("the client may go on sending after the end of the drain")
+        except BrokenPipeError:
+            pass
+        try:
+            raise AssertionError(f"the server got {server.recv(1)!r} for an end")
+        except ConnectionResetError:
+            pass
+
+
 def nobody_listens(route):
     try:
         route.dial()

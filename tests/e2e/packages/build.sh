@@ -1,8 +1,11 @@
 #!/bin/bash
-# build.sh DIRECTORY: makes the packages that the test of the service installs, beside what `make rpm` makes.
+# build.sh DIRECTORY RPM...: fills the directory with what the test of the service installs: these packages, and stand-ins
+# for those of Amazon Linux and for AWS's package. `make e2e-packages` calls it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+rm -rf "$1"
 mkdir -p "$1"
+cp "${@:2}" "$1"
 directory=$(cd "$1" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
