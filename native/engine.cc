@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <thread>
 
 namespace vsock_proxy {
 namespace {
@@ -10,6 +11,8 @@ namespace {
 constexpr size_t kImbalance = 4;
 // Events that may wait for the control plane before accepting pauses.
 constexpr size_t kMostEventsQueued = 16 * 1024;
+// How long a listener that closes is waited for: many rounds of a thread that runs.
+constexpr Micros kLettingGo = 100 * 1000;
 
 }  // namespace
 
@@ -66,14 +69,21 @@ void Engine::answer(ConnectionId connection, Verdict verdict) {
 }
 
 void Engine::closeListener(ListenerId listener) {
+  const std::shared_ptr<ListenSocket> socket = letGo(listener);
+  // The address is free once no thread has the socket any more: within their round, unless one hangs.
+  const Micros deadline = monotonicMicros() + kLettingGo;
+  while (socket.use_count() > 1 && monotonicMicros() < deadline) std::this_thread::yield();
+}
+
+std::shared_ptr<ListenSocket> Engine::letGo(ListenerId listener) {
   const auto known = listeners_.find(listener);
-  if (known == listeners_.end() || !known->second.socket) return;
-  known->second.socket.reset();
+  if (known == listeners_.end() || !known->second.socket) return nullptr;
   for (const auto& worker : workers_) worker->removeListener(listener);
+  return std::move(known->second.socket);
 }
 
 void Engine::drain(Micros limit) {
-  for (const auto& [id, listener] : listeners_) closeListener(id);
+  for (const auto& [id, listener] : listeners_) letGo(id);
   const Micros deadline = monotonicMicros() + limit;
   for (const auto& worker : workers_) worker->drain(deadline);
 }

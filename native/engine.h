@@ -35,6 +35,7 @@ class Engine final : public WorkerObserver {
   Listening listen(const ListenSpec& spec);
   void setUpstream(ListenerId listener, std::vector<Address> addresses);
   void answer(ConnectionId connection, Verdict verdict);
+  // Its address is free afterwards, unless another listener has adopted its socket.
   void closeListener(ListenerId listener);
   // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
   void drain(Micros limit);
@@ -61,6 +62,8 @@ class Engine final : public WorkerObserver {
     std::shared_ptr<ListenerState> state;
     std::shared_ptr<ListenSocket> socket;  // null once closed
   };
+  // Null when it has been let go of already.
+  std::shared_ptr<ListenSocket> letGo(ListenerId listener);
   Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;
   std::map<ListenerId, Listener> listeners_;
   ListenerId lastListener_ = 0;

@@ -602,6 +602,20 @@ TEST("closeListener: new clients are refused, connections go on") {
   CHECK(access(kSocketPath.c_str(), F_OK) != 0);
 }
 
+TEST("closeListener: the address is free at once") {
+  Plane plane(4);
+  ListenSpec spec;
+  for (const Address& on : {Address::tcp("127.0.0.1", 0), Address::unixPath(kSocketPath)}) {
+    spec.on = on;
+    for (int i = 0; i < 200; ++i) {
+      const Engine::Listening listening = plane.engine.listen(spec);
+      CHECK_EQ(listening.error, 0);
+      spec.on = listening.on;
+      plane.engine.closeListener(listening.id);
+    }
+  }
+}
+
 TEST("drain: what runs may finish, and then the drain is over") {
   const Server server;
   Route route({server.address()});

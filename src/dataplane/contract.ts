@@ -303,7 +303,7 @@ export interface DataPlane {
    * wait for the first ones. Atomic; established connections stay. Unknown ids are ignored.
    */
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
-  /** Stops listening at once; connections go on. Unknown ids are ignored. */
+  /** Stops listening at once, and leaves the address free; connections go on. Unknown ids are ignored. */
   closeListener(listener: ListenerId): void;
   /**
    * Closes every listener and waits for the connections to end; those still open after `deadlineMs` are reset.
