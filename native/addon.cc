@@ -487,6 +487,13 @@ napi_value bringUpLoopback(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// unblockSignals(). Needs no engine.
+napi_value unblockSignals(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  vsock_proxy::unblockSignals();
+  return call.js.undefined();
+}
+
 // reapOrphans(own). Needs no engine.
 napi_value reapOrphans(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -520,6 +527,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"beat", nullptr, beat, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"sendDatagram", nullptr, sendDatagram, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"bringUpLoopback", nullptr, bringUpLoopback, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"unblockSignals", nullptr, unblockSignals, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"reapOrphans", nullptr, reapOrphans, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };

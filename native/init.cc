@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
@@ -13,17 +14,20 @@
 namespace vsock_proxy {
 namespace {
 
-constexpr char kLoopback[] = "lo";
+constexpr const char* kLoopback = "lo";
 constexpr uint32_t kMask = 0xff000000;  // of 127.0.0.0/8
 
-ifreq request() {
+constexpr const char* kSecond = "lo:1";
+constexpr uint32_t kSecondAddress = 0x7f400000;  // 127.64.0.0
+
+ifreq request(const char* name) {
   ifreq request{};
-  std::memcpy(request.ifr_name, kLoopback, sizeof kLoopback);
+  std::memcpy(request.ifr_name, name, std::strlen(name));
   return request;
 }
 
-ifreq requestWith(uint32_t word) {
-  ifreq with = request();
+ifreq requestWith(const char* name, uint32_t word) {
+  ifreq with = request(name);
   sockaddr_in value{};
   value.sin_family = AF_INET;
   value.sin_addr.s_addr = htonl(word);
@@ -45,7 +49,7 @@ Outcome bringUpLoopback() {
   const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!fd) return outcome("socket", -1);
 
-  ifreq flags = request();
+  ifreq flags = request(kLoopback);
   if (ioctl(fd.get(), SIOCGIFFLAGS, &flags) < 0) return outcome("SIOCGIFFLAGS", -1);
   if ((flags.ifr_flags & IFF_UP) == 0) {
     flags.ifr_flags |= IFF_UP;
@@ -53,12 +57,26 @@ Outcome bringUpLoopback() {
   }
 
   // The kernel gives a link that has no address 127.0.0.1/8, but leaves a 127.0.0.1/32 as it is.
-  ifreq mask = request();
-  if (ioctl(fd.get(), SIOCGIFNETMASK, &mask) == 0 && wordOf(mask) == kMask) return {};
-  ifreq address = requestWith(INADDR_LOOPBACK);
-  if (ioctl(fd.get(), SIOCSIFADDR, &address) < 0) return outcome("SIOCSIFADDR", -1);
-  mask = requestWith(kMask);
-  return outcome("SIOCSIFNETMASK", ioctl(fd.get(), SIOCSIFNETMASK, &mask));
+  ifreq mask = request(kLoopback);
+  if (ioctl(fd.get(), SIOCGIFNETMASK, &mask) < 0 || wordOf(mask) != kMask) {
+    ifreq address = requestWith(kLoopback, INADDR_LOOPBACK);
+    if (ioctl(fd.get(), SIOCSIFADDR, &address) < 0) return outcome("SIOCSIFADDR", -1);
+    mask = requestWith(kLoopback, kMask);
+    if (ioctl(fd.get(), SIOCSIFNETMASK, &mask) < 0) return outcome("SIOCSIFNETMASK", -1);
+  }
+
+  // Where 127.0.0.1 is the only address, glibc takes IPv4 for not configured, and finds no IPv4 addresses for
+  // who asks for AI_ADDRCONFIG and IPv4 alone: getaddrinfo(3). Where this is not permitted, there is a real
+  // network.
+  ifreq second = requestWith(kSecond, kSecondAddress);
+  ioctl(fd.get(), SIOCSIFADDR, &second);
+  return {};
+}
+
+void unblockSignals() {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
 void reapOrphans(pid_t own) {

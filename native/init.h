@@ -16,6 +16,9 @@ struct Outcome {
 // IPv6), or widens a narrower 127.0.0.1 to them. Where nothing is to be done, needs no privilege.
 Outcome bringUpLoopback();
 
+// Lets this thread receive every signal. Node.js blocks SIGUSR1 where it must not open its inspector.
+void unblockSignals();
+
 // Lets children end that this process did not start, but inherited because their parents ended. `own` is the
 // one that it did start: who started it waits for it, and until then nothing behind it in the kernel's list
 // is seen.

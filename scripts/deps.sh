@@ -23,6 +23,7 @@ test   socat                            socat                  socat
 test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
 test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3
+test   javac                            openjdk-17-jdk-headless  java-17-amazon-corretto-headless
 test   rpmlint                          rpmlint                rpmlint
 test   mandoc                           mandoc                 mandoc
 e2e    qemu-system-x86_64               qemu-system-x86        -

@@ -152,13 +152,14 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseEnclaveCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { takeSignals } = await import('./enclave/signals.ts');
+  const { bringUpLoopback, reapOrphans, unblockSignals } = await import('./dataplane/init.ts');
   const signals = takeSignals(process, isatty(STDIN));
+  unblockSignals();
   const logFor = openLogOfProcess('warn'); // what is denied here, nobody else may see
   const { loadEnclavePlan } = await import('./config/enclave.ts');
   const plan = loadEnclavePlan(parsed.arguments);
   const { runEnclave } = await import('./enclave/run.ts');
   const { serve } = await import('./control/serve.ts');
-  const { bringUpLoopback, reapOrphans } = await import('./dataplane/init.ts');
   const { exitStatus, error } = await runEnclave(plan, parsed.arguments.command, {
     log: logFor('vsock_proxy'),
     clock: systemClock,

@@ -5,6 +5,7 @@ import { loadAddon } from './load.ts';
 
 interface Addon {
   bringUpLoopback(): { readonly call: string; readonly error: number };
+  unblockSignals(): void;
   reapOrphans(own: number): void;
 }
 
@@ -20,6 +21,11 @@ export function bringUpLoopback(): void {
     errno,
     hint: 'that takes root, or CAP_NET_ADMIN, in the network namespace of the enclave',
   });
+}
+
+/** Lets signals through that Node.js blocks: SIGUSR1, where it must not open its inspector. Not before there is a listener. */
+export function unblockSignals(): void {
+  (loadAddon() as Addon).unblockSignals();
 }
 
 /**

@@ -1,0 +1,204 @@
+/** The built executable as the first process of an enclave, and what it finds and leaves there. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { Program } from '../program.ts';
+import { onParent, PATIENCE_MS, pidOf, Stage } from './enclave-stage.ts';
+
+const FORWARD = 'forward: [{listen: "127.0.0.1:443", connect: "unix:DIRECTORY/parent-8001", names: [ranges.test]}]\n';
+const EGRESS = 'egress: {allow: ["**.test"]}\n';
+
+onParent(import.meta.filename, '', () => {
+  suite('an enclave that cannot be set up', { concurrency: 1 }, refusals);
+  suite('the first process', { concurrency: 1 }, firstProcess);
+  suite('what the command finds', { concurrency: 1 }, surroundings);
+});
+
+function refusals(): void {
+  const shows = async (what: Parameters<Stage['enclave']>[0], expected: RegExp, status = 1): Promise<void> => {
+    const outcome = await new Stage().enclave(what).outcome(PATIENCE_MS);
+    assert.match(outcome.stderr, expected);
+    assert.deepEqual([outcome.status, outcome.stdout], [status, '']);
+  };
+  const command = ['echo', 'started'];
+
+  test('says what is wrong with the file, and does not start the command', async () => {
+    await shows(
+      { config: 'egress: {allow: [a.test], denied: []}', command },
+      /egress\.denied: unknown key .*Hint: the keys here are allow, deny, /,
+    );
+    await shows({ config: 'ingress: []', command }, /nothing to listen on: ingress without an entry/);
+  });
+
+  test('says which file it may not write', async () => {
+    const prepare = ['mount --bind /etc /etc', 'mount -o remount,ro,bind /etc'];
+    await shows({ config: FORWARD, command, prepare }, /\/etc\/hosts could not be written: EROFS, .*Hint: /);
+  });
+
+  test('says that it may not bring up the loopback', async () => {
+    const prepare = ['set -- setpriv --bounding-set -net_admin --inh-caps -net_admin "$@"'];
+    await shows(
+      { config: FORWARD, command, prepare },
+      /loopback interface could not be brought up: SIOCSIFFLAGS: EPERM/,
+    );
+  });
+
+  test('says that port 53 is taken, or may not be taken', async () => {
+    const taken = `python3 -c "
+import socket, subprocess, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('127.0.0.1', 53))
+sys.exit(subprocess.call(sys.argv[1:]))" "$@"; exit $?`;
+    await shows(
+      { config: EGRESS, command, prepare: ['ip link set lo up', taken] },
+      /DNS server to 127\.0\.0\.1:53: bind: EADDRINUSE\. Hint: another DNS server/,
+    );
+    const prepare = [
+      'ip link set lo up',
+      'set -- setpriv --bounding-set -net_bind_service --inh-caps -net_bind_service "$@"',
+    ];
+    await shows(
+      { config: EGRESS, command, prepare },
+      /DNS server to 127\.0\.0\.1:53: .*EACCES\. Hint: ports below 1024 take root/,
+    );
+  });
+
+  test('says which port of the file is taken', async () => {
+    const prepare = [
+      'ip link set lo up',
+      'python3 -m http.server 443 --bind 127.0.0.1 >/dev/null 2>&1 &',
+      'until curl -s -o /dev/null http://127.0.0.1:443/; do :; done',
+    ];
+    await shows(
+      { config: EGRESS, command, prepare, isFirst: true },
+      /Could not bind to tcp: 0\.0\.0\.0:443: EADDRINUSE/,
+    );
+  });
+
+  test('exits with 127 where the command does not exist, 126 where it cannot be executed, and one line', async () => {
+    await shows(
+      { config: FORWARD, command: ['/no/such'] },
+      /Error: "The command \\"\/no\/such\\" could not be started: ENOENT\. Hint: .*"\n$/,
+      127,
+    );
+    await shows({ config: FORWARD, command: ['/etc/passwd'] }, /could not be started: EACCES.*\n$/, 126);
+  });
+}
+
+function firstProcess(): void {
+  const run = (script: string, isFirst = true): Program =>
+    new Stage().enclave({ config: FORWARD, command: ['sh', '-c', script], isFirst });
+
+  for (const isFirst of [true, false]) {
+    const who = isFirst ? 'as process 1' : 'as any process';
+    test(`${who} exits as the command does: 0, another status, or 128 and the signal that ended it`, async () => {
+      for (const [script, expected] of [
+        ['exit 0', 0],
+        ['exit 7', 7],
+        ['kill -KILL $$', 137],
+        ['kill -TERM $$', 143],
+      ] as const) {
+        const { status, stderr } = await run(script, isFirst).outcome(PATIENCE_MS);
+        assert.equal(status, expected, stderr);
+      }
+    });
+
+    test(`${who} passes signals on to the command`, async () => {
+      const names = ['HUP', 'INT', 'QUIT', 'USR1', 'USR2', 'WINCH', 'CONT', 'TERM'] as const;
+      // `wait` ends at each signal; TERM is the last one.
+      const traps = names.map((name) => `trap 'echo ${name}' ${name}`).join('; ');
+      const program = run(
+        `${traps}; trap 'echo TERM; exit 3' TERM; echo ready; while :; do sleep 60 & wait $!; done`,
+        isFirst,
+      );
+      await program.stdout.match(/ready\n/, PATIENCE_MS);
+      for (const name of names) {
+        process.kill(pidOf(program), `SIG${name}`);
+        await program.stdout.match(new RegExp(`${name}\n`), PATIENCE_MS);
+      }
+      const { status, stdout } = await program.outcome(PATIENCE_MS);
+      assert.deepEqual([status, stdout], [3, `ready\n${names.map((name) => `${name}\n`).join('')}`]);
+    });
+  }
+
+  test('reaps 200 orphans, while the command goes on and its own children are left to it', async () => {
+    const { status, stdout, stderr } = await run(`
+test $PPID = 1 || exit 9
+i=0; while [ $i -lt 200 ]; do (sh -c 'exit 5' & ) ; i=$((i+1)); done
+until [ "$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') [RSDZ] 1 ')" = 1 ]; do :; done
+sh -c 'exit 6'
+echo "own child: $?"`).outcome(PATIENCE_MS);
+    assert.deepEqual([status, stdout], [0, 'own child: 6\n'], stderr);
+  });
+
+  test('ends with the command, whatever the command leaves running', async () => {
+    const { status } = await run('sleep 1000 & exit 4').outcome(PATIENCE_MS);
+    assert.equal(status, 4);
+  });
+}
+
+function surroundings(): void {
+  test('a loopback with both families, and names that lead to it', async () => {
+    const stage = new Stage();
+    const script = 'ip -brief address show lo; getent ahostsv4 localhost; getent hosts ranges.test';
+    const { stdout, stderr } = await stage
+      .enclave({ config: FORWARD, command: ['sh', '-c', script] })
+      .outcome(PATIENCE_MS);
+    assert.match(stdout, /^lo +UNKNOWN +127\.0\.0\.1\/8 127\.64\.0\.0\/8 ::1\/128/, stderr);
+    assert.match(stdout, /^127\.0\.0\.1 +STREAM localhost$/m);
+    assert.match(stdout, /127\.0\.0\.1 +ranges\.test\n$/);
+    assert.equal(
+      stage.readEtc('hosts'),
+      '127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\tranges.test\n127.0.0.1 old-name\n',
+    );
+    assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
+  });
+
+  test('a loopback that somebody has given a single address is widened', async () => {
+    const prepare = ['ip address add 127.0.0.1/32 dev lo', 'ip link set lo up'];
+    const script = 'getent hosts a.test; ip route get 127.64.0.1';
+    const { stdout, stderr } = await new Stage()
+      .enclave({ config: EGRESS, command: ['sh', '-c', script], prepare })
+      .outcome(PATIENCE_MS);
+    assert.match(stdout, /^127\.64\.0\.1 +a\.test\nlocal 127\.64\.0\.1 /, stderr);
+  });
+
+  test('names for those who ask only for what is configured here, and only for IPv4', async () => {
+    const script =
+      "import socket as s; print(s.getaddrinfo('a.test', 1, s.AF_INET, s.SOCK_STREAM, 0, s.AI_ADDRCONFIG)[0][4][0])";
+    const { stdout, stderr } = await new Stage()
+      .enclave({ config: EGRESS, command: ['python3', '-c', script] })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, '127.64.0.1\n', stderr);
+  });
+
+  test('a second start finds everything done, and changes nothing', async () => {
+    const stage = new Stage();
+    const script = `before=$(cat /etc/hosts /etc/resolv.conf); ${process.env.VSOCK_PROXY ?? `${process.cwd()}/build/vsock-proxy`} enclave --config ${stage.file('ingress: [{listen_port: 3000}]')} --parent unix:${stage.directory} -- sh -c 'cat /etc/hosts /etc/resolv.conf' >${stage.directory}/after && test "$before" = "$(cat ${stage.directory}/after)" && echo same`;
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['sh', '-c', script] })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, 'same\n', stderr);
+  });
+
+  test('/etc/hosts and /etc/resolv.conf that are mounted, as in containers, are written in place', async () => {
+    const prepare = [
+      'for f in hosts resolv.conf; do cp /etc/$f /etc/mounted-$f; mount --bind /etc/mounted-$f /etc/$f; done',
+    ];
+    const script = 'cat /etc/mounted-resolv.conf; grep -c localhost /etc/mounted-hosts';
+    const { stdout, stderr } = await new Stage()
+      .enclave({ config: EGRESS, command: ['sh', '-c', script], prepare })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, 'nameserver 127.0.0.1\noptions timeout:2\n2\n', stderr);
+  });
+
+  test('its standard streams as they were', async () => {
+    const program = new Stage().enclave({
+      config: FORWARD,
+      command: ['sh', '-c', 'read line; echo "out $line"; echo "err $line" >&2'],
+    });
+    program.stdin.end('hello\n');
+    const { stdout, stderr } = await program.outcome(PATIENCE_MS);
+    assert.equal(stdout, 'out hello\n');
+    assert.match(stderr, /^err hello$/m);
+  });
+}

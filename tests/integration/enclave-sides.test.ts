@@ -1,0 +1,211 @@
+/** Both sides together: ingress, the workshop's forwarder, a parent that comes and goes. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { Program } from '../program.ts';
+import { makeCertificate } from './certificate.ts';
+import { afterTest, onParent, PATIENCE_MS, SERVER_IP, Stage } from './enclave-stage.ts';
+
+const RANGES = 'ip-ranges.amazonaws.com';
+const DATA = 'data.test';
+
+onParent(import.meta.filename, `${SERVER_IP} ${RANGES} ${DATA}\n`, () => {
+  suite('ingress', { concurrency: 1 }, ingress);
+  suite('forward', { concurrency: 1 }, forward);
+  suite('a parent that comes and goes', { concurrency: 1 }, restarts);
+});
+
+/** curl on the parent's side. */
+async function curl(...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await new Program('curl', ['-sS', '--max-time', '20', ...args]).outcome(PATIENCE_MS);
+  return stdout + stderr;
+}
+
+function ingress(): void {
+  const WEB = `python3 -u -c "
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'from inside')
+    def log_message(self, *arguments): pass
+server = http.server.ThreadingHTTPServer(('127.0.0.1', PORT), Handler)
+print('ready', flush=True)
+server.serve_forever()"`;
+  const toEnclave = 'listeners: [{listen: "tcp:127.0.0.1:3000", connect: "unix:DIRECTORY/enclave-3000"}]\n';
+
+  test('a client outside is left alone while the application does not listen yet, and then served', async () => {
+    const stage = new Stage();
+    await stage.parent('serve', '--config', stage.file(`timeouts: {connect: 500ms}\n${toEnclave}`));
+    const script = `echo waiting; read line; exec ${WEB.replace('PORT', '3000')}`;
+    const enclave = stage.enclave({ config: 'ingress: [{listen_port: 3000}]', command: ['sh', '-c', script] });
+    await enclave.stdout.match(/waiting/, PATIENCE_MS);
+    assert.match(await curl('http://127.0.0.1:3000/'), /Empty reply|reset by peer/);
+    enclave.stdin.end('\n');
+    await enclave.stdout.match(/ready/, PATIENCE_MS);
+    assert.equal(await curl('http://127.0.0.1:3000/'), 'from inside');
+    assert.match(enclave.stderr.text, /WARN .*could not connect to tcp: 127\.0\.0\.1:3000.*ECONNREFUSED/);
+  });
+
+  test('leads to another port inside, where the one outside is one of transparent egress', async () => {
+    const stage = new Stage();
+    await stage.parent('serve', '--config', stage.file(toEnclave.replaceAll('3000', '443')));
+    const config = 'egress: {allow: [a.test]}\ningress: [{listen_port: 443, enclave_port: 8443}]';
+    const enclave = stage.enclave({ config, command: ['sh', '-c', `exec ${WEB.replace('PORT', '8443')}`] });
+    await enclave.stdout.match(/ready/, PATIENCE_MS);
+    assert.equal(await curl('http://127.0.0.1:443/'), 'from inside');
+  });
+
+  test('goes on when the enclave is started again', async () => {
+    const stage = new Stage();
+    await stage.parent('serve', '--config', stage.file(toEnclave));
+    const start = () =>
+      stage.enclave({
+        config: 'ingress: [{listen_port: 3000}]',
+        command: ['sh', '-c', `exec ${WEB.replace('PORT', '3000')}`],
+      });
+    const first = start();
+    await first.stdout.match(/ready/, PATIENCE_MS);
+    assert.equal(await curl('http://127.0.0.1:3000/'), 'from inside');
+    first.kill();
+    await first.ended;
+    rmSync(join(stage.sockets, 'enclave-3000'));
+    await start().stdout.match(/ready/, PATIENCE_MS);
+    assert.equal(await curl('http://127.0.0.1:3000/'), 'from inside');
+  });
+}
+
+function forward(): void {
+  /** The workshop's server: the prefixes of a region. */
+  const serveRanges = async (): Promise<string> => {
+    const { key, cert } = makeCertificate(RANGES);
+    const body = JSON.stringify({ prefixes: [{ ip_prefix: '192.0.2.0/24', region: 'us-east-1', service: 'S3' }] });
+    const server = createHttpsServer({ key, cert }, (_, response) => response.end(body)).listen(443, SERVER_IP);
+    await once(server, 'listening');
+    afterTest(() => server.close() && server.closeAllConnections());
+    return cert;
+  };
+  const fetchRanges = (ca: string) => `
+import json, ssl, urllib.request
+context = ssl.create_default_context(cafile="${ca}")
+ranges = json.load(urllib.request.urlopen("https://${RANGES}/ip-ranges.json", context=context, timeout=20))
+print([each["ip_prefix"] for each in ranges["prefixes"]])
+`;
+
+  test('the workshop: a section of the file in the place of forwarder, hosts line and link', async () => {
+    const stage = new Stage();
+    const python = stage.file(fetchRanges(stage.file(await serveRanges())));
+    const allowlist = stage.file(`allowlist:\n- {address: ${RANGES}, port: 443}\n`);
+    await stage.parent(`unix:${stage.sockets}/parent-8001`, RANGES, '443', '--config', allowlist);
+    const config = `forward: [{listen: "127.0.0.1:443", connect: "unix:DIRECTORY/parent-8001", names: [${RANGES}]}]`;
+    const { stdout, stderr } = await stage.enclave({ config, command: ['python3', python] }).outcome(PATIENCE_MS);
+    assert.equal(stdout, "['192.0.2.0/24']\n", stderr);
+  });
+
+  test('the command alone, in the order of words of the workshop and in ours', async () => {
+    const stage = new Stage();
+    const ca = stage.file(await serveRanges());
+    await stage.parent('forward', '127.0.0.1:8443', `tcp:${SERVER_IP}:443`);
+    await stage.parent('forward', '127.0.0.1:8444', '127.0.0.1:8443');
+    const url = `https://${RANGES}:8444/`;
+    assert.match(await curl('--cacert', ca, '--resolve', `${RANGES}:8444:127.0.0.1`, url), /192\.0\.2\.0/);
+    for (const args of [
+      ['127.0.0.1', '8445', '3', '8001'],
+      ['127.0.0.1:8446', '3', '8001'],
+    ]) {
+      const program = await stage.parent('forward', ...args);
+      assert.match(program.stderr.text, /Bound to tcp: 127\.0\.0\.1:844[56]/);
+    }
+  });
+
+  test('the command refuses what it cannot mean, with the form that it wants', async () => {
+    for (const [args, expected] of [
+      [['127.0.0.1:443'], /missing required argument 'target'/],
+      [['127.0.0.1:443', '3'], /missing required argument 'port'/],
+      [['443', '3', '8001'], /Local address is not valid: .*has no IP address/],
+      [['127.0.0.1:0', '3', '8001'], /has no port from 1 to 65535/],
+      [['127.0.0.1:443', 'three', '8001'], /Target is not valid: .*vsock:three:8001/],
+      [['127.0.0.1:443', '4294967295', '8001'], /Target is not valid/],
+      [['127.0.0.1:443', 'kms.example:443'], /Target is not valid/],
+      [['127.0.0.1', '443', '3', '8001', 'more'], /too many arguments: "more" is the fifth/],
+      [['127.0.0.1:443', '3', '8001', '--connect-timeout', '0'], /option '--connect-timeout' wants a time/],
+      [['127.0.0.1:443', '3', '8001', '--connections', '0'], /option '--connections' wants a number from 1/],
+    ] as const) {
+      const { status, stderr } = await new Program('build/vsock-proxy', ['forward', ...args]).outcome(PATIENCE_MS);
+      assert.match(stderr, expected);
+      assert.equal(status, 2, stderr);
+    }
+  });
+}
+
+function restarts(): void {
+  /** Sends as many bytes as the first line says, then their hash. */
+  const serveData = async (): Promise<void> => {
+    const server = createServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.once('data', (line) => {
+        const bytes = randomBytes(Number(String(line)));
+        socket.end(Buffer.concat([createHash('sha256').update(bytes).digest(), bytes]));
+      });
+    }).listen(443, SERVER_IP);
+    await once(server, 'listening');
+    afterTest(() => server.close());
+  };
+
+  /** Workers that transfer all the time; every outcome is one line: `whole`, `failed`, or `WRONG`. */
+  const LOAD = `
+import hashlib, socket, sys, threading, time
+ended = threading.Event()
+def transfer():
+    received = b""
+    try:
+        with socket.create_connection(("${DATA}", 443), timeout=20) as connection:
+            connection.sendall(b"200000\\n")
+            while True:
+                chunk = connection.recv(65536)
+                if not chunk: break
+                received += chunk
+    except OSError:
+        return "failed"
+    if len(received) != 200032: return "failed"
+    return "whole" if hashlib.sha256(received[32:]).digest() == received[:32] else "WRONG"
+def work():
+    while not ended.is_set():
+        print(transfer(), flush=True)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+sys.stdin.readline()
+ended.set()
+for thread in threads: thread.join()
+print("end", flush=True)
+`;
+
+  test('killed five times under load: every transfer is whole or visibly fails, and it goes on within 2 s', async () => {
+    const stage = new Stage();
+    await serveData();
+    let parent = await stage.egress([DATA]);
+    const enclave = stage.enclave({ config: `egress: {allow: [${DATA}]}`, command: ['python3', stage.file(LOAD)] });
+    await enclave.stdout.match(/^whole$/m, PATIENCE_MS);
+    for (let round = 0; round < 5; round += 1) {
+      parent.kill();
+      await parent.ended;
+      rmSync(join(stage.sockets, 'parent-10000'));
+      parent = await stage.egress([DATA]);
+      const listening = performance.now();
+      const { length } = enclave.stdout.text;
+      await enclave.stdout.match(new RegExp(`^[^]{${length}}(.*\\n)*?whole\\n`), PATIENCE_MS);
+      const recovered = performance.now() - listening;
+      assert(recovered < 2000, `${recovered} ms`);
+    }
+    enclave.stdin.end('\n');
+    const { stdout } = await enclave.outcome(PATIENCE_MS);
+    assert.doesNotMatch(stdout, /WRONG/);
+    assert.match(stdout, /end\n$/);
+  });
+}

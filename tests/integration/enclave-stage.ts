@@ -1,0 +1,163 @@
+/**
+ * A parent and its enclave without a second kernel: two network namespaces, joined by unix sockets in the place of vsock.
+ *
+ * The test itself runs on the parent's side, where names and servers are. The enclave's side is as an enclave finds it:
+ * a loopback link that is down, and an /etc of its own.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { Program } from '../program.ts';
+import { EXECUTABLE } from './proxy.ts';
+
+/** Of the parent's servers. */
+export const SERVER_IP = '10.77.0.1';
+export const PATIENCE_MS = 60_000;
+const INSIDE = 'VSOCK_PROXY_TEST_NAMESPACE';
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Runs the tests of `body` in the parent's namespace. `hosts`: what its hosts file has. */
+export function onParent(filename: string, hosts: string, body: () => void): void {
+  if (process.env[INSIDE] === undefined) enterNamespaces(filename, hosts);
+  else body();
+}
+
+function enterNamespaces(filename: string, hosts: string): void {
+  test('in namespaces of their own', { timeout: 600_000 }, () => {
+    const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
+    writeFileSync(join(directory, 'hosts'), `127.0.0.1 localhost\n${hosts}`);
+    const enter = [
+      'mount --make-rprivate /',
+      `mount --bind ${directory}/hosts /etc/hosts`,
+      'ip link set lo up',
+      `ip address add ${SERVER_IP}/32 dev lo`,
+      `exec "${process.execPath}" --test --test-reporter=spec ${filename}`,
+    ];
+    const inside = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', enter.join('\n')], {
+      env: { ...process.env, [INSIDE]: directory, NODE_TEST_CONTEXT: undefined },
+      encoding: 'utf8',
+    });
+    rmSync(directory, { recursive: true });
+    console.log(inside.stdout, inside.stderr);
+    assert.equal(inside.status, 0, 'see above; it needs root, unshare(1), mount(8) and ip(8)');
+  });
+}
+
+/** What the current test has started; ended after it, the last one first. */
+const cleanUps: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+export function afterTest(cleanUp: () => unknown): void {
+  cleanUps.push(cleanUp);
+}
+
+export interface EnclaveOptions {
+  /** Its configuration, YAML; `DIRECTORY` stands for that of the sockets. */
+  readonly config: string;
+  readonly command: readonly string[];
+  /** It is the first process of its PID namespace, and not a child of that. */
+  readonly isFirst?: boolean;
+  /** Shell commands that change what the enclave finds. */
+  readonly prepare?: readonly string[];
+  readonly options?: readonly string[];
+}
+
+/** One parent and one enclave, and the directory with what they share. */
+export class Stage {
+  readonly directory = mkdtempSync(join(process.env[INSIDE] ?? assert.fail(), 'stage-'));
+  readonly sockets = join(this.directory, 'vsock');
+  #files = 0;
+
+  constructor() {
+    mkdirSync(this.sockets);
+    afterTest(() => rmSync(this.directory, { recursive: true }));
+  }
+
+  /** The path of a file with this text. */
+  file(text: string): string {
+    this.#files += 1;
+    const path = join(this.directory, `file-${this.#files}`);
+    writeFileSync(path, text.replaceAll('DIRECTORY', this.sockets));
+    return path;
+  }
+
+  /** Runs the executable on the parent, and waits until it listens. */
+  async parent(...args: readonly string[]): Promise<Program> {
+    const program = new Program('env', ['-i', `PATH=${PATH}`, 'RUST_LOG=info', EXECUTABLE, ...args]);
+    afterTest(async () => {
+      program.kill();
+      await program.ended;
+    });
+    await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    return program;
+  }
+
+  /** The parent's half of `egress`: what it lets through. */
+  async egress(allow: readonly string[], deny: readonly string[] = []): Promise<Program> {
+    const entries = (list: readonly string[]) =>
+      list.map((address) => `{address: "${address}", port: 1-65535}`).join(', ');
+    const listener = `{listen: "unix:DIRECTORY/parent-10000", route: http}`;
+    const config = `allowlist: [${entries(allow)}]\ndenylist: [${entries(deny)}]\nlisteners: [${listener}]\n`;
+    return await this.parent('serve', '--config', this.file(config));
+  }
+
+  /** Starts an enclave; its command runs until it ends. */
+  enclave({ config, command, isFirst = false, prepare = [], options = [] }: EnclaveOptions): Program {
+    const etc = join(this.directory, 'etc');
+    cpSync('/etc', etc, { recursive: true, verbatimSymlinks: true, filter: isNeeded });
+    writeFileSync(join(etc, 'hosts'), '127.0.0.1 old-name\n');
+    writeFileSync(join(etc, 'resolv.conf'), 'nameserver 192.0.2.1\noptions timeout:2\n');
+    const run = isFirst ? 'exec "$@"' : '"$@"; exit $?';
+    const enter = ['mount --make-rprivate /', `mount --bind ${etc} /etc`, ...prepare, 'set +e', run];
+    // With a PID namespace in any case: what is left in it ends with the test.
+    const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+    const environment = ['env', '-i', `PATH=${PATH}`, 'RUST_LOG=info'];
+    const proxy = [resolve(EXECUTABLE), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
+    const program = new Program('unshare', [
+      ...flags,
+      ...['sh', '-ec', enter.join('\n'), 'sh'],
+      ...environment,
+      ...proxy,
+      ...options,
+      ...['--', ...command],
+    ]);
+    afterTest(async () => {
+      program.kill();
+      await program.ended;
+    });
+    return program;
+  }
+
+  /** A file of the enclave's /etc, as it is now. */
+  readEtc(name: string): string {
+    return readFileSync(join(this.directory, 'etc', name), 'utf8');
+  }
+}
+
+/** The process of an enclave's entry point. */
+export function pidOf({ pid }: Pick<Program, 'pid'>): number {
+  if (readFileSync(`/proc/${pid}/comm`, 'utf8') === 'vsock-proxy\n') return pid;
+  return pidOf({ pid: Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')) });
+}
+
+/** Of /etc: what libc, TLS and Java look for. */
+function isNeeded(path: string): boolean {
+  const [, , part] = path.split('/');
+  return part === undefined || NEEDED.has(part);
+}
+const NEEDED = new Set([
+  'alternatives',
+  'hosts',
+  'java-17-openjdk',
+  'ld.so.cache',
+  'nsswitch.conf',
+  'passwd',
+  'group',
+  'ssl',
+  'python3',
+]);

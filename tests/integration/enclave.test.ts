@@ -1,0 +1,283 @@
+/** The built executable as an enclave's entry point, with applications that know nothing of it. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer, type Server, type Socket } from 'node:net';
+import { suite, test } from 'node:test';
+import { makeCertificate } from './certificate.ts';
+import { afterTest, onParent, PATIENCE_MS, SERVER_IP, Stage } from './enclave-stage.ts';
+
+const KMS = 'kms.us-east-1.amazonaws.com';
+const S3 = 's3.amazonaws.com';
+const WIKI = 'wiki.eng.mycorp.com';
+const AUTH = 'auth.mycorp.com';
+const OTHER = 'example.org';
+const NAMES = [KMS, S3, WIKI, AUTH, OTHER];
+const MASS = 1000;
+
+/** The page that documents Enclaver, in our file. */
+const EGRESS = `egress:
+  allow: ["kms.*.amazonaws.com", "${S3}", "**.mycorp.com"]
+  deny: ["${AUTH}"]
+`;
+const ALLOWED = ['kms.*.amazonaws.com', S3, '**.mycorp.com'];
+
+const hosts = [...NAMES, ...Array.from({ length: MASS }, (_, index) => `n${index}.mass.mycorp.com`)];
+onParent(import.meta.filename, hosts.map((name) => `${SERVER_IP} ${name}\n`).join(''), () => {
+  suite('an application that knows of no proxy', { concurrency: 1 }, transparentTests);
+  suite('an application that knows of the proxy', { concurrency: 1 }, proxyTests);
+});
+
+async function listen<S extends Server>(server: S, port: number): Promise<S> {
+  server.listen(port, SERVER_IP);
+  await once(server, 'listening');
+  afterTest(() => {
+    server.close();
+    if ('closeAllConnections' in server) (server as unknown as { closeAllConnections(): void }).closeAllConnections();
+  });
+  return server;
+}
+
+/** What came, as JSON: the name that was asked for, and a hash of the body. */
+const describeRequest: RequestListener = (request, response) => {
+  const hash = createHash('sha256');
+  request.on('data', (chunk: Buffer) => hash.update(chunk));
+  request.on('end', () => response.end(JSON.stringify({ host: request.headers.host, sha256: hash.digest('hex') })));
+};
+
+/** Servers of all names: HTTP at 80, HTTPS at 443. @returns the certificate */
+async function serveWeb(): Promise<string> {
+  const { key, cert } = makeCertificate(KMS, ...NAMES.slice(1));
+  await listen(createHttpServer(describeRequest), 80);
+  await listen(createHttpsServer({ key, cert }, describeRequest), 443);
+  return cert;
+}
+
+/** One that speaks first: the port of a mail server. */
+async function serveGreeting(port: number): Promise<void> {
+  const greet = (socket: Socket) => socket.on('error', () => socket.destroy()).end('220 ready\r\n');
+  await listen(createServer(greet), port);
+}
+
+/** A shell command without the variables that tell of the proxy. */
+function unaware(script: string): readonly string[] {
+  const variables = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY'];
+  return ['env', ...variables.flatMap((name) => ['-u', name]), 'sh', '-c', script];
+}
+
+const CURL = 'curl --silent --show-error --max-time 20';
+
+function transparentTests(): void {
+  test('is denied what is not allowed: the name does not exist, and the log says why', async () => {
+    const stage = new Stage();
+    await stage.egress(['**']);
+    const script = [AUTH, OTHER].map((name) => `${CURL} https://${name}/; echo $?`).join('; ');
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command: unaware(script) }).outcome(PATIENCE_MS);
+    assert.equal(stdout, '6\n6\n');
+    assert.match(
+      stderr,
+      /WARN .*auth\.mycorp\.com was looked up, and does not exist here: .* is denied by auth\.mycorp\.com/,
+    );
+    assert.match(stderr, /Could not resolve host: example\.org/);
+  });
+
+  test('is denied what the parent alone denies: the connection ends, and the log has the parent’s words', async () => {
+    const stage = new Stage();
+    await stage.egress(['**.mycorp.com']);
+    const enclave = stage.enclave({ config: EGRESS, command: unaware(`${CURL} http://${S3}/`) });
+    const { status, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert([52, 56].includes(status ?? 0), stderr);
+    assert.match(stderr, /answered 403 for s3\.amazonaws\.com:80: s3\.amazonaws\.com:80 is not allowed by the policy/);
+  });
+
+  test('is refused by addresses that stand for no name, and on ports that are not listened on', async () => {
+    const stage = new Stage();
+    await stage.egress(ALLOWED);
+    const script = [`http://127.100.0.1/`, `http://127.0.0.1/`, `http://${S3}:8080/`]
+      .map((url) => `${CURL} ${url}; echo $?`)
+      .join('; ');
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command: unaware(script) }).outcome(PATIENCE_MS);
+    assert.match(stdout, /^5[26]\n5[26]\n7\n$/);
+    assert.match(stderr, /no name is known for 127\.100\.0\.1:80/);
+  });
+
+  test('curl reaches every allowed name over TLS and in clear, each at its own address', async () => {
+    const stage = new Stage();
+    const ca = stage.file(await serveWeb());
+    await stage.egress(ALLOWED);
+    const urls = [KMS, S3, WIKI].flatMap((name) => [`https://${name}/`, `http://${name}/`]);
+    const script = `${CURL} --cacert ${ca} --write-out ' %{remote_ip}\\n' ${urls.join(' ')}`;
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command: unaware(script) }).outcome(PATIENCE_MS);
+    const lines = stdout.trimEnd().split('\n');
+    assert.deepEqual(
+      lines.map((line) => /"host":"([^"]*)".* (\S+)$/.exec(line)?.slice(1).join(' ')),
+      [
+        `${KMS} 127.64.0.1`,
+        `${KMS} 127.64.0.1`,
+        `${S3} 127.64.0.2`,
+        `${S3} 127.64.0.2`,
+        `${WIKI} 127.64.0.3`,
+        `${WIKI} 127.64.0.3`,
+      ],
+      stderr,
+    );
+  });
+
+  test('Python’s urllib, and a raw Python socket to a server that speaks first', async () => {
+    const stage = new Stage();
+    const ca = stage.file(await serveWeb());
+    await serveGreeting(2525);
+    await stage.egress(ALLOWED);
+    const script = stage.file(`
+import socket, ssl, urllib.request
+context = ssl.create_default_context(cafile="${ca}")
+print(urllib.request.urlopen("https://${KMS}/", context=context, timeout=20).status)
+with socket.create_connection(("${WIKI}", 2525), timeout=20) as connection:
+    print(connection.makefile().read().strip())
+`);
+    const config = `${EGRESS}  transparent_ports: [80, 443, 2525]\n`;
+    const { stdout, stderr } = await stage
+      .enclave({ config, command: unaware(`exec python3 ${script}`) })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, '200\n220 ready\n', stderr);
+  });
+
+  test('Java, which reads none of the variables, with its own cache of addresses', async () => {
+    const stage = new Stage();
+    await serveWeb();
+    await stage.egress(ALLOWED);
+    const source = stage.file(`
+import java.net.*;
+class Get {
+  public static void main(String[] arguments) throws Exception {
+    for (String name : arguments) {
+      HttpURLConnection connection = (HttpURLConnection) new URL("http://" + name + "/").openConnection();
+      System.out.println(connection.getResponseCode());
+    }
+    try {
+      InetAddress.getByName("${AUTH}");
+    } catch (UnknownHostException denied) {
+      System.out.println("denied");
+    }
+  }
+}`);
+    const command = ['sh', '-c', `cp ${source} ${source}.java && exec java ${source}.java ${KMS} ${S3} ${KMS}`];
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command }).outcome(PATIENCE_MS);
+    assert.equal(stdout, '200\n200\n200\ndenied\n', stderr);
+  });
+
+  test('100 MB up, judged by its hash', async () => {
+    const stage = new Stage();
+    await serveWeb();
+    await stage.egress(ALLOWED);
+    const script = `
+head -c 100000000 /dev/urandom >${stage.directory}/data
+sha256sum <${stage.directory}/data | cut -d ' ' -f 1
+${CURL} --header Expect: --data-binary @${stage.directory}/data http://${S3}/`;
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command: unaware(script) }).outcome(PATIENCE_MS);
+    const [sent, received = ''] = stdout.split('\n');
+    assert.equal(JSON.parse(received).sha256, sent, stderr);
+  });
+
+  test(`${MASS} names: each has its own address and is reached by it, with two sockets for all of them`, async () => {
+    const stage = new Stage();
+    await serveWeb();
+    const parent = await stage.egress(ALLOWED);
+    const script = stage.file(`
+import http.client, socket
+names = [f"n{index}.mass.mycorp.com" for index in range(${MASS})]
+addresses = {socket.getaddrinfo(name, 80, socket.AF_INET, socket.SOCK_STREAM)[0][4][0] for name in names}
+print(len(addresses))
+right = 0
+for name in names:
+    connection = http.client.HTTPConnection(name, timeout=20)
+    connection.request("GET", "/")
+    right += ('"host":"%s"' % name) in connection.getresponse().read().decode()
+    connection.close()
+print(right)
+listening = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+print(sum(fields[3] == "0A" and fields[1].endswith((":0050", ":01BB")) for fields in listening))
+`);
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: unaware(`exec python3 ${script}`) })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, `${MASS}\n${MASS}\n2\n`, stderr.slice(-2000));
+    assert.match(parent.stderr.text, /n999\.mass\.mycorp\.com:80/);
+  });
+}
+
+function proxyTests(): void {
+  test('is answered 403 for what is not allowed, by the enclave’s own policy: the parent hears nothing of it', async () => {
+    const stage = new Stage();
+    const parent = await stage.egress(['**']);
+    const script = [`https://${AUTH}/`, `http://${OTHER}/`]
+      .map((url) => `${CURL} --write-out '%{http_connect} %{http_code}\\n' ${url}`)
+      .join('; ');
+    const { stdout } = await stage.enclave({ config: EGRESS, command: ['sh', '-c', script] }).outcome(PATIENCE_MS);
+    assert.equal(stdout, `403 000\n${OTHER}:80 is not allowed by the policy of this proxy\n000 403\n`);
+    assert.doesNotMatch(parent.stderr.text, /Accepted connection/);
+  });
+
+  test('is answered in the parent’s words what the parent alone denies', async () => {
+    const stage = new Stage();
+    await stage.egress(['**.mycorp.com']);
+    const script = `${CURL} --write-out '%{http_code}\\n' http://${S3}/; ${CURL} --proxytunnel http://${S3}/`;
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['sh', '-c', script] })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, `${S3}:80 is not allowed by the policy of this proxy\n403\n`);
+    assert.match(stderr, /CONNECT tunnel failed, response 403/);
+  });
+
+  test('is answered 502 when the parent is not there in time, and reaches it as soon as it is', async () => {
+    const stage = new Stage();
+    await serveWeb();
+    const config = `${EGRESS}timeouts: {connect: 300ms}\n`;
+    const script = `${CURL} --write-out '%{http_code}\\n' --output /dev/null http://${S3}/; read line; ${CURL} --write-out '%{http_code}\\n' --output /dev/null http://${S3}/`;
+    const enclave = stage.enclave({ config, command: ['sh', '-c', script] });
+    await enclave.stdout.match(/^502\n/, PATIENCE_MS);
+    await stage.egress(ALLOWED);
+    enclave.stdin.end('\n');
+    const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert.equal(stdout, '502\n200\n', stderr);
+  });
+
+  test('curl and Python’s urllib reach allowed names over TLS and in clear, by the variables alone', async () => {
+    const stage = new Stage();
+    const ca = stage.file(await serveWeb());
+    await stage.egress(ALLOWED);
+    const python = stage.file(`
+import ssl, urllib.request
+context = ssl.create_default_context(cafile="${ca}")
+print(urllib.request.urlopen("https://${KMS}/", context=context, timeout=20).status)
+print(urllib.request.urlopen("http://${S3}/", timeout=20).status)
+`);
+    const script = `${CURL} --cacert ${ca} --output /dev/null --write-out '%{http_connect} %{http_code}\\n' https://${WIKI}/ && exec python3 ${python}`;
+    // Without the DNS server: nothing but the proxy is there.
+    const config = `${EGRESS}  transparent_ports: []\n`;
+    const enclave = stage.enclave({ config, command: ['sh', '-c', script] });
+    const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert.equal(stdout, '200 200\n200\n200\n', stderr);
+    assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
+  });
+
+  test('finds the variables as Enclaver sets them, and names of forward among those without a proxy', async () => {
+    const stage = new Stage();
+    const config = `${EGRESS}forward: [{listen: "127.0.0.1:8443", connect: "unix:DIRECTORY/x", names: [db.internal]}]\n`;
+    const { stdout } = await stage
+      .enclave({ config, command: ['sh', '-c', 'env | grep -i proxy | sort'] })
+      .outcome(PATIENCE_MS);
+    const url = 'http://127.0.0.1:10000';
+    const none = 'localhost,127.0.0.1,db.internal';
+    assert.deepEqual(stdout.trimEnd().split('\n').sort(), [
+      `HTTPS_PROXY=${url}`,
+      `HTTP_PROXY=${url}`,
+      `NO_PROXY=${none}`,
+      `http_proxy=${url}`,
+      `https_proxy=${url}`,
+      `no_proxy=${none}`,
+    ]);
+  });
+}
