@@ -168,6 +168,29 @@ class Get {
     assert.equal(stdout, '200\n200\n200\ndenied\n', stderr);
   });
 
+  test('boto3, with nothing said of a proxy', async () => {
+    const stage = new Stage();
+    const { key, cert } = makeCertificate(S3);
+    const buckets =
+      '<ListAllMyBucketsResult><Buckets><Bucket><Name>ours</Name></Bucket></Buckets></ListAllMyBucketsResult>';
+    const type = { 'Content-Type': 'application/xml' };
+    await listen(
+      createHttpsServer({ key, cert }, (_, response) => response.writeHead(200, type).end(buckets)),
+      443,
+    );
+    await stage.egress(ALLOWED);
+    const script = stage.file(`
+import boto3
+keys = dict(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+client = boto3.client("s3", endpoint_url="https://${S3}", verify="${stage.file(cert)}", **keys)
+print([bucket["Name"] for bucket in client.list_buckets()["Buckets"]])
+`);
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: unaware(`exec /usr/bin/python3 ${script}`) })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, "['ours']\n", stderr);
+  });
+
   test('100 MB up, judged by its hash', async () => {
     const stage = new Stage();
     await serveWeb();
