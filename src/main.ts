@@ -128,16 +128,18 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const { parseServeCommand } = await import('./cli/serve.ts');
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
+  const { nitroCli, ...source } = parsed.arguments;
   const logFor = openLogOfProcess();
   const log = logFor('vsock_proxy');
-  return await runPlan(logFor, async () => {
+  const load = async (): Promise<Plan> => {
     log.info('Checking allowlist configuration');
     const { loadPlan } = await import('./config/resolve.ts');
-    return await loadPlan({
-      ...parsed.arguments,
-      readPlacement: () => readPlacementOfInstance(SERVE_METADATA_MS, log),
-    });
-  });
+    return await loadPlan({ ...source, readPlacement: () => readPlacementOfInstance(SERVE_METADATA_MS, log) });
+  };
+  if (source.enclaveName === undefined) return await runPlan(logFor, load);
+  const { describeEnclaves, EnclaveDirectory } = await import('./enclave/describe.ts');
+  const directory = new EnclaveDirectory({ describe: () => describeEnclaves(nitroCli), clock: systemClock, log });
+  return await runPlan(logFor, load, { cidOf: (name) => directory.cidOf(name) });
 }
 
 async function runForward(argv: readonly string[]): Promise<number> {
@@ -182,12 +184,16 @@ async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Pla
  * Runs what `load` says until a signal ends it; SIGHUP loads again.
  * @returns the exit status
  */
-async function runPlan(logFor: LogFor, load: () => Promise<Plan>): Promise<number> {
+async function runPlan(
+  logFor: LogFor,
+  load: () => Promise<Plan>,
+  more: Pick<ServeDependencies, 'cidOf'> = {},
+): Promise<number> {
   const stopSignal = firstStopSignal();
   const log = logFor('vsock_proxy');
   const { serve } = await import('./control/serve.ts');
   const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
-  const starting = serve(load, dependenciesOfProcess(logFor));
+  const starting = serve(load, { ...dependenciesOfProcess(logFor), ...more });
   const stopping = stopSignal.then(() => undefined);
   const reload = async (): Promise<void> => {
     const proxy = await Promise.race([starting, stopping]);

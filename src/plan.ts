@@ -24,6 +24,8 @@ export type RoutePlan =
   | { readonly kind: 'target'; readonly target: Target; readonly proxyHeader: boolean }
   /** To an address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
   | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
+  /** To this vsock port of the enclave with this name, whatever its CID is at the moment. */
+  | { readonly kind: 'enclave'; readonly name: string; readonly port: number }
   /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
   | { readonly kind: 'http'; readonly via?: SocketAddress }
   /** To the name that each client's TLS ClientHello gives, at this port. */

@@ -69,6 +69,7 @@ async function askListener({ draft, route }: CheckedListener, question: Question
       return mayBecome(route, target) ? [{ kind: 'undecided', reason, hint: '--resolve tells more' }] : [];
     }
     case 'address':
+    case 'enclave':
     case 'ingress':
       return [];
   }

@@ -110,6 +110,7 @@ function describeRoute(route: Draft['route']): string {
       return `${route.host}:${route.port}`;
     case 'address':
       return formatListen(route.address);
+    case 'enclave':
     case 'ingress':
       return `vsock:<enclave CID>:${route.port}`;
     case 'http':

@@ -1,12 +1,24 @@
 /** `vsock-proxy serve`: all listeners of the configuration file in one process. */
+import { Option } from 'commander';
 import { DEFAULT_CONFIG_PATH } from './help.ts';
 import { parseEnclaveCid } from './number.ts';
 import { defineCommand, type Parsed, parseArguments } from './parse.ts';
 
 export interface ServeArguments {
   readonly configPath: string;
-  /** Where `ingress` leads. */
+  /** Where `ingress` leads; at most one of the two. */
   readonly enclaveCid?: number;
+  readonly enclaveName?: string;
+  /** The program that tells the CIDs of enclaves by their names. */
+  readonly nitroCli: string;
+}
+
+/** As commander names and leaves them. */
+interface RawOptions {
+  readonly config: string;
+  readonly nitroCli: string;
+  readonly enclaveCid?: string;
+  readonly enclaveName?: string;
 }
 
 const HELP = `
@@ -39,12 +51,27 @@ export function parseServeCommand(
   const command = defineCommand('serve')
     .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
     .option('--enclave-cid <N>', 'the CID of the enclave that ingress leads to')
+    .addOption(
+      new Option('--enclave-name <name>', 'the name of that enclave, which keeps it under every CID').conflicts(
+        'enclaveCid',
+      ),
+    )
+    .option(
+      '--nitro-cli <path>',
+      'the program that tells the CIDs of enclaves: it is asked to describe-enclaves',
+      'nitro-cli',
+    )
     .addHelpText('after', HELP);
-  const parsed: Parsed<{ readonly config: string; readonly enclaveCid?: string }> = parseArguments(command, argv);
+  const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
-  const { config: configPath, enclaveCid } = parsed.options;
+  const { config: configPath, nitroCli, enclaveCid, enclaveName } = parsed.options;
   return {
     kind: 'run',
-    arguments: { configPath, ...(enclaveCid !== undefined && { enclaveCid: parseEnclaveCid(enclaveCid) }) },
+    arguments: {
+      configPath,
+      nitroCli,
+      ...(enclaveCid !== undefined && { enclaveCid: parseEnclaveCid(enclaveCid) }),
+      ...(enclaveName !== undefined && { enclaveName }),
+    },
   };
 }

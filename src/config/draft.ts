@@ -23,7 +23,7 @@ export interface Draft extends Omit<ListenerPlan, 'route'> {
     | RoutePlan
     /** To a host with `${region}` or `${domain}` in its name. */
     | { readonly kind: 'template'; readonly host: string; readonly port: TcpPort; readonly proxyHeader: boolean }
-    /** To this vsock port of the enclave, whose CID stands on the command line. */
+    /** To this vsock port of the enclave, whose CID or name stands on the command line. */
     | { readonly kind: 'ingress'; readonly port: TcpPort };
   /** The key that the route stands at, and its `file:line`. */
   readonly routeKey: string;
@@ -34,6 +34,7 @@ export interface Draft extends Omit<ListenerPlan, 'route'> {
 export interface Circumstances {
   readonly placement?: Placement;
   readonly enclaveCid?: number;
+  readonly enclaveName?: string;
 }
 
 export type Completion =
@@ -106,7 +107,7 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
 }
 
 /** Fills in what is known now. */
-export function complete(draft: Draft, { placement, enclaveCid }: Circumstances): Completion {
+export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
   const { routeKey, routePlace, route, ...listener } = draft;
   const problem = (message: string, hint: string): Completion => {
     const error = new VsockProxyError('config', `${routeKey}: ${message}`, { hint, place: routePlace });
@@ -114,6 +115,12 @@ export function complete(draft: Draft, { placement, enclaveCid }: Circumstances)
   };
   switch (route.kind) {
     case 'ingress': {
+      if (enclaveName !== undefined) {
+        return {
+          kind: 'listener',
+          listener: { ...listener, route: { kind: 'enclave', name: enclaveName, port: route.port } },
+        };
+      }
       if (enclaveCid === undefined) return { kind: 'unknown', what: 'enclaveCid' };
       const address = { family: 'vsock', cid: enclaveCid, port: route.port } as const;
       return { kind: 'listener', listener: { ...listener, route: { kind: 'address', address, proxyHeader: false } } };

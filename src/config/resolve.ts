@@ -45,8 +45,9 @@ export function loadProxyPlan({ listenOn, target, family, connections, configPat
 
 export interface PlanSource {
   readonly configPath: string;
-  /** Where `ingress` leads. */
+  /** Where `ingress` leads; one of the two. */
   readonly enclaveCid?: number;
+  readonly enclaveName?: string;
   /** Called where the file has a placeholder, and only there. */
   readonly readPlacement: () => Promise<Placement>;
 }
@@ -55,11 +56,11 @@ export interface PlanSource {
  * The plan of `serve`.
  * @throws VsockProxyError `config`, for the first problem of the file; what `readPlacement` throws
  */
-export async function loadPlan({ configPath, enclaveCid, readPlacement }: PlanSource): Promise<Plan> {
+export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSource): Promise<Plan> {
   const file = loadFile(configPath, 'serve');
   const drafts = draftListeners(file);
   const placement = drafts.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
-  const known = { ...(placement && { placement }), ...(enclaveCid !== undefined && { enclaveCid }) };
+  const known = { ...enclave, ...(placement && { placement }) };
 
   const listeners = [];
   const problems = [];
@@ -74,6 +75,6 @@ export async function loadPlan({ configPath, enclaveCid, readPlacement }: PlanSo
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {
-  const hint = 'start it with: vsock-proxy serve --enclave-cid N';
-  return new VsockProxyError('config', `${key}: the CID of the enclave is not known`, { hint, place });
+  const hint = 'start it with: vsock-proxy serve --enclave-cid N, or --enclave-name NAME';
+  return new VsockProxyError('config', `${key}: which enclave it leads to is not known`, { hint, place });
 }

@@ -1,5 +1,6 @@
 /** Socket addresses as log lines and error texts show them, after the AWS proxy's `cid: 3 port: 8000`. */
 import type { SocketAddress } from '../dataplane/contract.ts';
+import { quoteBriefly } from '../escape.ts';
 import type { ActivatedSocket } from '../plan.ts';
 import type { Target } from '../policy/rules.ts';
 
@@ -36,6 +37,11 @@ export function nameClient(client: SocketAddress): string {
 /** What clients want to reach: `kms.eu-west-1.amazonaws.com:443`. */
 export function formatTarget({ host, port }: Target): string {
   return host.kind === 'name' ? `${host.name}:${port}` : formatIpPort({ ip: host.ip.text, port });
+}
+
+/** `port 3000 of the enclave "app"`. */
+export function formatEnclave({ name, port }: { readonly name: string; readonly port: number }): string {
+  return `port ${port} of the enclave ${quoteBriefly(name)}`;
 }
 
 /** A server as seen by the proxy: `10.0.0.7:443`, and what is no TCP address as in `formatAddress`. */

@@ -1,14 +1,14 @@
 /** What answers for routes that ask, and what all of them share: the names that clients ask for. */
 import { type NameCacheOptions, openNameCache } from '../dns/cache.ts';
 import { VsockProxyError } from '../errors.ts';
-import type { ListenerPlan } from '../plan.ts';
+import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import type { Hostname } from '../policy/address.ts';
 import { type Denial, decideRoute, decideTarget } from '../policy/decision.ts';
 import type { Client, Target } from '../policy/rules.ts';
-import { formatAddress } from './address.ts';
+import { formatAddress, formatEnclave } from './address.ts';
 import type { Answerer } from './ask.ts';
 import { answerClients } from './client.ts';
-import { Destinations } from './destinations.ts';
+import { type Destination, Destinations } from './destinations.ts';
 import type { Targets } from './targets.ts';
 import { DestinationsThrough } from './through.ts';
 import { denialError } from './upstream.ts';
@@ -17,7 +17,12 @@ export interface AnswererOptions extends NameCacheOptions {
   readonly targets: Targets;
   /** Inside an enclave: the name that an address stands for. */
   readonly nameOf?: ((ip: string) => Hostname | undefined) | undefined;
+  /** The CID of the enclave with this name, now. */
+  readonly cidOf?: CidOf | undefined;
 }
+
+/** What cannot be told is a value, not an exception. A promise is never rejected. */
+export type CidOf = (name: string) => number | VsockProxyError | Promise<number | VsockProxyError>;
 
 export interface Answerers {
   /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
@@ -26,7 +31,7 @@ export interface Answerers {
   stop(): void;
 }
 
-export function openAnswerers({ targets, nameOf, ...options }: AnswererOptions): Answerers {
+export function openAnswerers({ targets, nameOf, cidOf, ...options }: AnswererOptions): Answerers {
   const names = openNameCache(options);
   return {
     async answererFor(plan) {
@@ -57,6 +62,10 @@ export function openAnswerers({ targets, nameOf, ...options }: AnswererOptions):
           const destinations = new Destinations({ policy, family, names, decide: decideRoute });
           return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
         }
+        case 'enclave': {
+          if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');
+          return answerClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
+        }
         case 'address': {
           const { address, proxyHeader } = route;
           const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
@@ -66,6 +75,19 @@ export function openAnswerers({ targets, nameOf, ...options }: AnswererOptions):
     },
     stop: () => names.stop(),
   };
+}
+
+function findEnclave(
+  route: Extract<RoutePlan, { readonly kind: 'enclave' }>,
+  cidOf: CidOf,
+): Destination | Promise<Destination> {
+  const text = formatEnclave(route);
+  const settle = (cid: number | VsockProxyError): Destination =>
+    cid instanceof VsockProxyError
+      ? { text, kind: 'unresolved', error: cid }
+      : { text, kind: 'allowed', addresses: [{ family: 'vsock', cid, port: route.port }] };
+  const cid = cidOf(route.name);
+  return cid instanceof Promise ? cid.then(settle) : settle(cid);
 }
 
 /** The denial, if it is the same fate for all clients that may come. */

@@ -20,8 +20,8 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
   /** Of the wall clock. */
   readonly now: () => Date;
-  /** Inside an enclave: the name that an address stands for. */
   readonly nameOf?: AnswererOptions['nameOf'];
+  readonly cidOf?: AnswererOptions['cidOf'];
 }
 
 /** How a reload has ended. */
@@ -49,7 +49,7 @@ export interface RunningProxy {
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
-  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, nameOf } = dependencies;
+  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, nameOf, cidOf } = dependencies;
   const log = logFor('vsock_proxy::proxy');
   const targets = new Targets();
   const asking = new Asking({
@@ -68,7 +68,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   let answerers: Promise<Answerers> | undefined;
   const loadAnswerers = async (): Promise<Answerers> => {
     const { openAnswerers } = await import('./answerers.ts');
-    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, nameOf });
+    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, nameOf, cidOf });
   };
   const listeners = new Listeners({
     resolver,

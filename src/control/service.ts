@@ -4,7 +4,7 @@ import type { Remembered } from '../dns/watch.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import { coversPort } from '../policy/ports.ts';
 import { type Client, type Policy, type Target, usesCids } from '../policy/rules.ts';
-import { formatAddress, formatTarget } from './address.ts';
+import { formatAddress, formatEnclave, formatTarget } from './address.ts';
 import type { Answerer, Asking } from './ask.ts';
 import { openUpstream } from './route.ts';
 import type { UpstreamOptions } from './upstream.ts';
@@ -121,6 +121,8 @@ function openAnswers({ route }: ListenerPlan, answerer: Answerer): Service {
       return { ...UNRESOLVED, kind: 'ask-client', target: formatTarget(route.target), answerer, attach };
     case 'address':
       return { ...UNRESOLVED, kind: 'ask-client', target: formatAddress(route.address), answerer, attach };
+    case 'enclave':
+      return { ...UNRESOLVED, kind: 'ask-client', target: formatEnclave(route), answerer, attach };
     case 'names':
       return { ...UNRESOLVED, kind: 'ask-client', answerer, attach };
     case 'http':

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -60,6 +60,16 @@ server.serve_forever()"`;
     const enclave = stage.enclave({ config, command: ['sh', '-c', `exec ${WEB.replace('PORT', '8443')}`] });
     await enclave.stdout.match(/ready/, PATIENCE_MS);
     assert.equal(await curl('http://127.0.0.1:443/'), 'from inside');
+  });
+
+  test('to an enclave by its name: while none runs, clients are refused, and the log says what was found', async () => {
+    const stage = new Stage();
+    const nitroCli = stage.file('#!/bin/sh\nprintf \'[{"EnclaveName":"other","EnclaveCID":16,"State":"RUNNING"}]\'\n');
+    chmodSync(nitroCli, 0o755);
+    const config = stage.file('ingress: [{listen_port: 3000}]\n');
+    const parent = await stage.parent('serve', '--config', config, '--enclave-name', 'app', '--nitro-cli', nitroCli);
+    assert.match(await curl('http://127.0.0.1:3000/'), /Empty reply|reset by peer/);
+    await parent.stderr.match(/no enclave with the name "app" runs.*those that run are "other"/, PATIENCE_MS);
   });
 
   test('goes on when the enclave is started again', async () => {

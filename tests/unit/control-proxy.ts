@@ -34,11 +34,12 @@ export interface ProxyOptions extends FakeNetworkOptions {
   readonly level?: string;
   readonly sockets?: Readonly<Record<string, readonly number[]>>;
   readonly nameOf?: ServeDependencies['nameOf'];
+  readonly cidOf?: ServeDependencies['cidOf'];
 }
 
 /** Its plan may be changed at any time; an error in its place is what loading it gives. */
 export function setUpProxy(first: readonly ListenerPlan[] | Error, options: ProxyOptions = {}) {
-  const { names = {}, level = 'info', sockets = {}, nameOf, ...network } = options;
+  const { names = {}, level = 'info', sockets = {}, nameOf, cidOf, ...network } = options;
   const clock = new ManualClock();
   const net = new FakeNetwork({ ...network, clock });
   const logged = recordLog(level);
@@ -57,6 +58,7 @@ export function setUpProxy(first: readonly ListenerPlan[] | Error, options: Prox
       now: () => new Date(clock.now()),
       resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) },
       nameOf,
+      cidOf,
       activatedSockets: () => Promise.resolve(new Map(Object.entries(sockets))),
       openDataPlane(events) {
         const plane = new FakeDataPlane(net, events);
