@@ -70,7 +70,7 @@ suite('a plan that is refused', () => {
   test('ingress without the CID of the enclave', async () => {
     assert.equal(
       await problem('ingress:\n- listen_port: 8443\n'),
-      'ingress[0].listen_port: which enclave it leads to is not known (/f.yaml:2). Hint: start it with: vsock-proxy serve --enclave-cid N',
+      'ingress[0].listen_port: which enclave it leads to is not known (/f.yaml:2). Hint: start it with: vsock-proxy serve --enclave-cid N, or --enclave-name NAME',
     );
   });
 
