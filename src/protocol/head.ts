@@ -98,7 +98,7 @@ function explainField(line: string): Malformed {
 }
 
 /** Each byte as the character of its number. */
-function latin1({ buffer, byteOffset, length }: Uint8Array): string {
+export function latin1({ buffer, byteOffset, length }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 

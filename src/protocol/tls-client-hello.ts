@@ -9,9 +9,9 @@
  * anybody on the way sees, and where the server's operator has the connection delivered. Which of the operator's sites
  * is meant in the encrypted part nobody here can know, nor whether there is one (browsers send random bytes there).
  */
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { quoteBriefly } from '../escape.ts';
-import { HEAD_LIMIT } from './head.ts';
+import { HEAD_LIMIT, latin1 } from './head.ts';
 import { type Malformed, malformed } from './malformed.ts';
 
 export type ParsedClientHello =
@@ -89,13 +89,14 @@ function soFar(message: Uint8Array, bodyBytes: number | undefined, atLeast: numb
 
 /** What is wrong with as much of a record's header as has come. */
 function checkRecordHeader(bytes: Uint8Array, at: number): Malformed | undefined {
-  const [type = HANDSHAKE, major = 3, , high, low] = bytes.subarray(at, at + RECORD_HEADER);
+  const type = bytes[at] ?? HANDSHAKE;
+  const major = bytes[at + 1] ?? 3;
   if (type !== HANDSHAKE) {
     return malformed(at === 0 ? explainFirstByte(type) : `a TLS record of type ${type} cuts the ClientHello`);
   }
   if (major !== 3) return malformed(`TLS record version ${major}.x is not supported. Hint: use TLS 1.2 or 1.3`);
-  if (high === undefined || low === undefined) return undefined;
-  const length = (high << 8) | low;
+  if (bytes.length < at + RECORD_HEADER) return undefined;
+  const length = read16(bytes, at + 3);
   if (length === 0) return malformed('a TLS record is empty');
   return length > RECORD_MAX ? malformed(`a TLS record has ${length} bytes, more than ${RECORD_MAX}`) : undefined;
 }
@@ -117,6 +118,7 @@ const VECTORS: readonly { readonly name: string; readonly prefix: 1 | 2; readonl
     { name: 'list of compression methods', prefix: 1, fits: (bytes) => bytes >= 1 },
   ];
 
+const EXTENSION_HEADER = 4;
 const SERVER_NAME = 0;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 const NO_NAME =
@@ -127,7 +129,8 @@ type Outcome = Exclude<ParsedClientHello, { readonly kind: 'more' }>;
 
 /** Reads the body of a ClientHello that is to be `length` bytes long. Undefined: right so far, but not whole. */
 function readHello(body: Uint8Array, length: number): Outcome | undefined {
-  const [major = 3, minor = 3] = body;
+  const major = body[0] ?? 3;
+  const minor = body[1] ?? 3;
   if (major !== 3 || minor === 0)
     return malformed(`version ${major}.${minor} is not supported. Hint: use TLS 1.2 or 1.3`);
 
@@ -143,22 +146,28 @@ function readHello(body: Uint8Array, length: number): Outcome | undefined {
   if (typeof extensionsEnd !== 'number') return extensionsEnd;
   if (extensionsEnd !== length) return malformed('something follows the extensions of the ClientHello');
 
+  // There are a dozen or more of them: without a call for each.
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const { byteLength } = view;
   let name: Outcome | undefined;
   let hidden = false;
   for (at += 2; at < length; ) {
-    const end = vectorEnd(body, at + 2, 2, length);
-    if (typeof end !== 'number') return end;
-    const type = read16(body, at);
+    const from = at + EXTENSION_HEADER;
+    if (from > byteLength) return from > length ? malformed(TOO_SHORT) : undefined;
+    const end = from + view.getUint16(at + 2);
+    if (end > length) return malformed(TOO_SHORT);
+    const type = view.getUint16(at);
     if (type === SERVER_NAME) {
       if (name !== undefined) return malformed('the ClientHello has two server_name extensions');
-      if (body.length < end) return undefined;
-      name = readServerName(body.subarray(at + 4, end));
+      if (end > byteLength) return undefined;
+      name = readServerName(body.subarray(from, end));
       if (name.kind === 'malformed') return name;
+    } else if (type === ENCRYPTED_CLIENT_HELLO) {
+      hidden = true;
     }
-    hidden ||= type === ENCRYPTED_CLIENT_HELLO;
     at = end;
   }
-  if (body.length < length) return undefined;
+  if (byteLength < length) return undefined;
   return name ?? { kind: 'no-name', problem: hidden ? HIDDEN_NAME : NO_NAME };
 }
 
@@ -172,11 +181,12 @@ function readServerName(list: Uint8Array): Outcome {
   const end = vectorEnd(list, 3, 2, list.length);
   if (typeof end !== 'number') return malformed('a server name has a wrong length');
   if (end !== list.length) return malformed('the ClientHello has more than one server name');
-  const name = Buffer.from(list.subarray(5)).toString('latin1');
+  const name = latin1(list.subarray(5));
+  if (NAME.test(name) && !isIPv4(name)) return { kind: 'name', name };
   const shown = quoteBriefly(name);
-  if (isIP(name) !== 0)
-    return { kind: 'no-name', problem: `the server name is the IP address ${shown}, and TLS has names only there` };
-  return NAME.test(name) ? { kind: 'name', name } : malformed(`${shown} is not a server name`);
+  return isIP(name) === 0
+    ? malformed(`${shown} is not a server name`)
+    : { kind: 'no-name', problem: `the server name is the IP address ${shown}, and TLS has names only there` };
 }
 
 /** RFC 6066: ASCII, without the dot at its end. */
