@@ -217,6 +217,18 @@ describe('DNS rebinding', () => {
 });
 
 describe('CONNECT', () => {
+  it('with the head of an earlier client, byte for byte, is decided for the one who asks', async () => {
+    const { request, net } = await setUp({ allow: [`${NAME} 443 16`] });
+    const server = net.serveAt(SERVER);
+    await request(CONNECT);
+    await server.accept();
+    const other = await request(CONNECT, { family: 'vsock', cid: 17, port: 5005 });
+    assert.equal(parseReply(other).status, 403);
+    const again = await request(CONNECT);
+    await server.accept();
+    assert.equal(again.received, ESTABLISHED);
+  });
+
   it('gives a tunnel once the server is there, and passes on what came behind the head', async () => {
     const { request, net, logged } = await setUp();
     const server = net.serveAt(SERVER);
