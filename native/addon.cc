@@ -3,6 +3,7 @@
 
 #include <node_api.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -14,9 +15,26 @@ namespace {
 
 constexpr double kMicrosPerMs = 1000;
 
+// Answers that are collected before the threads that wait for them are woken. Each wake-up costs as much as
+// some answers, for whoever is woken interrupts who answers; but no thread shall stand still while many are
+// made.
+constexpr size_t kMostAnswers = 16;
+
 struct Instance {
   std::unique_ptr<Engine> engine;
   napi_threadsafe_function deliver = nullptr;
+  napi_ref onHead = nullptr;
+  bool delivering = false;
+  std::vector<Answer> answers;
+
+  void take(Answer answer) {
+    answers.push_back(std::move(answer));
+    if (!delivering || answers.size() == kMostAnswers) sendAnswers();
+  }
+  void sendAnswers() {
+    if (engine && !answers.empty()) engine->answer(std::move(answers));
+    answers.clear();
+  }
 };
 
 // JavaScript values as the contract has them. A failing N-API call leaves an exception pending, and
@@ -85,6 +103,20 @@ class Js {
     napi_has_named_property(env_, object, key, &has);
     return has;
   }
+  napi_value boolean(bool flag) {
+    napi_value value;
+    napi_get_boolean(env_, flag, &value);
+    return value;
+  }
+  napi_value bytes(const std::string& bytes) {
+    void* data = nullptr;
+    napi_value buffer;
+    napi_create_arraybuffer(env_, bytes.size(), &data, &buffer);
+    std::copy(bytes.begin(), bytes.end(), static_cast<char*>(data));
+    napi_value array;
+    napi_create_typedarray(env_, napi_uint8_array, bytes.size(), buffer, 0, &array);
+    return array;
+  }
   // Of a Uint8Array; empty for anything else.
   std::string toBytes(napi_value value) {
     bool isArray = false;
@@ -141,7 +173,7 @@ class Js {
     if (kind == "length") return Body::length(static_cast<uint64_t>(toNumber(get(from, "bytes"))));
     return Body::none();
   }
-  // What a verdict's action does not have stays as it is in an empty one.
+  // Any but `connect`. What a verdict's action does not have stays as it is in an empty one.
   Verdict toVerdict(napi_value from) {
     Verdict verdict;
     const std::string action = toText(get(from, "action"));
@@ -152,10 +184,6 @@ class Js {
     if (has(from, "addresses")) verdict.addresses = toAddresses(get(from, "addresses"));
     if (action == "more") {
       verdict.action = Verdict::Action::More;
-    } else if (action == "connect") {
-      verdict.action = Verdict::Action::Connect;
-      verdict.explain = toBool(get(from, "explain"));
-      verdict.handshake = toBool(get(from, "handshake"));
     } else if (action == "exchange") {
       verdict.action = Verdict::Action::Exchange;
       verdict.body = toBody(get(from, "body"));
@@ -272,16 +300,12 @@ class Js {
       case Ask::Stage::Client:
         set(value, "local", address(ask.local));
         break;
-      case Ask::Stage::Head:
-      case Ask::Stage::Response: {
-        napi_value bytes;
-        napi_create_buffer_copy(env_, ask.bytes.size(), ask.bytes.data(), nullptr, &bytes);
-        set(value, "bytes", bytes);
-        napi_value ended;
-        napi_get_boolean(env_, ask.ended, &ended);
-        set(value, "ended", ended);
+      case Ask::Stage::Head:  // deliverHead
         break;
-      }
+      case Ask::Stage::Response:
+        set(value, "bytes", bytes(ask.bytes));
+        set(value, "ended", boolean(ask.ended));
+        break;
       case Ask::Stage::Failed:
         set(value, "reason", number(static_cast<double>(ask.reason)));
         set(value, "error", number(ask.error));
@@ -332,16 +356,41 @@ class Js {
 // The arguments of a call, and the instance it belongs to.
 struct Call {
   Call(napi_env env, napi_callback_info info) : js(env) {
-    size_t count = 2;
+    size_t count = sizeof arguments / sizeof *arguments;
     napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
     napi_get_instance_data(env, reinterpret_cast<void**>(&instance));
   }
   Js js;
-  napi_value arguments[2] = {};
+  napi_value arguments[8] = {};
   Instance* instance = nullptr;
 };
 
-// Runs on the JavaScript thread: deliver(progress[], closes[], faults[], aborted when drained, asks[]).
+// onHead(listener, connection, family, cid, port, path or ip, bytes, ended): the question that is asked more
+// often than all others, without the cost of an object with named properties.
+void deliverHead(napi_env env, const Instance& instance, const Ask& ask) {
+  Js js(env);
+  const Address& client = ask.client;
+  const bool isVsock = client.family() == AF_VSOCK;
+  const bool isUnix = client.family() == AF_UNIX;
+  napi_value arguments[] = {
+      js.number(ask.listener),
+      js.number(static_cast<double>(ask.connection)),
+      js.number(isVsock  ? 0
+                : isUnix ? 1
+                         : 2),
+      js.number(isVsock ? client.cid() : 0),
+      js.number(isUnix ? 0 : client.port()),
+      js.text(isVsock ? "" : (isUnix ? client.path() : client.ip()).c_str()),
+      js.bytes(ask.bytes),
+      js.boolean(ask.ended),
+  };
+  napi_value onHead;
+  napi_get_reference_value(env, instance.onHead, &onHead);
+  napi_call_function(env, js.undefined(), onHead, sizeof arguments / sizeof *arguments, arguments, nullptr);
+}
+
+// Runs on the JavaScript thread: onHead for each head, then deliver(progress[], closes[], faults[], aborted
+// when drained, other asks[]).
 void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
   if (env == nullptr) return;
   auto* instance = static_cast<Instance*>(context);
@@ -356,24 +405,34 @@ void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
     }
     napi_handle_scope scope;
     napi_open_handle_scope(env, &scope);
-    js.push(arguments[kind], std::visit(js, event));
+    const Ask* ask = std::get_if<Ask>(&event);
+    if (ask != nullptr && ask->stage == Ask::Stage::Head) {
+      deliverHead(env, *instance, *ask);
+    } else {
+      js.push(arguments[kind], std::visit(js, event));
+    }
     napi_close_handle_scope(env, scope);
   }
+  instance->delivering = true;
   napi_call_function(env, js.undefined(), deliver, 5, arguments, nullptr);
+  instance->delivering = false;
+  instance->sendAnswers();
 }
 
-void stopEngine(napi_env, Instance* instance) {
+void stopEngine(napi_env env, Instance* instance) {
   if (!instance->engine) return;
   instance->engine.reset();
+  napi_delete_reference(env, instance->onHead);
   napi_release_threadsafe_function(instance->deliver, napi_tsfn_abort);
 }
 
-// start(threads, deliver) → errno
+// start(threads, deliver, onHead) → errno
 napi_value start(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Instance* instance = call.instance;
   napi_create_threadsafe_function(env, call.arguments[1], nullptr, call.js.text("vsock-proxy"), 0, 1, nullptr,
                                   nullptr, instance, deliverEvents, &instance->deliver);
+  napi_create_reference(env, call.arguments[2], 1, &instance->onHead);
   instance->engine = std::make_unique<Engine>(
       [instance] { napi_call_threadsafe_function(instance->deliver, nullptr, napi_tsfn_nonblocking); });
   const int error = instance->engine->start(static_cast<unsigned>(call.js.toNumber(call.arguments[0])));
@@ -434,9 +493,39 @@ napi_value setUpstream(napi_env env, napi_callback_info info) {
 // answer(connection, verdict)
 napi_value answer(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  call.instance->engine->answer(static_cast<ConnectionId>(call.js.toNumber(call.arguments[0])),
-                                call.js.toVerdict(call.arguments[1]));
+  call.instance->take(
+      {static_cast<ConnectionId>(call.js.toNumber(call.arguments[0])), call.js.toVerdict(call.arguments[1])});
   return call.js.undefined();
+}
+
+// connect(connection, target, consume, addresses, toServer, toClient, explain, handshake): answer(…) with the
+// verdict that nearly all questions end in; `addresses` as of `addressList`
+napi_value connect(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Js& js = call.js;
+  Verdict verdict;
+  verdict.action = Verdict::Action::Connect;
+  verdict.target = static_cast<TargetId>(js.toNumber(call.arguments[1]));
+  verdict.consume = static_cast<size_t>(js.toNumber(call.arguments[2]));
+  void* addresses = nullptr;
+  napi_get_value_external(env, call.arguments[3], &addresses);
+  verdict.addresses = *static_cast<std::vector<Address>*>(addresses);
+  verdict.toServer = js.toBytes(call.arguments[4]);
+  verdict.toClient = js.toBytes(call.arguments[5]);
+  verdict.explain = js.toBool(call.arguments[6]);
+  verdict.handshake = js.toBool(call.arguments[7]);
+  call.instance->take({static_cast<ConnectionId>(js.toNumber(call.arguments[0])), std::move(verdict)});
+  return js.undefined();
+}
+
+// addressList(addresses[]) → what `connect` takes
+napi_value addressList(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  auto addresses = std::make_unique<std::vector<Address>>(call.js.toAddresses(call.arguments[0]));
+  const auto destroy = [](napi_env, void* data, void*) { delete static_cast<std::vector<Address>*>(data); };
+  napi_value list;
+  if (napi_create_external(env, addresses.get(), destroy, nullptr, &list) == napi_ok) addresses.release();
+  return list;
 }
 
 // closeListener(listener)
@@ -521,6 +610,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"listen", nullptr, listen, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"setUpstream", nullptr, setUpstream, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"answer", nullptr, answer, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"connect", nullptr, connect, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"addressList", nullptr, addressList, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"closeListener", nullptr, closeListener, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"drain", nullptr, drain, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"counters", nullptr, counters, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

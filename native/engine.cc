@@ -63,9 +63,15 @@ void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
   for (const auto& worker : workers_) worker->setUpstream(listener, upstream);
 }
 
-void Engine::answer(ConnectionId connection, Verdict verdict) {
+void Engine::answer(std::vector<Answer> answers) {
   const auto workers = static_cast<unsigned>(workers_.size());
-  workers_[Worker::keeperOf(connection, workers)]->answer(connection, std::move(verdict));
+  std::vector<std::vector<Answer>> byWorker(workers);
+  for (Answer& answer : answers) {
+    byWorker[Worker::keeperOf(answer.connection, workers)].push_back(std::move(answer));
+  }
+  for (unsigned i = 0; i < workers; ++i) {
+    if (!byWorker[i].empty()) workers_[i]->answer(std::move(byWorker[i]));
+  }
 }
 
 void Engine::closeListener(ListenerId listener) {

@@ -34,7 +34,8 @@ class Engine final : public WorkerObserver {
   };
   Listening listen(const ListenSpec& spec);
   void setUpstream(ListenerId listener, std::vector<Address> addresses);
-  void answer(ConnectionId connection, Verdict verdict);
+  // A thread that has slept is woken once for all of them.
+  void answer(std::vector<Answer> answers);
   // Its address is free afterwards, unless another listener has adopted its socket.
   void closeListener(ListenerId listener);
   // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.

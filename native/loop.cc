@@ -44,11 +44,13 @@ void Loop::stop() {
 }
 
 void Loop::post(std::function<void()> task) {
+  bool wasEmpty = false;
   {
     const std::lock_guard<std::mutex> lock(tasksMutex_);
+    wasEmpty = tasks_.empty();
     tasks_.push_back(std::move(task));
   }
-  wake(wakeup_.get());
+  if (wasEmpty) wake(wakeup_.get());
 }
 
 void Loop::runTasks() {

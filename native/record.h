@@ -115,6 +115,12 @@ struct Verdict {
   CloseReason reason = CloseReason::Internal;  // with Reject
 };
 
+// What is to become of a connection that waits.
+struct Answer {
+  ConnectionId connection = 0;
+  Verdict verdict;
+};
+
 using Event = std::variant<Progress, CloseRecord, Fault, Drained, Ask>;
 
 }  // namespace vsock_proxy

@@ -86,14 +86,16 @@ void Worker::adopt(Accepted accepted) {
   });
 }
 
-void Worker::answer(ConnectionId connection, Verdict verdict) {
-  auto shared = std::make_shared<Verdict>(std::move(verdict));
-  loop_.post([this, connection, shared] {
-    const auto asking = asking_.find(connection);
-    if (asking == asking_.end()) return;
-    Connection& asker = *asking->second;
-    asking_.erase(asking);
-    asker.answer(std::move(*shared));
+void Worker::answer(std::vector<Answer> answers) {
+  auto shared = std::make_shared<std::vector<Answer>>(std::move(answers));
+  loop_.post([this, shared] {
+    for (Answer& answer : *shared) {
+      const auto asking = asking_.find(answer.connection);
+      if (asking == asking_.end()) continue;
+      Connection& asker = *asking->second;
+      asking_.erase(asking);
+      asker.answer(std::move(answer.verdict));
+    }
   });
 }
 

@@ -61,7 +61,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void removeListener(ListenerId listener);
   void openGate(ListenerId listener);
   void adopt(Accepted accepted);
-  void answer(ConnectionId connection, Verdict verdict);
+  void answer(std::vector<Answer> answers);
   void beat(uint64_t number);
   // Aborts what is left at `deadline`. The gates must have been removed.
   void drain(Micros deadline);

@@ -38,7 +38,9 @@ struct Desk {
       answer(ask, Action::More);
     }
   }
-  void answer(const Ask& ask, Verdict verdict) { plane.engine.answer(ask.connection, std::move(verdict)); }
+  void answer(const Ask& ask, Verdict verdict) {
+    plane.engine.answer({{ask.connection, std::move(verdict)}});
+  }
   void answer(const Ask& ask, Action action) {
     Verdict verdict;
     verdict.action = action;
@@ -116,7 +118,7 @@ TEST("a verdict that does not fit ends the connection") {
 TEST("an answer without a question, a late one and one twice change nothing") {
   Desk desk;
   const Server server;
-  desk.plane.engine.answer(12345, connectTo(server.address()));
+  desk.plane.engine.answer({{12345, connectTo(server.address())}});
   Peer client = desk.client();
   client.write("hello");
   const Ask ask = desk.asked(Stage::Head, "hello");

@@ -20,14 +20,25 @@ import { loadAddon } from './load.ts';
 
 /** What native/addon.cc exports: the contract, with errnos and enumerations as numbers in the order of native/record.h. */
 interface Addon {
-  start(threads: number, deliver: Deliver): number;
+  start(threads: number, deliver: Deliver, onHead: OnHead): number;
   listen(spec: ListenSpec): {
     readonly id: ListenerId;
     readonly on: SocketAddress;
     readonly call: string;
     readonly error: number;
   };
-  answer(connection: ConnectionId, verdict: Verdict): void;
+  answer(connection: ConnectionId, verdict: Exclude<Verdict, ConnectVerdict>): void;
+  connect(
+    connection: ConnectionId,
+    target: number,
+    consume: number,
+    addresses: AddressList,
+    toServer: Uint8Array | undefined,
+    toClient: Uint8Array | undefined,
+    explain: boolean,
+    handshake: boolean,
+  ): void;
+  addressList(addresses: readonly SocketAddress[]): AddressList;
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
   closeListener(listener: ListenerId): void;
   drain(deadlineMs: number): void;
@@ -43,7 +54,21 @@ type Deliver = (
   aborted: number | undefined,
   asks: readonly RawAsk[],
 ) => void;
-type RawAsk = Exclude<Ask, { readonly stage: 'failed' }> | RawFailedAsk;
+/** Of each question with stage `head`, ahead of what is delivered with it. `text`: the path or the IP address. */
+type OnHead = (
+  listener: ListenerId,
+  connection: ConnectionId,
+  family: number,
+  cid: number,
+  port: number,
+  text: string,
+  bytes: Uint8Array,
+  ended: boolean,
+) => void;
+type ConnectVerdict = Extract<Verdict, { readonly action: 'connect' }>;
+/** Addresses as the addon has them. */
+type AddressList = object & { readonly __brand: 'AddressList' };
+type RawAsk = Exclude<Ask, { readonly stage: 'head' | 'failed' }> | RawFailedAsk;
 type FailedAsk = Extract<Ask, { readonly stage: 'failed' }>;
 type RawFailedAsk = Omit<FailedAsk, 'reason' | 'errno'> & { readonly reason: number; readonly error: number };
 type RawRecord = Omit<CloseRecord, 'phase' | 'reason' | 'endedBy' | 'errno'> & {
@@ -89,14 +114,20 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   const addon = loadAddon() as Addon;
   let running = true;
   let onDrained: ((aborted: number) => void) | undefined;
+  let heads: Ask[] = [];
 
-  const error = addon.start(threads, (steps, records, faults, aborted, asks) => {
+  const deliver: Deliver = (steps, records, faults, aborted, others) => {
+    const asks = others.length === 0 ? heads : [...heads, ...others.map(toAsk)];
+    heads = [];
     // Of one connection, a question comes behind the steps before it, and nothing behind its end.
     if (steps.length > 0) events.onProgress(steps);
-    if (asks.length > 0) events.onAsk(asks.map(toAsk));
+    if (asks.length > 0) events.onAsk(asks);
     if (records.length > 0) events.onClose(records.map(toRecord));
     if (faults.length > 0) events.onFault(faults.map(toFault));
     if (aborted !== undefined) onDrained?.(aborted);
+  };
+  const error = addon.start(threads, deliver, (listener, connection, family, cid, port, text, bytes, ended) => {
+    heads.push({ stage: 'head', listener, connection, client: toAddress(family, cid, port, text), bytes, ended });
   });
   if (error !== 0) {
     throw new VsockProxyError('internal', `Could not start ${threads} relay threads: ${errnoName(error)}`, {
@@ -104,6 +135,16 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
       errno: errnoName(error),
     });
   }
+
+  // Most verdicts have the addresses of an earlier one.
+  const lists = new WeakMap<readonly SocketAddress[], AddressList>();
+  const listOf = (addresses: readonly SocketAddress[]): AddressList => {
+    const known = lists.get(addresses);
+    if (known !== undefined) return known;
+    const list = addon.addressList(addresses);
+    lists.set(addresses, list);
+    return list;
+  };
 
   const live = (): Addon => {
     if (!running) throw new VsockProxyError('internal', 'The data plane has been stopped');
@@ -116,7 +157,11 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
       throw new VsockProxyError('listen-failed', `${call}: ${errnoName(error)}`, { errno: errnoName(error) });
     },
     setUpstream: (listener, addresses) => live().setUpstream(listener, addresses),
-    answer: (connection, verdict) => live().answer(connection, verdict),
+    answer(connection, verdict) {
+      if (verdict.action !== 'connect') return live().answer(connection, verdict);
+      const { target, consume, addresses, toServer, toClient, explain, handshake = false } = verdict;
+      live().connect(connection, target, consume, listOf(addresses), toServer, toClient, explain, handshake);
+    },
     closeListener: (listener) => live().closeListener(listener),
     drain: (deadlineMs) =>
       new Promise((resolve) => {
@@ -141,6 +186,17 @@ export function sendDatagram(path: string, text: string): void {
   if (error === 0) return;
   const errno = errnoName(error);
   throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
+}
+
+function toAddress(family: number, cid: number, port: number, text: string): SocketAddress {
+  switch (family) {
+    case 0:
+      return { family: 'vsock', cid, port };
+    case 1:
+      return { family: 'unix', path: text };
+    default:
+      return { family: 'tcp', ip: text, port };
+  }
 }
 
 function toAsk(ask: RawAsk): Ask {
