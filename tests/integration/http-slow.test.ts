@@ -81,8 +81,7 @@ for (const [what, to, head] of [
     }, 500);
     const all = Promise.all(clients.map((client) => client.ended()));
     assert.ok((await othersAreServed(all.finally(() => clearInterval(slowly)))) > 10);
-    const endings = new Set(await all);
-    assert.ok(endings.isSubsetOf(new Set(['EOF', 'ECONNRESET'])), `${[...endings]}`);
+    for (const ending of await all) assert.match(ending, /^(EOF|ECONNRESET)$/);
     assert.ok(performance.now() - started >= HEAD_MS);
     for (const client of clients) assert.equal(client.received, '');
     assert.ok(proxy.rssAnon() - memory < 20 * KIB, `${proxy.rssAnon() - memory} KiB`);
