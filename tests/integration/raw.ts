@@ -25,12 +25,15 @@ export class Client implements Disposable {
     this.socket.on('error', (error: NodeJS.ErrnoException) => this.#end(error.code ?? error.message));
   }
 
-  /** Resolves once it is connected. */
+  /** Resolves once it is connected, be it that it was reset at once. */
   static async open(to: Dial): Promise<Client> {
     const client = new Client(to);
     await new Promise<void>((resolve, reject) => {
       client.socket.once('connect', resolve);
-      client.socket.once('error', reject);
+      client.socket.once('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ECONNRESET') resolve();
+        else reject(error);
+      });
     });
     return client;
   }
