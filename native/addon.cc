@@ -184,6 +184,8 @@ class Js {
     if (has(from, "addresses")) verdict.addresses = toAddresses(get(from, "addresses"));
     if (action == "more") {
       verdict.action = Verdict::Action::More;
+      if (has(from, "atLeast")) verdict.atLeast = static_cast<size_t>(toNumber(get(from, "atLeast")));
+      if (has(from, "until")) verdict.until = static_cast<int>(toNumber(get(from, "until")));
     } else if (action == "exchange") {
       verdict.action = Verdict::Action::Exchange;
       verdict.body = toBody(get(from, "body"));

@@ -6,6 +6,8 @@
 namespace vsock_proxy {
 namespace {
 
+// As large as a head may be.
+constexpr size_t kMostUncounted = 16 * 1024;
 constexpr uint16_t kMostUnbounded = 8 * 1024;
 // 2^60 bytes are more than anyone sends, and no sum of them overflows.
 constexpr uint8_t kMostDigits = 15;
@@ -27,7 +29,7 @@ bool isToken(unsigned char byte) {
 }  // namespace
 
 size_t Body::mostToRead(size_t room) const {
-  return state_ == State::Counted ? static_cast<size_t>(std::min<uint64_t>(left_, room)) : room;
+  return static_cast<size_t>(std::min<uint64_t>(state_ == State::Counted ? left_ : kMostUncounted, room));
 }
 
 size_t Body::take(const char* data, size_t size) {

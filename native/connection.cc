@@ -158,6 +158,9 @@ void Connection::endDial() {
 void Connection::failDial(Ending ending) {
   if (!dialogue_ || !dialogue_->explain) return close(ending, true);
   endDial();
+  // What was ready for when it is connected: nobody gets it.
+  up_ = Pump();
+  down_ = Pump();
   dialogue_->stage = Ask::Stage::Failed;
   dialogue_->ending = ending;
   state_ = State::Asking;
@@ -348,14 +351,7 @@ void Connection::onDeadline() {
 }
 
 void Connection::onRelayDeadline() {
-  if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
-    return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
-  }
-  if (!keptAlive_ && activeAt_ + timeouts_.quiet <= loop_.now()) {
-    keepAlive(client_.fd.get());
-    keepAlive(server_.fd.get());
-    keptAlive_ = true;
-  }
+  if (checkQuiet()) return;
   // A vsock client that has closed one half, and now the other, raises no event.
   if (up_.state() == Pump::State::SourceDone && down_.state() == Pump::State::Flowing &&
       refusalOf(client_.fd.get()) == EPIPE) {
@@ -363,6 +359,22 @@ void Connection::onRelayDeadline() {
     return settle(nullptr, 0);
   }
   armQuietDeadline();
+}
+
+// Nothing was sent for some time: the end, or a reason to ask the kernel whether the peers are there.
+// Returns whether the connection has ended.
+bool Connection::checkQuiet() {
+  if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
+    close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Asking);
+    return true;
+  }
+  if (activeAt_ + timeouts_.quiet <= loop_.now()) {
+    for (Side* side : {&client_, &server_}) {
+      if (side->fd && !side->keptAlive) keepAlive(side->fd.get());
+      side->keptAlive = true;
+    }
+  }
+  return false;
 }
 
 // A close(2) with bytes unread is a reset to TCP, and takes what the peer has not received yet with it.
@@ -393,7 +405,8 @@ void Connection::close(const Ending& ending, bool reset) {
   record_.bytesUp += up_.bytes();
   record_.bytesDown += down_.bytes();
   record_.totalMicros = loop_.now() - acceptedAt_;
-  if (record_.phase != Phase::Relaying) record_.connectMicros = record_.totalMicros;
+  if (record_.phase != Phase::Relaying && record_.connectMicros == 0)
+    record_.connectMicros = record_.totalMicros;
   record_.reason = ending.reason;
   record_.endedBy = ending.endedBy;
   record_.error = ending.error;

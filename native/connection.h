@@ -113,6 +113,7 @@ class Connection {
     bool watched = false;  // epoll tells of errors and hang-ups whatever the interest is
     uint32_t interest = 0;
     bool hungUp = false;  // errors and hang-ups have been told: nothing is left to wait for
+    bool keptAlive = false;
   };
 
   // One address being tried.
@@ -150,11 +151,14 @@ class Connection {
     Ask::Stage stage = Ask::Stage::Head;  // of the question that is open or comes next
     bool asked = false;                   // it is open
     std::string bytes;        // that nobody has consumed: the client's, or with Response the server's
+    size_t atLeast = 0;       // so many, before the next question
+    int until = -1;           // a byte that must be among the new ones; -1: any
     bool fresh = false;       // some of them, or `ended`, nobody was asked about
     bool ended = false;       // whose bytes they are has ended
     int error = 0;            // with this errno, if it failed
     bool later = false;       // the client has had a response before
     bool explain = false;     // ask before a failure to connect ends the connection
+    unsigned interims = 0;    // interim responses so far
     bool handshake = false;   // what the client sends is not for the server yet
     std::string early;        // of it, what came before
     bool responding = false;  // the response is under way to the client,
@@ -184,6 +188,7 @@ class Connection {
   void watch(Side& side, bool watched, uint32_t interest);
   void onDeadline();
   void onRelayDeadline();
+  bool checkQuiet();
   Party partyOf(const Side& side) const { return &side == &client_ ? Party::Client : Party::Server; }
   bool isTcp(const Side& side) const { return (&side == &client_ ? record_.client : record_.server).isTcp(); }
   void close(const Ending& ending, bool reset);
@@ -192,6 +197,7 @@ class Connection {
   void startDialogue(Ask::Stage stage);
   void ask();
   void collect(Side& side);
+  bool isWorthAsking(size_t before) const;
   void connect(Verdict& verdict);
   void exchange(Verdict& verdict);
   void interim(Verdict& verdict);
@@ -202,6 +208,7 @@ class Connection {
   bool collectsResponse() const;
   void settleExchange(const Side* failedSide, int error);
   void endExchange();
+  void dropServer();
   void leave(const Ending& ending);
   void onLeavingReady(uint32_t events);
   void goOnLeaving();
@@ -221,7 +228,6 @@ class Connection {
   std::unique_ptr<Dial> dial_;
   std::unique_ptr<Dialogue> dialogue_;
   Party firstEof_ = Party::Proxy;  // Proxy: none yet
-  bool keptAlive_ = false;
   State state_ = State::Waiting;
 };
 

@@ -10,6 +10,8 @@ namespace {
 
 // For a client that has its last answer to hear of it, and to close: RFC 9112, section 9.6.
 constexpr Micros kLinger = 2 * 1000 * 1000;
+// Nobody needs more than a few before the final response.
+constexpr unsigned kMostInterims = 16;
 
 }  // namespace
 
@@ -55,18 +57,20 @@ void Connection::ask() {
 // Reads more of a head, of the client's or of the server's.
 void Connection::collect(Side& side) {
   Dialogue& dialogue = *dialogue_;
-  const Moved read = receive(side.fd.get(), loop_.scratch().buffer(), kHeadBytes - dialogue.bytes.size());
+  const size_t before = dialogue.bytes.size();
+  const size_t room = kHeadBytes - std::min(before, kHeadBytes);
+  const Moved read = receive(side.fd.get(), loop_.scratch().buffer(), room);
   if (read.error != EAGAIN) {
     if (read.bytes == 0) {
       dialogue.ended = true;
       dialogue.error = read.error;
     }
     // The time for a later request begins with its first byte.
-    if (state_ == State::Asking && dialogue.later && dialogue.bytes.empty() && read.bytes != 0) {
+    if (state_ == State::Asking && dialogue.later && before == 0 && read.bytes != 0) {
       loop_.arm(deadline_, loop_.now() + timeouts_.head);
     }
     dialogue.bytes.append(loop_.scratch().buffer(), read.bytes);
-    dialogue.fresh = true;
+    dialogue.fresh = isWorthAsking(before);
     activeAt_ = loop_.now();
   }
   if (state_ == State::Exchanging) return;
@@ -76,6 +80,15 @@ void Connection::collect(Side& side) {
   watch(client_, true, EPOLLIN);
 }
 
+// Whether what came behind the first `before` bytes may change the answer.
+bool Connection::isWorthAsking(size_t before) const {
+  const Dialogue& dialogue = *dialogue_;
+  if (dialogue.ended || dialogue.bytes.size() >= kHeadBytes) return true;
+  if (dialogue.bytes.size() < dialogue.atLeast) return false;
+  return dialogue.until < 0 ||
+         dialogue.bytes.find(static_cast<char>(dialogue.until), before) != std::string::npos;
+}
+
 void Connection::answer(Verdict verdict) {
   if (!asked()) return;
   dialogue_->asked = false;
@@ -83,13 +96,15 @@ void Connection::answer(Verdict verdict) {
   const bool fits = verdict.consume <= dialogue_->bytes.size();
   const bool ofClient = stage == Ask::Stage::Client || stage == Ask::Stage::Head;
   const bool ofServer = stage == Ask::Stage::Response;
-  const bool full = dialogue_->bytes.size() == kHeadBytes;
+  const bool full = dialogue_->bytes.size() >= kHeadBytes;
   switch (verdict.action) {
     case Verdict::Action::More:
       if (stage != Ask::Stage::Head && !ofServer) break;
       if (full || dialogue_->ended) {
         return close({CloseReason::Malformed, ofServer ? Party::Server : Party::Client}, true);
       }
+      dialogue_->atLeast = verdict.atLeast;
+      dialogue_->until = verdict.until;
       return ofServer ? settleExchange(nullptr, 0) : watch(client_, true, EPOLLIN);
     case Verdict::Action::Connect:
       if (!ofClient || !fits) break;
@@ -151,10 +166,7 @@ void Connection::exchange(Verdict& verdict) {
 
 void Connection::beginExchange() {
   state_ = State::Exchanging;
-  if (timeouts_.idle != 0)
-    loop_.arm(deadline_, activeAt_ + timeouts_.idle);
-  else
-    loop_.disarm(deadline_);
+  if (!dialogue_->handshake) armQuietDeadline();  // that of connecting covers it else
   const int error = move(up_, client_, server_);
   settleExchange(error == 0 ? nullptr : &client_, error);
 }
@@ -197,8 +209,11 @@ bool Connection::collectsResponse() const {
 }
 
 void Connection::interim(Verdict& verdict) {
+  if (++dialogue_->interims > kMostInterims) return close({CloseReason::Malformed, Party::Server}, true);
   down_.prime(verdict.toClient);
   dialogue_->bytes.erase(0, verdict.consume);
+  dialogue_->atLeast = 0;
+  dialogue_->until = -1;
   dialogue_->fresh = !dialogue_->bytes.empty() || dialogue_->ended;
   down_.deliver(client_.fd.get());
   settleExchange(nullptr, 0);
@@ -276,9 +291,7 @@ void Connection::settleExchange(const Side* failedSide, int error) {
 // The client has the whole response.
 void Connection::endExchange() {
   discardUnread(server_, down_);
-  server_.fd.reset();
-  server_.watched = server_.hungUp = false;
-  server_.interest = 0;
+  dropServer();
   const bool next = dialogue_->next && up_.state() == Pump::State::BodyDone && !observer_.draining();
   std::string behind = up_.takeBehind();
   record_.bytesUp += up_.bytes();
@@ -289,17 +302,23 @@ void Connection::endExchange() {
   if (!next) return leave({CloseReason::Finished, Party::Server});
   state_ = State::Asking;
   record_.phase = Phase::Asking;
+  record_.server = Address();
+  record_.target = kNoTarget;
   dialogue_->later = true;
   dialogue_->bytes = std::move(behind);
   if (!dialogue_->bytes.empty()) {
     loop_.arm(deadline_, loop_.now() + timeouts_.head);
     return ask();
   }
-  if (timeouts_.idle != 0)
-    loop_.arm(deadline_, loop_.now() + timeouts_.idle);
-  else
-    loop_.disarm(deadline_);
+  activeAt_ = loop_.now();
+  armQuietDeadline();
   watch(client_, true, EPOLLIN);
+}
+
+void Connection::dropServer() {
+  server_.fd.reset();
+  server_.watched = server_.hungUp = server_.keptAlive = false;
+  server_.interest = 0;
 }
 
 // The client gets what it is still to be told, and time to hear it: a close with its bytes unread would
@@ -308,8 +327,7 @@ void Connection::leave(const Ending& ending) {
   if (!down_.wantsSink() && ending.reason != CloseReason::Finished) return close(ending, true);
   if (server_.fd) {
     resetOnClose(server_.fd.get());
-    server_.fd.reset();
-    server_.watched = false;
+    dropServer();
   }
   state_ = State::Leaving;
   dialogue_->ending = ending;
@@ -340,14 +358,22 @@ void Connection::onLeavingReady(uint32_t events) {
 }
 
 void Connection::onDialogueDeadline() {
-  if (state_ == State::Leaving) return close(dialogue_->ending, down_.wantsSink());
-  if (state_ == State::Exchanging) {
-    if (activeAt_ + timeouts_.idle > loop_.now()) return loop_.arm(deadline_, activeAt_ + timeouts_.idle);
-    return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
+  Dialogue& dialogue = *dialogue_;
+  const bool isIdle = state_ == State::Exchanging || (dialogue.later && dialogue.bytes.empty());
+  if (state_ == State::Leaving) return close(dialogue.ending, down_.wantsSink());
+  if (dialogue.stage == Ask::Stage::Failed) return close(dialogue.ending, true);
+  if (dialogue.handshake) {
+    const Ending late{CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT};
+    if (dialogue.asked) return close(late, true);
+    dropServer();
+    return failDial(late);
   }
-  if (dialogue_->stage == Ask::Stage::Failed) return close(dialogue_->ending, true);
-  const bool idle = dialogue_->later && dialogue_->bytes.empty();
-  close({idle ? CloseReason::IdleTimeout : CloseReason::HeadTimeout, Party::Proxy, ETIMEDOUT}, false);
+  if (isIdle) {
+    if (!checkQuiet()) armQuietDeadline();
+    return;
+  }
+  close({dialogue.asked ? CloseReason::VerdictTimeout : CloseReason::HeadTimeout, Party::Proxy, ETIMEDOUT},
+        false);
 }
 
 void Connection::endIfIdle() {

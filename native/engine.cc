@@ -52,7 +52,9 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
   const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file));
-  const auto state = std::make_shared<ListenerState>(id, spec);
+  const auto former = spec.adopted == 0 ? listeners_.end() : listeners_.find(spec.adopted);
+  const auto state = std::make_shared<ListenerState>(
+      id, spec, former == listeners_.end() ? nullptr : former->second.state.get());
   listeners_.emplace(id, Listener{state, socket});
   for (const auto& worker : workers_) worker->addListener(socket, state);
   return {id, on};
@@ -79,6 +81,12 @@ void Engine::closeListener(ListenerId listener) {
   // The address is free once no thread has the socket any more: within their round, unless one hangs.
   const Micros deadline = monotonicMicros() + kLettingGo;
   while (socket.use_count() > 1 && monotonicMicros() < deadline) std::this_thread::yield();
+  const auto closed = listeners_.find(listener);
+  if (closed == listeners_.end()) return;
+  for (const auto& [id, other] : listeners_) {
+    // Whose gates closed while the other one had the socket, nobody opens.
+    if (other.socket && other.state->takeBackFrom(*closed->second.state)) openGates({id, ~uint64_t{0}});
+  }
 }
 
 std::shared_ptr<ListenSocket> Engine::letGo(ListenerId listener) {
@@ -133,9 +141,9 @@ Worker& Engine::keeperFor(Worker& worker) {
   return least->load() + kImbalance <= worker.load() ? *least : worker;
 }
 
-void Engine::openGates(ListenerId listener, uint64_t gates) {
+void Engine::openGates(const ClosedGates& gates) {
   for (unsigned i = 0; i < workers_.size(); ++i) {
-    if ((gates & (uint64_t{1} << i)) != 0) workers_[i]->openGate(listener);
+    if ((gates.bits & (uint64_t{1} << i)) != 0) workers_[i]->openGate(gates.listener);
   }
 }
 

@@ -51,7 +51,7 @@ class Engine final : public WorkerObserver {
   void onConnectionBegun() override { ++active_; }
   void onConnectionsGone(size_t count, size_t aborted) override;
   Worker& keeperFor(Worker& worker) override;
-  void openGates(ListenerId listener, uint64_t gates) override;
+  void openGates(const ClosedGates& gates) override;
   void onEvents(std::vector<Event>& events) override;
   bool congested() const override;
   void onDraining() override;

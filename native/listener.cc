@@ -46,16 +46,31 @@ bool Admission::admits(const Address& client) const {
   });
 }
 
+ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* former)
+    : id(id),
+      spec(spec),
+      occupancy_(former != nullptr ? former->occupancy_ : std::make_shared<Occupancy>(id)) {
+  occupancy_->listener = id;
+}
+
+bool ListenerState::takeBackFrom(const ListenerState& closed) {
+  if (occupancy_ != closed.occupancy_ || occupancy_->listener != closed.id) return false;
+  occupancy_->listener = id;
+  return true;
+}
+
 bool ListenerState::enter() {
-  uint64_t places = places_.load();
+  std::atomic<uint64_t>& taken = occupancy_->places;
+  uint64_t places = taken.load();
   do {
     if (usedIn(places) >= spec.maxConnections) return false;
-  } while (!places_.compare_exchange_weak(places, places + kTaken));
+  } while (!taken.compare_exchange_weak(places, places + kTaken));
   return true;
 }
 
 Micros ListenerState::entered(Micros now) {
-  places_.fetch_add(kAccepted - kTaken);
+  occupancy_->places.fetch_add(kAccepted - kTaken);
+  ++active_;
   accepted_.fetch_add(1, std::memory_order_relaxed);
   const Micros since = waitingSince_.load(std::memory_order_relaxed) == 0 ? 0 : waitingSince_.exchange(0);
   if (since == 0) return 0;
@@ -64,18 +79,25 @@ Micros ListenerState::entered(Micros now) {
   return waited;
 }
 
-uint64_t ListenerState::giveBack() {
-  places_.fetch_sub(kTaken);
+ClosedGates ListenerState::openableGates() {
+  std::atomic<uint64_t>& closed = occupancy_->closedGates;
+  const uint64_t bits = closed.load() == 0 ? 0 : closed.exchange(0);
+  return {occupancy_->listener, bits};
+}
+
+ClosedGates ListenerState::giveBack() {
+  occupancy_->places.fetch_sub(kTaken);
   return openableGates();
 }
 
 std::optional<Fault::Kind> ListenerState::refusal(const Address& client, Micros now) {
   if (!spec.admission.admits(client)) return Fault::Kind::NotAdmitted;
   if (!limitsClients()) return std::nullopt;
-  const std::lock_guard<std::mutex> lock(clientsMutex_);
-  if (clients_.size() >= kManyClients) forgetQuietClients(now);
-  const auto [place, isNew] = clients_.try_emplace(client.clientKey());
-  Client& known = place->second;
+  const std::lock_guard<std::mutex> lock(occupancy_->clientsMutex);
+  auto& clients = occupancy_->clients;
+  if (clients.size() >= kManyClients) forgetQuietClients(now);
+  const auto [place, isNew] = clients.try_emplace(client.clientKey());
+  Occupancy::Client& known = place->second;
   const auto rate = static_cast<double>(spec.ratePerClient);
   const double earned = rate * static_cast<double>(now - known.at) / kSecond;
   known.tokens = isNew ? rate : std::min(rate, known.tokens + std::max(0.0, earned));
@@ -93,32 +115,36 @@ std::optional<Fault::Kind> ListenerState::refusal(const Address& client, Micros 
 
 // Only as long as many are remembered does this cost what it should not.
 void ListenerState::forgetQuietClients(Micros now) {
-  for (auto client = clients_.begin(); client != clients_.end();) {
+  auto& clients = occupancy_->clients;
+  for (auto client = clients.begin(); client != clients.end();) {
     const bool quiet = client->second.active == 0 && now - client->second.at >= kSecond;
-    client = quiet ? clients_.erase(client) : std::next(client);
+    client = quiet ? clients.erase(client) : std::next(client);
   }
 }
 
-uint64_t ListenerState::leave(const CloseRecord& record) {
+ClosedGates ListenerState::leave(const CloseRecord& record) {
   const bool wasWelcome = record.reason < CloseReason::NotAdmitted;
   if (wasWelcome && limitsClients()) {
-    const std::lock_guard<std::mutex> lock(clientsMutex_);
-    const auto client = clients_.find(record.client.clientKey());
+    const std::lock_guard<std::mutex> lock(occupancy_->clientsMutex);
+    auto& clients = occupancy_->clients;
+    const auto client = clients.find(record.client.clientKey());
     --client->second.active;
-    if (client->second.active == 0 && spec.ratePerClient == 0) clients_.erase(client);
+    if (client->second.active == 0 && spec.ratePerClient == 0) clients.erase(client);
   }
   bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
   bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
   closed_[static_cast<size_t>(record.reason)].fetch_add(1, std::memory_order_relaxed);
-  places_.fetch_sub(kAccepted);
+  --active_;
+  occupancy_->places.fetch_sub(kAccepted);
   return openableGates();
 }
 
 bool ListenerState::closeGate(uint64_t bit) {
-  closedGates_.fetch_or(bit);
+  std::atomic<uint64_t>& closed = occupancy_->closedGates;
+  closed.fetch_or(bit);
   // Had the place been freed before the bit was set, nobody would open the gate. Whoever takes the
   // bit back opens it: this thread here, or the one that freed a place.
-  if (usedIn(places_) < spec.maxConnections) return (closedGates_.fetch_and(~bit) & bit) == 0;
+  if (usedIn(occupancy_->places) < spec.maxConnections) return (closed.fetch_and(~bit) & bit) == 0;
   return true;
 }
 
@@ -139,7 +165,7 @@ ListenerCounters ListenerState::counters() const {
   ListenerCounters all;
   all.listener = id;
   all.accepted = accepted_.load();
-  all.active = acceptedIn(places_);
+  all.active = active_.load();
   all.bytesUp = bytesUp_.load();
   all.bytesDown = bytesDown_.load();
   for (size_t i = 0; i < kCloseReasons; ++i) all.closed[i] = closed_[i].load();
@@ -206,7 +232,7 @@ void Gate::onReady(uint32_t) {
     if (refusal) return refuse(std::move(opened.fd), peer, *refusal);
     return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
   }
-  observer_.onPlaceFreed(*state_, state_->giveBack());
+  observer_.onPlaceFreed(state_->giveBack());
   if (concernsOneClient(opened.error)) return;
   if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
     observer_.onFault({Fault::Kind::Accept, state_->id, opened.error, {}});
@@ -223,7 +249,7 @@ void Gate::refuse(UniqueFd client, const Address& peer, Fault::Kind kind) {
   record.reason = kind == Fault::Kind::NotAdmitted   ? CloseReason::NotAdmitted
                   : kind == Fault::Kind::ClientLimit ? CloseReason::ClientLimit
                                                      : CloseReason::ClientRate;
-  observer_.onPlaceFreed(*state_, state_->leave(record));
+  observer_.onPlaceFreed(state_->leave(record));
 }
 
 }  // namespace vsock_proxy

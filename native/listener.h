@@ -59,25 +59,56 @@ struct ListenerCounters {
   Micros waitingSince = 0;  // 0: nobody waits
 };
 
+// Who has places on a listening socket, whichever listeners it passes through: the limits of the last
+// one count the connections of all.
+struct Occupancy {
+  explicit Occupancy(ListenerId listener) : listener(listener) {}
+
+  // What one client has, where that is limited. One without connections, whose tokens are all there
+  // again, is forgotten.
+  struct Client {
+    uint32_t active = 0;
+    double tokens = 0;
+    Micros at = 0;
+  };
+
+  std::atomic<ListenerId> listener;  // that has the socket now
+  // Connections in the lower half; in the upper half, places taken whose client is being accepted.
+  std::atomic<uint64_t> places{0};
+  std::atomic<uint64_t> closedGates{0};
+  std::mutex clientsMutex;
+  std::unordered_map<std::string, Client> clients;
+};
+
+// A set of gates, a bit a thread, and the listener that they lead to.
+struct ClosedGates {
+  ListenerId listener = 0;
+  uint64_t bits = 0;
+};
+
 // Shared by all threads and by the connections of the listener. Every member function may be called
 // from any thread.
 class ListenerState {
  public:
-  ListenerState(ListenerId id, const ListenSpec& spec) : id(id), spec(spec) {}
+  // `former`: the listener whose socket it takes over, if it does.
+  ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* former);
 
   const ListenerId id;
   const ListenSpec spec;
 
+  // Has the socket again after a listener that had taken it over has been closed. Returns whether it had.
+  bool takeBackFrom(const ListenerState& closed);
+
   // Takes a place under the limit, for the client that is accepted next; false when there is none.
   bool enter();
   // Whether accepted connections have all places, as opposed to places taken for clients still to come.
-  bool full() const { return acceptedIn(places_) >= spec.maxConnections; }
+  bool full() const { return acceptedIn(occupancy_->places) >= spec.maxConnections; }
   // The client was accepted; returns how long the head of the queue had been waiting.
   Micros entered(Micros now);
-  // No client was there. Returns the gates (a bit a thread) that are closed and may open now.
-  uint64_t giveBack();
+  // No client was there. Returns the gates that are closed and may open now.
+  ClosedGates giveBack();
   // A connection has ended. Returns gates like `giveBack`.
-  uint64_t leave(const CloseRecord& record);
+  ClosedGates leave(const CloseRecord& record);
   // Whether this client, accepted and entered, is welcome; the kind of fault if it is not. One that is
   // not leaves at once, with that reason.
   std::optional<Fault::Kind> refusal(const Address& client, Micros now);
@@ -96,11 +127,10 @@ class ListenerState {
   static constexpr uint64_t kTaken = uint64_t{1} << 32;
   static uint64_t acceptedIn(uint64_t places) { return places % kTaken; }
   static uint64_t usedIn(uint64_t places) { return places % kTaken + places / kTaken; }
-  uint64_t openableGates() { return closedGates_.load() == 0 ? 0 : closedGates_.exchange(0); }
+  ClosedGates openableGates();
 
-  // Connections in the lower half; in the upper half, places taken whose client is being accepted.
-  std::atomic<uint64_t> places_{0};
-  std::atomic<uint64_t> closedGates_{0};
+  const std::shared_ptr<Occupancy> occupancy_;
+  std::atomic<uint64_t> active_{0};
   std::atomic<Micros> waitingSince_{0};
   std::array<std::atomic<Micros>, kFaultKinds> reportedAt_{};
   std::atomic<uint64_t> accepted_{0};
@@ -110,17 +140,8 @@ class ListenerState {
   std::atomic<uint64_t> limitHits_{0};
   std::atomic<uint64_t> limitWaitMicros_{0};
 
-  // What one client has, where that is limited. One without connections, whose tokens are all there
-  // again, is forgotten.
-  struct Client {
-    uint32_t active = 0;
-    double tokens = 0;
-    Micros at = 0;
-  };
   bool limitsClients() const { return spec.maxConnectionsPerClient != 0 || spec.ratePerClient != 0; }
   void forgetQuietClients(Micros now);
-  std::mutex clientsMutex_;
-  std::unordered_map<std::string, Client> clients_;
 };
 
 // The file of a unix listener; removed when no socket of it is left.
@@ -154,8 +175,8 @@ class GateObserver {
   // A connection came in, and has a place.
   virtual void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) = 0;
   virtual void onFault(const Fault& fault) = 0;
-  // A place became free: the `closedGates` (a bit a thread) may open.
-  virtual void onPlaceFreed(const ListenerState& state, uint64_t closedGates) = 0;
+  // A place became free: these may open.
+  virtual void onPlaceFreed(const ClosedGates& gates) = 0;
   // The control plane is behind with its events: accept nothing for now.
   virtual bool congested() const = 0;
 

@@ -39,8 +39,9 @@ enum class CloseReason : uint8_t {
   NotAdmitted,
   ClientLimit,
   ClientRate,
+  VerdictTimeout,
 };
-constexpr size_t kCloseReasons = 14;
+constexpr size_t kCloseReasons = 15;
 
 struct CloseRecord {
   ListenerId listener = 0;
@@ -105,6 +106,8 @@ struct Verdict {
   TargetId target = kNoTarget;
   std::vector<Address> addresses;
   size_t consume = 0;
+  size_t atLeast = 0;  // with More: bytes in all, before the next question
+  int until = -1;      // with More: a byte that must be among the new ones; -1: any
   std::string toServer;
   std::string toClient;
   bool explain = false;                        // with Connect

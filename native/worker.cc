@@ -48,8 +48,8 @@ void Worker::addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<L
 void Worker::setUpstream(ListenerId listener, Upstream upstream) {
   loop_.post([this, listener, upstream = std::move(upstream)] {
     const auto gate = gates_.find(listener);
-    if (gate == gates_.end()) return;
-    gate->second->upstream = upstream;
+    if (gate != gates_.end()) gate->second->upstream = upstream;
+    // Also those of a listener that is closed by now.
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
       if (live.listener->id == listener && live.connection->waiting())
@@ -182,9 +182,9 @@ void Worker::onClosed(Connection& connection) {
 
   const CloseRecord& record = connection.record();
   if (connection.asked()) asking_.erase(record.connection);
-  const uint64_t closedGates = gone.listener->leave(record);
+  const ClosedGates closedGates = gone.listener->leave(record);
   if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
-  onPlaceFreed(*gone.listener, closedGates);
+  onPlaceFreed(closedGates);
   ++gone_;
   if (record.reason == CloseReason::Drained) ++aborted_;
   loop_.retire(std::move(gone.connection));
@@ -194,8 +194,8 @@ void Worker::onClosed(Connection& connection) {
   }
 }
 
-void Worker::onPlaceFreed(const ListenerState& state, uint64_t closedGates) {
-  if (closedGates != 0) observer_.openGates(state.id, closedGates);
+void Worker::onPlaceFreed(const ClosedGates& gates) {
+  if (gates.bits != 0) observer_.openGates(gates);
 }
 
 }  // namespace vsock_proxy

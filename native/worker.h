@@ -35,7 +35,7 @@ class WorkerObserver {
   virtual void onConnectionsGone(size_t count, size_t aborted) = 0;
   // Who shall keep a connection that `worker` accepted.
   virtual Worker& keeperFor(Worker& worker) = 0;
-  virtual void openGates(ListenerId listener, uint64_t gates) = 0;
+  virtual void openGates(const ClosedGates& gates) = 0;
   virtual void onEvents(std::vector<Event>& events) = 0;
   virtual bool congested() const = 0;
   // A thread has no gates any more.
@@ -93,7 +93,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void onClosed(Connection& connection) override;
   void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) override;
   void onFault(const Fault& fault) override { report(fault); }
-  void onPlaceFreed(const ListenerState& state, uint64_t closedGates) override;
+  void onPlaceFreed(const ClosedGates& gates) override;
   bool congested() const override { return observer_.congested(); }
   bool draining() const override { return drainBy_ != 0; }
 

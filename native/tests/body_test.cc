@@ -118,11 +118,12 @@ TEST("a length: as many bytes, however they are cut") {
   CHECK(take(Body::none(), kBehind).bytes.empty());
 }
 
-TEST("a length bounds what is read") {
+TEST("what is read at once is bounded: a length by its end, chunks by what may have to be kept") {
   Body body = Body::length(5);
   CHECK_EQ(body.mostToRead(100), 5);
   CHECK_EQ(body.mostToRead(3), 3);
   body.take("he", 2);
   CHECK_EQ(body.mostToRead(100), 3);
   CHECK_EQ(Body::chunked().mostToRead(100), 100);
+  CHECK_EQ(Body::chunked().mostToRead(1 << 20), 16 * 1024);
 }

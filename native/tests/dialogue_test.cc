@@ -168,7 +168,7 @@ TEST("a rejected client without a reply is reset") {
 
 TEST("a client that sends nothing, too little, or gets no answer meets the head deadline") {
   ListenSpec spec = asking();
-  spec.timeouts.head = kSecond / 20;
+  spec.timeouts.head = kSecond / 2;
   Desk desk(spec);
   const Peer silent = desk.client();
   CHECK(silent.readAll().empty());
@@ -180,9 +180,10 @@ TEST("a client that sends nothing, too little, or gets no answer meets the head 
   const Peer unanswered = desk.client();
   unanswered.write("hello");
   const Ask ask = desk.asked(Stage::Head, "hello");
-  desk.closed(CloseReason::HeadTimeout);
+  desk.closed(CloseReason::VerdictTimeout);
+  desk.checkCounters(CloseReason::HeadTimeout, 2);
+  desk.checkCounters(CloseReason::VerdictTimeout, 1);
   desk.answer(ask, reject(CloseReason::Denied));
-  desk.checkCounters(CloseReason::HeadTimeout, 3);
 }
 
 TEST("a client that leaves before it has said anything has finished") {
@@ -219,6 +220,60 @@ TEST("a head grows with each question, up to its limit") {
   sent.append(Connection::kHeadBytes - sent.size(), 'x');
   desk.answer(desk.askedInParts(Stage::Head, sent), Action::More);
   desk.closed(CloseReason::Malformed);
+}
+
+TEST("a head is asked about again only when so many bytes, or a certain one, have come") {
+  Desk desk;
+  const Peer client = desk.client();
+  client.write("ab");
+  Verdict more;
+  more.action = Action::More;
+  more.atLeast = 5;
+  desk.answer(desk.asked(Stage::Head, "ab"), more);
+  client.write("c");
+  client.write("de");
+  more.atLeast = 0;
+  more.until = ';';
+  desk.answer(desk.asked(Stage::Head, "abcde"), more);
+  for (int i = 0; i < 100; ++i) client.write("x");
+  client.write(";");
+  std::string all = "abcde" + std::string(100, 'x') + ";";
+  desk.answer(desk.asked(Stage::Head, all), more);
+  client.write("and the end");
+  client.endWriting();
+  Ask ask = desk.plane.nextAsk();
+  CHECK(ask.ended);
+  CHECK(ask.bytes == all + "and the end");
+  desk.answer(ask, reject(CloseReason::Malformed));
+  desk.closed(CloseReason::Malformed);
+}
+
+TEST("what came behind a request is no more than a head may be, and `more` of it ends the connection") {
+  Desk desk;
+  const Server server;
+  const Peer client = desk.client();
+  client.write("head;");
+  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::chunked()));
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(5) == "HEAD;");
+  std::thread writer([&] {
+    int error = 0;
+    const std::string data = "0\r\n\r\n" + std::string(100 * 1000, 'x');
+    for (size_t sent = 0; sent < data.size() && error == 0;) {
+      error = client.tryWrite(data, sent);
+    }
+  });
+  CHECK(accepted.read(5) == "0\r\n\r\n");
+  accepted.write("s;");
+  desk.answer(desk.askedInParts(Stage::Response, "s;"), respondWith(2, Body::none(), true));
+  for (;;) {
+    const Ask ask = desk.plane.nextAsk();
+    CHECK(ask.bytes.size() <= Connection::kHeadBytes);
+    desk.answer(ask, Action::More);
+    if (ask.bytes.size() == Connection::kHeadBytes) break;
+  }
+  desk.closed(CloseReason::Malformed);
+  writer.join();
 }
 
 TEST("connect: what is not consumed goes to the server, between what the verdict gives both") {
@@ -305,6 +360,7 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
   const Peer other = desk.client();
   other.write("hello");
   verdict.explain = true;
+  verdict.toClient = "connected;";  // which it never will be
   desk.answer(desk.asked(Stage::Head, "hello"), verdict);
   const Ask failed = desk.plane.nextAsk();
   CHECK_EQ(static_cast<int>(failed.stage), static_cast<int>(Stage::Failed));
@@ -322,7 +378,7 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
 
 TEST("a failure to connect: no addresses, and a deadline, are asked about too") {
   ListenSpec spec = asking();
-  spec.timeouts.connect = kSecond / 20;
+  spec.timeouts.connect = kSecond / 2;
   Desk desk(spec);
   Peer client = desk.client();
   client.write("hello");
@@ -433,6 +489,43 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
   desk.answer(ask, respondWith(3, Body::none(), false));
   CHECK_EQ(denied.readError(), ECONNRESET);
   desk.closed(CloseReason::Internal);
+}
+
+TEST("a handshake: a server that says nothing meets the connect deadline, and is asked about") {
+  ListenSpec spec = asking();
+  spec.timeouts.connect = kSecond / 2;
+  Desk desk(spec);
+  const Server server;
+  const Peer client = desk.client();
+  client.write("head;");
+  Verdict verdict = connectTo(server.address(), 5);
+  verdict.toServer = "agree?";
+  verdict.handshake = true;
+  desk.answer(desk.asked(Stage::Head, "head;"), verdict);
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(6) == "agree?");
+  const Ask late = desk.asked(Stage::Failed, "");
+  CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
+  desk.answer(late, reject(CloseReason::ConnectTimeout, "late"));
+  CHECK(client.readAll() == "late");
+  desk.closed(CloseReason::ConnectTimeout);
+}
+
+TEST("an exchange: interim responses without end are the end") {
+  Desk desk;
+  const Server server;
+  const Peer client = desk.client();
+  client.write("head;");
+  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(5) == "HEAD;");
+  Verdict interim;
+  interim.action = Action::Interim;
+  interim.consume = 1;
+  interim.toClient = "go on;";
+  accepted.write(std::string(100, '1'));
+  for (int i = 0; i < 17; ++i) desk.answer(desk.plane.nextAsk(), interim);
+  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
 }
 
 TEST("an exchange: one request, one response, and the next request on the same connection") {
@@ -893,6 +986,75 @@ TEST("an adopted socket keeps its clients, its file, and the old listener's conn
   adopted.adopted = 12345;
   CHECK_EQ(desk.plane.engine.listen(adopted).error, EBADF);
   desk.plane.engine.closeListener(listening.id);
+}
+
+TEST("the limits of a listener that adopts count the connections of the one before") {
+  ListenSpec limited = tcpSpec();
+  limited.maxConnections = 2;
+  limited.maxConnectionsPerClient = 2;
+  Desk desk(limited);
+  const Server server;
+  desk.plane.engine.setUpstream(desk.id, {server.address()});
+  Peer first = desk.client();
+  Peer firstServer = server.accept();
+  ListenSpec adopted = limited;
+  adopted.on = Address();
+  adopted.maxConnections = 3;
+  ListenerId before = desk.id;
+  ListenerId id = 0;
+  for (int i = 0; i < 3; ++i) {
+    adopted.adopted = before;
+    id = desk.plane.engine.listen(adopted).id;
+    CHECK(id != 0);
+    desk.plane.engine.setUpstream(id, {server.address()});
+    desk.plane.engine.closeListener(before);
+    before = id;
+  }
+  const Peer second = desk.client();
+  const Peer secondServer = server.accept();
+  CHECK_EQ(desk.client().readError(), ECONNRESET);  // the third of this client
+  desk.plane.nextFault();
+  const Peer other = Peer::connectFrom("127.0.0.9", desk.on);
+  server.accept().write("welcome");
+  CHECK(other.read(7) == "welcome");
+  const Peer waiting = Peer::connectFrom("127.0.0.8", desk.on);  // the fourth of all
+  CHECK_EQ(static_cast<int>(desk.plane.nextFault().kind), static_cast<int>(Fault::Kind::Limit));
+  first.close();  // of the first listener, whose place it gives to a client of the last
+  firstServer.close();
+  server.accept().write("welcome");
+  CHECK(waiting.read(7) == "welcome");
+}
+
+TEST("a listener goes on where it was when the one that has adopted its socket is closed") {
+  ListenSpec limited = tcpSpec();
+  limited.maxConnections = 1;
+  Desk desk(limited);
+  const Server server;
+  desk.plane.engine.setUpstream(desk.id, {server.address()});
+  Peer first = desk.client();
+  Peer firstServer = server.accept();
+  const Peer second = desk.client();
+  desk.plane.nextFault();
+  ListenSpec adopted = limited;
+  adopted.on = Address();
+  adopted.adopted = desk.id;
+  const ListenerId id = desk.plane.engine.listen(adopted).id;
+  desk.plane.engine.closeListener(id);
+  first.close();
+  firstServer.close();
+  server.accept().write("welcome");
+  CHECK(second.read(7) == "welcome");
+}
+
+TEST("clients who wait for the first addresses get those that come when the listener is closed already") {
+  Desk desk(tcpSpec());
+  const Server server;
+  const Peer client = desk.client();
+  client.write("hello");
+  while (desk.plane.engine.counters().at(0).accepted == 0) std::this_thread::yield();
+  desk.plane.engine.closeListener(desk.id);
+  desk.plane.engine.setUpstream(desk.id, {server.address()});
+  CHECK(server.accept().read(5) == "hello");
 }
 
 TEST("the counters of a closed listener go with its last connection") {

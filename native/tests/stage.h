@@ -56,6 +56,12 @@ class Peer {
       sent += moved.bytes;
     }
   }
+  // Writes on from `sent`, as far as it can. Returns 0 or the errno.
+  int tryWrite(const std::string& data, size_t& sent) const {
+    const Moved moved = vsock_proxy::send(fd_.get(), data.data() + sent, data.size() - sent);
+    sent += moved.bytes;
+    return moved.error;
+  }
   void endWriting() const { shutdownWrite(fd_.get()); }
   // Up to `size` bytes: fewer only at EOF or error. `error` receives the errno, 0 at EOF.
   std::string read(size_t size, int* error = nullptr) const {

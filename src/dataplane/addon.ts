@@ -102,6 +102,7 @@ const REASONS: readonly CloseReason[] = [
   'not-admitted',
   'client-limit',
   'client-rate',
+  'verdict-timeout',
 ];
 
 /**

@@ -26,7 +26,10 @@ export interface InheritedSocket {
   readonly fd: number;
 }
 
-/** The socket of another listener, with the clients in its queue: for a change of everything but the address. */
+/**
+ * The socket of another listener, with the clients in its queue: for a change of everything but the address. The
+ * connections of both count for the new limits.
+ */
 export interface AdoptedSocket {
   readonly family: 'adopted';
   /** It shares the socket until it is closed. */
@@ -112,8 +115,12 @@ export type Question =
 
 /** One that does not fit the stage, or comes for a connection that has ended, is ignored or ends the connection. */
 export type Verdict =
-  /** `head`, `response`: not enough bytes yet. Where nothing more can come, the connection ends as `malformed`. */
-  | { readonly action: 'more' }
+  /**
+   * `head`, `response`: not enough bytes yet. The next question comes with the EOF, with a full head, or with more bytes:
+   * `atLeast` in all, and the byte `until` among the new ones. Where nothing more can come, the connection ends as
+   * `malformed`.
+   */
+  | { readonly action: 'more'; readonly atLeast?: number; readonly until?: number }
   /**
    * `client`, `head`: connect and relay. Of the bytes so far the first `consume` are dropped, the others are the
    * first that the server receives, after `toServer`. Once connected the client receives `toClient` first.
@@ -147,7 +154,10 @@ export type Verdict =
       readonly toServer: Uint8Array;
       readonly body: Exclude<Framing, { readonly kind: 'eof' }>;
     }
-  /** `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response: RFC 9110 section 15.2. */
+  /**
+   * `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response: RFC 9110 section 15.2. At
+   * most 16 times.
+   */
   | { readonly action: 'interim'; readonly consume: number; readonly toClient: Uint8Array }
   /**
    * `response`: drop the first `consume` bytes, send `toClient`, then one `body` of the server's. Then the server is
@@ -199,7 +209,7 @@ export type Phase = 'asking' | 'connecting' | 'relaying';
  * - `connect-timeout`, `idle-timeout`: a deadline of {@link ConnectionTimeouts} passed.
  * - `drained`: still open when the drain deadline passed.
  * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a verdict did not fit.
- * - `head-timeout`: no verdict within `headMs`, most likely because the client did not send what it takes.
+ * - `head-timeout`: the client did not send what it takes within `headMs`. `verdict-timeout`: it did, and no verdict came.
  * - `denied`, `malformed`: so a verdict said; `malformed` also where the body of an exchange was not framed as announced.
  * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, as {@link ListenSpec} has it. Of
  *   these there are no records, for a client could make thousands a second: a {@link Fault} tells, and the counters.
@@ -218,7 +228,8 @@ export type CloseReason =
   | 'malformed'
   | 'not-admitted'
   | 'client-limit'
-  | 'client-rate';
+  | 'client-rate'
+  | 'verdict-timeout';
 
 /** Exactly one of these exists for each connection that was accepted and not refused. */
 export interface CloseRecord {
