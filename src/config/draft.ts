@@ -2,9 +2,9 @@
 import { VsockProxyError } from '../errors.ts';
 import type { ListenerLimits, ListenerPlan, ListenerTimeouts, RoutePlan } from '../plan.ts';
 import type { TcpPort } from '../policy/address.ts';
-import { type Denial, decideRoute } from '../policy/decision.ts';
+import { denyAll } from '../policy/decision.ts';
 import type { PortSet } from '../policy/ports.ts';
-import type { Client, Policy, Rule, Target } from '../policy/rules.ts';
+import type { Policy, Rule } from '../policy/rules.ts';
 import { CONNECTIONS } from './connections.ts';
 import { egressAddress, ingressAddress } from './enclaver.ts';
 import { fillTemplate, type Placement } from './endpoint.ts';
@@ -133,22 +133,13 @@ export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: C
       return complete({ ...draft, route: { kind: 'target', target, proxyHeader } }, {});
     }
     case 'target': {
-      const denial = denialForAll(listener, route.target);
+      const denial = denyAll(listener.policy, listener.cids, route.target);
       if (denial !== undefined) return problem(denial.reason, denial.hint);
       return { kind: 'listener', listener: { ...listener, route } };
     }
     default:
       return { kind: 'listener', listener: { ...listener, route } };
   }
-}
-
-/** Why no client at all may reach the target: whoever wrote the route down did not mean that. */
-function denialForAll({ policy, cids }: Pick<ListenerPlan, 'policy' | 'cids'>, target: Target): Denial | undefined {
-  const named = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
-  const clients: Client[] = (cids ?? [undefined, ...new Set(named)]).map((cid) => (cid === undefined ? {} : { cid }));
-  const decisions = clients.map((client) => decideRoute(policy, target, client));
-  const denials = decisions.filter((decision) => decision.kind === 'denied');
-  return denials.length === decisions.length ? denials[0] : undefined;
 }
 
 const HTTPS = 443 as TcpPort;

@@ -3,8 +3,7 @@ import { type NameCacheOptions, openNameCache } from '../dns/cache.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import type { Hostname } from '../policy/address.ts';
-import { type Denial, decideRoute, decideTarget } from '../policy/decision.ts';
-import type { Client, Target } from '../policy/rules.ts';
+import { decideRoute, decideTarget, denyAll } from '../policy/decision.ts';
 import { formatAddress, formatEnclave } from './address.ts';
 import type { Answerer } from './ask.ts';
 import { answerClients } from './client.ts';
@@ -57,7 +56,7 @@ export function openAnswerers({ targets, nameOf, cidOf, ...options }: AnswererOp
         }
         case 'target': {
           const { target, proxyHeader } = route;
-          const denial = denyEveryone(plan, target);
+          const denial = denyAll(policy, plan.cids, target);
           if (denial !== undefined) throw denialError(denial);
           const destinations = new Destinations({ policy, family, names, decide: decideRoute });
           return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
@@ -88,14 +87,4 @@ function findEnclave(
       : { text, kind: 'allowed', addresses: [{ family: 'vsock', cid, port: route.port }] };
   const cid = cidOf(route.name);
   return cid instanceof Promise ? cid.then(settle) : settle(cid);
-}
-
-/** The denial, if it is the same fate for all clients that may come. */
-function denyEveryone({ policy, cids }: ListenerPlan, target: Target): Denial | undefined {
-  const listed = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
-  // Whoever no rule mentions is treated like a client without a CID.
-  const clients: readonly Client[] = cids?.map((cid) => ({ cid })) ?? [...listed.map((cid) => ({ cid })), {}];
-  const decisions = clients.map((client) => decideRoute(policy, target, client));
-  const denials = decisions.filter((decision) => decision.kind === 'denied');
-  return denials.length === decisions.length ? denials.at(-1) : undefined;
 }

@@ -20,14 +20,14 @@ export function comparePlans<Running extends { readonly plan: ListenerPlan }>(
     const former = left.get(keyOf(plan.on));
     left.delete(keyOf(plan.on));
     if (former === undefined) added.push(plan);
-    else if (isSame(former.plan, plan)) unchanged.push(former);
+    else if (JSON.stringify(former.plan) === JSON.stringify(plan)) unchanged.push(former);
     else changed.push({ former, plan });
   }
   return { added, changed, removed: [...left.values()], unchanged };
 }
 
-/** Whatever moved in the file, as long as it means the same. */
-function isSame(one: ListenerPlan, other: ListenerPlan): boolean {
+/** Whether they mean the same, wherever they stand in the file. (What moved is made anew: messages tell where rules are.) */
+export function isSame(one: ListenerPlan, other: ListenerPlan): boolean {
   return withoutPlaces(one) === withoutPlaces(other);
 }
 

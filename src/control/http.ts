@@ -71,7 +71,8 @@ export function answerHttp({ targets, destinations, through }: HttpAnswererOptio
   };
 }
 
-const MORE: Decision = { verdict: { action: 'more' } };
+/** A head that is not whole becomes so with a line feed only. */
+const MORE: Decision = { verdict: { action: 'more', until: 0x0a } };
 const CUT_OFF = { status: 400, problem: 'the request ended before its head was whole' } as const;
 
 function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'problem'>): Decision {

@@ -5,7 +5,7 @@ import type { Log } from '../log.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { formatAddress } from './address.ts';
 import type { Answerer, FirstAsk } from './ask.ts';
-import { comparePlans } from './difference.ts';
+import { comparePlans, isSame } from './difference.ts';
 import { Listener, type ListenerContext } from './listener.ts';
 import type { Report } from './report.ts';
 import type { Seam } from './service.ts';
@@ -97,7 +97,11 @@ export class Listeners {
   /** Closes it. Its connections go on; their next requests are decided about by its heir, and refused without one. */
   #retire(listener: Listener, heir: Listener | undefined, seam: Seam): void {
     listener.close(seam);
-    for (const { id } of listener.bound) this.#retired.set(id, { listener, heir: listener });
+    for (const { id } of listener.bound) {
+      this.#retired.set(id, { listener, heir: listener });
+      // Of its clients, some may wait for the first addresses of a name.
+      if (listener.service.kind === 'fixed' && heir?.service.kind === 'fixed') heir.service.attach(id, seam);
+    }
     for (const [id, retired] of this.#retired) {
       if (retired.heir !== listener) continue;
       retired.heir = heir;
@@ -120,16 +124,18 @@ export class Listeners {
 
 /** `added tcp: 127.0.0.1:80; removed unix: /run/x; 3 listeners unchanged`. */
 export function describeChange({ added, changed, removed, unchanged }: Change): string {
+  const meaningful = changed.filter(({ former, next }) => !isSame(former.plan, next.plan));
+  const same = unchanged.length + changed.length - meaningful.length;
   const list = (verb: string, listeners: readonly Listener[]) =>
     listeners.length === 0 ? [] : [`${verb} ${listeners.map(({ plan }) => formatAddress(plan.on)).join(', ')}`];
   return [
     ...list('added', added),
     ...list(
       'changed',
-      changed.map(({ next }) => next),
+      meaningful.map(({ next }) => next),
     ),
     ...list('removed', removed),
-    ...(unchanged.length > 0 ? [`${count(unchanged.length, 'listener')} unchanged`] : []),
+    ...(same > 0 ? [`${count(same, 'listener')} unchanged`] : []),
   ].join('; ');
 }
 

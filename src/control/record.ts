@@ -46,9 +46,10 @@ export function findFailure({ record, refusal, target }: Ending, route: Reported
 }
 
 const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
-  denied: 'were denied',
+  denied: 'met a denial',
   malformed: 'sent or got what cannot be understood',
   'head-timeout': 'did not say in time where they want to go',
+  'verdict-timeout': 'could not be decided about in time',
   'no-upstream': 'could not be served for want of an address',
   'connect-failed': 'could not be connected',
   'connect-timeout': 'could not be connected in time',
@@ -79,6 +80,11 @@ function describeFailure(record: CloseRecord, target: string, at: string, route:
       return {
         problem: `no whole request head or ClientHello came within ${route.timeouts.headMs} ms (timeouts.head)`,
         hint: 'the client may have expected another protocol here',
+      };
+    case 'verdict-timeout':
+      return {
+        problem: `it was not clear within ${route.timeouts.headMs} ms (timeouts.head) where it may go`,
+        hint: 'most likely the DNS servers are slow; see the warnings about names',
       };
     case 'malformed': {
       const message = record.endedBy === 'server' ? 'response' : 'request';
@@ -128,7 +134,7 @@ function connectHint(errno: string): string {
       return 'check security groups, network ACLs and routes to the address';
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
-      return 'there is no route to the address; for an IPv6 address without IPv6 on this machine, use --ipv4';
+      return 'there is no route to the address; for an IPv6 address without IPv6 on this machine, use --ipv4, or ip_family: ipv4';
     case 'EACCES':
     case 'EPERM':
       return 'a firewall rule, or IPAddressDeny= of the service, forbids it';

@@ -25,7 +25,9 @@ export function answerSni({ targets, destinations, port }: SniAnswererOptions): 
       const hello = parseClientHello(ask.bytes);
       switch (hello.kind) {
         case 'more':
-          return ask.ended ? malformed('it ended before its ClientHello was whole') : { verdict: { action: 'more' } };
+          return ask.ended
+            ? malformed('it ended before its ClientHello was whole')
+            : { verdict: { action: 'more', atLeast: hello.atLeast } };
         case 'malformed':
           return malformed(`it sent no ClientHello: ${hello.problem}`);
         case 'no-name':

@@ -40,7 +40,7 @@ export function resolveError(name: Hostname, family: Family, failure: Failure): 
   const { code, servers, onlyFamily } = failure;
   const head = `Could not resolve ${name}: ${code}:`;
   if (onlyFamily !== undefined) {
-    const hint = `leave out the option ${family === 'ipv4' ? '-4' : '-6'}`;
+    const hint = `leave out the option ${family === 'ipv4' ? '-4' : '-6'}, or the key ip_family`;
     return new VsockProxyError('resolve-failed', `${head} it has only IPv${onlyFamily} addresses`, {
       hint,
       errno: code,

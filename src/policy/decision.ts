@@ -72,6 +72,19 @@ export function decideRoute(policy: Policy, target: Target, client: Client): Rou
   return rules.length === 0 ? decision : { kind: 'needs-names', rules };
 }
 
+/**
+ * Why no client at all may reach the target of a fixed route, which is not what its writer meant; undefined if one may.
+ * @param cids the only clients that may connect; absent: all
+ */
+export function denyAll(policy: Policy, cids: readonly number[] | undefined, target: Target): Denial | undefined {
+  const named = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
+  // Whom no rule names is treated like a client without a CID.
+  const clients: readonly Client[] = cids?.map((cid) => ({ cid })) ?? [{}, ...named.map((cid) => ({ cid }))];
+  const decisions = clients.map((client) => decideRoute(policy, target, client));
+  const denials = decisions.filter((decision) => decision.kind === 'denied');
+  return denials.length === decisions.length ? denials[0] : undefined;
+}
+
 /** The denial of what no rule allows, naming the rule that came closest. */
 export function denyRoute({ allow }: Policy, { host, port }: Target, client: Client): Denial {
   const denied = (why: string, hint: string): Denial => ({ kind: 'denied', reason: `${NOT_ALLOWED}: ${why}`, hint });

@@ -25,8 +25,6 @@ export type ReplyStatus = keyof typeof PHRASES;
 export const FAILURES = {
   /** The request cannot be understood; its parser says with which status. */
   'bad-request': { status: 400, proxyStatus: 'http_request_error' },
-  /** The request did not come in time. */
-  'request-timeout': { status: 408, proxyStatus: 'http_request_error' },
   /** The policy forbids the target. */
   denied: { status: 403, proxyStatus: 'http_request_denied' },
   /** The policy forbids every address that the target's name has. */
@@ -40,7 +38,6 @@ export const FAILURES = {
   'connect-timeout': { status: 504, proxyStatus: 'connection_timeout' },
   /** The server's connection was reset or closed before a response. */
   terminated: { status: 502, proxyStatus: 'connection_terminated' },
-  'response-timeout': { status: 504, proxyStatus: 'http_response_timeout' },
   /** The server's response cannot be understood, or not be passed on safely. */
   'bad-response': { status: 502, proxyStatus: 'http_protocol_error' },
   internal: { status: 500, proxyStatus: 'proxy_internal_error' },

@@ -145,7 +145,7 @@ export function testAsking(name: string, openStage: () => Stage): void {
 
       it('without an answer the connection ends at the head deadline, and a late answer is ignored', async () => {
         const { connection } = await ask('hello', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
-        await endsAs('head-timeout');
+        await endsAs('verdict-timeout');
         dataPlane.answer(connection, connectVerdict());
       });
 
@@ -157,6 +157,20 @@ export function testAsking(name: string, openStage: () => Stage): void {
         assert.equal(last.ended, true);
         dataPlane.answer(connection, { action: 'more' });
         await endsAs('malformed');
+      });
+
+      it('more of a head is asked about when it is what the verdict waits for', async () => {
+        const { client, connection } = await ask('ab');
+        dataPlane.answer(connection, { action: 'more', atLeast: 5 });
+        client.write('c');
+        client.write('de');
+        const second = await nextAsk('head');
+        assert.equal(Buffer.from(second.bytes).toString(), 'abcde');
+        dataPlane.answer(connection, { action: 'more', until: 0x3b });
+        client.write('fg');
+        client.write('h;');
+        const third = await nextAsk('head');
+        assert.equal(Buffer.from(third.bytes).toString(), 'abcdefgh;');
       });
 
       it('16 KiB and more are not collected', async () => {
@@ -176,8 +190,8 @@ export function testAsking(name: string, openStage: () => Stage): void {
         assert.equal(told.records.length, 0);
       });
 
-      it('a client without a CID is not admitted where CIDs are listed', async () => {
-        const { on } = await listen({ admission: { cids: [16] } });
+      it('a client with another CID, or none, is not admitted where CIDs are listed', async () => {
+        const { on } = await listen({ admission: { cids: [4242] } });
         assert.equal(await (await stage.connect(on)).ended, 'reset');
         assert.equal((await told.fault()).kind, 'not-admitted');
       });
@@ -228,7 +242,12 @@ export function testAsking(name: string, openStage: () => Stage): void {
       it('a failure is asked about if that is wanted, and keeps its reason and errno', async () => {
         const { client, connection } = await ask('hello');
         const address = await stage.freeAddress();
-        dataPlane.answer(connection, { ...connectVerdict(0, [address]), explain: true });
+        // What it would have been told once connected, it never is.
+        dataPlane.answer(connection, {
+          ...connectVerdict(0, [address]),
+          toClient: bytes('connected;'),
+          explain: true,
+        });
         const failed = await nextAsk('failed');
         assert.equal(failed.reason, 'connect-failed');
         assert.equal(failed.errno, 'ECONNREFUSED');
@@ -313,7 +332,7 @@ export function testAsking(name: string, openStage: () => Stage): void {
 
       it('with chunks that are malformed ends as that, reset on both sides', async () => {
         const { client, accepted } = await exchange({ kind: 'chunked' });
-        client.write('5\r\nhelloX');
+        client.write('5\r\nhelloXX\r\n');
         assert.equal(await accepted.ended, 'reset');
         assert.equal(await client.ended, 'reset');
         assert.equal((await endsAs('malformed')).endedBy, 'client');

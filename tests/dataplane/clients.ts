@@ -39,7 +39,8 @@ export class FakeClients {
   #admits(client: SocketAddress): boolean {
     const { cids, sources } = this.#limits.admission;
     if (cids !== undefined && !(client.family === 'vsock' && cids.includes(client.cid))) return false;
-    if (sources === undefined || client.family !== 'tcp') return true;
+    if (sources === undefined) return true;
+    if (client.family !== 'tcp') return false;
     const list = new BlockList();
     for (const { ip, prefixLength } of sources) list.addSubnet(ip, prefixLength, ip.includes(':') ? 'ipv6' : 'ipv4');
     return list.check(client.ip, client.ip.includes(':') ? 'ipv6' : 'ipv4');

@@ -22,6 +22,8 @@ export interface ConnectionEvents {
 /** The contract: so much of a head is kept, and not more. */
 const PEEK_BYTES = 16 * 1024;
 
+const ANYTHING = { atLeast: 0, until: undefined, after: 0 };
+
 type ConnectVerdict = Extract<Verdict, { readonly action: 'connect' | 'exchange' }>;
 type FailedReason = Extract<Question, { readonly stage: 'failed' }>['reason'];
 
@@ -40,6 +42,8 @@ export class FakeConnection {
   #asked: Question | undefined;
   /** Bytes and end that the last question showed, to ask again only when there is more. */
   #shown = '';
+  /** What the last `more` waits for. */
+  #wanted: { readonly atLeast: number; readonly until: number | undefined; readonly after: number } = ANYTHING;
   #verdict: ConnectVerdict | undefined;
   #target: TargetId | undefined;
   /** To connect, which has been asked about. */
@@ -108,10 +112,10 @@ export class FakeConnection {
         break;
       case 'head':
         if (verdict.action === 'connect' || verdict.action === 'exchange') return this.#follow(verdict);
-        if (verdict.action === 'more') return this.#awaitMore(asked, 'client');
+        if (verdict.action === 'more') return this.#awaitMore(asked, 'client', verdict);
         break;
       case 'response':
-        if (verdict.action === 'more') return this.#awaitMore(asked, 'server');
+        if (verdict.action === 'more') return this.#awaitMore(asked, 'server', verdict);
         if (this.#isHandshake) {
           if (verdict.action === 'relay') return this.#relayAfter(verdict);
         } else if (verdict.action === 'interim' || verdict.action === 'respond') {
@@ -174,7 +178,7 @@ export class FakeConnection {
     if (bytes.length === 0 && ended) {
       this.#client.end();
       this.close('finished', 'client');
-    } else if (bytes.length > 0 && this.#shown !== `${bytes.length} ${ended}`) {
+    } else if (bytes.length > 0 && this.#shown !== `${bytes.length} ${ended}` && this.#isWorthAsking(bytes, ended)) {
       // The first byte of a later request.
       if (this.#shown === '' && this.#isLater) this.#setDeadline(this.#spec.timeouts.headMs, 'head-timeout');
       this.#shown = `${bytes.length} ${ended}`;
@@ -182,9 +186,21 @@ export class FakeConnection {
     }
   }
 
-  #awaitMore({ bytes, ended }: { readonly bytes: Uint8Array; readonly ended: boolean }, from: 'client' | 'server') {
+  #awaitMore(
+    { bytes, ended }: { readonly bytes: Uint8Array; readonly ended: boolean },
+    from: 'client' | 'server',
+    { atLeast = 0, until }: Extract<Verdict, { readonly action: 'more' }>,
+  ) {
     if (ended || bytes.length >= PEEK_BYTES) return this.close('malformed', from);
+    this.#wanted = { atLeast, until, after: bytes.length };
     this.#look();
+  }
+
+  /** Whether these are what the last verdict waits for. */
+  #isWorthAsking(bytes: Uint8Array, ended: boolean): boolean {
+    const { atLeast, until, after } = this.#wanted;
+    if (ended || bytes.length >= PEEK_BYTES) return true;
+    return bytes.length >= atLeast && (until === undefined || bytes.subarray(after).includes(until));
   }
 
   #reject({ reason, toClient, target }: Extract<Verdict, { readonly action: 'reject' }>, stage: Question['stage']) {
@@ -251,6 +267,7 @@ export class FakeConnection {
     this.#up = new FakeBody(verdict?.action === 'exchange' ? verdict.body : { kind: 'none' });
     this.#down = undefined;
     this.#shown = '';
+    this.#wanted = ANYTHING;
     this.#awaitIdleness();
     this.#client.watch(() => this.#look());
     server.watch(() => this.#look());
@@ -314,7 +331,7 @@ export class FakeConnection {
     const bytes = server.unread.subarray(0, PEEK_BYTES);
     const ended = server.ending !== undefined;
     if (this.#asked !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
-    if ((bytes.length === 0 && !ended) || this.#target === undefined) return;
+    if ((bytes.length === 0 && !ended) || this.#target === undefined || !this.#isWorthAsking(bytes, ended)) return;
     this.#shown = `${bytes.length} ${ended}`;
     this.#ask({ stage: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended });
   }
@@ -322,6 +339,7 @@ export class FakeConnection {
   #respond(verdict: Extract<Verdict, { readonly action: 'interim' | 'respond' }>): void {
     this.#server?.consume(verdict.consume);
     this.#shown = '';
+    this.#wanted = ANYTHING;
     this.#send(this.#client, verdict.toClient);
     if (verdict.action === 'respond') {
       this.#down = new FakeBody(verdict.body);
@@ -338,6 +356,7 @@ export class FakeConnection {
     this.#server = undefined;
     this.#isLater = true;
     this.#shown = '';
+    this.#wanted = ANYTHING;
     this.#awaitIdleness();
     this.#look();
   }
@@ -360,6 +379,8 @@ export class FakeConnection {
       // A fixed one that had addresses in time was connecting.
       if (reason === 'connect-timeout' || (reason === 'no-upstream' && this.#state === 'connecting')) {
         this.#fail('connect-timeout', 'proxy', 'ETIMEDOUT');
+      } else if (reason === 'head-timeout' && this.#asked !== undefined) {
+        this.close('verdict-timeout', 'proxy', 'ETIMEDOUT');
       } else {
         this.close(reason, 'proxy', 'ETIMEDOUT');
       }

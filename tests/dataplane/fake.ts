@@ -277,6 +277,7 @@ const NOTHING_CLOSED: Readonly<Record<CloseReason, number>> = {
   'not-admitted': 0,
   'client-limit': 0,
   'client-rate': 0,
+  'verdict-timeout': 0,
 };
 
 /** The stage in memory. */

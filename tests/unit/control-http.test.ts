@@ -178,7 +178,7 @@ describe('a request that is refused', () => {
     const [line, ...others] = logged.take();
     assert.match(
       line ?? '',
-      /^WARN 299 more clients within 10 s were denied: n\d+\.example\.com:443 \(10\), (n\d+\.example\.com:443 \(10\), ){3,4}.*others \(2\d\d\)$/,
+      /^WARN 299 more clients within 10 s met a denial: n\d+\.example\.com:443 \(10\), (n\d+\.example\.com:443 \(10\), ){3,4}.*others \(2\d\d\)$/,
     );
     assert.deepEqual(others, []);
     await clock.advance(10_000);

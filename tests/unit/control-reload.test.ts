@@ -122,13 +122,20 @@ describe('a reload that fails keeps everything, and says where', () => {
 });
 
 describe('a reload', () => {
-  it('without a difference leaves the listener alone, wherever it moved in the file', async () => {
+  it('without a difference leaves the listener alone', async () => {
+    const { reload, logged, ids } = await setUp([listener({ route: fixed })]);
+    assert.equal(await reload([listener({ route: fixed })]), 'done');
+    assert.deepEqual(ids(), [1]);
+    assert.deepEqual(logged.take(), ['INFO Reloaded: 1 listener unchanged']);
+  });
+
+  it('of a listener that only moved in the file makes it anew, so that messages name its lines, and calls it unchanged', async () => {
     const { reload, logged, ids } = await setUp([listener({ route: fixed })]);
     const moved = listener({ route: fixed, place: 'proxy.yaml:20' });
     const allow = moved.policy.allow.map((rule) => ({ ...rule, place: 'proxy.yaml:4' }));
     assert.equal(await reload([{ ...moved, policy: { allow, deny: [] } }]), 'done');
-    assert.deepEqual(ids(), [1]);
-    assert.deepEqual(logged.take(), ['INFO Reloaded: 1 listener unchanged']);
+    assert.deepEqual(ids(), [2]);
+    assert.equal(logged.take().at(-1), 'INFO Reloaded: 1 listener unchanged');
   });
 
   it('adds and removes listeners; connections of a removed one go on', async () => {

@@ -289,7 +289,7 @@ describe('listeners whose clients each ask for a target', () => {
       'WARN Client on cid: 16 port: 5005: n0 is not allowed (after 105 ms). Hint: allow it',
     ]);
     await clock.advance(PERIOD_MS);
-    assert.deepEqual(logged.take(), ['WARN 999 more clients within 10 s were denied: n1 (500), n0 (499)']);
+    assert.deepEqual(logged.take(), ['WARN 999 more clients within 10 s met a denial: n1 (500), n0 (499)']);
     await clock.advance(PERIOD_MS);
     assert.equal(clock.pending, 0);
   });
