@@ -7,7 +7,7 @@
  * run.sh makes and removes.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, watch } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, watch } from 'node:fs';
 import { createConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,7 @@ export interface MachineOptions {
   readonly memoryMib: number;
   /** Files and directories of the project, by their paths in it; below {@link PROJECT} in the machine. */
   readonly files: readonly string[];
-  /** Whether it may {@link Machine.reboot}. Otherwise its own reboot, as after a panic, ends it. */
+  /** Whether its disk is to outlive {@link Machine.reboot}, for which it gets one of its own. */
   readonly reboots?: boolean;
 }
 
@@ -40,17 +40,20 @@ export interface RemoteProgram extends Pick<Program, 'stdin' | 'stdout' | 'stder
 export class Machine implements AsyncDisposable {
   readonly #image = fromRunScript('E2E_IMAGE');
   readonly #work = mkdtempSync(join(fromRunScript('E2E_WORK'), 'machine-'));
-  readonly #programs: Program[] = [];
+  readonly #options: MachineOptions;
+  #programs: Program[] = [];
   #emulator: Program | undefined;
   #boots = 0;
 
+  private constructor(options: MachineOptions) {
+    this.#options = options;
+  }
+
   /** Resolves when the machine takes commands. */
-  static async start({ memoryMib, files, reboots = false }: MachineOptions): Promise<Machine> {
-    const machine = new Machine();
+  static async start(options: MachineOptions): Promise<Machine> {
+    const machine = new Machine(options);
     try {
-      machine.#makeFilesDisk(files);
-      await machine.#startVsockDevice();
-      machine.#emulator = machine.#emulate(memoryMib, reboots);
+      machine.#makeDisks();
       await machine.#comeUp();
     } catch (error) {
       await machine[Symbol.asyncDispose]();
@@ -93,60 +96,74 @@ export class Machine implements AsyncDisposable {
     };
   }
 
-  /** Restarts the machine in order; its disk stays. Resolves when it takes commands again. */
+  /**
+   * Restarts the machine in order; its disk stays. Resolves when it takes commands again.
+   *
+   * The emulator is a new one: after a reset, the firmware of an emulated machine takes minutes.
+   */
   async reboot(): Promise<void> {
     await this.check('systemctl --no-block reboot');
+    await this.#emulator?.outcome(BOOT_MS);
+    await this[Symbol.asyncDispose]();
     await this.#comeUp();
   }
 
-  /** Ends the machine at once; its disk is not needed again. */
+  /** Ends the machine at once. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const program of this.#programs) program.kill();
     await Promise.all(this.#programs.map((program) => program.outcome(COMMAND_MS)));
+    this.#programs = [];
   }
 
-  #makeFilesDisk(files: readonly string[]): void {
+  #makeDisks(): void {
     const tree = this.#path('files');
-    for (const file of files) cpSync(join(ROOT, file), join(tree, file), { recursive: true });
+    for (const file of this.#options.files) cpSync(join(ROOT, file), join(tree, file), { recursive: true });
     const disk = ['-q', '-t', 'ext4', '-O', '^has_journal', '-d', tree, this.#path('files.img'), '1G'];
     execFileSync('mke2fs', disk, { stdio: ['ignore', 'ignore', 'inherit'] });
+    if (this.#options.reboots) {
+      execFileSync('cp', ['--sparse=always', join(this.#image, 'root.img'), this.#path('root.img')]);
+    }
+  }
+
+  async #comeUp(): Promise<void> {
+    this.#boots++;
+    mkdirSync(this.#socket('.'));
+    await this.#startVsockDevice();
+    const emulator = this.#startEmulator();
+    this.#emulator = emulator;
+    await Promise.race([emulator.stdout.match(/machine is ready/, BOOT_MS), failure(emulator)]);
+    await this.#logIn();
+    await this.check(`mkdir -p ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
   }
 
   async #startVsockDevice(): Promise<void> {
-    const options = `guest-cid=${CID_PARENT},socket=${this.#path('vsock-device')},uds-path=${this.#path('vsock')}`;
+    const options = `guest-cid=${CID_PARENT},socket=${this.#socket('vsock-device')},uds-path=${this.#socket('vsock')}`;
     const device = this.#start(join(this.#image, 'vhost-device-vsock'), ['--vm', options]);
-    await Promise.race([appearance(this.#path('vsock-device')), failure(device)]);
+    await Promise.race([appearance(this.#socket('vsock-device')), failure(device)]);
   }
 
-  #emulate(memoryMib: number, reboots: boolean): Program {
+  #startEmulator(): Program {
+    const { memoryMib, reboots = false } = this.#options;
+    const root = reboots ? this.#path('root.img') : `${join(this.#image, 'root.img')},snapshot=on`;
     return this.#start('qemu-system-x86_64', [
-      ...['-nodefaults', '-no-user-config', '-display', 'none', ...(reboots ? [] : ['-no-reboot'])],
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${memoryMib}`],
       ...['-machine', 'q35,memory-backend=memory'],
       ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
       ...['-kernel', join(this.#image, 'vmlinuz'), '-append', KERNEL_ARGUMENTS],
-      ...['-drive', `if=none,id=root,file=${join(this.#image, 'root.img')},format=raw,snapshot=on,cache=unsafe`],
+      ...['-drive', `if=none,id=root,format=raw,cache=unsafe,file=${root}`],
       ...['-drive', `if=none,id=files,file=${this.#path('files.img')},format=raw,readonly=on`],
       ...['-device', 'nvme,id=nvme,serial=e2e'],
       ...['-device', 'nvme-ns,drive=root,bus=nvme,nsid=1', '-device', 'nvme-ns,drive=files,bus=nvme,nsid=2'],
       ...['-device', 'virtio-rng-pci'],
-      ...['-chardev', `socket,id=vsock,path=${this.#path('vsock-device')}`],
+      ...['-chardev', `socket,id=vsock,path=${this.#socket('vsock-device')}`],
       ...['-device', 'vhost-user-vsock-pci,chardev=vsock'],
       ...['-netdev', 'user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22'],
       ...['-device', 'virtio-net-pci,netdev=net,romfile='],
-      ...['-chardev', `stdio,id=console,logfile=${this.#path('console.log')}`, '-serial', 'chardev:console'],
-      ...['-monitor', `unix:${this.#path('monitor')},server=on,wait=off`],
+      ...['-chardev', `stdio,id=console,logfile=${this.#path('console.log')},logappend=on`],
+      ...['-serial', 'chardev:console'],
+      ...['-monitor', `unix:${this.#socket('monitor')},server=on,wait=off`],
     ]);
-  }
-
-  async #comeUp(): Promise<void> {
-    const emulator = this.#emulator;
-    if (emulator === undefined) throw new Error('the machine has not been started');
-    this.#boots++;
-    const ready = new RegExp(`(machine is ready[^]*){${this.#boots}}`);
-    await Promise.race([emulator.stdout.match(ready, BOOT_MS), failure(emulator)]);
-    await this.#logIn();
-    await this.check(`mkdir -p ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
   }
 
   /** Opens the connection that every command is a session of. */
@@ -156,16 +173,11 @@ export class Machine implements AsyncDisposable {
       ...['-o', 'BatchMode=yes', '-o', 'HostKeyAlias=parent'],
       ...['-o', `UserKnownHostsFile=${join(this.#image, 'known_hosts')}`, 'root@127.0.0.1'],
     ]);
-    await Promise.race([appearance(this.#controlPath), failure(ssh)]);
+    await Promise.race([appearance(this.#socket('ssh')), failure(ssh)]);
   }
 
   get #control(): readonly string[] {
-    return ['-F', 'none', '-S', this.#controlPath];
-  }
-
-  /** Of this boot: a connection to the one before may not have heard of its end. */
-  get #controlPath(): string {
-    return this.#path(`ssh-${this.#boots}`);
+    return ['-F', 'none', '-S', this.#socket('ssh')];
   }
 
   #session(command: string): Program {
@@ -174,7 +186,7 @@ export class Machine implements AsyncDisposable {
 
   /** Asks QEMU which free port it chose for `hostfwd`. */
   async #sshPort(): Promise<string> {
-    const monitor = createConnection(this.#path('monitor'));
+    const monitor = createConnection(this.#socket('monitor'));
     monitor.write('info usernet\n');
     const [, port = ''] = await new Output(monitor).match(/HOST_FORWARD\S*\s+\d+\s+127\.0\.0\.1\s+(\d+)/, COMMAND_MS);
     monitor.destroy();
@@ -189,6 +201,11 @@ export class Machine implements AsyncDisposable {
 
   #path(name: string): string {
     return join(this.#work, name);
+  }
+
+  /** Of this boot. */
+  #socket(name: string): string {
+    return join(this.#work, `boot-${this.#boots}`, name);
   }
 }
 

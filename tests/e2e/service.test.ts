@@ -161,6 +161,29 @@ describe('the service', () => {
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST} && systemctl reload ${NAME}`);
   });
 
+  test('hang: the watchdog replaces a process that does not answer', async () => {
+    await using _metadata = await startMetadata();
+    const log = await follow();
+    const hung = await mainPid();
+    await parent.check(`kill -STOP ${hung}`);
+    await log.match(/Watchdog timeout/, SOON_MS);
+    await log.match(/Failed with result 'watchdog'/, SOON_MS);
+    await becomesActive();
+    assert.notEqual(await mainPid(), hung);
+  });
+
+  test('serve: by a drop-in, the unit runs all listeners of the file', async () => {
+    const dropIn = `/etc/systemd/system/${NAME}.service.d/serve.conf`;
+    await parent.check(`install -D -m 644 ${GUEST}/serve.conf ${dropIn} && cat ${GUEST}/listeners.yaml >>${ALLOWLIST}`);
+    await using _metadata = await startMetadata();
+    await parent.check(`systemctl daemon-reload && systemctl restart ${NAME}`);
+    assert.match(await status(), /Status: "Listening on 2 addresses; 0 connections"/);
+    await play('client_ends_first');
+    await parent.check(`python3 ${GUEST}/scenarios.py client_ends_first 8001 9000`);
+    await parent.check(`rm -r /etc/systemd/system/${NAME}.service.d && systemctl daemon-reload`);
+    await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
+  });
+
   test('upgrade: a transfer that ends within the drain ends in peace, and the next client finds the new one', async () => {
     await using _metadata = await startMetadata();
     // As if the package had come with another list, which nobody edited.

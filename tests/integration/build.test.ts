@@ -55,7 +55,7 @@ for (const { arch, out, front } of MACHINES) {
   });
 }
 
-test('a clean build in another place, by other habits, gives the same bytes', { timeout: 300_000 }, async () => {
+test('a clean build in another place, by other habits, gives the same bytes', { timeout: 600_000 }, async () => {
   const elsewhere = join(WORK, 'else', 'where');
   const copied = await run([
     'sh',
@@ -80,7 +80,7 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     'sh',
   ];
   for (const { arch, out } of MACHINES) {
-    const built = await launch([...habits, 'make', '-C', elsewhere, 'rpm', `ARCH=${arch}`]).outcome(120_000);
+    const built = await launch([...habits, 'make', '-C', elsewhere, 'rpm', `ARCH=${arch}`]).outcome(240_000);
     assert.equal(built.status, 0, built.stderr);
     // The parts first: when they differ, so does the whole.
     const rpm = `build/nitro-enclaves-vsock-proxy-${VERSION}-1.${arch}.rpm`;

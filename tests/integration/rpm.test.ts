@@ -104,11 +104,8 @@ test('rpmlint finds nothing but what packaging/rpm/rpmlint.toml explains', async
 });
 
 test('the manual page is well formed', async () => {
-  const { stdout } = await run(['mandoc', '-T', 'lint', '-W', 'style', join(PROJECT, 'docs/vsock-proxy.1')]);
-  assert.deepEqual(
-    stdout.split('\n').filter((line) => line !== '' && !line.includes('outdated mandoc.db')),
-    [],
-  );
+  const found = await run(['mandoc', '-T', 'lint', '-W', 'warning', join(PROJECT, 'docs/vsock-proxy.1')]);
+  assert.deepEqual(found, { status: 0, stdout: '', stderr: '' });
 });
 
 async function query(rpm: string, ...what: readonly string[]): Promise<string> {
