@@ -107,6 +107,9 @@ void Connection::startAttempts() {
 void Connection::startAttempt(const Address& address) {
   record_.server = address;
   Opened opened = startConnect(address);
+  if ((opened.error == EMFILE || opened.error == ENFILE) && loop_.reserve().giveUp()) {
+    opened = startConnect(address);
+  }
   if (opened.error == 0) return beginRelay(std::move(opened.fd), address, false);
   if (opened.error == EINPROGRESS) {
     auto attempt = std::make_unique<Attempt>(*this, std::move(opened.fd), address);

@@ -213,6 +213,9 @@ void Gate::pause() {
 void Gate::onReady(uint32_t) {
   if (!open_) return;
   if (observer_.congested()) return pause();
+  // A client is left in the queue rather than accepted without a descriptor for its server.
+  const int shortage = loop_.reserve().hold();
+  if (shortage != 0) return starve(shortage);
   if (!state_->enter()) {
     // While another thread accepts, its client may be the one that woke this thread, and that one does
     // not wait. (The event comes again for as long as there is a client.)
@@ -234,8 +237,13 @@ void Gate::onReady(uint32_t) {
   }
   observer_.onPlaceFreed(state_->giveBack());
   if (concernsOneClient(opened.error)) return;
+  starve(opened.error);
+}
+
+// Out of something that every client would need.
+void Gate::starve(int error) {
   if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
-    observer_.onFault({Fault::Kind::Accept, state_->id, opened.error, {}});
+    observer_.onFault({Fault::Kind::Accept, state_->id, error, {}});
   }
   pause();
 }

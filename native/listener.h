@@ -203,6 +203,7 @@ class Gate final : public Watch {
   void onReady(uint32_t events) override;
   void close();
   void pause();
+  void starve(int error);
   void refuse(UniqueFd client, const Address& peer, Fault::Kind kind);
 
   Loop& loop_;

@@ -63,6 +63,8 @@ class Loop {
   void disarm(Timer& timer);
 
   Scratch& scratch() { return scratch_; }
+  // Held while clients are accepted, for the other half of the connection.
+  Reserve& reserve() { return reserve_; }
 
   // Keeps `object` until no event of this round can reach it any more.
   template <class T>
@@ -83,6 +85,7 @@ class Loop {
   UniqueFd poller_;
   UniqueFd wakeup_;
   Scratch scratch_;
+  Reserve reserve_;
   Micros now_ = 0;
   bool running_ = true;
   std::vector<Timer*> heap_;  // the earliest deadline first

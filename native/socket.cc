@@ -51,6 +51,17 @@ void UniqueFd::reset(int fd) {
   fd_ = fd;
 }
 
+int Reserve::hold() {
+  if (!fd_) fd_.reset(eventfd(0, EFD_CLOEXEC));
+  return fd_ ? 0 : errno;
+}
+
+bool Reserve::giveUp() {
+  const bool was = static_cast<bool>(fd_);
+  fd_.reset();
+  return was;
+}
+
 Address Address::vsock(uint32_t cid, uint32_t port) {
   Address address;
   address.vm_ = {};

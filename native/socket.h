@@ -39,6 +39,18 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+// A descriptor that is open for nothing but to be given up when one more is needed and there is none.
+class Reserve {
+ public:
+  // Sees to it that it is there. Returns 0 or an errno.
+  int hold();
+  // Returns whether it was there.
+  bool giveUp();
+
+ private:
+  UniqueFd fd_;
+};
+
 // A socket address of one of the families that we listen on or connect to.
 class Address {
  public:

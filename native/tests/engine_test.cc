@@ -494,28 +494,33 @@ TEST("the limit under pressure: nobody is forgotten in the queue") {
   answer.join();
 }
 
-TEST("out of descriptors: accepting pauses, is told of, and goes on when there are some again") {
+namespace {
+
+// `left`: descriptors that the engine may still open.
+void runOutOfDescriptors(size_t left) {
   const Server server;
   Route route({server.address()});
-  Peer served = route.client();
+  const Peer served = route.client();
   const Peer servedServer = server.accept();
-  const Peer waiting = Peer::connect(route.on);  // has its descriptor; the engine needs two more
-  CHECK(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Accepted);
-  const Peer keepsItsServer = server.accept();
 
   std::vector<UniqueFd> hoard;
-  const int clientFd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  std::vector<int> clients(5);
+  for (int& fd : clients) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   rlimit before{};
   CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const rlimit tight{static_cast<rlim_t>(clientFd) + 1, before.rlim_max};
+  const rlimit tight{static_cast<rlim_t>(clients.back()) + 10, before.rlim_max};
   CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0);
   for (;;) {
-    const int fd = dup(clientFd);
+    const int fd = dup(clients.back());
     if (fd < 0) break;
     hoard.emplace_back(fd);
   }
-  CHECK(::connect(clientFd, route.on.raw(), route.on.size()) == 0);
-  const Peer starved(clientFd);
+  hoard.resize(hoard.size() - left);
+  std::vector<Peer> starved;
+  for (const int fd : clients) {
+    CHECK(::connect(fd, route.on.raw(), route.on.size()) == 0);
+    starved.emplace_back(fd);
+  }
   const Fault fault = std::get<Fault>(route.plane.next(2));
   CHECK(fault.kind == Fault::Kind::Accept);
   CHECK_EQ(fault.error, EMFILE);
@@ -524,8 +529,18 @@ TEST("out of descriptors: accepting pauses, is told of, and goes on when there a
   CHECK(servedServer.read(10) == "still here");
   hoard.clear();
   CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
-  starved.write("saved");
-  CHECK(server.accept().read(5) == "saved");
+  for (const Peer& client : starved) client.write("saved");
+  for (size_t i = 0; i < starved.size(); ++i) CHECK(server.accept().read(5) == "saved");
+}
+
+}  // namespace
+
+TEST("out of descriptors: accepting pauses, is told of, and goes on when there are some again") {
+  runOutOfDescriptors(0);
+}
+
+TEST("out of descriptors: no client is accepted for whose server none is left") {
+  for (const size_t left : {1, 2, 3, 4}) runOutOfDescriptors(left);
 }
 
 TEST("idle deadline: a silent connection is ended; one that talks is not") {
