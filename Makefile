@@ -37,13 +37,21 @@ endif
 
 NATIVE := $(wildcard native/*.cc)
 NATIVE_HEADERS := $(wildcard native/*.h)
+# The data plane without Node.
+PLANE := $(filter-out native/addon.cc,$(NATIVE))
+FORWARDER := $(wildcard native/forwarder/*.cc)
+FORWARDER_HEADERS := $(wildcard native/forwarder/*.h)
 CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
 
 CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
-ADDON_FLAGS := $(CXXFLAGS) -O2 -fPIC -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
-  -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -Inode_modules/node-api-headers/include
+PRODUCT_FLAGS := $(CXXFLAGS) -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
+  -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
+ADDON_FLAGS := $(PRODUCT_FLAGS) -O2 -fPIC -Inode_modules/node-api-headers/include
 # libgcc stays shared: Node itself needs libgcc_s, and the static one needs glibc 2.35.
 ADDON_LINK := -shared -static-libstdc++ -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections,--exclude-libs,ALL
+# It needs nothing of the image that it runs in, and its addresses are random all the same.
+FORWARDER_FLAGS := $(PRODUCT_FLAGS) -Os -fPIE -DVSOCK_PROXY_VERSION='"$(VERSION)"'
+FORWARDER_LINK := -static-pie -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
 
 .PHONY: help
 help: ## Show this list
@@ -108,6 +116,15 @@ configs: $(NPM) ## Write the default allowlist, configs/vsock-proxy.yaml
 docs: $(NPM) ## Write docs/configuration.md, by the schema of the file
 	$(NODE) scripts/configuration-docs.ts
 
+## The forwarder
+
+.PHONY: vsock-forwarder
+vsock-forwarder: $(OUT)/vsock-forwarder ## Build the forwarder for enclaves, without Node, build/vsock-forwarder (ARCH=aarch64)
+
+$(OUT)/vsock-forwarder: $(FORWARDER) $(PLANE) $(FORWARDER_HEADERS) $(NATIVE_HEADERS) package.json Makefile | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)g++ $(FORWARDER_FLAGS) $(FORWARDER) $(PLANE) $(FORWARDER_LINK) -o $@
+
 ## The package
 
 RELEASE := 1
@@ -149,8 +166,8 @@ test-unit: $(NPM) | build/deps/unit ## Run the tests of single modules
 	$(NODE) --test --test-reporter=spec 'tests/unit/**/*.test.ts'
 
 NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*.cc))
-SANITIZED_NATIVE := $(filter-out native/addon.cc,$(NATIVE))
-SANITIZED_HEADERS := $(NATIVE_HEADERS) $(wildcard native/tests/*.h)
+SANITIZED_NATIVE := $(PLANE) $(filter-out %/main.cc,$(FORWARDER))
+SANITIZED_HEADERS := $(NATIVE_HEADERS) $(FORWARDER_HEADERS) $(wildcard native/tests/*.h)
 SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer -Inative
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 TSAN := -fsanitize=thread
@@ -196,8 +213,8 @@ build/fuzz/%: native/fuzz/%_fuzz.cc native/%.cc $(NATIVE_HEADERS) | build/deps/f
 
 .PHONY: test-integration
 test-integration: | build/deps/test ## Run the tests of the built executable
-	$(MAKE) rpm ARCH=$(HOST)
-	$(MAKE) rpm ARCH=aarch64
+	$(MAKE) rpm vsock-forwarder ARCH=$(HOST)
+	$(MAKE) rpm vsock-forwarder ARCH=aarch64
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
 
 .PHONY: test-e2e

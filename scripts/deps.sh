@@ -6,6 +6,7 @@ set -euo pipefail
 table='
 build  g++                              g++                    gcc-c++
 build  /usr/lib/gcc/*/*/libstdc++.a     g++                    libstdc++-static
+build  /usr/lib/*/libc.a                libc6-dev              glibc-static
 build  strip                            binutils               binutils
 cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
 rpm    rpmbuild                         rpm                    rpm-build

@@ -81,8 +81,19 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'vsock.ts': [],
 };
 
-/** The data plane from top to bottom: a file includes headers of its own name and further down only. */
+/**
+ * The data plane from top to bottom, with the two programs that it is part of: a file includes headers of its own name
+ * and further down only.
+ */
 const NATIVE = [
+  'forwarder/main',
+  'forwarder/report',
+  'forwarder/throttle',
+  'forwarder/failure',
+  'forwarder/log',
+  'forwarder/arguments',
+  'forwarder/text',
+  'forwarder/process',
   'addon',
   'engine',
   'worker',
@@ -104,12 +115,12 @@ const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly strin
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['addon'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['socket', 'thread', 'init'],
+    to: ['socket', 'thread', 'init', 'forwarder/process'],
     what: 'a system call',
   },
   {
     pattern: /\bv?f?printf\s*\(|\b(f?put[cs]|putchar|perror|v?syslog)\s*\(|\bSTD(OUT|ERR)_FILENO\b|<iostream>/,
-    to: [],
+    to: ['forwarder/process'],
     what: 'writing to stdout, stderr or a log',
   },
 ];
@@ -165,7 +176,7 @@ function checkCpp(path: string, source: string): readonly Violation[] {
     .flatMap((line, index) => {
       const place = `${path}:${index + 1}`;
       const header = /#\s*include\s*"(?<header>[^"]+)"/.exec(line)?.groups?.header;
-      const upward = header !== undefined && NATIVE.indexOf(unitOf(header)) < rank;
+      const upward = header !== undefined && NATIVE.indexOf(unitOf(header, path)) < rank;
       return [
         ...(upward
           ? [`${place}: ${unit} must not include ${header}. Hint: what is below it is ${list(NATIVE.slice(rank + 1))}`]
@@ -177,8 +188,10 @@ function checkCpp(path: string, source: string): readonly Violation[] {
     });
 }
 
-function unitOf(path: string): string {
-  return path.replace(/^.*\//, '').replace(/\..*$/, '');
+/** `native/forwarder/log.cc`, or `log.h` as included by a file of that folder, is the unit `forwarder/log`. */
+function unitOf(path: string, includedBy = ''): string {
+  const { pathname } = new URL(path, `file:///${includedBy}`);
+  return pathname.replace(/^\/native\//, '').replace(/\.\w+$/, '');
 }
 
 /** Blanks comments out; what stays keeps its place. */
@@ -198,7 +211,11 @@ if (import.meta.main) {
   const root = new URL('..', import.meta.url);
   const files = readdirSync(new URL('src', root), { recursive: true, encoding: 'utf8' })
     .map((file) => `src/${file}`)
-    .concat(readdirSync(new URL('native', root)).map((file) => `native/${file}`))
+    .concat(
+      ['native', 'native/forwarder'].flatMap((folder) =>
+        readdirSync(new URL(folder, root)).map((file) => `${folder}/${file}`),
+      ),
+    )
     .filter((path) => /\.(ts|cc|h)$/.test(path));
   const violations = files.sort().flatMap((path) => checkImports(path, readFileSync(new URL(path, root), 'utf8')));
   for (const violation of violations) process.stderr.write(`${violation}\n`);

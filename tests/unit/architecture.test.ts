@@ -80,6 +80,17 @@ const DENIED: readonly { readonly path: string; readonly source: string; readonl
   },
   { path: 'native/pump.cc', source: '#include <sys/socket.h>', says: /a system call is not for pump/ },
   { path: 'native/pump.cc', source: '#include <iostream>', says: /writing to stdout/ },
+  { path: 'native/forwarder/log.cc', source: '#include "report.h"', says: /log must not include report\.h/ },
+  {
+    path: 'native/forwarder/text.h',
+    source: '#include "../engine.h"\n#include "log.h"',
+    says: /must not include log\.h/,
+  },
+  { path: 'native/engine.cc', source: '#include "forwarder/log.h"', says: /engine must not include forwarder\/log\.h/ },
+  { path: 'native/loop.cc', source: '#include "log.h"', says: /must not include log\.h/ },
+  { path: 'native/forwarder/socket.cc', source: '', says: /forwarder\/socket\.cc:1: has no rank/ },
+  { path: 'native/forwarder/main.cc', source: '#include <signal.h>', says: /a system call is not for forwarder\/main/ },
+  { path: 'native/forwarder/report.cc', source: 'std::puts("x");', says: /it is for forwarder\/process/ },
   {
     path: 'native/addon.cc',
     source: '  fprintf(stderr, "x");',
@@ -105,6 +116,8 @@ const ALLOWED: readonly { readonly path: string; readonly source: string }[] = [
   { path: 'src/escape.ts', source: `Buffer.from('text')` },
   { path: 'native/addon.cc', source: '#include <node_api.h>\n#include "engine.h"' },
   { path: 'native/connection.cc', source: '#include "connection.h"\n#include "pump.h"\n#include <vector>' },
+  { path: 'native/forwarder/main.cc', source: '#include "../engine.h"\n#include "log.h"' },
+  { path: 'native/forwarder/process.cc', source: '#include <unistd.h>\nwrite(STDERR_FILENO, text, size);' },
   { path: 'native/socket.cc', source: '#include <sys/socket.h>\n  snprintf(text, size, "%d", 1);' },
 ];
 

@@ -1,0 +1,151 @@
+#include "report.h"
+
+#include "failure.h"
+#include "text.h"
+
+namespace vsock_proxy {
+namespace {
+
+// Of a trouble that goes on, one line a period is enough.
+constexpr Micros kPeriod = 10 * 1000 * 1000;
+constexpr const char* kWithin = " within 10 s";
+constexpr const char* kRaiseLimit = ". Hint: raise --connections";
+
+const char* describe(Party party) {
+  switch (party) {
+    case Party::Client:
+      return "client";
+    case Party::Server:
+      return "server";
+    case Party::Proxy:
+      return "forwarder";
+  }
+  return "";
+}
+
+// As src/dataplane/contract.ts names them; those of listeners that ask or choose their clients are none of
+// ours.
+const char* describe(CloseReason reason) {
+  switch (reason) {
+    case CloseReason::Finished:
+      return "finished";
+    case CloseReason::Reset:
+      return "reset";
+    case CloseReason::ConnectFailed:
+      return "connect-failed";
+    case CloseReason::ConnectTimeout:
+      return "connect-timeout";
+    case CloseReason::IdleTimeout:
+      return "idle-timeout";
+    case CloseReason::Drained:
+      return "drained";
+    case CloseReason::NoUpstream:
+    case CloseReason::Internal:
+    case CloseReason::HeadTimeout:
+    case CloseReason::Denied:
+    case CloseReason::Malformed:
+    case CloseReason::NotAdmitted:
+    case CloseReason::ClientLimit:
+    case CloseReason::ClientRate:
+      return "internal";
+  }
+  return "";
+}
+
+}  // namespace
+
+Report::Report(Loop& loop, const Forward& forward, const Log& log, std::function<ListenerCounters()> counters)
+    : forward_(forward), log_(log), counters_(std::move(counters)), throttle_(loop, kPeriod) {}
+
+void Report::tell(const Progress& progress) {
+  const std::string client = describeClient(progress.client);
+  switch (progress.step) {
+    case Progress::Step::Accepted:
+      return log_.info("Accepted connection on " + client);
+    case Progress::Step::Connected:
+      return log_.info("Connected client from " + client + " to " + describeServer(progress.server));
+  }
+}
+
+void Report::tell(const CloseRecord& record) {
+  if (log_.enables(Level::Debug)) log_.debug(describeRecord(record));
+  const auto failure = findFailure(record, forward_);
+  if (!failure) return log_.info(describeEnd(record));
+  throttle_.report(
+      failure->problem,
+      [&] {
+        log_.warn("Client on " + describeClient(record.client) + ": " + failure->problem + " (after " +
+                  std::to_string(record.totalMicros / 1000) + " ms). Hint: " + failure->hint);
+      },
+      [this, line = failure->line()](size_t times) {
+        if (times != 0) log_.warn("The same for " + count(times, "more client") + kWithin + ": " + line);
+        return times != 0;
+      });
+}
+
+void Report::tell(const Fault& fault) {
+  if (fault.kind == Fault::Kind::Limit) return tellLimit();
+  const Failure failure = describeAcceptFailure(forward_.on, fault.error);
+  const std::string hint = ". Hint: " + failure.hint;
+  throttle_.report(
+      failure.problem, [&] { log_.warn(failure.problem + "; it is tried again" + hint); },
+      [this, problem = failure.problem, hint](size_t times) {
+        if (times != 0) log_.warn(problem + "; this has gone on for 10 s more" + hint);
+        return times != 0;
+      });
+}
+
+void Report::tellLimit() {
+  const std::string limit =
+      "Limit of " + std::to_string(forward_.maxConnections) + " simultaneous connections";
+  throttle_.report(
+      "limit",
+      [&] {
+        told_ = counters_();
+        told_.limitHits -= 1;  // this one
+        log_.warn(limit + " reached: a client waits" + kRaiseLimit);
+      },
+      [this, limit](size_t) {
+        const ListenerCounters now = counters_();
+        const uint64_t waits = now.limitHits - told_.limitHits;
+        if (waits == 0 && now.waitingSince == 0) return false;
+        const auto waited = static_cast<Micros>(now.limitWaitMicros - told_.limitWaitMicros);
+        log_.warn(limit + ": " + count(waits, "client") + " had to wait" + kWithin + " (" + seconds(waited) +
+                  " in all), " + (now.waitingSince == 0 ? "none waits now" : "one waits now") + kRaiseLimit);
+        told_ = now;
+        return true;
+      });
+}
+
+// Unix clients seldom have a name of their own.
+std::string Report::describeClient(const Address& client) const {
+  const bool isNameless = client.family() == AF_UNIX && client.path().empty();
+  return vsock_proxy::describe(isNameless ? forward_.on : client);
+}
+
+std::string Report::describeEnd(const CloseRecord& record) const {
+  const std::string line = "Client on " + describeClient(record.client) + " disconnected";
+  switch (record.reason) {
+    case CloseReason::Reset:
+      return line + ": reset by the " + describe(record.endedBy) + " (" + describeErrno(record.error) + ")";
+    case CloseReason::IdleTimeout:
+      return line + ": nothing was sent for " + seconds(forward_.idleTimeout) + " (--idle-timeout)";
+    case CloseReason::Drained:
+      return line + ": still open at the end of the drain";
+    default:
+      return line;
+  }
+}
+
+std::string Report::describeRecord(const CloseRecord& record) const {
+  const std::string error = record.error == 0 ? "" : " (" + describeErrno(record.error) + ")";
+  return "Closed connection " + std::to_string(record.connection) + " from " + describeClient(record.client) +
+         " to " + describeServer(forward_.to) + ": " + describe(record.reason) + error + " by the " +
+         describe(record.endedBy) +
+         (record.phase == Phase::Relaying ? " while relaying" : " while connecting") + "; bytes up " +
+         std::to_string(record.bytesUp) + ", down " + std::to_string(record.bytesDown) + "; ms queued " +
+         milliseconds(record.queuedMicros) + ", connect " + milliseconds(record.connectMicros) + ", total " +
+         milliseconds(record.totalMicros);
+}
+
+}  // namespace vsock_proxy

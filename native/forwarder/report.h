@@ -1,0 +1,40 @@
+// Events of the data plane → log lines, in the words of vsock-proxy.
+
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "../listener.h"
+#include "../record.h"
+#include "arguments.h"
+#include "log.h"
+#include "throttle.h"
+
+namespace vsock_proxy {
+
+class Report {
+ public:
+  // `counters`: the listener's, now.
+  Report(Loop& loop, const Forward& forward, const Log& log, std::function<ListenerCounters()> counters);
+
+  void tell(const Progress& progress);
+  void tell(const CloseRecord& record);
+  void tell(const Fault& fault);
+  // Says what it has held back.
+  void stop() { throttle_.stop(); }
+
+ private:
+  void tellLimit();
+  std::string describeClient(const Address& client) const;
+  std::string describeEnd(const CloseRecord& record) const;
+  std::string describeRecord(const CloseRecord& record) const;
+
+  const Forward& forward_;
+  const Log& log_;
+  const std::function<ListenerCounters()> counters_;
+  ListenerCounters told_;  // of the limit
+  Throttle throttle_;
+};
+
+}  // namespace vsock_proxy

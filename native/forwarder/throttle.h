@@ -1,0 +1,39 @@
+// Reports troubles that may come in floods: each at once, and then in one summary a period until it is over.
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "../loop.h"
+
+namespace vsock_proxy {
+
+class Throttle {
+ public:
+  // Says what happened since the last time, `times` of it reported here. Returns whether it goes on.
+  using Again = std::function<bool(size_t times)>;
+
+  Throttle(Loop& loop, Micros period) : loop_(loop), period_(period) {}
+  ~Throttle() { loop_.disarm(timer_); }
+
+  // Troubles with the same key are the same one. `first` says it, the first time.
+  void report(const std::string& key, const std::function<void()>& first, Again again);
+  // Says what has not been said yet.
+  void stop();
+
+ private:
+  struct Open {
+    size_t times = 0;
+    Again again;
+  };
+  void onPeriod();
+
+  Loop& loop_;
+  const Micros period_;
+  std::map<std::string, Open> open_;
+  Timer timer_{[this] { onPeriod(); }};
+};
+
+}  // namespace vsock_proxy
