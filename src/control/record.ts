@@ -37,7 +37,8 @@ export function findFailure({ record, refusal, target }: Ending, route: Reported
   const what = WHAT_FLOODS[record.reason];
   if (what === undefined) return undefined;
   if (refusal !== undefined) return { ...refusal, flood: { what, subject: refusal.subject } };
-  const at = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
+  const server = record.server === undefined ? target : formatServer(record.server);
+  const at = server === target ? '' : ` at ${server}`;
   const failure = describeFailure(record, target, at, route);
   if (failure === undefined || route.target !== undefined) return failure;
   const errno = record.errno === undefined ? '' : `: ${record.errno}`;
@@ -65,11 +66,14 @@ function describeFailure(record: CloseRecord, target: string, at: string, route:
         hint: 'the name is tried again all the time; see the warnings about it',
       };
     case 'connect-failed':
-      return { problem: `could not connect to ${target}${at}: ${describeErrno(errno)}`, hint: connectHint(errno) };
+      return {
+        problem: `could not connect to ${target}${at}: ${describeErrno(errno)}`,
+        hint: connectHint(errno, record.server),
+      };
     case 'connect-timeout':
       return {
         problem: `could not connect to ${target}${at} within ${route.timeouts.connectMs} ms`,
-        hint: 'check security groups, network ACLs and routes to the address; the deadline is timeouts.connect',
+        hint: `${connectHint('ETIMEDOUT', record.server)}; the deadline is timeouts.connect`,
       };
     case 'internal':
       return {
@@ -126,7 +130,48 @@ function round(ms: number): string {
   return ms.toFixed(1);
 }
 
-function connectHint(errno: string): string {
+function connectHint(errno: string, server: SocketAddress | undefined): string {
+  switch (server?.family) {
+    case 'vsock':
+      return vsockHint(errno);
+    case 'unix':
+      return unixHint(errno);
+    default:
+      return tcpHint(errno);
+  }
+}
+
+function vsockHint(errno: string): string {
+  switch (errno) {
+    case 'ECONNRESET':
+    case 'ECONNREFUSED':
+      return 'nothing listens on this port there; if it is the parent, is vsock-proxy running on it?';
+    case 'ETIMEDOUT':
+      return 'no machine answers for this CID; the parent of a Nitro Enclave is 3';
+    case 'ENODEV':
+      return 'no machine has this CID, or this one has no vsock device; the parent of a Nitro Enclave is 3';
+    default:
+      return resourceHint(errno);
+  }
+}
+
+function unixHint(errno: string): string {
+  switch (errno) {
+    case 'ECONNREFUSED':
+      return 'nothing listens there';
+    case 'ENOENT':
+      return 'the file of the socket does not exist';
+    case 'EAGAIN':
+      return 'the queue of the server is full';
+    case 'EACCES':
+    case 'EPERM':
+      return 'the socket must be writable for this user';
+    default:
+      return resourceHint(errno);
+  }
+}
+
+function tcpHint(errno: string): string {
   switch (errno) {
     case 'ECONNREFUSED':
       return 'nothing listens there, or a firewall rejects it';

@@ -14,6 +14,7 @@ import { ManualClock, recordLog } from './control-fixture.ts';
 
 const LISTENER = 1 as ListenerId;
 const ON: SocketAddress = { family: 'vsock', cid: 3, port: 8000 };
+const PARENT: SocketAddress = { family: 'vsock', cid: 3, port: 8001 };
 const CLIENT: SocketAddress = { family: 'vsock', cid: 16, port: 5005 };
 const SERVER = { family: 'tcp', ip: '10.0.0.7', port: 443 } as const;
 const PERIOD_MS = 10_000;
@@ -88,6 +89,17 @@ describe('a client that could not be served gives one warning that says why and 
     [{ ...REFUSED, errno: 'EADDRNOTAVAIL' }, /EADDRNOTAVAIL: .*ip_local_port_range/],
     [{ ...REFUSED, errno: 'ESOMETHING' }, /: ESOMETHING \(after/],
     [{ ...REFUSED, server: { family: 'tcp', ip: '::1', port: 443 } }, /at \[::1\]:443: /],
+    [
+      { ...REFUSED, server: PARENT, errno: 'ECONNRESET' },
+      /at cid: 3 port: 8001: ECONNRESET: .*Hint: nothing listens on this/,
+    ],
+    [{ ...REFUSED, server: PARENT, errno: 'ENODEV' }, /ENODEV: .*Hint: no machine has this CID/],
+    [record('connect-timeout', { server: PARENT }), /within 5000 ms .*Hint: no machine answers .*timeouts\.connect/],
+    [
+      { ...REFUSED, server: { family: 'unix', path: '/run/x' }, errno: 'ENOENT' },
+      /at unix: \/run\/x: ENOENT: .*the file/,
+    ],
+    [{ ...REFUSED, server: { family: 'unix', path: '/run/x' }, errno: 'EAGAIN' }, /EAGAIN: .*Hint: the queue/],
     [
       record('connect-timeout', { errno: 'ETIMEDOUT' }),
       new RegExp(`: could not connect to ${server} within 5000 ms .*timeouts\\.connect`),
