@@ -80,11 +80,18 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     'sh',
   ];
   for (const { arch, out } of MACHINES) {
-    const built = await launch([...habits, 'make', '-C', elsewhere, 'rpm', `ARCH=${arch}`]).outcome(240_000);
+    const products = ['rpm', 'vsock-forwarder', `ARCH=${arch}`];
+    const built = await launch([...habits, 'make', '-C', elsewhere, ...products]).outcome(240_000);
     assert.equal(built.status, 0, built.stderr);
     // The parts first: when they differ, so does the whole.
     const rpm = `build/nitro-enclaves-vsock-proxy-${VERSION}-1.${arch}.rpm`;
-    for (const product of ['build/vsock-proxy.cjs', `${out}/vsock.node`, `${out}/vsock-proxy`, rpm]) {
+    for (const product of [
+      'build/vsock-proxy.cjs',
+      `${out}/vsock.node`,
+      `${out}/vsock-proxy`,
+      `${out}/vsock-forwarder`,
+      rpm,
+    ]) {
       assert.equal(sha256(join(elsewhere, product)), sha256(join(PROJECT, product)), product);
     }
   }

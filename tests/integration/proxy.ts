@@ -1,4 +1,4 @@
-/** The built executable as a child process, listening on loopback for one test. */
+/** The built programs as child processes, listening on loopback for one test. */
 
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,21 +9,33 @@ import { Program } from '../program.ts';
 
 /** What is tested; another one by the environment variable VSOCK_PROXY. */
 export const EXECUTABLE = process.env.VSOCK_PROXY ?? 'build/vsock-proxy';
+/** Likewise by VSOCK_FORWARDER. */
+export const FORWARDER = process.env.VSOCK_FORWARDER ?? 'build/vsock-forwarder';
 
 const PATIENCE_MS = 30_000;
 
-export interface ProxyOptions {
+interface ProgramOptions {
+  /** What it listens on; `unix` unless told. */
+  readonly on?: 'tcp' | 'unix';
+  readonly args?: readonly string[];
+  /** RLIMIT_NOFILE. */
+  readonly descriptors?: number;
+}
+
+export interface ProxyOptions extends ProgramOptions {
   readonly host: string;
   readonly port: number;
-  /** What it listens on; `unix` unless told. */
-  readonly on?: string;
-  readonly args?: readonly string[];
   /** More YAML, behind the allowlist. */
   readonly settings?: string;
   /** The allowlist; `host` and `port` alone unless told. */
   readonly allowlist?: string;
-  /** RLIMIT_NOFILE. */
-  readonly descriptors?: number;
+}
+
+export interface ForwarderOptions extends ProgramOptions {
+  /** {@link FORWARDER}, or the executable and its command. */
+  readonly program: readonly string[];
+  /** Where to, in one word: `tcp:IP:PORT` or `unix:PATH`. */
+  readonly to: string;
 }
 
 export interface RunningProxy {
@@ -32,29 +44,45 @@ export interface RunningProxy {
   /** Waits for a match in what the proxy logs. */
   logged(pattern: RegExp): Promise<RegExpExecArray>;
   readonly log: string;
+  readonly program: Program;
   kill(): Promise<void>;
 }
 
 /** Starts the executable, and waits until it listens. */
 export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
-  const { host, port, settings = '', args = [], descriptors } = options;
+  const { host, port, settings = '', args = [] } = options;
   const { allowlist = `[{address: ${host}, port: ${port}}]` } = options;
+  return await start(options, (listenOn, directory) => {
+    const config = join(directory, 'config.yaml');
+    writeFileSync(config, `allowlist: ${allowlist}\n${settings}\n`);
+    return [EXECUTABLE, listenOn, host, `${port}`, '--config', config, ...args];
+  });
+}
+
+/** Starts a forwarder, and waits until it listens. */
+export async function startForwarder(options: ForwarderOptions): Promise<RunningProxy> {
+  const { program, args = [], to } = options;
+  return await start(options, (listenOn) => [...program, ...args, listenOn, to]);
+}
+
+async function start(
+  { on = 'unix', descriptors }: ProgramOptions,
+  command: (listenOn: string, directory: string) => readonly string[],
+): Promise<RunningProxy> {
   const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-test-'));
-  const config = join(directory, 'config.yaml');
-  writeFileSync(config, `allowlist: ${allowlist}\n${settings}\n`);
   const path = join(directory, 'proxy.sock');
-  const listenPort = options.on === 'tcp' ? await freePort() : 0;
-  const listenOn = options.on === 'tcp' ? `tcp:127.0.0.1:${listenPort}` : `unix:${path}`;
-  const command = [EXECUTABLE, listenOn, host, `${port}`, '--config', config, ...args];
+  const port = on === 'tcp' ? await freePort() : 0;
+  const listenOn = on === 'tcp' ? `tcp:127.0.0.1:${port}` : `unix:${path}`;
   const limit = descriptors === undefined ? [] : ['prlimit', `--nofile=${descriptors}`];
-  const program = new Program('env', ['RUST_LOG=info', ...limit, ...command]);
+  const program = new Program('env', ['RUST_LOG=info', ...limit, ...command(listenOn, directory)]);
   await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
   return {
-    dial: options.on === 'tcp' ? { host: '127.0.0.1', port: listenPort } : { path },
+    dial: on === 'tcp' ? { host: '127.0.0.1', port } : { path },
     logged: (pattern) => program.stderr.match(pattern, PATIENCE_MS),
     get log() {
       return program.stderr.text;
     },
+    program,
     async kill() {
       program.kill();
       await program.ended;

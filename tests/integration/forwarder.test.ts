@@ -1,0 +1,281 @@
+/**
+ * `vsock-forwarder` and `vsock-proxy forward`: relays like the proxy, and patient with a parent that restarts. The former is
+ * small and static besides.
+ */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { copyFileSync, createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { Output, type Program } from '../program.ts';
+import { launch, run, untilMade } from './launch.ts';
+import { afterTest, buffer, connect, ending, LOOPBACK, listen, text } from './loopback.ts';
+import { EXECUTABLE, FORWARDER, type ForwarderOptions, freePort, type RunningProxy, startForwarder } from './proxy.ts';
+import { testRelay } from './relay.ts';
+
+if (process.getuid?.() !== 0) throw new Error('These tests change the root directory. Hint: run them as root');
+
+const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8'));
+const PATIENCE_MS = 30_000;
+const MIB = 1024 * 1024;
+
+/** The two programs with this job. */
+const PROGRAMS = [[FORWARDER], [EXECUTABLE, 'forward']];
+
+/** A new directory, for sockets. */
+function makePlace(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'vsock-forwarder-test-'));
+  afterTest(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
+
+for (const program of PROGRAMS) {
+  suite(program.join(' '), () => {
+    async function forwardTo(
+      to: string,
+      options: Omit<ForwarderOptions, 'program' | 'to'> = {},
+    ): Promise<RunningProxy> {
+      const forwarder = await startForwarder({ ...options, program, to });
+      afterTest(() => forwarder.kill());
+      return forwarder;
+    }
+
+    testRelay(({ port, connections, connectTimeout, ...options }) =>
+      startForwarder({
+        ...options,
+        program,
+        to: `tcp:${LOOPBACK}:${port}`,
+        args: [
+          ...(connections === undefined ? [] : ['--connections', `${connections}`]),
+          ...(connectTimeout === undefined ? [] : [`--connect-timeout=${connectTimeout}`]),
+        ],
+      }),
+    );
+
+    test('a server that is not there: clients that come before it are served when it has come', async () => {
+      const path = join(makePlace(), 'server.sock');
+      const forwarder = await forwardTo(`unix:${path}`, { on: 'tcp' });
+      const clients = await Promise.all(Array.from({ length: 20 }, () => connect(forwarder)));
+      for (const client of clients) client.write('early');
+      // Told after the first attempt has failed.
+      await forwarder.logged(/(?:Accepted connection[\s\S]*){20}/);
+      await listen((socket) => socket.pipe(socket), path);
+      for (const client of clients) {
+        const [echo] = client.readableLength > 0 ? [client.read()] : await once(client, 'data');
+        assert.equal(String(echo), 'early');
+      }
+      assert.doesNotMatch(forwarder.log, /WARN/);
+    });
+
+    test('a server that is not there: the connect deadline ends the client, one line says why, and the listener goes on', async () => {
+      const path = join(makePlace(), 'server.sock');
+      const forwarder = await forwardTo(`unix:${path}`, { on: 'tcp', args: ['--connect-timeout', '300ms'] });
+      const clients = await Promise.all(Array.from({ length: 3 }, () => connect(forwarder)));
+      assert.deepEqual(await Promise.all(clients.map(ending)), ['ECONNRESET', 'ECONNRESET', 'ECONNRESET']);
+      const [line] = await forwarder.logged(/^.* WARN .*\n/m);
+      assert.match(
+        line,
+        new RegExp(
+          `^\\[[-0-9T:]+Z WARN  vsock_proxy::proxy\\] Client on tcp: 127\\.0\\.0\\.1:\\d+: could not connect to unix: ${path}: ` +
+            'ENOENT: no such file or directory \\(after \\d+ ms\\)\\. Hint: .*\\n$',
+        ),
+      );
+      assert.equal(forwarder.log.split('WARN').length, 2, forwarder.log);
+      await listen((socket) => socket.end('here'), path);
+      assert.equal(await text(await connect(forwarder)), 'here');
+    });
+
+    test('SIGTERM: no new clients, open connections may end, status 0, and the socket file is gone', async () => {
+      const path = join(makePlace(), 'server.sock');
+      await listen(async (socket) => socket.end(`got ${await text(socket)}`), path);
+      const forwarder = await forwardTo(`unix:${path}`);
+      const client = await connect(forwarder);
+      await forwarder.logged(/Connected client/);
+      forwarder.program.kill('SIGTERM');
+      await forwarder.logged(/SIGTERM received: stopping/);
+      await forwarder.logged(/No new clients are accepted; 1 open connection may take 10\.0 s to end/);
+      client.end('the last words');
+      assert.equal(await text(client), 'got the last words');
+      const { status, stderr } = await forwarder.program.outcome(PATIENCE_MS);
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, /INFO .*All connections have ended\n$/);
+      assert.ok('path' in forwarder.dial);
+      assert.equal(statSync(forwarder.dial.path, { throwIfNoEntry: false }), undefined);
+    });
+
+    test('a second signal ends it at once, with a status that says so', async () => {
+      const path = join(makePlace(), 'server.sock');
+      await listen((socket) => socket.resume(), path);
+      const forwarder = await forwardTo(`unix:${path}`);
+      await connect(forwarder);
+      await forwarder.logged(/Connected client/);
+      forwarder.program.kill('SIGINT');
+      await forwarder.logged(/SIGINT received/);
+      forwarder.program.kill('SIGTERM');
+      assert.equal((await forwarder.program.outcome(PATIENCE_MS)).status, 128 + 15);
+    });
+  });
+}
+
+suite('its process', () => {
+  test('by itself it says nothing, and an empty root directory is enough', async () => {
+    const root = makePlace();
+    copyFileSync(FORWARDER, join(root, 'vsock-forwarder'));
+    const program = launch(['chroot', root, '/vsock-forwarder', 'unix:/listener', '127.0.0.1:9']);
+    afterTest(() => program.kill());
+    await untilMade(join(root, 'listener'), program);
+    program.kill('SIGTERM');
+    assert.deepEqual(await program.outcome(PATIENCE_MS), { status: 0, stdout: '', stderr: '' });
+  });
+
+  test('the order of words of the workshop works; names for vsock addresses are in the log', async () => {
+    // Nobody connects: vsock connections are for the virtual machines.
+    const port = await freePort();
+    const program = launch([FORWARDER, LOOPBACK, `${port}`, '3', '8001'], { RUST_LOG: 'info' });
+    afterTest(() => program.kill());
+    await program.stderr.match(new RegExp(`Bound to tcp: 127\\.0\\.0\\.1:${port}\n`), PATIENCE_MS);
+    await program.stderr.match(/INFO {2}vsock_proxy\] Proxy is now in listening state\n/, PATIENCE_MS);
+    program.kill('SIGTERM');
+    assert.equal((await program.outcome(PATIENCE_MS)).status, 0);
+  });
+
+  test('nobody reads its log: lines are lost, and connections are not', async () => {
+    const place = makePlace();
+    const server = join(place, 'server.sock');
+    await listen((socket) => socket.pipe(socket), server);
+    const listener = join(place, 'listener');
+    const pipe = join(place, 'log');
+    await run(['mkfifo', pipe]);
+    const command = ['sh', '-c', 'exec 2<>"$0"; exec "$@"', pipe, FORWARDER, `unix:${listener}`, `unix:${server}`];
+    const program = launch(command, { RUST_LOG: 'debug' });
+    afterTest(() => program.kill());
+    const log = createReadStream(pipe, 'utf8');
+    afterTest(() => log.destroy());
+    const read = new Output(log);
+    await read.match(/listening state/, PATIENCE_MS);
+    log.pause();
+    const forwarder = { dial: { path: listener } as const };
+    for (let i = 0; i < 300; i += 1) {
+      const client = await connect(forwarder);
+      client.end(`${i}`);
+      assert.equal(await text(client), `${i}`);
+    }
+    log.resume();
+    // The next line that finds room says so.
+    const client = await connect(forwarder);
+    client.end();
+    await read.match(/WARN .*\] \d+ log lines were lost: standard error did not take them\n/, PATIENCE_MS);
+    program.kill('SIGTERM');
+    assert.equal((await program.outcome(PATIENCE_MS)).status, 0);
+  });
+});
+
+suite('its command line', () => {
+  test('help and version are on standard output', async () => {
+    assert.deepEqual(await run([FORWARDER, '--version']), {
+      status: 0,
+      stdout: `vsock-forwarder ${VERSION}\n`,
+      stderr: '',
+    });
+    const { status, stdout, stderr } = await run([FORWARDER, '--help']);
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, /^Usage: vsock-forwarder \[OPTIONS\] <local> <cid> <port>\n/);
+  });
+
+  test('what cannot be understood is status 2, with the usage', async () => {
+    assert.deepEqual(await run([FORWARDER, 'localhost:443', '3', '8001']), {
+      status: 2,
+      stdout: '',
+      stderr:
+        'error: Local address is not valid: "localhost" is no IP address. Hint: names are not looked up: write 127.0.0.1:443\n' +
+        'Usage: vsock-forwarder [OPTIONS] <local> <cid> <port> (more: vsock-forwarder --help)\n',
+    });
+  });
+
+  test('what cannot be bound is status 1, with the reason and a hint in one line', async () => {
+    const port = await listen(() => undefined);
+    const { status, stdout, stderr } = await run([FORWARDER, `${LOOPBACK}:${port}`, '3', '8001']);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.equal(
+      stderr,
+      `Error: "Could not listen for connections: Could not bind to tcp: 127.0.0.1:${port}: EADDRINUSE: ` +
+        'address already in use. Hint: another process listens on this port"\n',
+    );
+  });
+
+  test('a RUST_LOG that is not understood is told of, and stops nothing', async () => {
+    const { status, stderr } = await run([FORWARDER, '1.2.3.4:5', '3', '8001'], { RUST_LOG: 'vsock_proxy=\x1b[1m' });
+    assert.equal(status, 1);
+    assert.match(stderr, /^warning: invalid logging spec "\\u\{1b\}\[1m", ignoring it\nError: "Could not listen/);
+  });
+});
+
+/** In KiB: proc_pid_status(5). */
+function memoryOf(program: Program, field: 'VmHWM' | 'RssAnon'): number {
+  const status = readFileSync(`/proc/${program.pid}/status`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+}
+
+suite('what it costs', () => {
+  test('100 connections whose server does not read at first: less than 4 MiB, the program itself included', async (t) => {
+    const path = join(makePlace(), 'server.sock');
+    const served: Socket[] = [];
+    const all = Promise.withResolvers<void>();
+    await listen((socket) => {
+      // Nothing is read until every client has sent what it has.
+      if (served.push(socket) === 100) all.resolve();
+    }, path);
+    const forwarder = await startForwarder({ program: [FORWARDER], on: 'tcp', to: `unix:${path}` });
+    afterTest(() => forwarder.kill());
+    t.diagnostic(`idle: ${memoryOf(forwarder.program, 'RssAnon')} KiB of its own`);
+
+    const clients = await Promise.all(Array.from({ length: 100 }, () => connect(forwarder)));
+    await all.promise;
+    t.diagnostic(`100 open: ${memoryOf(forwarder.program, 'RssAnon')} KiB of its own`);
+
+    const sent = randomBytes(MIB);
+    const received = clients.map(async (client) => sha256(await buffer(client)));
+    for (const client of clients) client.end(sent);
+    for (const socket of served) socket.pipe(socket);
+    assert.deepEqual(new Set(await Promise.all(received)), new Set([sha256(sent)]));
+
+    const peak = memoryOf(forwarder.program, 'VmHWM');
+    t.diagnostic(`at most: ${peak} KiB, of that ${memoryOf(forwarder.program, 'RssAnon')} KiB of its own`);
+    assert.ok(peak < 4 * 1024, `${peak} KiB`);
+  });
+
+  for (const executable of [FORWARDER, 'build/aarch64/vsock-forwarder']) {
+    test(`${executable}: one static file of less than 1.5 MiB`, async (t) => {
+      const { size } = statSync(executable);
+      t.diagnostic(`${(size / MIB).toFixed(2)} MiB`);
+      assert.ok(size < 1.5 * MIB, `${size} bytes`);
+      const { stdout } = await run(['readelf', '--program-headers', '--dynamic', '--wide', executable]);
+      assert.match(stdout, /\bLOAD\b/);
+      assert.doesNotMatch(stdout, /\bINTERP\b|\bNEEDED\b/);
+      assert.match(stdout, /\bGNU_STACK .* RW +0x/);
+    });
+  }
+});
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+test('aarch64: it forwards, under emulation', async () => {
+  const place = makePlace();
+  const server = join(place, 'server.sock');
+  await listen(async (socket) => socket.end(`got ${await text(socket)}`), server);
+  const listener = join(place, 'listener');
+  const executable = 'build/aarch64/vsock-forwarder';
+  const program = launch(['qemu-aarch64', executable, `unix:${listener}`, `unix:${server}`], { RUST_LOG: 'info' });
+  afterTest(() => program.kill());
+  await program.stderr.match(/listening state/, PATIENCE_MS);
+  const client = await connect({ dial: { path: listener } });
+  client.end('a question');
+  assert.equal(await text(client), 'got a question');
+  program.kill('SIGTERM');
+  assert.equal((await program.outcome(PATIENCE_MS)).status, 0);
+});
