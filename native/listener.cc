@@ -248,9 +248,9 @@ void Gate::starve(int error) {
   pause();
 }
 
+// The client is let go of last, so that its refusal is counted when it hears of it.
 void Gate::refuse(UniqueFd client, const Address& peer, Fault::Kind kind) {
   resetOnClose(client.get());
-  client.reset();
   if (state_->mayReport(kind, loop_.now())) observer_.onFault({kind, state_->id, 0, peer});
   CloseRecord record;
   record.client = peer;

@@ -884,8 +884,8 @@ TEST("one client at its limit is refused, another is served") {
   const Server server;
   desk.plane.engine.setUpstream(desk.id, {server.address()});
   Peer one = desk.client();
-  const Peer two = desk.client();
   Peer first = server.accept();
+  const Peer two = desk.client();
   const Peer second = server.accept();
   CHECK_EQ(desk.client().readError(), ECONNRESET);
   CHECK_EQ(static_cast<int>(desk.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientLimit));
