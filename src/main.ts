@@ -6,16 +6,18 @@ import { type CommandName, findCommand } from './cli/commands.ts';
 import { describeFailure } from './cli/failure.ts';
 import type { EndpointSource } from './cli/kms-endpoint.ts';
 import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
+import type { RouteSupport } from './control/answerers.ts';
 import type { ServeDependencies } from './control/serve.ts';
 import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
 import { systemClock } from './dns/clock.ts';
 import { createSystemResolver } from './dns/system.ts';
+import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Placement } from './endpoints.ts';
 import { escapeControls } from './escape.ts';
 
 import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
 import type { Plan } from './plan.ts';
-import { openStderr } from './stderr.ts';
+import { openStderr, type WriteLine } from './stderr.ts';
 import type { Notifier } from './systemd.ts';
 import { VERSION } from './version.ts';
 
@@ -136,10 +138,22 @@ async function runServe(argv: readonly string[]): Promise<number> {
     const { loadPlan } = await import('./config/resolve.ts');
     return await loadPlan({ ...source, readPlacement: () => readPlacementOfInstance(SERVE_METADATA_MS, log) });
   };
-  if (source.enclaveName === undefined) return await runPlan(logFor, load);
+  let directory: Promise<EnclaveDirectory> | undefined;
+  return await runPlan(logFor, load, {
+    async cidOf(name) {
+      directory ??= openEnclaveDirectory(nitroCli, log);
+      return (await directory).cidOf(name);
+    },
+    async openLogReceiver() {
+      const { openLogReceiver } = await import('./enclave/log-receiver.ts');
+      return await openLogReceiver({ write: writeError, clock: systemClock });
+    },
+  });
+}
+
+async function openEnclaveDirectory(nitroCli: string, log: Log): Promise<EnclaveDirectory> {
   const { describeEnclaves, EnclaveDirectory } = await import('./enclave/describe.ts');
-  const directory = new EnclaveDirectory({ describe: () => describeEnclaves(nitroCli), clock: systemClock, log });
-  return await runPlan(logFor, load, { cidOf: (name) => directory.cidOf(name) });
+  return new EnclaveDirectory({ describe: () => describeEnclaves(nitroCli), clock: systemClock, log });
 }
 
 async function runForward(argv: readonly string[]): Promise<number> {
@@ -157,22 +171,28 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   const { bringUpLoopback, reapOrphans, unblockSignals } = await import('./dataplane/init.ts');
   const signals = takeSignals(process, isatty(STDIN));
   unblockSignals();
-  const logFor = openLogOfProcess('warn'); // what is denied here, nobody else may see
+  const { logTo } = parsed.arguments;
+  const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
+  const write: WriteLine = (line) => {
+    sender?.write(line);
+    return writeError(line);
+  };
+  const logFor = openLogOfProcess('warn', write); // what is denied here, nobody else may see
   const { loadEnclavePlan } = await import('./config/enclave.ts');
   const plan = loadEnclavePlan(parsed.arguments);
   const { runEnclave } = await import('./enclave/run.ts');
   const { serve } = await import('./control/serve.ts');
-  const { exitStatus, error } = await runEnclave(plan, parsed.arguments.command, {
+  return await runEnclave(plan, parsed.arguments.command, {
     log: logFor('vsock_proxy'),
     clock: systemClock,
     env,
     bringUpLoopback,
     reapOrphans,
     signals,
-    serve: (listeners, nameOf) => serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), nameOf }),
+    ...(logTo && sender && { logging: { to: logTo, sender } }),
+    serve: (listeners, nameOf) =>
+      serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), support: { nameOf } }),
   });
-  if (error !== undefined) writeError(describeFailure(error, false, command).text);
-  return exitStatus;
 }
 
 async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
@@ -184,16 +204,12 @@ async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Pla
  * Runs what `load` says until a signal ends it; SIGHUP loads again.
  * @returns the exit status
  */
-async function runPlan(
-  logFor: LogFor,
-  load: () => Promise<Plan>,
-  more: Pick<ServeDependencies, 'cidOf'> = {},
-): Promise<number> {
+async function runPlan(logFor: LogFor, load: () => Promise<Plan>, support: RouteSupport = {}): Promise<number> {
   const stopSignal = firstStopSignal();
   const log = logFor('vsock_proxy');
   const { serve } = await import('./control/serve.ts');
   const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
-  const starting = serve(load, { ...dependenciesOfProcess(logFor), ...more });
+  const starting = serve(load, { ...dependenciesOfProcess(logFor), support });
   const stopping = stopSignal.then(() => undefined);
   const reload = async (): Promise<void> => {
     const proxy = await Promise.race([starting, stopping]);
@@ -248,11 +264,11 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
 }
 
 /** @param level without RUST_LOG; its own default is errors only */
-function openLogOfProcess(level?: Level): LogFor {
+function openLogOfProcess(level?: Level, write: WriteLine = writeError): LogFor {
   const filter = parseLogFilter(env.RUST_LOG ?? level);
   for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}, ignoring it\n`);
   const colour = isatty(STDERR) && !env.NO_COLOR && env.TERM !== 'dumb';
-  return openLog({ filter, write: writeError, now: () => new Date(), colour });
+  return openLog({ filter, write, now: () => new Date(), colour });
 }
 
 function fail(error: unknown): never {

@@ -26,6 +26,8 @@ export type RoutePlan =
   | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
   /** To this vsock port of the enclave with this name, whatever its CID is at the moment. */
   | { readonly kind: 'enclave'; readonly name: string; readonly port: number }
+  /** Nowhere: what clients send are lines for the log. */
+  | { readonly kind: 'log' }
   /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
   | { readonly kind: 'http'; readonly via?: SocketAddress }
   /** To the name that each client's TLS ClientHello gives, at this port. */

@@ -70,6 +70,7 @@ async function askListener({ draft, route }: CheckedListener, question: Question
     }
     case 'address':
     case 'enclave':
+    case 'log':
     case 'ingress':
       return [];
   }

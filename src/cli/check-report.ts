@@ -66,8 +66,8 @@ export function formatJson(report: CheckReport): string {
     listeners: listeners.map(({ draft, route }) => ({
       listen: formatListen(draft.on),
       place: draft.place,
-      route: route.kind === 'http' || route.kind === 'sni' ? route.kind : 'connect',
-      connect: route.kind === 'http' || route.kind === 'sni' ? null : describeRoute(route),
+      route: isRoute(route) ? route.kind : 'connect',
+      connect: isRoute(route) ? null : describeRoute(route),
     })),
     ...(answer && {
       target: formatTarget(answer.target),
@@ -102,6 +102,11 @@ export function formatJson(report: CheckReport): string {
   return `${JSON.stringify(value)}\n`;
 }
 
+/** Whether it stands at `route`, and not at `connect`. */
+function isRoute(route: Draft['route']): boolean {
+  return route.kind === 'http' || route.kind === 'sni' || route.kind === 'log';
+}
+
 function describeRoute(route: Draft['route']): string {
   switch (route.kind) {
     case 'target':
@@ -113,6 +118,8 @@ function describeRoute(route: Draft['route']): string {
     case 'enclave':
     case 'ingress':
       return `vsock:<enclave CID>:${route.port}`;
+    case 'log':
+      return 'the log';
     case 'http':
       return 'what clients ask for by HTTP';
     case 'sni':

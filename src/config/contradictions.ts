@@ -66,7 +66,7 @@ const CLASHES: readonly {
   },
   {
     key: 'port',
-    when: ({ raw }) => 'port' in raw && ('connect' in raw || raw.route === 'http'),
+    when: ({ raw }) => 'port' in raw && ('connect' in raw || raw.route === 'http' || raw.route === 'log'),
     message: 'only route: sni has a port of its own',
     hint: 'connect: HOST:PORT has it behind the host, and what clients of route: http ask for has one',
   },
@@ -94,6 +94,12 @@ const CLASHES: readonly {
     message: 'it decides nothing here: connect leads to a vsock or unix address',
     hint: 'leave it out',
   })),
+  ...['allowlist', 'denylist', 'ip_family'].map((key) => ({
+    key,
+    when: ({ raw }: Look) => key in raw && raw.route === 'log',
+    message: 'it decides nothing here: route: log leads nowhere',
+    hint: 'leave it out',
+  })),
   {
     key: 'ip_family',
     when: ({ raw, to }) => {
@@ -106,8 +112,8 @@ const CLASHES: readonly {
   },
   {
     key: 'timeouts.head',
-    when: ({ raw }) => 'head' in (asMap(raw.timeouts) ?? {}) && 'connect' in raw,
-    message: 'nothing is read from a client of connect',
+    when: ({ raw }) => 'head' in (asMap(raw.timeouts) ?? {}) && ('connect' in raw || raw.route === 'log'),
+    message: 'nothing is read from a client before it is connected',
     hint: 'leave it out: it is the deadline of route: http and route: sni',
   },
 ];
@@ -143,7 +149,9 @@ function unusableCids({ path, raw, on }: Look): Finding[] {
 }
 
 function needsAllowlist({ raw, to }: Look): boolean {
-  return !('allowlist' in raw) && ('route' in raw || ('connect' in raw && to?.kind !== 'address'));
+  return (
+    !('allowlist' in raw) && (('route' in raw && raw.route !== 'log') || ('connect' in raw && to?.kind !== 'address'))
+  );
 }
 
 function noAllowlist({ path }: Look): Finding {

@@ -147,7 +147,14 @@ const NOTHING: Policy = { allow: [], deny: [] };
 
 function routeOf({ connect, route, port = HTTPS, proxy_protocol: proxyProtocol }: Listener): Draft['route'] {
   if (connect !== undefined) return { ...connect, proxyHeader: proxyProtocol !== undefined };
-  return route === 'sni' ? { kind: 'sni', port } : { kind: 'http' };
+  switch (route) {
+    case 'sni':
+      return { kind: 'sni', port };
+    case 'log':
+      return { kind: 'log' };
+    default:
+      return { kind: 'http' };
+  }
 }
 
 interface Entry {

@@ -37,10 +37,10 @@ const connect = text(
 const route = choice(
   {
     description:
-      'The server is what each client asks for: in an HTTP request (CONNECT, or an absolute URI), or by the name in its TLS ClientHello',
+      'The server is what each client asks for: in an HTTP request (CONNECT, or an absolute URI), or by the name in its TLS ClientHello. With `log` there is none: what clients send is written to standard error, line by line, as `vsock-proxy enclave --log` sends it',
     absent: '`connect` takes its place',
   },
-  ['http', 'sni'],
+  ['http', 'sni', 'log'],
 );
 
 const ipFamily = { description: 'Which addresses of servers are used; with `any`, IPv4 goes first', absent: '`any`' };

@@ -1,23 +1,37 @@
 /** What answers for routes that ask, and what all of them share: the names that clients ask for. */
+import type { SocketAddress } from '../dataplane/contract.ts';
 import { type NameCacheOptions, openNameCache } from '../dns/cache.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import type { Hostname } from '../policy/address.ts';
 import { decideRoute, decideTarget, denyAll } from '../policy/decision.ts';
-import { formatAddress, formatEnclave } from './address.ts';
+import { formatAddress, formatEnclave, nameClient } from './address.ts';
 import type { Answerer } from './ask.ts';
-import { answerClients } from './client.ts';
+import { answerClients, answerWith } from './client.ts';
 import { type Destination, Destinations } from './destinations.ts';
 import type { Targets } from './targets.ts';
 import { DestinationsThrough } from './through.ts';
 import { denialError } from './upstream.ts';
 
-export interface AnswererOptions extends NameCacheOptions {
-  readonly targets: Targets;
+/** What some routes need, and most proxies do not have. */
+export interface RouteSupport {
   /** Inside an enclave: the name that an address stands for. */
-  readonly nameOf?: ((ip: string) => Hostname | undefined) | undefined;
+  readonly nameOf?: (ip: string) => Hostname | undefined;
   /** The CID of the enclave with this name, now. */
-  readonly cidOf?: CidOf | undefined;
+  readonly cidOf?: CidOf;
+  readonly openLogReceiver?: () => Promise<LogReceiver>;
+}
+
+export interface AnswererOptions extends NameCacheOptions, RouteSupport {
+  readonly targets: Targets;
+}
+
+/** Takes lines for the log. */
+export interface LogReceiver {
+  readonly address: SocketAddress;
+  /** What it is told first on each connection: whose lines follow. */
+  readonly introduce: (client: string) => Uint8Array;
+  close(): void;
 }
 
 /** What cannot be told is a value, not an exception. A promise is never rejected. */
@@ -30,8 +44,9 @@ export interface Answerers {
   stop(): void;
 }
 
-export function openAnswerers({ targets, nameOf, cidOf, ...options }: AnswererOptions): Answerers {
+export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...options }: AnswererOptions): Answerers {
   const names = openNameCache(options);
+  let receiver: Promise<LogReceiver> | undefined;
   return {
     async answererFor(plan) {
       const { route, policy, family } = plan;
@@ -65,6 +80,19 @@ export function openAnswerers({ targets, nameOf, cidOf, ...options }: AnswererOp
           if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');
           return answerClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
         }
+        case 'log': {
+          receiver ??= openLogReceiver?.();
+          if (receiver === undefined) throw new VsockProxyError('internal', 'nobody receives lines for the log');
+          const { address, introduce } = await receiver;
+          return answerWith(({ client }) => ({
+            action: 'connect',
+            target: targets.idOf('the log'),
+            addresses: [address],
+            consume: 0,
+            toServer: introduce(nameClient(client)),
+            explain: false,
+          }));
+        }
         case 'address': {
           const { address, proxyHeader } = route;
           const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
@@ -72,7 +100,11 @@ export function openAnswerers({ targets, nameOf, cidOf, ...options }: AnswererOp
         }
       }
     },
-    stop: () => names.stop(),
+    stop() {
+      names.stop();
+      // Who has failed to open it has been told.
+      receiver?.then((opened) => opened.close()).catch(() => undefined);
+    },
   };
 }
 

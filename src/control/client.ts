@@ -1,8 +1,8 @@
 /** Answers about clients that are asked about before they say anything: those of routes to one server. */
-import type { SocketAddress } from '../dataplane/contract.ts';
+import type { SocketAddress, Verdict } from '../dataplane/contract.ts';
 import type { Client } from '../policy/rules.ts';
 import { type IpEndpoint, proxyHeader } from '../protocol/proxy-header.ts';
-import type { Answerer, Decision } from './ask.ts';
+import type { Answerer, Decision, FirstAsk } from './ask.ts';
 import type { Destination } from './destinations.ts';
 import { refuseDestination } from './refusal.ts';
 import type { Targets } from './targets.ts';
@@ -35,6 +35,16 @@ export function answerClients({ targets, find, ...options }: ClientAnswererOptio
       const destination = find(clientOf(ask.client));
       return destination instanceof Promise ? destination.then(decide) : decide(destination);
     },
+    later() {
+      throw new Error('nothing is asked about a connection that relays');
+    },
+  };
+}
+
+/** The same verdict for all, but for what it says of the client. */
+export function answerWith(verdictOn: (ask: FirstAsk) => Verdict): Answerer {
+  return {
+    first: (ask) => ({ verdict: verdictOn(ask) }),
     later() {
       throw new Error('nothing is asked about a connection that relays');
     },

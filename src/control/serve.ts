@@ -1,11 +1,11 @@
 /** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
-import type { DataPlane, DataPlaneEvents } from '../dataplane/contract.ts';
+import type { DataPlane, DataPlaneEvents, SocketAddress } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import type { Resolver } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { LogFor } from '../log.ts';
 import type { Plan } from '../plan.ts';
-import type { AnswererOptions, Answerers } from './answerers.ts';
+import type { Answerers, RouteSupport } from './answerers.ts';
 import { Asking } from './ask.ts';
 import type { ListenerContext } from './listener.ts';
 import { describeChange, Listeners } from './listeners.ts';
@@ -20,8 +20,7 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
   /** Of the wall clock. */
   readonly now: () => Date;
-  readonly nameOf?: AnswererOptions['nameOf'];
-  readonly cidOf?: AnswererOptions['cidOf'];
+  readonly support?: RouteSupport;
 }
 
 /** How a reload has ended. */
@@ -36,6 +35,8 @@ export interface RunningProxy {
   /** Stops accepting, gives open connections time to end ({@link drainMs}), and releases everything. Call it once. */
   drain(): Promise<void>;
   drainMs(): number;
+  /** Where it listens, in the order of the first plan. */
+  addresses(): readonly SocketAddress[];
   /** One line for people. */
   status(): string;
   /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
@@ -49,7 +50,7 @@ export interface RunningProxy {
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
-  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, nameOf, cidOf } = dependencies;
+  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, support } = dependencies;
   const log = logFor('vsock_proxy::proxy');
   const targets = new Targets();
   const asking = new Asking({
@@ -68,7 +69,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   let answerers: Promise<Answerers> | undefined;
   const loadAnswerers = async (): Promise<Answerers> => {
     const { openAnswerers } = await import('./answerers.ts');
-    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, nameOf, cidOf });
+    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, ...support });
   };
   const listeners = new Listeners({
     resolver,
@@ -170,6 +171,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
         ? `Listening on ${count(addresses, 'address', 'addresses')}; ${count(connectionsOf(dataPlane), 'connection')}`
         : `${failure}; running with the configuration of ${loadedAt.toISOString().slice(11, 19)}Z`;
     },
+    addresses: () => listeners.running.flatMap(({ bound }) => bound.map(({ on }) => on)),
     beat: () => dataPlane.beat(),
   };
 }

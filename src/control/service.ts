@@ -123,6 +123,8 @@ function openAnswers({ route }: ListenerPlan, answerer: Answerer): Service {
       return { ...UNRESOLVED, kind: 'ask-client', target: formatAddress(route.address), answerer, attach };
     case 'enclave':
       return { ...UNRESOLVED, kind: 'ask-client', target: formatEnclave(route), answerer, attach };
+    case 'log':
+      return { ...UNRESOLVED, kind: 'ask-client', target: 'the log', answerer, attach };
     case 'names':
       return { ...UNRESOLVED, kind: 'ask-client', answerer, attach };
     case 'http':

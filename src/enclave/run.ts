@@ -1,18 +1,20 @@
 /** An enclave from its first moment to its application's end. */
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import type { RunningProxy } from '../control/serve.ts';
 import { Throttle } from '../control/throttle.ts';
 import { count } from '../control/words.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Clock } from '../dns/clock.ts';
 import { parseHosts } from '../dns/hosts.ts';
-import type { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { EgressPlan, EnclavePlan, Plan } from '../plan.ts';
+import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Hostname, parseHostname, parseIpAddress } from '../policy/address.ts';
 import { type CommandLine, startCommand } from './command.ts';
 import { type DnsServer, openDnsServer } from './dns-server.ts';
 import { type Environment, withProxy } from './environment.ts';
 import { changeFile, type Host, withHosts, withNameserver } from './files.ts';
+import type { LogSender } from './log-sender.ts';
 import { NameTable } from './names.ts';
 import type { SignalPassing } from './signals.ts';
 import { openZone } from './zone.ts';
@@ -26,12 +28,14 @@ export interface EnclaveDependencies {
   /** Called when a child has ended, with the one that is waited for anyway. */
   readonly reapOrphans: (own: number) => void;
   readonly signals: SignalPassing;
+  /** Absent: the command has the standard streams of this process. */
+  readonly logging?: Logging;
 }
 
-/** How it has ended: the command's exit status, or why there was no command. */
-export interface Ending {
-  readonly exitStatus: number;
-  readonly error?: VsockProxyError;
+/** Where log lines and the command's output go. */
+export interface Logging {
+  readonly to: SocketAddress;
+  readonly sender: LogSender;
 }
 
 const DNS_IP = '127.0.0.1';
@@ -39,17 +43,19 @@ const DNS_PORT = 53;
 /** The application has ended, so nobody waits for what its connections still carry but for the last of what it sent. */
 const LONGEST_DRAIN_MS = 2_000;
 const DENIED_PERIOD_MS = 10_000;
+const WEEK_MS = 7 * 24 * 3_600_000;
 
 /**
- * Returns when the command has ended, or cannot be started.
+ * Returns when the command has ended, or could not be started.
+ * @returns the exit status
  * @throws VsockProxyError when the enclave cannot be set up; then nothing has been started
  */
 export async function runEnclave(
   plan: EnclavePlan,
   command: CommandLine,
   dependencies: EnclaveDependencies,
-): Promise<Ending> {
-  const { log, clock, env, signals } = dependencies;
+): Promise<number> {
+  const { log, clock, env, signals, logging } = dependencies;
   const { egress, hosts } = plan;
   dependencies.bringUpLoopback();
   changeFile('/etc/hosts', (text) => withHosts(text, [...LOCALHOST, ...hosts]));
@@ -58,32 +64,38 @@ export async function runEnclave(
   const denied = new Throttle(clock, DENIED_PERIOD_MS);
   const dns = egress && (await openDns(egress, names, log, denied));
   const drainMs = Math.min(plan.drainMs, LONGEST_DRAIN_MS);
-  const proxy = await dependencies.serve({ ...plan, drainMs }, (ip) => names.nameOf(ip));
+  const listeners = logging === undefined ? plan.listeners : [...plan.listeners, relayTo(logging.to)];
+  const proxy = await dependencies.serve({ listeners, drainMs }, (ip) => names.nameOf(ip));
+  const relay = proxy.addresses().at(-1);
+  if (relay?.family === 'tcp') logging?.sender.start(() => connect({ host: relay.ip, port: relay.port }));
   const stop = async (): Promise<void> => {
     dns?.close();
     denied.stop();
+    await logging?.sender.finish(drainMs);
     await proxy.drain();
   };
-  // Last of all: until here the enclave is as it was.
+  // Not before that server answers.
   if (dns !== undefined) changeFile('/etc/resolv.conf', (text) => withNameserver(text, DNS_IP));
 
   const direct = hosts.map(({ name }) => name);
   const started = await startCommand(command, {
     env: egress === undefined ? env : withProxy(env, egress.proxy, direct),
-    stdio: 'inherit',
+    stdio: logging === undefined ? 'inherit' : ['inherit', 'pipe', 'pipe'],
   });
   if ('error' in started) {
+    log.error(started.error.line);
     await stop();
-    return started;
+    return started.exitStatus;
   }
   const { child, ended } = started;
+  for (const stream of [child.stdout, child.stderr]) if (stream !== null) logging?.sender.pipe(stream);
   const reap = () => dependencies.reapOrphans(child.pid ?? 0);
   signals.passTo(child, reap);
   reap();
   const exitStatus = await ended;
   log.info(`The command has ended with status ${exitStatus}`);
   await stop();
-  return { exitStatus };
+  return exitStatus;
 }
 
 async function openDns(
@@ -110,6 +122,19 @@ async function openDns(
   };
   const hosts = parseHosts(readFileSync('/etc/hosts', 'utf8'));
   return await openDnsServer(DNS_IP, DNS_PORT, openZone({ names, hosts, policy, ports, onDenied }));
+}
+
+/** A way for the sender, which knows no vsock. It waits for the parent as long as it takes. */
+function relayTo(address: SocketAddress): ListenerPlan {
+  return {
+    place: '--log',
+    on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
+    route: { kind: 'address', address, proxyHeader: false },
+    policy: { allow: [], deny: [] },
+    family: 'any',
+    limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
+    timeouts: { connectMs: WEEK_MS, idleMs: 0, headMs: WEEK_MS },
+  };
 }
 
 const LOCALHOST: readonly Host[] = ['127.0.0.1', '::1'].flatMap((text) => {

@@ -77,10 +77,14 @@ sys.exit(subprocess.call(sys.argv[1:]))" "$@"; exit $?`;
   test('exits with 127 where the command does not exist, 126 where it cannot be executed, and one line', async () => {
     await shows(
       { config: FORWARD, command: ['/no/such'] },
-      /Error: "The command \\"\/no\/such\\" could not be started: ENOENT\. Hint: .*"\n$/,
+      /ERROR vsock_proxy\] The command "\/no\/such" could not be started: ENOENT\. Hint: .*\n/,
       127,
     );
-    await shows({ config: FORWARD, command: ['/etc/passwd'] }, /could not be started: EACCES.*\n$/, 126);
+    await shows(
+      { config: FORWARD, command: ['/etc/passwd'] },
+      /ERROR vsock_proxy\] The command .* could not be started: EACCES/,
+      126,
+    );
   });
 }
 

@@ -17,6 +17,7 @@ const DATA = 'data.test';
 onParent(import.meta.filename, `${SERVER_IP} ${RANGES} ${DATA}\n`, () => {
   suite('ingress', { concurrency: 1 }, ingress);
   suite('forward', { concurrency: 1 }, forward);
+  suite('logs', { concurrency: 1 }, logs);
   suite('a parent that comes and goes', { concurrency: 1 }, restarts);
 });
 
@@ -151,6 +152,48 @@ print([each["ip_prefix"] for each in ranges["prefixes"]])
       assert.match(stderr, expected);
       assert.equal(status, 2, stderr);
     }
+  });
+}
+
+function logs(): void {
+  const LISTENER = 'listeners: [{listen: "unix:DIRECTORY/parent-9000", route: log}]\n';
+
+  test('the command’s output and the lines about it come out at the parent, and at no console', async () => {
+    const stage = new Stage();
+    const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
+    const script = 'echo "out\\033[2J"; echo err >&2; getent hosts evil.test; printf last; exit 5';
+    const { status, stdout, stderr } = await stage
+      .enclave({
+        config: 'egress: {allow: [a.test]}',
+        command: ['sh', '-c', script],
+        options: ['--log', `unix:${stage.sockets}/parent-9000`],
+      })
+      .outcome(PATIENCE_MS);
+    assert.deepEqual([status, stdout], [5, '']);
+    assert.doesNotMatch(stderr, /^(out|err|last)/m);
+    await parent.stderr.match(/^the unix socket: last$/m, PATIENCE_MS);
+    assert.match(parent.stderr.text, /^the unix socket: out\\u\{1b\}\[2J$/m);
+    assert.match(parent.stderr.text, /^the unix socket: err$/m);
+    assert.match(parent.stderr.text, /^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m);
+  });
+
+  test('what was written before the parent is there comes when it is, and again after it was started anew', async () => {
+    const stage = new Stage();
+    const options = ['--log', `unix:${stage.sockets}/parent-9000`];
+    const script = 'echo early; while read line; do echo "got $line"; done';
+    const enclave = stage.enclave({ config: 'ingress: [{listen_port: 3000}]', command: ['sh', '-c', script], options });
+    await enclave.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    const config = stage.file(LISTENER);
+    const first = await stage.parent('serve', '--config', config);
+    await first.stderr.match(/^the unix socket: early$/m, PATIENCE_MS);
+    first.kill();
+    await first.ended;
+    rmSync(join(stage.sockets, 'parent-9000'));
+    const second = await stage.parent('serve', '--config', config);
+    const nudge = setInterval(() => enclave.stdin.write('again\n'), 100);
+    await second.stderr.match(/^the unix socket: got again$/m, PATIENCE_MS).finally(() => clearInterval(nudge));
+    enclave.stdin.end();
+    assert.equal((await enclave.outcome(PATIENCE_MS)).status, 0);
   });
 }
 

@@ -34,7 +34,7 @@ suite('a listener that is refused', () => {
     [
       'with an unknown route',
       listener('route: https'),
-      '3: listeners[0].route: expected http or sni, found "https". Hint: did you mean http?',
+      '3: listeners[0].route: expected http, sni or log, found "https". Hint: did you mean http?',
     ],
     [
       'with a port beside connect',

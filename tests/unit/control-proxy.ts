@@ -33,13 +33,12 @@ export interface ProxyOptions extends FakeNetworkOptions {
   readonly names?: Names;
   readonly level?: string;
   readonly sockets?: Readonly<Record<string, readonly number[]>>;
-  readonly nameOf?: ServeDependencies['nameOf'];
-  readonly cidOf?: ServeDependencies['cidOf'];
+  readonly support?: ServeDependencies['support'];
 }
 
 /** Its plan may be changed at any time; an error in its place is what loading it gives. */
 export function setUpProxy(first: readonly ListenerPlan[] | Error, options: ProxyOptions = {}) {
-  const { names = {}, level = 'info', sockets = {}, nameOf, cidOf, ...network } = options;
+  const { names = {}, level = 'info', sockets = {}, support = {}, ...network } = options;
   const clock = new ManualClock();
   const net = new FakeNetwork({ ...network, clock });
   const logged = recordLog(level);
@@ -57,8 +56,7 @@ export function setUpProxy(first: readonly ListenerPlan[] | Error, options: Prox
       clock,
       now: () => new Date(clock.now()),
       resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) },
-      nameOf,
-      cidOf,
+      support,
       activatedSockets: () => Promise.resolve(new Map(Object.entries(sockets))),
       openDataPlane(events) {
         const plane = new FakeDataPlane(net, events);

@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
+import { draftListeners } from '../../src/config/draft.ts';
 import { loadEnclavePlan } from '../../src/config/enclave.ts';
 import { formatListen } from '../../src/config/endpoint.ts';
+import { inspectText } from '../../src/config/load.ts';
 import { loadPlan } from '../../src/config/resolve.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import type { EnclavePlan, ListenerPlan } from '../../src/plan.ts';
@@ -99,6 +101,30 @@ suite('a file that the enclave refuses', () => {
   ] as const) {
     test(what, () => assert.match(problem(text), expected));
   }
+});
+
+suite('a listener for the log', () => {
+  const inspect = (keys: string) => {
+    const loaded = inspectText(`listeners: [{listen: "vsock:9000", route: log${keys}}]`, 'f.yaml', 'serve');
+    return 'problems' in loaded ? loaded.problems.map(({ message }) => message) : draftListeners(loaded);
+  };
+
+  test('refuses what decides nothing about it', () => {
+    for (const [keys, expected] of [
+      [', allowlist: []', 'listeners[0].allowlist: it decides nothing here: route: log leads nowhere'],
+      [', ip_family: ipv4', 'listeners[0].ip_family: it decides nothing here: route: log leads nowhere'],
+      [', port: 443', 'listeners[0].port: only route: sni has a port of its own'],
+      [', timeouts: {head: 1}', 'listeners[0].timeouts.head: nothing is read from a client before it is connected'],
+    ] as const) {
+      assert.deepEqual(inspect(keys), [expected]);
+    }
+  });
+
+  test('needs no allowlist, and takes who may connect and how many', () => {
+    const [draft] = inspect(', cids: [16], limits: {connections: 2}');
+    assert(typeof draft === 'object');
+    assert.deepEqual([draft.route, draft.cids, draft.limits.connections], [{ kind: 'log' }, [16], 2]);
+  });
 });
 
 suite('what the sections mean inside the enclave', () => {

@@ -168,7 +168,7 @@ suite('the CID of a name', () => {
 test('clients of ingress go to the CID of now, and are refused with the reason while there is none', async () => {
   let cid: number | VsockProxyError = new VsockProxyError('metadata', 'no enclave runs', { hint: 'start it' });
   const route = { kind: 'enclave', name: 'app', port: 3000 } as const;
-  const { net, logged, start } = setUpProxy([listener({ route })], { level: 'warn', cidOf: () => cid });
+  const { net, logged, start } = setUpProxy([listener({ route })], { level: 'warn', support: { cidOf: () => cid } });
   await start();
   const refused = await net.connect(ON, CLIENT);
   await settle();

@@ -24,7 +24,7 @@ async function settled(): Promise<void> {
 
 async function setUp(changes: Partial<ListenerPlan> & { readonly allow?: readonly string[] }, allow = [`${NAME} 443`]) {
   const nameOf = (ip: string) => (ip === NAMED.ip ? (NAME as Hostname) : undefined);
-  const proxy = setUpProxy([listener({ allow, ...changes })], { level: 'warn', nameOf });
+  const proxy = setUpProxy([listener({ allow, ...changes })], { level: 'warn', support: { nameOf } });
   await proxy.start();
   const parent = proxy.net.serveAt(PARENT);
   const connect = async (on: SocketAddress, text = ''): Promise<FakeEnd> => {

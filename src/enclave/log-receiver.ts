@@ -1,0 +1,140 @@
+/**
+ * The parent's end of `--log`: lines of enclaves, to standard error.
+ *
+ * The data plane passes on what enclaves send, to a server of this process that takes nobody else's word: each connection
+ * begins with a secret and the client's name. Enclaves are not trusted: lines are bounded and escaped, and who sends more
+ * than its share waits.
+ */
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { LogReceiver } from '../control/answerers.ts';
+import { Recent } from '../control/recent.ts';
+import type { Clock } from '../dns/clock.ts';
+import { escapeControls } from '../escape.ts';
+import { Lines } from './lines.ts';
+
+export interface LogReceiverOptions {
+  /** Takes one whole line with its newline; false when it could not, and is to be tried again. */
+  readonly write: (line: string) => boolean;
+  readonly clock: Clock;
+}
+
+/** Below what journald takes from a service without dropping anything: RateLimitBurst= in journald.conf(5). */
+const LINES_PER_SECOND = 250;
+/** So many at once, after some quiet. */
+const BURST = 1000;
+const WAIT_MS = 100;
+const MAX_CONNECTIONS = 256;
+/** So many clients have their shares remembered. */
+const MAX_CLIENTS = 1024;
+
+export async function openLogReceiver({ write, clock }: LogReceiverOptions): Promise<LogReceiver> {
+  const secret = randomBytes(16).toString('hex');
+  const shares = new Recent<string, Share>(MAX_CLIENTS);
+  const shareOf = (client: string): Share => {
+    const share = shares.get(client) ?? new Share(clock);
+    shares.set(client, share);
+    return share;
+  };
+  const server = createServer((socket) => receive(socket, { secret, shareOf, write, clock }));
+  server.maxConnections = MAX_CONNECTIONS;
+  server.listen({ host: '127.0.0.1', port: 0 }).unref();
+  await once(server, 'listening');
+  const { address: ip, port } = server.address() as AddressInfo;
+  return {
+    address: { family: 'tcp', ip, port },
+    introduce: (client) => Buffer.from(`${secret} ${client}\n`),
+    close: () => server.close(),
+  };
+}
+
+interface Context extends LogReceiverOptions {
+  readonly secret: string;
+  readonly shareOf: (client: string) => Share;
+}
+
+function receive(socket: Socket, { secret, shareOf, write, clock }: Context): void {
+  const lines = new Lines();
+  let client: string | undefined;
+  /** What could not be written yet. */
+  let waiting: string | undefined;
+  let cancelWait: (() => void) | undefined;
+
+  /** @returns false: not now */
+  const writeWaiting = (): boolean => {
+    if (waiting === undefined || client === undefined) return true;
+    if (!shareOf(client).take() || !write(waiting)) return false;
+    waiting = undefined;
+    return true;
+  };
+  const put = (line: Buffer): boolean => {
+    if (line.length > 0) waiting = `${client}: ${escapeControls(line.toString())}\n`;
+    return writeWaiting();
+  };
+  /** @returns false: not all of it now */
+  const passLines = (): boolean => {
+    if (!writeWaiting()) return false;
+    for (let line = lines.take(); line !== undefined; line = lines.take()) {
+      if (client !== undefined) {
+        if (!put(line)) return false;
+        continue;
+      }
+      client = introduced(line, secret);
+      if (client === undefined) {
+        socket.destroy();
+        return true;
+      }
+    }
+    return true;
+  };
+  const pass = (): void => {
+    cancelWait = undefined;
+    if (passLines()) {
+      socket.resume();
+    } else {
+      socket.pause();
+      cancelWait = clock.setTimer(WAIT_MS, pass);
+    }
+  };
+
+  socket.on('data', (bytes: Buffer) => {
+    lines.push(bytes);
+    pass();
+  });
+  socket.on('end', () => {
+    const rest = client === undefined ? undefined : lines.takeRest();
+    if (rest !== undefined) put(rest);
+  });
+  socket.on('error', () => socket.destroy());
+  socket.on('close', () => cancelWait?.());
+}
+
+/** The client of an introduction, and of nothing else. */
+function introduced(line: Buffer, secret: string): string | undefined {
+  const expected = Buffer.from(`${secret} `);
+  const given = line.subarray(0, expected.length);
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
+  return line.subarray(expected.length).toString();
+}
+
+/** What one client may write: a bucket of tokens. */
+class Share {
+  readonly #clock: Clock;
+  #tokens = BURST;
+  #filledAt: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#filledAt = clock.now();
+  }
+
+  take(): boolean {
+    const now = this.#clock.now();
+    this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#filledAt) * LINES_PER_SECOND) / 1000);
+    this.#filledAt = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}

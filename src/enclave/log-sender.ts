@@ -1,0 +1,123 @@
+/**
+ * The enclave's end of `--log`: lines of this process and of its command, to the parent.
+ *
+ * Nobody who writes a line ever waits: what the parent does not take is kept, and when that is full, lines are lost, and
+ * counted.
+ */
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import type { Clock } from '../dns/clock.ts';
+import { Lines } from './lines.ts';
+
+/** An enclave pays for every megabyte. */
+const MAX_QUEUED_BYTES = 256 * 1024;
+const RECONNECT_MS = 500;
+
+export class LogSender {
+  readonly #clock: Clock;
+  readonly #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #lost = 0;
+  #connect: (() => Socket) | undefined;
+  #socket: Socket | undefined;
+  #canWrite = false;
+  readonly #streams = new Set<Promise<void>>();
+  #onIdle: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Sends what has been written, and what will be. */
+  start(connect: () => Socket): void {
+    this.#connect = connect;
+    this.#reconnect();
+  }
+
+  /** A text of whole lines, each with its newline. */
+  write(text: string | Uint8Array): void {
+    const bytes = Buffer.from(text);
+    if (this.#queuedBytes + bytes.length > MAX_QUEUED_BYTES) {
+      this.#lost += 1;
+      return;
+    }
+    if (this.#lost > 0) this.#enqueue(Buffer.from(`${this.#lost} lines were lost: the parent did not take them\n`));
+    this.#lost = 0;
+    this.#enqueue(bytes);
+    this.#send();
+  }
+
+  /** The lines of a stream, from now to its end. */
+  pipe(stream: Readable): void {
+    const lines = new Lines();
+    const ended = new Promise<void>((resolve) => {
+      stream.on('data', (bytes: Buffer) => {
+        lines.push(bytes);
+        for (let line = lines.take(); line !== undefined; line = lines.take()) this.#writeLine(line);
+      });
+      stream.on('error', () => stream.destroy());
+      stream.on('close', () => {
+        const rest = lines.takeRest();
+        if (rest !== undefined) this.#writeLine(rest);
+        resolve();
+      });
+    });
+    this.#streams.add(ended);
+  }
+
+  /** Ends the connection when everything has been sent, or `deadlineMs` have passed. */
+  async finish(deadlineMs: number): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#clock.setTimer(deadlineMs, resolve);
+    await Promise.race([Promise.all(this.#streams), late]);
+    const idle = new Promise<void>((settle) => {
+      this.#onIdle = settle;
+      this.#send();
+    });
+    await Promise.race([idle, late]);
+    cancel();
+    this.#connect = undefined;
+    this.#socket?.end();
+  }
+
+  #writeLine(line: Buffer): void {
+    this.write(Buffer.concat([line, NEWLINE]));
+  }
+
+  #enqueue(bytes: Buffer): void {
+    this.#queue.push(bytes);
+    this.#queuedBytes += bytes.length;
+  }
+
+  #send(): void {
+    while (this.#canWrite && this.#socket !== undefined) {
+      const bytes = this.#queue.shift();
+      if (bytes === undefined) {
+        this.#onIdle?.();
+        return;
+      }
+      this.#queuedBytes -= bytes.length;
+      this.#canWrite = this.#socket.write(bytes);
+    }
+  }
+
+  #reconnect(): void {
+    if (this.#connect === undefined) return;
+    const socket = this.#connect();
+    this.#socket = socket;
+    const go = (): void => {
+      this.#canWrite = true;
+      this.#send();
+    };
+    socket.on('connect', go);
+    socket.on('drain', go);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      this.#canWrite = false;
+      this.#clock.setTimer(RECONNECT_MS, () => this.#reconnect());
+    });
+    socket.resume();
+  }
+}
+
+const NEWLINE = Buffer.from('\n');
