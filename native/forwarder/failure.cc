@@ -124,6 +124,7 @@ std::optional<Failure> findFailure(const CloseRecord& record, const Forward& for
     case CloseReason::NotAdmitted:
     case CloseReason::ClientLimit:
     case CloseReason::ClientRate:
+    case CloseReason::VerdictTimeout:
       return std::nullopt;
   }
   return std::nullopt;
