@@ -12,11 +12,11 @@ export const COMMANDS = {
   serve: { usage: '[OPTIONS]', summary: 'run all listeners of the configuration file in one process' },
   enclave: {
     usage: '[OPTIONS] [--] command...',
-    summary: 'inside an enclave: run the application, with its egress and ingress',
+    summary: 'in an enclave: run the application, with egress and ingress',
   },
   forward: {
     usage: '[OPTIONS] <local> <cid> <port>',
-    summary: 'inside an enclave: pass TCP connections on to a vsock port of the parent',
+    summary: 'in an enclave: pass TCP connections on to a port of the parent',
   },
   check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
