@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ const DATA = 'data.test';
 onParent(import.meta.filename, `${SERVER_IP} ${RANGES} ${DATA}\n`, () => {
   suite('ingress', { concurrency: 1 }, ingress);
   suite('forward', { concurrency: 1 }, forward);
+  suite('the examples', { concurrency: 1 }, examples);
   suite('logs', { concurrency: 1 }, logs);
   suite('a parent that comes and goes', { concurrency: 1 }, restarts);
 });
@@ -92,16 +93,17 @@ server.serve_forever()"`;
   });
 }
 
+/** The workshop's server: the prefixes of a region. */
+async function serveRanges(): Promise<string> {
+  const { key, cert } = makeCertificate(RANGES);
+  const body = JSON.stringify({ prefixes: [{ ip_prefix: '192.0.2.0/24', region: 'us-east-1', service: 'S3' }] });
+  const server = createHttpsServer({ key, cert }, (_, response) => response.end(body)).listen(443, SERVER_IP);
+  await once(server, 'listening');
+  afterTest(() => server.close() && server.closeAllConnections());
+  return cert;
+}
+
 function forward(): void {
-  /** The workshop's server: the prefixes of a region. */
-  const serveRanges = async (): Promise<string> => {
-    const { key, cert } = makeCertificate(RANGES);
-    const body = JSON.stringify({ prefixes: [{ ip_prefix: '192.0.2.0/24', region: 'us-east-1', service: 'S3' }] });
-    const server = createHttpsServer({ key, cert }, (_, response) => response.end(body)).listen(443, SERVER_IP);
-    await once(server, 'listening');
-    afterTest(() => server.close() && server.closeAllConnections());
-    return cert;
-  };
   const fetchRanges = (ca: string) => `
 import json, ssl, urllib.request
 context = ssl.create_default_context(cafile="${ca}")
@@ -153,6 +155,31 @@ print([each["ip_prefix"] for each in ranges["prefixes"]])
       assert.equal(status, 2, stderr);
     }
   });
+}
+
+function examples(): void {
+  const EXAMPLES = join(import.meta.dirname, '../../examples');
+  const REGION = '["192.0.2.0/24"]';
+
+  for (const [language, command, ca] of [
+    ['Python', ['python3', `${EXAMPLES}/python/app.py`], 'SSL_CERT_FILE'],
+    ['Node.js', [process.execPath, `${EXAMPLES}/node/app.mjs`], 'NODE_EXTRA_CA_CERTS'],
+  ] as const) {
+    test(`${language}: asked from outside, it asks outside, and knows nothing of either way`, async () => {
+      const stage = new Stage();
+      const certificate = stage.file(await serveRanges());
+      await stage.egress([RANGES]);
+      const toEnclave = 'listeners: [{listen: "tcp:127.0.0.1:3000", connect: "unix:DIRECTORY/enclave-3000"}]\n';
+      await stage.parent('serve', '--config', stage.file(toEnclave));
+      const config = readFileSync(join(EXAMPLES, 'vsock-proxy.yaml'), 'utf8');
+      // It ends when its standard input does, so that nothing is left behind it.
+      const script = `${ca}=${certificate} ${command.join(' ')} & until curl -s -o /dev/null http://127.0.0.1:3000/; do :; done; echo ready; read end; kill $!`;
+      const enclave = stage.enclave({ config, command: ['sh', '-c', script] });
+      await enclave.stdout.match(/ready/, PATIENCE_MS);
+      const answer = await curl('http://127.0.0.1:3000/us-east-1');
+      assert.equal(answer.replaceAll(' ', ''), REGION, enclave.stderr.text);
+    });
+  }
 }
 
 function logs(): void {

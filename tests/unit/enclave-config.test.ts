@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseEnclaveCommand } from '../../src/cli/enclave.ts';
 import { draftListeners } from '../../src/config/draft.ts';
 import { loadEnclavePlan } from '../../src/config/enclave.ts';
 import { formatListen } from '../../src/config/endpoint.ts';
@@ -199,5 +201,70 @@ suite('what the sections mean inside the enclave', () => {
       'tcp:0.0.0.0:3000 address vsock:16:3000',
       'vsock:3:8001 target ',
     ]);
+  });
+});
+
+suite('the examples', () => {
+  const examples = new URL('../../examples/', import.meta.url);
+  const languages = ['python', 'node', 'go'];
+
+  test('have a file that is valid for both sides', async () => {
+    const configPath = fileURLToPath(new URL('vsock-proxy.yaml', examples));
+    const { listeners } = await loadPlan({ configPath, enclaveName: 'app', readPlacement: () => assert.fail() });
+    assert.deepEqual(listeners.map(({ route }) => route.kind).sort(), ['enclave', 'http', 'log']);
+    assert.equal(plan(readFileSync(configPath, 'utf8')).listeners.length, 4);
+  });
+
+  for (const language of languages) {
+    test(`${language}: the last line of its Dockerfile runs what the line before it ran`, () => {
+      const lines = readFileSync(new URL(`${language}/Dockerfile`, examples), 'utf8')
+        .trimEnd()
+        .split('\n');
+      const [was = '', is = ''] = lines.slice(-2).map((line) => line.replace(/^(# Was: )?CMD /, ''));
+      const [program, command, ...argv]: string[] = JSON.parse(is);
+      assert.deepEqual([program, command], ['/usr/local/bin/vsock-proxy', 'enclave']);
+      const parsed = parseEnclaveCommand(argv);
+      assert(parsed.kind === 'run');
+      assert.deepEqual(parsed.arguments.command, JSON.parse(was));
+      assert.deepEqual(parsed.arguments.logTo, { family: 'vsock', cid: 3, port: 9000 });
+    });
+  }
+});
+
+suite('the command line of enclave', () => {
+  for (const [what, ...argv] of [
+    ['no command'],
+    ['no command behind the dashes', '--'],
+    ['an unknown option', '--confg', 'x', '--', 'app'],
+    ['a parent that is no CID', '--parent', 'three', '--', 'app'],
+    ['a parent that is everybody', '--parent', '4294967295', '--', 'app'],
+    ['a directory that is none', '--parent', 'unix:here', '--', 'app'],
+    ['a log without a port', '--log', 'vsock:3', '--', 'app'],
+    ['a log at a name', '--log', 'logs.example:9000', '--', 'app'],
+  ] as const) {
+    test(`refused: ${what}`, () => {
+      assert.throws(
+        () => parseEnclaveCommand(argv),
+        (error) => error instanceof VsockProxyError && error.code === 'usage',
+      );
+    });
+  }
+
+  test('options of the command are the command’s', () => {
+    const parsed = parseEnclaveCommand(['app', '--config', 'its own', '-v']);
+    assert(parsed.kind === 'run');
+    assert.deepEqual(parsed.arguments.command, ['app', '--config', 'its own', '-v']);
+    assert.equal(parsed.arguments.configPath, '/etc/nitro_enclaves/vsock-proxy.yaml');
+  });
+
+  test('the parent is CID 3, or another one, or a directory of sockets', () => {
+    const addresses = (...argv: string[]) => {
+      const parsed = parseEnclaveCommand([...argv, '--', 'app']);
+      assert(parsed.kind === 'run');
+      return [parsed.arguments.parentAddress(9), parsed.arguments.ownAddress(9)].map(formatListen);
+    };
+    assert.deepEqual(addresses(), ['vsock:3:9', 'vsock:any:9']);
+    assert.deepEqual(addresses('--parent', '2'), ['vsock:2:9', 'vsock:any:9']);
+    assert.deepEqual(addresses('--parent', 'unix:/run/x'), ['unix:/run/x/parent-9', 'unix:/run/x/enclave-9']);
   });
 });
