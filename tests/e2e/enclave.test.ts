@@ -1,0 +1,199 @@
+/**
+ * Both halves on the real vsock: a parent at CID 3, and enclaves that share its kernel (guest/enclave.sh). An enclave finds
+ * its parent at CID 3, as on a Nitro instance, and is found at CID 1.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Machine, PROJECT, type RemoteProgram } from './machine.ts';
+
+const EXECUTABLE = `${PROJECT}/build/vsock-proxy`;
+const GUEST = `${PROJECT}/tests/e2e/guest`;
+const DIRECTORY = '/run/e2e';
+const CERTIFICATE = `${DIRECTORY}/ca.pem`;
+/** For programs that take certificates from OpenSSL's own place. */
+const TRUST = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
+const ENTRY_POINT = `${TRUST} ${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --`;
+const SERVE = `serve --config ${GUEST}/enclaver.yaml --enclave-cid 1`;
+/** What the compiled client is made as. */
+const GET = 'build/e2e/get';
+const GET_HERE = `${PROJECT}/${GET}`;
+const SOON_MS = 120_000;
+const RECOVERY_MS = 300_000;
+
+const IP_RANGES = 'ip-ranges.amazonaws.com';
+const KMS = 'kms.us-east-1.amazonaws.com';
+const S3 = 's3.amazonaws.com';
+const WIKI = 'wiki.eng.mycorp.com';
+const AUTH = 'auth.mycorp.com';
+const OTHER = 'example.org';
+const NAMES = [IP_RANGES, KMS, S3, WIKI, AUTH, OTHER];
+
+let parent: Machine;
+
+describe('an enclave and its parent', () => {
+  before(async () => {
+    mkdirSync('build/e2e', { recursive: true });
+    const warnings = ['-Wall', '-Wextra', '-Wpedantic', '-Werror', '-D_GNU_SOURCE'];
+    execFileSync('gcc', ['-O2', ...warnings, '-o', GET, join(import.meta.dirname, 'guest/get.c')]);
+    parent = await Machine.start({
+      memoryMib: 1024,
+      files: ['build/vsock-proxy', 'build/vsock-forwarder', 'tests/e2e/guest', GET],
+    });
+    await parent.check(`printf '10.77.0.1 %s\\n' ${NAMES.join(' ')} >>/etc/hosts`);
+    await parent.check(`sh ${GUEST}/certificates.sh ${DIRECTORY} ${NAMES.join(' ')}`);
+    const server = await parent.spawn(`python3 ${GUEST}/web_server.py 10.77.0.1 ${DIRECTORY}/server.pem`);
+    await server.stdout.match(/listening\n/, SOON_MS);
+  });
+
+  after(() => parent?.[Symbol.asyncDispose]());
+
+  describe('the workshop, line by line', workshop);
+  describe("the page that documents Enclaver's manifest", manifest);
+  describe('the first process of an enclave', firstProcess);
+});
+
+function workshop(): void {
+  let proxy: RemoteProgram;
+  before(async () => {
+    const allowlist = `allowlist:\\n- {address: ${IP_RANGES}, port: 443}\\n`;
+    await parent.check(`printf '${allowlist}' >${DIRECTORY}/your-vsock-proxy.yaml`);
+    proxy = await startParent(`8001 ${IP_RANGES} 443 --config your-vsock-proxy.yaml`);
+  });
+  after(() => proxy?.[Symbol.asyncDispose]());
+
+  for (const forwarder of [`${EXECUTABLE} forward`, `${PROJECT}/build/vsock-forwarder`]) {
+    test(`the client prints the prefixes of its region, by ${forwarder.replace(/^.*\//, '')}`, async () => {
+      await using enclave = await startEnclave('workshop', `${TRUST} sh ${GUEST}/workshop.sh ${forwarder}`);
+      await enclave.stdout.match(/listening\n/, SOON_MS);
+      await enclave.stderr.match(/Proxy is now in listening state/, SOON_MS);
+      assert.equal(
+        await parent.check(`python3 ${GUEST}/workshop.py client 1 5005 us-east-1`),
+        '192.0.2.0/25\n203.0.113.0/24\n',
+      );
+    });
+  }
+}
+
+function manifest(): void {
+  let proxy: RemoteProgram;
+  let enclave: RemoteProgram;
+  before(async () => {
+    proxy = await startParent(SERVE);
+    enclave = await startApplication();
+  });
+  after(async () => {
+    await enclave?.[Symbol.asyncDispose]();
+    await proxy?.[Symbol.asyncDispose]();
+  });
+
+  const curl = `curl --silent --show-error --max-time 120 --cacert ${CERTIFICATE}`;
+  const unknown = /Name or service not known/;
+
+  for (const name of [AUTH, OTHER]) {
+    test(`${name} does not exist for programs that know of no proxy, which the log tells`, async () => {
+      const { status, stderr } = await inside(`${curl} https://${name}/`);
+      assert.equal(status, 6, stderr);
+      for (const client of [
+        clients(`urllib https://${name}/`),
+        clients(`socket ${name} 80`),
+        `${GET_HERE} ${name} 80`,
+      ]) {
+        assert.match((await inside(client)).stdout, unknown);
+      }
+      await enclave.stderr.match(new RegExp(`WARN .*look.*${name.replaceAll('.', '\\.')}`), SOON_MS);
+    });
+
+    test(`${name} is answered 403 where the variables name the proxy, and the parent hears nothing of it`, async () => {
+      assert.match(await throughApplication(`https://${name}/`), /Tunnel connection failed: 403 /);
+      assert.doesNotMatch(proxy.stderr.text, new RegExp(name.replaceAll('.', '\\.')));
+    });
+  }
+
+  test('an allowed name has an address of its own, and none in IPv6: no data, which is not the same as no name', async () => {
+    assert.match((await inside(clients(`ipv6 ${WIKI}`))).stdout, /No address associated with hostname/);
+    assert.match((await inside(`getent ahosts ${WIKI}`)).stdout, /^127\.64\.0\.\d+ +STREAM/);
+  });
+
+  test('curl reaches every allowed name over TLS and in clear', async () => {
+    const urls = [KMS, S3, WIKI].flatMap((name) => [`https://${name}/`, `http://${name}/`]);
+    const { stdout, stderr } = await inside(`${curl} ${urls.join(' ')}`);
+    assert.equal(stdout, [KMS, S3, WIKI].map((name) => `hello from ${name}\n`.repeat(2)).join(''), stderr);
+  });
+
+  test('so does urllib', async () => {
+    const { stdout } = await inside(`env SSL_CERT_FILE=${CERTIFICATE} ${clients(`urllib https://${KMS}/`)}`);
+    assert.equal(stdout, `200 hello from ${KMS}\n`);
+  });
+
+  test('so does a raw socket, which half-closes before it reads', async () => {
+    assert.equal((await inside(clients(`socket ${S3} 80`))).stdout, `hello from ${S3}\n`);
+  });
+
+  test('so does a compiled program, which asks for addresses of every family', async () => {
+    assert.match((await inside(`${GET_HERE} ${WIKI} 80`)).stdout, /^127\.64\.0\.\d+ hello from wiki\.eng/);
+  });
+
+  test('port 3000 of the parent leads to the application, which reaches allowed names by the variables', async () => {
+    assert.equal(await throughApplication(`https://${KMS}/`), `hello from ${KMS}\n`);
+    assert.equal(await throughApplication(`http://${S3}/`), `hello from ${S3}\n`);
+  });
+
+  test('an enclave that was killed and started again is reached again, by the parent as it was', async () => {
+    await enclave[Symbol.asyncDispose]();
+    enclave = await startApplication();
+    assert.equal(await throughApplication(`https://${KMS}/`), `hello from ${KMS}\n`);
+  });
+
+  test('a parent that is killed and started again under load: all clients of the enclave go on', async (t) => {
+    await proxy[Symbol.asyncDispose]();
+    const scenario = `python3 ${GUEST}/recovery.py page ${S3} ${EXECUTABLE} ${SERVE}`;
+    t.diagnostic(await parent.check(`env RUST_LOG=info ${scenario}`, RECOVERY_MS));
+  });
+}
+
+function firstProcess(): void {
+  test('reaps orphans, passes TERM on, and returns the status of the command', async () => {
+    await using enclave = await startEnclave('first', `${ENTRY_POINT} sh ${GUEST}/orphans.sh`);
+    await enclave.stdout.match(/no zombies\n/, SOON_MS);
+    await parent.check(`pkill -TERM --parent "$(cat ${DIRECTORY}/first.pid)"`);
+    const { status, stdout, stderr } = await enclave.outcome(SOON_MS);
+    assert.match(stdout, /no zombies\ngot TERM\n$/, stderr);
+    assert.equal(status, 42, stderr);
+  });
+}
+
+/** Starts the parent's half, in the directory of what the tests make, and waits until it listens. */
+async function startParent(args: string): Promise<RemoteProgram> {
+  const proxy = await parent.spawn(`env --chdir=${DIRECTORY} RUST_LOG=info ${EXECUTABLE} ${args}`);
+  await proxy.stderr.match(/Proxy is now in listening state/, SOON_MS);
+  return proxy;
+}
+
+/** Runs one program with its arguments as the first process of an enclave. */
+function startEnclave(name: string, command: string): Promise<RemoteProgram> {
+  return parent.spawn(`env RUST_LOG=info sh ${GUEST}/enclave.sh ${name} ${command}`);
+}
+
+/** The enclave of the manifest, when its application listens. */
+async function startApplication(): Promise<RemoteProgram> {
+  const enclave = await startEnclave('page', `${ENTRY_POINT} python3 ${GUEST}/application.py`);
+  await enclave.stdout.match(/listening\n/, SOON_MS);
+  return enclave;
+}
+
+/** Runs a program in it. */
+function inside(command: string): ReturnType<Machine['run']> {
+  return parent.run(`sh ${GUEST}/inside.sh page ${command}`);
+}
+
+function clients(args: string): string {
+  return `python3 ${GUEST}/clients.py ${args}`;
+}
+
+/** What the application in the enclave got from a URL, or why it did not. */
+function throughApplication(url: string): Promise<string> {
+  return parent.check(`curl --silent --show-error --max-time 120 http://127.0.0.1:3000/${url}`);
+}

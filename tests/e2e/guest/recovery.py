@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Kills the parent's proxy while an enclave's clients work, and starts it again. usage: recovery.py ENCLAVE NAME COMMAND...
+
+COMMAND is the proxy, load.py the clients of http://NAME/. Prints how long the proxy took to listen again, and how long
+after that all clients had been served. Exit status 0: they were, what was cut had failed, and nothing arrived changed.
+"""
+
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).parent
+STEP_SECONDS = 180
+CLIENTS = {"0", "1", "2", "3"}
+
+
+def lines_of(stream):
+    """The lines of a program, as they come."""
+    lines = queue.Queue()
+
+    def read():
+        for line in stream:
+            lines.put(line.strip())
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def start(command):
+    proxy = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = lines_of(proxy.stderr)
+    while "listening state" not in log.get(timeout=STEP_SECONDS):
+        pass
+    return proxy
+
+
+def wait_for_all(results, wanted):
+    """Returns when each client had a result that begins with `wanted`, and tells how many others there were."""
+    missing, others = set(CLIENTS), []
+    while missing:
+        client, result = results.get(timeout=STEP_SECONDS).split(" ", 1)
+        if result == "wrong":
+            sys.exit("something arrived changed")
+        if result.startswith(wanted):
+            missing.discard(client)
+        else:
+            others.append(result)
+    return others
+
+
+def play(enclave, name, command):
+    proxy = start(command)
+    load_command = ["sh", HERE / "inside.sh", enclave, "python3", HERE / "load.py", name]
+    load = subprocess.Popen(load_command, stdout=subprocess.PIPE, text=True)
+    results = lines_of(load.stdout)
+    wait_for_all(results, "right")
+    proxy.kill()
+    proxy.wait(STEP_SECONDS)
+    while results.get(timeout=STEP_SECONDS).endswith(" right"):
+        pass  # on its way already
+    killed = time.monotonic()
+    proxy = start(command)
+    listening = time.monotonic()
+    while not results.empty():
+        results.get()
+    failures = wait_for_all(results, "right")
+    print(f"start-up: {listening - killed:.1f} s, recovery: {time.monotonic() - listening:.1f} s")
+    print(f"failures after it listened: {len(failures)} {failures[:3]}")
+    load.kill()
+    proxy.terminate()
+    proxy.wait(STEP_SECONDS)
+
+
+if __name__ == "__main__":
+    play(sys.argv[1], sys.argv[2], sys.argv[3:])
