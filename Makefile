@@ -218,7 +218,7 @@ test-integration: | build/deps/test ## Run the tests of the built executable
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
 
 .PHONY: test-e2e
-test-e2e: vsock-proxy e2e-packages ## Run the tests on virtual machines with real vsock
+test-e2e: vsock-proxy vsock-forwarder e2e-packages ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
 
 .PHONY: e2e-packages
@@ -231,6 +231,12 @@ e2e-packages: rpm
 .PHONY: demo
 demo: vsock-proxy ## Show the main job on real vsock
 	scripts/demo.sh
+
+SOAK_MINUTES := 10
+
+.PHONY: soak
+soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave and parent while both are killed at random (SOAK_MINUTES=10)
+	$(NODE) tests/e2e/soak/soak.ts $(SOAK_MINUTES)
 
 .PHONY: bench
 bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy

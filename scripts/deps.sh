@@ -36,6 +36,8 @@ e2e    ssh                              openssh-client         openssh-clients
 e2e    cpio                             cpio                   cpio
 e2e    gcc                              gcc                    gcc
 e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
+e2e    ip                               iproute2               iproute
+e2e    unshare                          util-linux             util-linux
 demo   python3                          python3                python3
 demo   /usr/lib*/python3*/ssl.py        python3                python3
 demo   openssl                          openssl                openssl

@@ -19,14 +19,14 @@ const ENCLAVE = 'build/e2e/enclave.gz';
 const LOG_LINE_MS = 60_000;
 const ENCLAVE_MS = 300_000;
 
-test('an enclave with its own kernel reaches the server through its parent', async () => {
+test('an enclave with its own kernel reaches the server through its parent, over vsock and by the forwarder', async () => {
   execFileSync(join(import.meta.dirname, 'enclave/build.sh'), [fromRunScript('E2E_IMAGE'), ENCLAVE]);
   await using parent = await Machine.start({
     memoryMib: 1536,
     files: ['build/vsock-proxy', 'tests/e2e/guest', ENCLAVE],
   });
   const guest = `${PROJECT}/tests/e2e/guest`;
-  const server = await parent.spawn(`python3 ${guest}/pattern_server.py 10.77.0.1 9000 ${BYTES}`);
+  const server = await parent.spawn(`python3 ${guest}/pattern_server.py 10.77.0.1 9000 ${BYTES} 2`);
   await server.stdout.match(/listening\n/, LOG_LINE_MS);
   const options = `--config ${guest}/allowlist.yaml --cid any`;
   const proxy = await parent.spawn(
@@ -44,11 +44,11 @@ test('an enclave with its own kernel reaches the server through its parent', asy
   );
 
   assert.match(console, /^To the closed port:\r\nconnect: ECONNRESET\r\nexit status 1\r\n/);
-  const exchange = `To the server:\r\nreceived: ${BYTES} of ${BYTES} bytes, all right\r\nexit status 0\r\n`;
-  assert.match(console, new RegExp(exchange));
+  const exchange = `received: ${BYTES} of ${BYTES} bytes, all right\r\nexit status 0\r\n`;
+  assert.match(console, new RegExp(`To the server:\r\n${exchange}By the forwarder:\r\n${exchange}`));
   const { status, stdout, stderr } = await server.outcome(LOG_LINE_MS);
   assert.equal(status, 0, stderr);
-  assert.match(stdout, new RegExp(`received: ${BYTES} bytes, all right\n`));
+  assert.match(stdout, new RegExp(`listening\n(received: ${BYTES} bytes, all right\n){2}$`));
   const [, port] = await proxy.stderr.match(
     new RegExp(`Accepted connection on cid: ${ENCLAVE_CID} port: (\\d+)\n`),
     LOG_LINE_MS,

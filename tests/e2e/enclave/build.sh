@@ -1,5 +1,6 @@
 #!/bin/bash
-# build.sh IMAGE OUT: makes the initramfs of the nested enclave from what image.sh has put into the directory IMAGE.
+# build.sh IMAGE OUT: makes the initramfs of the nested enclave from what image.sh has put into the directory IMAGE, and the
+# forwarder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 image=$1
@@ -10,7 +11,7 @@ root=$work/root
 
 mkdir -p "$(dirname "$out")" "$root"/{bin,modules,proc,dev}
 install "$image/busybox" "$root/bin/"
-install "$here/init" "$root/"
+install "$here/init" "$here/../../../build/vsock-forwarder" "$root/"
 gcc -O2 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -static -o "$root/client" "$here/client.c"
 kernel=$(echo "$image"/modules/*/kernel)
 cp "$kernel"/drivers/virtio/virtio{,_ring,_pci,_pci_legacy_dev,_pci_modern_dev}.ko "$root/modules/"

@@ -1,9 +1,10 @@
-// client CID PORT [BYTES]: connects over vsock as a program in an enclave does. Static, for an initramfs
-// without libraries.
+// client CID|IPv4 PORT [BYTES]: connects over vsock or TCP as a program in an enclave does. Static, for an
+// initramfs without libraries.
 //
 // With BYTES, it sends a pattern of that length, half-closes, and meanwhile reads the server's pattern of the
 // same length up to its EOF: see guest/pattern_server.py for the other end. Prints one line; exit status 0
 // means that all was right.
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <stdio.h>
@@ -22,6 +23,15 @@ static unsigned char server_byte(size_t offset) { return kPeriod - 1 - offset % 
 static int fail(const char* operation) {
   printf("%s: %s\n", operation, strerrorname_np(errno));
   return 1;
+}
+
+static int dial(const char* address, unsigned port) {
+  struct sockaddr_in tcp = {.sin_family = AF_INET, .sin_port = htons(port)};
+  struct sockaddr_vm vsock = {.svm_family = AF_VSOCK, .svm_cid = strtoul(address, NULL, 10), .svm_port = port};
+  const int is_tcp = inet_pton(AF_INET, address, &tcp.sin_addr);
+  const void* target = is_tcp ? (const void*)&tcp : &vsock;
+  int fd = socket(is_tcp ? AF_INET : AF_VSOCK, SOCK_STREAM, 0);
+  return fd < 0 || connect(fd, target, is_tcp ? sizeof tcp : sizeof vsock) == 0 ? fd : -1;
 }
 
 static int send_pattern(int fd, size_t bytes) {
@@ -56,11 +66,8 @@ int main(int argc, char** argv) {
   if (argc < 3) return 2;
   setvbuf(stdout, NULL, _IOLBF, 0);
   alarm(kDeadlineSeconds);
-  const struct sockaddr_vm proxy = {
-      .svm_family = AF_VSOCK, .svm_cid = strtoul(argv[1], NULL, 10), .svm_port = strtoul(argv[2], NULL, 10)};
-  int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
-  if (fd < 0) return fail("socket");
-  if (connect(fd, (const struct sockaddr*)&proxy, sizeof proxy) < 0) return fail("connect");
+  int fd = dial(argv[1], strtoul(argv[2], NULL, 10));
+  if (fd < 0) return fail("connect");
   if (argc == 3) return 0;
 
   size_t bytes = strtoul(argv[3], NULL, 10);

@@ -1,5 +1,5 @@
-// get NAME PORT: a compiled program that knows nothing of a proxy. Connects to the first address of a name, in any
-// family, and prints the address and the last line of what a web server answers.
+// get NAME PORT: a compiled program that knows nothing of a proxy. Connects to the first address of a name,
+// in any family, and prints the address and the last line of what a web server answers.
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>

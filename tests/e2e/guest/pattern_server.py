@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serves one connection of enclave/client.c. usage: pattern_server.py ADDRESS PORT BYTES
+"""Serves clients of enclave/client.c, one after the other. usage: pattern_server.py ADDRESS PORT BYTES CLIENTS
 
 Half of the answer goes out while the request comes in, the other half after the client's EOF: so it shows whether both
 directions flow at once, and whether one outlives the other's end.
@@ -17,19 +17,23 @@ def repeat(period, length):
     return (period * (length // len(period) + 1))[:length]
 
 
-if __name__ == "__main__":
-    address, port, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    request, answer = repeat(PERIOD, length), repeat(PERIOD[::-1], length)
-    listener = socket.create_server((address, port))
-    print("listening", flush=True)
-    connection, _ = listener.accept()
+def serve(connection, request, answer):
     connection.settimeout(DEADLINE_SECONDS)
-    first_half = threading.Thread(target=connection.sendall, args=(answer[: length // 2],))
+    half = len(answer) // 2
+    first_half = threading.Thread(target=connection.sendall, args=(answer[:half],))
     first_half.start()
     received = b"".join(iter(lambda: connection.recv(262144), b""))
     first_half.join()
-    connection.sendall(answer[length // 2 :])
+    connection.sendall(answer[half:])
     connection.close()
     if received != request:
-        sys.exit(f"the request's {len(received)} bytes are not the pattern's {length}")
-    print(f"received: {length} bytes, all right")
+        sys.exit(f"the request's {len(received)} bytes are not the pattern's {len(request)}")
+    print(f"received: {len(received)} bytes, all right")
+
+
+if __name__ == "__main__":
+    address, port, length, clients = sys.argv[1], *map(int, sys.argv[2:])
+    listener = socket.create_server((address, port))
+    print("listening", flush=True)
+    for _ in range(clients):
+        serve(listener.accept()[0], repeat(PERIOD, length), repeat(PERIOD[::-1], length))
