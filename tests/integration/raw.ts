@@ -7,6 +7,8 @@ export type Dial =
   | { readonly path: string }
   | { readonly host: string; readonly port: number; readonly localAddress?: string };
 
+const PATIENCE_MS = 30_000;
+
 /** A connection that collects what comes. */
 export class Client implements Disposable {
   readonly socket: Socket;
@@ -60,14 +62,17 @@ export class Client implements Disposable {
   }
 
   #until(isSo: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (!isSo()) return;
-        this.#watchers.delete(look);
-        resolve();
-      };
-      this.#watchers.add(look);
-      look();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = () => {
+      if (isSo()) resolve();
+    };
+    const late = () => reject(new Error(`no more within ${PATIENCE_MS} ms than: ${this.received}`));
+    const timer = setTimeout(late, PATIENCE_MS);
+    this.#watchers.add(look);
+    look();
+    return promise.finally(() => {
+      clearTimeout(timer);
+      this.#watchers.delete(look);
     });
   }
 
