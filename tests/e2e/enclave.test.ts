@@ -13,9 +13,9 @@ const EXECUTABLE = `${PROJECT}/build/vsock-proxy`;
 const GUEST = `${PROJECT}/tests/e2e/guest`;
 const DIRECTORY = '/run/e2e';
 const CERTIFICATE = `${DIRECTORY}/ca.pem`;
-/** For programs that take certificates from OpenSSL's own place. */
-const TRUST = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
-const ENTRY_POINT = `${TRUST} ${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --`;
+/** Of what runs in an enclave: its log level, and for OpenSSL the authority of the test. */
+const ENVIRONMENT = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
+const ENTRY_POINT = `${ENVIRONMENT} ${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --`;
 const SERVE = `serve --config ${GUEST}/enclaver.yaml --enclave-cid 1`;
 /** What the compiled client is made as. */
 const GET = 'build/e2e/get';
@@ -66,7 +66,7 @@ function workshop(): void {
 
   for (const forwarder of [`${EXECUTABLE} forward`, `${PROJECT}/build/vsock-forwarder`]) {
     test(`the client prints the prefixes of its region, by ${forwarder.replace(/^.*\//, '')}`, async () => {
-      await using enclave = await startEnclave('workshop', `${TRUST} sh ${GUEST}/workshop.sh ${forwarder}`);
+      await using enclave = await startEnclave('workshop', `${ENVIRONMENT} sh ${GUEST}/workshop.sh ${forwarder}`);
       await enclave.stdout.match(/listening\n/, SOON_MS);
       await enclave.stderr.match(/Proxy is now in listening state/, SOON_MS);
       assert.equal(
@@ -164,7 +164,7 @@ async function startParent(args: string): Promise<RemoteProgram> {
 
 /** Runs one program with its arguments as the first process of an enclave. */
 function startEnclave(name: string, command: string): Promise<RemoteProgram> {
-  return parent.spawn(`env RUST_LOG=info sh ${GUEST}/enclave.sh ${name} ${command}`);
+  return parent.spawn(`sh ${GUEST}/enclave.sh ${name} ${command}`);
 }
 
 /** The enclave of the manifest, when its application listens. */

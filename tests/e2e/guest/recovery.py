@@ -2,7 +2,7 @@
 """Kills the parent's proxy while an enclave's clients work, and starts it again. usage: recovery.py ENCLAVE NAME COMMAND...
 
 COMMAND is the proxy, load.py the clients of http://NAME/. Prints how long the proxy took to listen again, and how long
-after that all clients had been served. Exit status 0: they were, what was cut had failed, and nothing arrived changed.
+after that all clients had been served. Exit status 0: they were, the kill was seen, and nothing arrived changed.
 """
 
 import pathlib
@@ -37,13 +37,18 @@ def start(command):
     return proxy
 
 
+def next_result(results):
+    client, result = results.get(timeout=STEP_SECONDS).split(" ", 1)
+    if result == "wrong":
+        sys.exit("something arrived changed")
+    return client, result
+
+
 def wait_for_all(results):
     """Returns when each client has been served."""
     missing = set(CLIENTS)
     while missing:
-        client, result = results.get(timeout=STEP_SECONDS).split(" ", 1)
-        if result == "wrong":
-            sys.exit("something arrived changed")
+        client, result = next_result(results)
         if result == "right":
             missing.discard(client)
 
@@ -56,13 +61,11 @@ def play(enclave, name, command):
     wait_for_all(results)
     proxy.kill()
     proxy.wait(STEP_SECONDS)
-    while results.get(timeout=STEP_SECONDS).endswith(" right"):
-        pass  # on its way already
+    while next_result(results)[1] == "right":
+        pass  # it had arrived already
     killed = time.monotonic()
     proxy = start(command)
     listening = time.monotonic()
-    while not results.empty():
-        results.get()
     wait_for_all(results)
     print(f"it listened after {listening - killed:.1f} s, and {time.monotonic() - listening:.1f} s later all were served")
     load.kill()

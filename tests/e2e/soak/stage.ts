@@ -3,16 +3,7 @@
  * the parent's side.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Program } from '../../program.ts';
@@ -96,7 +87,8 @@ export class Stage {
 
   private constructor() {
     const etc = join(this.#directory, 'etc');
-    cpSync('/etc', etc, { recursive: true, verbatimSymlinks: true });
+    mkdirSync(etc);
+    writeFileSync(join(etc, 'nsswitch.conf'), 'hosts: files dns\n');
     writeFileSync(join(etc, 'hosts'), '127.0.0.1 localhost\n');
     writeFileSync(join(etc, 'resolv.conf'), 'options timeout:1\n'); // for what was asked of a process that is killed
     const hold = `mount --bind ${etc} /etc; echo ready; exec cat`;
