@@ -58,7 +58,7 @@ export function parseForwardCommand(
   const { connections, connectTimeout, idleTimeout } = parsed.options;
   const { on, address } = readAddresses(parsed.args);
   const listener = {
-    place: 'command line',
+    place: 'command line of forward',
     on,
     route: { kind: 'address', address, proxyHeader: false },
     policy: { allow: [], deny: [] },

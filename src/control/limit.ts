@@ -3,15 +3,19 @@ import type { Fault, SocketAddress } from '../dataplane/contract.ts';
 import { nameClient } from './address.ts';
 import type { ReportedRoute } from './record.ts';
 
-/** The place of a listener that no file has. */
-export const COMMAND_LINE = 'command line';
+/** Whether the place of a listener is the command line, and no file. */
+export function isCommandLine(place: string): boolean {
+  return place.startsWith('command line');
+}
 
 /** Of the connections of a listener. */
 export function describeLimit({ place, limits }: ReportedRoute): { readonly limit: string; readonly hint: string } {
-  return {
-    limit: `Limit of ${limits.connections} simultaneous connections`,
-    hint: place === COMMAND_LINE ? 'raise --num_workers or limits.connections' : `raise limits.connections (${place})`,
-  };
+  return { limit: `Limit of ${limits.connections} simultaneous connections`, hint: `raise ${whatRaises(place)}` };
+}
+
+function whatRaises(place: string): string {
+  if (place === 'command line of forward') return '--connections';
+  return isCommandLine(place) ? '--num_workers or limits.connections' : `limits.connections (${place})`;
 }
 
 /** Why a client was refused as soon as it was accepted. */

@@ -4,7 +4,7 @@ import { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { bind } from './bind.ts';
-import { COMMAND_LINE } from './limit.ts';
+import { isCommandLine } from './limit.ts';
 import type { Report } from './report.ts';
 import { openService, type Seam, type Service, type ServiceContext } from './service.ts';
 
@@ -108,7 +108,7 @@ async function findSockets(
 
 /** The error with its place; that of the command line is known. */
 function placed(error: unknown, { place }: ListenerPlan): unknown {
-  if (!(error instanceof VsockProxyError) || place === COMMAND_LINE) return error;
+  if (!(error instanceof VsockProxyError) || isCommandLine(place)) return error;
   const { code, message, hint, errno } = error;
   return new VsockProxyError(code, message, {
     place,

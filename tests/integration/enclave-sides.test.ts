@@ -136,25 +136,6 @@ print([each["ip_prefix"] for each in ranges["prefixes"]])
       assert.match(program.stderr.text, /Bound to tcp: 127\.0\.0\.1:844[56]/);
     }
   });
-
-  test('the command refuses what it cannot mean, with the form that it wants', async () => {
-    for (const [args, expected] of [
-      [['127.0.0.1:443'], /missing required argument 'target'/],
-      [['127.0.0.1:443', '3'], /missing required argument 'port'/],
-      [['443', '3', '8001'], /Local address is not valid: .*has no IP address/],
-      [['127.0.0.1:0', '3', '8001'], /has no port from 1 to 65535/],
-      [['127.0.0.1:443', 'three', '8001'], /Target is not valid: .*vsock:three:8001/],
-      [['127.0.0.1:443', '4294967295', '8001'], /Target is not valid/],
-      [['127.0.0.1:443', 'kms.example:443'], /Target is not valid/],
-      [['127.0.0.1', '443', '3', '8001', 'more'], /too many arguments: "more" is the fifth/],
-      [['127.0.0.1:443', '3', '8001', '--connect-timeout', '0'], /option '--connect-timeout' wants a time/],
-      [['127.0.0.1:443', '3', '8001', '--connections', '0'], /option '--connections' wants a number from 1/],
-    ] as const) {
-      const { status, stderr } = await new Program('build/vsock-proxy', ['forward', ...args]).outcome(PATIENCE_MS);
-      assert.match(stderr, expected);
-      assert.equal(status, 2, stderr);
-    }
-  });
 }
 
 function examples(): void {
