@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startDnsServer } from '../unit/dns-server.ts';
 import { enterNamespace } from './namespace.ts';
-import { ask, Client, type RawServer, startRawServer } from './raw.ts';
+import { ask, type RawServer, startRawServer } from './raw.ts';
 import { type RunningServe, startServe } from './serve.ts';
 
 const SERVER = '10.77.0.1';
@@ -286,29 +286,6 @@ describe('a request that gets no further is answered with its status, one line t
       assert.match(told.fields.get('proxy-status') ?? '', /; error=dns_timeout; /);
       assert.match(told.body, /^the name of silent-\d+\.example\.com:443 could not be resolved in time\n$/);
     }
-  });
-
-  test('503 Service Unavailable: no descriptor is left to connect with', async () => {
-    await using small = await startServe(CONFIG.replaceAll('127.0.0.1:', '127.0.0.2:'), { descriptors: 60 });
-    const clients: Client[] = [];
-    while (!/WARN .*EMFILE/.test(small.log)) clients.push(await Client.open({ ...PROXY, host: '127.0.0.2' }));
-    const [first, second] = clients;
-    for (const [client, target, reason] of [
-      [
-        first,
-        'web.example.com:80',
-        'the name of web.example.com:80 could not be resolved: too many files are open (EMFILE)',
-      ],
-      [second, `${SERVER}:80`, `could not connect to ${SERVER}:80: EMFILE`],
-    ] as const) {
-      client?.send(connect(target));
-      await client?.ended();
-      const told = parse(client?.received ?? '');
-      assert.equal(told.status, '503 Service Unavailable');
-      assert.match(told.fields.get('proxy-status') ?? '', /; error=connection_limit_reached; /);
-      assert.equal(told.body, `${reason}\n`);
-    }
-    for (const client of clients) client[Symbol.dispose]();
   });
 
   test('nothing of the network behind the proxy is told', async () => {
