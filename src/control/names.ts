@@ -46,7 +46,7 @@ function refuseAddress(local: { readonly ip: string; readonly port: number }) {
     verdict: { action: 'reject', reason: 'denied' },
     refusal: {
       problem: `no name is known for ${formatIpPort(local)}, which it has connected to`,
-      hint: 'names are looked up again by who keeps them for longer than their TTL; what listens on 127.0.0.1 needs another port than egress.transparent_ports',
+      hint: 'look the name up again; what listens inside the enclave needs a port outside of egress.transparent_ports',
       subject: formatIpPort(local),
     },
   } as const;
