@@ -355,13 +355,12 @@ void Connection::onDeadline() {
 
 void Connection::onRelayDeadline() {
   if (checkQuiet()) return;
-  // A vsock client that has closed one half, and now the other, raises no event.
-  if (up_.state() == Pump::State::SourceDone && down_.state() == Pump::State::Flowing &&
-      refusalOf(client_.fd.get()) == EPIPE) {
-    down_.failSink(EPIPE);
-    return settle(nullptr, 0);
-  }
-  armQuietDeadline();
+  // A peer that reads no more raises no event while it is not read from, or its buffer is full: a vsock
+  // peer that has closed one half, and now the other, or both at once with bytes under way.
+  if (up_.state() == Pump::State::Flowing && refusalOf(server_.fd.get()) == EPIPE) up_.failSink(EPIPE);
+  if (down_.state() == Pump::State::Flowing && refusalOf(client_.fd.get()) == EPIPE) down_.failSink(EPIPE);
+  settle(nullptr, 0);
+  if (state_ == State::Relaying) armQuietDeadline();
 }
 
 // Nothing was sent for some time: the end, or a reason to ask the kernel whether the peers are there.

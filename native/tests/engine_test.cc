@@ -602,6 +602,23 @@ TEST("a quiet connection gets keepalive, and stays") {
   CHECK(accepted.read(10) == "still here");
 }
 
+TEST("client gone, server that neither reads nor says so: noticed when the connection is quiet") {
+  const UnixServer server(kServerPath);
+  ListenSpec with = spec();
+  with.timeouts.quiet = kSecond / 20;
+  Route route({Address::unixPath(kServerPath)}, with);
+  Peer client = route.client();
+  const Peer accepted = server.accept();
+  client.write(
+      pattern(300'000, 1));  // more than the server's buffer takes, and less than all buffers together
+  client.close();
+  accepted.endReading();
+  const CloseRecord record = route.plane.nextClose();
+  CHECK(record.reason == CloseReason::Reset);
+  CHECK(record.endedBy == Party::Server);
+  CHECK_EQ(record.error, EPIPE);
+}
+
 TEST("closeListener: new clients are refused, connections go on") {
   const Server server;
   Route route({server.address()});

@@ -63,6 +63,7 @@ class Peer {
     return moved.error;
   }
   void endWriting() const { shutdownWrite(fd_.get()); }
+  void endReading() const { shutdown(fd_.get(), SHUT_RD); }
   // Up to `size` bytes: fewer only at EOF or error. `error` receives the errno, 0 at EOF.
   std::string read(size_t size, int* error = nullptr) const {
     std::string all;
