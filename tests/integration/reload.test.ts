@@ -40,6 +40,9 @@ after(async () => {
   await web?.[Symbol.asyncDispose]();
 });
 
+/** Each relay thread holds one descriptor in reserve from its first client on; there are four threads at most. */
+const RESERVED = 4;
+
 /** Resolves when it is so; what /proc says, nobody tells. */
 async function until(isSo: () => boolean, what: () => string): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
@@ -167,8 +170,8 @@ listeners:
     await keptAlive.ended();
     await proxy.reload(configOf(0));
     await until(
-      () => proxy.descriptors() <= descriptors,
-      () => `${proxy.descriptors()} descriptors, not ${descriptors}`,
+      () => proxy.descriptors() <= descriptors + RESERVED,
+      () => `${proxy.descriptors()} descriptors, not ${descriptors}, or up to ${RESERVED} more`,
     );
     assert.ok(grown < 8 * KIB, `memory has grown by ${grown} KiB in ${ROUNDS - 100} reloads`);
     assert.doesNotMatch(proxy.log, /WARN|ERROR/);
@@ -238,8 +241,8 @@ listeners:
       assert.match(told, where);
       await assertUnchanged();
       await until(
-        () => proxy.descriptors() <= descriptors,
-        () => `${proxy.descriptors()} descriptors, not ${descriptors}`,
+        () => proxy.descriptors() <= descriptors + RESERVED,
+        () => `${proxy.descriptors()} descriptors, not ${descriptors}, or up to ${RESERVED} more`,
       );
     });
   }
