@@ -3,7 +3,7 @@
  *
  * All of it comes by environment variables; without them there is nothing to load of this.
  */
-import type { Clock } from './dns/clock.ts';
+import type { Clock } from './clock.ts';
 import { escapeControls } from './escape.ts';
 import type { Log } from './log.ts';
 

@@ -1,4 +1,6 @@
 /** Events of the data plane → log lines. No event may throw: that would end the process. */
+
+import type { Clock } from '../clock.ts';
 import type {
   CloseRecord,
   ConnectionId,
@@ -9,7 +11,6 @@ import type {
   Progress,
   TargetId,
 } from '../dataplane/contract.ts';
-import type { Clock } from '../dns/clock.ts';
 import type { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { formatAddress, formatClient, formatServer, nameClient } from './address.ts';

@@ -1,6 +1,7 @@
 /** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
+
+import type { Clock } from '../clock.ts';
 import type { DataPlane, DataPlaneEvents, SocketAddress } from '../dataplane/contract.ts';
-import type { Clock } from '../dns/clock.ts';
 import type { Resolver } from '../dns/resolver.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { LogFor } from '../log.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '../dns/clock.ts';
+import type { Clock } from '../clock.ts';
 
 export type Subjects = readonly (readonly [subject: string, times: number])[];
 

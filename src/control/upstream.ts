@@ -1,6 +1,7 @@
 /** What every upstream has in common, however it comes by its addresses. */
+
+import type { Clock } from '../clock.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
-import type { Clock } from '../dns/clock.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
 import type { Remembered } from '../dns/watch.ts';
 import { VsockProxyError } from '../errors.ts';

@@ -4,9 +4,10 @@
  * An answer is given at once until its TTL ends, and renewed ahead of that if the name is asked for meanwhile. When it
  * cannot be renewed, the last good one is served on (RFC 8767). Nothing happens for names that nobody asks for.
  */
+
+import type { Clock } from '../clock.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Hostname } from '../policy/address.ts';
-import type { Clock } from './clock.ts';
 import { isDefinitive } from './failure.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
 import { completed, lifetimeOf, REFRESH_AT, retryAfter, toError } from './watch.ts';

@@ -1,7 +1,8 @@
 /** Keeps one name resolved: refreshed before it expires, and served stale while it cannot be. */
+
+import { type Clock, systemClock } from '../clock.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Hostname } from '../policy/address.ts';
-import { type Clock, systemClock } from './clock.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
 
 export interface WatchOptions {

@@ -1,6 +1,6 @@
 /** The CIDs of this instance's enclaves by their names, as `nitro-cli describe-enclaves` tells them. */
 import { execFile } from 'node:child_process';
-import type { Clock } from '../dns/clock.ts';
+import type { Clock } from '../clock.ts';
 import { VsockProxyError } from '../errors.ts';
 import { escapeControls, quoteBriefly } from '../escape.ts';
 import type { Log } from '../log.ts';

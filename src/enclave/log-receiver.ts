@@ -8,9 +8,9 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
 import type { LogReceiver } from '../control/answerers.ts';
 import { Recent } from '../control/recent.ts';
-import type { Clock } from '../dns/clock.ts';
 import { escapeControls } from '../escape.ts';
 import { Lines } from './lines.ts';
 

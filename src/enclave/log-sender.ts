@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import type { Clock } from '../dns/clock.ts';
+import type { Clock } from '../clock.ts';
 import { Lines } from './lines.ts';
 
 /** An enclave pays for every megabyte. */

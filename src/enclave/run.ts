@@ -1,11 +1,11 @@
 /** An enclave from its first moment to its application's end. */
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { Clock } from '../clock.ts';
 import type { RunningProxy } from '../control/serve.ts';
 import { Throttle } from '../control/throttle.ts';
 import { count } from '../control/words.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
-import type { Clock } from '../dns/clock.ts';
 import { parseHosts } from '../dns/hosts.ts';
 import type { Log } from '../log.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';

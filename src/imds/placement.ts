@@ -1,5 +1,5 @@
 /** Where this instance runs, by its metadata service, however long that takes to come up. */
-import type { Clock } from '../dns/clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Placement } from '../endpoints.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';

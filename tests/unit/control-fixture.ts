@@ -1,6 +1,6 @@
 /** The surroundings of the control plane in tests: a clock that is turned by hand, names by table, logs to look at. */
 import assert from 'node:assert/strict';
-import type { Clock } from '../../src/dns/clock.ts';
+import type { Clock } from '../../src/clock.ts';
 import type { Answer, Family, Resolver } from '../../src/dns/resolver.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import { type LogFor, openLog, parseLogFilter } from '../../src/log.ts';

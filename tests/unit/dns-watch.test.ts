@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Clock } from '../../src/dns/clock.ts';
+import type { Clock } from '../../src/clock.ts';
 import type { Answer, Resolver } from '../../src/dns/resolver.ts';
 import { createSystemResolver } from '../../src/dns/system.ts';
 import { type Watch, type WatchEvents, watchName } from '../../src/dns/watch.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterEach, suite, test } from 'node:test';
-import { systemClock } from '../../src/dns/clock.ts';
+import { systemClock } from '../../src/clock.ts';
 import { Lines, LONGEST_LINE_BYTES } from '../../src/enclave/lines.ts';
 import { openLogReceiver } from '../../src/enclave/log-receiver.ts';
 import { LogSender } from '../../src/enclave/log-sender.ts';
