@@ -30,7 +30,7 @@ bool mayComeBack(const Address& address, int error) {
   }
 }
 
-// The machine ran out of something; the address is not to blame.
+// The machine ran out of something, and may have it again soon; the address is not to blame.
 bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -99,9 +99,8 @@ void Connection::startAttempts() {
   if (!dial.attempts.empty()) return;
   if (dial.addresses->empty()) return failDial({CloseReason::NoUpstream});
   const int error = dial.lastError;
-  if (mayComeBack(record_.server, error)) return tryAgain();
-  if (isShortage(error)) return failDial({CloseReason::Internal, Party::Proxy, error});
-  failDial({CloseReason::ConnectFailed, Party::Server, error});
+  if (mayComeBack(record_.server, error) || isShortage(error)) return tryAgain();
+  failDial(failureOf(error));
 }
 
 void Connection::startAttempt(const Address& address) {
@@ -137,6 +136,12 @@ void Connection::onAttemptReady(Attempt& attempt) {
   attempts.erase(failed);
   loop_.disarm(dial_->nextStart);
   startAttempts();
+}
+
+// Of a last address that failed so.
+Connection::Ending Connection::failureOf(int error) {
+  if (isShortage(error)) return {CloseReason::Internal, Party::Proxy, error};
+  return {CloseReason::ConnectFailed, Party::Server, error};
 }
 
 void Connection::tryAgain() {
@@ -339,8 +344,7 @@ void Connection::onDeadline() {
       return close({CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT}, true);
     case State::Connecting:
       // Between two rounds, what the last address answered says more.
-      if (dial_->attempts.empty())
-        return failDial({CloseReason::ConnectFailed, Party::Server, dial_->lastError});
+      if (dial_->attempts.empty()) return failDial(failureOf(dial_->lastError));
       return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
       return onRelayDeadline();

@@ -14,8 +14,8 @@
 // is whose target is not known yet; it is covered by the connect deadline too.
 //
 // In Connecting, an address that fails gives way to the next. After the last one the connection ends,
-// unless that is a vsock or unix server which is not there: it may be restarting, so everything is
-// tried again, until the connect deadline.
+// unless that is a vsock or unix server which is not there, for it may be restarting, or this machine is
+// short of descriptors or memory: then everything is tried again, until the connect deadline.
 //
 // On a listener that asks it starts in Asking: the control plane is shown what the client has sent,
 // and its verdict says what follows. After `connect` the connection is like any other. An `exchange`
@@ -171,6 +171,7 @@ class Connection {
   void startAttempts();
   void startAttempt(const Address& address);
   void onAttemptReady(Attempt& attempt);
+  static Ending failureOf(int error);
   void tryAgain();
   void endDial();
   void failDial(Ending ending);
