@@ -14,7 +14,6 @@ import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Placement } from './endpoints.ts';
 import { escapeControls } from './escape.ts';
-
 import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
 import type { Plan } from './plan.ts';
 import { openStderr, type WriteLine } from './stderr.ts';

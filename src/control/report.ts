@@ -1,5 +1,4 @@
 /** Events of the data plane → log lines. No event may throw: that would end the process. */
-
 import type { Clock } from '../clock.ts';
 import type {
   CloseRecord,

@@ -1,6 +1,7 @@
 /** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
+import type { Remembered } from '../dns/lifetime.ts';
 import type { Answer } from '../dns/resolver.ts';
-import { type Remembered, type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
+import { type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
 import type { VsockProxyError } from '../errors.ts';
 import type { Hostname, IpAddress } from '../policy/address.ts';
 import type { Denial } from '../policy/decision.ts';
@@ -24,6 +25,8 @@ export class ResolvedUpstream implements Upstream {
   #asked = false;
   #absence: string;
   #warnedAt = Number.NEGATIVE_INFINITY;
+  /** Whether there is an answer in use, whatever the guard lets through of it. */
+  #answered = false;
 
   /** @param namedBy the rule that lists the name; without it, only addresses that the allowlist covers are used */
   constructor(name: Hostname, namedBy: NameRule | undefined, options: UpstreamOptions) {
@@ -53,11 +56,15 @@ export class ResolvedUpstream implements Upstream {
           this.#warnedAt = Number.NEGATIVE_INFINITY;
           log.info(`${name} can be resolved again, after ${count(failuresBefore, 'failure')}`);
         }
+        this.#answered = true;
         if (changed) this.#use(answer);
       },
       onFailure: (error, { staleMs, retryMs }) => {
+        // That clients are refused from now on is no repetition.
+        if (staleMs === undefined && this.#answered) this.#warnedAt = Number.NEGATIVE_INFINITY;
         this.#warn(error, staleMs, retryMs);
         if (staleMs !== undefined) return;
+        this.#answered = false;
         this.#absence = error.message;
         options.onChange([]);
         this.#decide();

@@ -1,5 +1,4 @@
 /** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
-
 import type { Clock } from '../clock.ts';
 import type { DataPlane, DataPlaneEvents, SocketAddress } from '../dataplane/contract.ts';
 import type { Resolver } from '../dns/resolver.ts';

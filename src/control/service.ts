@@ -1,6 +1,6 @@
 /** What serves the clients of a listener, by its route: addresses that the data plane is told, or answers to its questions. */
 import type { DataPlane, ListenerId, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
-import type { Remembered } from '../dns/watch.ts';
+import type { Remembered } from '../dns/lifetime.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import { coversPort } from '../policy/ports.ts';
 import { type Client, type Policy, type Target, usesCids } from '../policy/rules.ts';

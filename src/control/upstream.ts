@@ -1,9 +1,8 @@
 /** What every upstream has in common, however it comes by its addresses. */
-
 import type { Clock } from '../clock.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
+import type { Remembered } from '../dns/lifetime.ts';
 import type { Family, Resolver } from '../dns/resolver.ts';
-import type { Remembered } from '../dns/watch.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { IpAddress, TcpPort } from '../policy/address.ts';

@@ -4,13 +4,12 @@
  * An answer is given at once until its TTL ends, and renewed ahead of that if the name is asked for meanwhile. When it
  * cannot be renewed, the last good one is served on (RFC 8767). Nothing happens for names that nobody asks for.
  */
-
 import type { Clock } from '../clock.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Hostname } from '../policy/address.ts';
-import { isDefinitive } from './failure.ts';
+import { isDefinitive, toError } from './failure.ts';
+import { lifetimeOf, outlast, REFRESH_AT, type Remembered, renew, retryAfter, unlessTooOld } from './lifetime.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
-import { completed, lifetimeOf, REFRESH_AT, retryAfter, toError } from './watch.ts';
 
 export interface NameCacheOptions {
   readonly resolver: Resolver;
@@ -38,8 +37,6 @@ export const MAX_NAMES = 4096;
 export const MAX_QUERIES = 128;
 /** For the new names of one asker. */
 export const MAX_QUERIES_OF_ONE = 32;
-/** RFC 8767 section 5 suggests one to three days. */
-const LONGEST_STALE_MS = 24 * 3_600_000;
 /** RFC 8767 section 5: so long clients wait for servers that may have failed while there is an old answer. */
 const PATIENCE_MS = 1_800;
 /** How long it is believed that there is no such name: not long, as it may be about to be made. */
@@ -49,8 +46,7 @@ const DEADLINE_MS = 6_000;
 interface Entry {
   readonly name: Hostname;
   readonly family: Family;
-  answer: Answer | undefined;
-  answeredAt: number;
+  last: Remembered | undefined;
   refreshAt: number;
   expiresAt: number;
   /** Of the last query, if it failed; before `retryAt` there is no other one. */
@@ -126,30 +122,29 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
 
   const succeed = (entry: Entry, fresh: Answer): Answer => {
     const now = clock.now();
-    const answer = completed(fresh, entry.answer);
-    const lifetimeMs = lifetimeOf(answer);
+    const renewed = renew(fresh, entry.last, now);
+    const lifetimeMs = lifetimeOf(renewed.answer);
     // What is made of an answer is kept with it: a new object means other addresses.
-    if (entry.answer === undefined || !isSame(answer, entry.answer)) entry.answer = answer;
-    entry.answeredAt = now;
+    const before = entry.last?.answer;
+    const answer = before !== undefined && isSame(renewed.answer, before) ? before : renewed.answer;
+    entry.last = { ...renewed, answer };
     entry.refreshAt = now + lifetimeMs * REFRESH_AT;
     entry.expiresAt = now + lifetimeMs;
     entry.error = undefined;
     entry.failures = 0;
-    return entry.answer;
+    return answer;
   };
 
   const fail = (entry: Entry, error: VsockProxyError): Answer | VsockProxyError => {
     if (stopped) return error;
     const now = clock.now();
-    const isNowhere = isDefinitive(error.errno ?? '');
-    // The servers have taken it back.
-    if (isNowhere) entry.answer = undefined;
+    entry.last = outlast(entry.last, error, now);
     entry.error = error;
     entry.failures += 1;
-    entry.retryAt = now + (isNowhere ? NOWHERE_MS : retryAfter(entry.failures));
-    const stale = usable(entry, now);
-    if (stale !== undefined) onStale(error, entry.name, now - entry.answeredAt);
-    return stale ?? error;
+    entry.retryAt = now + (isDefinitive(error.errno ?? '') ? NOWHERE_MS : retryAfter(entry.failures));
+    if (entry.last === undefined) return error;
+    onStale(error, entry.name, now - entry.last.at);
+    return entry.last.answer;
   };
 
   return {
@@ -157,7 +152,7 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
       const now = clock.now();
       const entry = find(name, family, asker);
       if (entry === undefined) return tooMany(name);
-      const answer = usable(entry, now);
+      const answer = unlessTooOld(entry.last, now)?.answer;
       const isFresh = answer !== undefined && now < entry.refreshAt;
       if (isFresh) return answer;
       const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
@@ -180,8 +175,7 @@ function newEntry(name: Hostname, family: Family): Entry {
   return {
     name,
     family,
-    answer: undefined,
-    answeredAt: never,
+    last: undefined,
     refreshAt: never,
     expiresAt: never,
     error: undefined,
@@ -189,11 +183,6 @@ function newEntry(name: Hostname, family: Family): Entry {
     failures: 0,
     query: undefined,
   };
-}
-
-/** The answer, unless it is too old for anything. */
-function usable({ answer, expiresAt }: Entry, now: number): Answer | undefined {
-  return now < expiresAt + LONGEST_STALE_MS ? answer : undefined;
 }
 
 /** In the same order: the one that a server puts first is meant to be tried first. */

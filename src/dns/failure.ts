@@ -57,3 +57,9 @@ export function resolveError(name: Hostname, family: Family, failure: Failure): 
   const asked = `asked: ${servers.join(', ')}`;
   return new VsockProxyError('resolve-failed', `${head} ${cause} (${asked})`, { hint, errno: code });
 }
+
+/** Whatever a query was rejected with, as an error about the name. */
+export function toError(reason: unknown, name: Hostname): VsockProxyError {
+  if (reason instanceof VsockProxyError) return reason;
+  return new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${String(reason)}`, { cause: reason });
+}

@@ -1,8 +1,9 @@
 /** Keeps one name resolved: refreshed before it expires, and served stale while it cannot be. */
-
 import { type Clock, systemClock } from '../clock.ts';
-import { VsockProxyError } from '../errors.ts';
+import type { VsockProxyError } from '../errors.ts';
 import type { Hostname } from '../policy/address.ts';
+import { toError } from './failure.ts';
+import { lifetimeOf, outlast, REFRESH_AT, type Remembered, renew, retryAfter } from './lifetime.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
 
 export interface WatchOptions {
@@ -15,12 +16,6 @@ export interface WatchOptions {
   readonly initial?: Remembered | undefined;
 }
 
-/** An answer, and when it was given. */
-export interface Remembered {
-  readonly answer: Answer;
-  readonly at: number;
-}
-
 /** What happens while a name is watched. They must not throw. */
 export interface WatchEvents {
   /** A query starts. */
@@ -29,7 +24,7 @@ export interface WatchEvents {
   onAnswer(answer: Answer, news: { readonly changed: boolean; readonly failuresBefore: number }): void;
   /**
    * After every failed query. `staleMs`: how long ago the answer that stays in use was given; undefined when there is
-   * none yet. `retryMs`: when the next query follows. `failures`: how many in a row, this one included.
+   * none: no one yet, or not any more (lifetime.ts). `retryMs`: when the next query follows. `failures`: how many in a row, this one included.
    */
   onFailure(
     error: VsockProxyError,
@@ -44,15 +39,7 @@ export interface Watch {
   stop(): void;
 }
 
-/** A TTL outside of these would mean a flood of queries, or addresses that are long gone. */
-const SHORTEST_TTL_MS = 5_000;
-const LONGEST_TTL_MS = 300_000;
-/** How soon an answer without one of the families is asked for again. */
-const INCOMPLETE_TTL_MS = 10_000;
-const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 30_000;
-/** Refreshed when so much of the TTL is over, or a little sooner, so that many proxies do not ask in step. */
-export const REFRESH_AT = 0.8;
+/** Refreshed and retried sooner by up to so much, so that many proxies do not ask in step. */
 const JITTER = 0.1;
 
 /** Starts the first query at once; no event comes before this returns. */
@@ -71,9 +58,10 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
 
   const succeed = (fresh: Answer): void => {
     if (stopping.signal.aborted) return;
-    const answer = completed(fresh, last?.answer);
+    const renewed = renew(fresh, last, clock.now());
+    const { answer } = renewed;
     const news = { changed: !sameAddresses(answer, last?.answer), failuresBefore: failures };
-    last = { answer, at: clock.now() };
+    last = renewed;
     failures = 0;
     cancelTimer = clock.setTimer(lifetimeOf(answer) * REFRESH_AT * (1 - JITTER * random()), query);
     events.onAnswer(answer, news);
@@ -81,11 +69,13 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
 
   const fail = (reason: unknown): void => {
     if (stopping.signal.aborted) return;
+    const error = toError(reason, name);
+    last = outlast(last, error, clock.now());
     failures += 1;
     const retryMs = retryAfter(failures) * (1 - JITTER * random());
     cancelTimer = clock.setTimer(retryMs, query);
     const staleMs = last === undefined ? undefined : clock.now() - last.at;
-    events.onFailure(toError(reason, name), { staleMs, retryMs, failures });
+    events.onFailure(error, { staleMs, retryMs, failures });
   };
 
   queueMicrotask(() => {
@@ -103,24 +93,6 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
   };
 }
 
-/** How long an answer is used, in milliseconds: its TTL within limits. */
-export function lifetimeOf({ ttlMs, incomplete }: Answer): number {
-  const longest = incomplete === undefined ? LONGEST_TTL_MS : INCOMPLETE_TTL_MS;
-  return Math.min(Math.max(ttlMs, SHORTEST_TTL_MS), longest);
-}
-
-/** How long after so many failures in a row the next query follows. */
-export function retryAfter(failures: number): number {
-  return Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS);
-}
-
-/** An answer without one family keeps the addresses of that family from the answer before. */
-export function completed(fresh: Answer, before: Answer | undefined): Answer {
-  const missing = fresh.incomplete?.missing;
-  const kept = before?.addresses.filter((ip) => ip.family === missing) ?? [];
-  return { ...fresh, addresses: missing === 4 ? [...kept, ...fresh.addresses] : [...fresh.addresses, ...kept] };
-}
-
 /** Servers rotate the order; that alone is no change. */
 function sameAddresses(answer: Answer, before: Answer | undefined): boolean {
   const texts = ({ addresses }: Answer) =>
@@ -129,9 +101,4 @@ function sameAddresses(answer: Answer, before: Answer | undefined): boolean {
       .sort()
       .join();
   return before !== undefined && texts(answer) === texts(before);
-}
-
-export function toError(reason: unknown, name: Hostname): VsockProxyError {
-  if (reason instanceof VsockProxyError) return reason;
-  return new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${String(reason)}`, { cause: reason });
 }

@@ -1,5 +1,4 @@
 /** A network in memory: streams, listening sockets, servers, clients, addresses that answer or do not. */
-
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import type { Peer, Server } from './stage.ts';

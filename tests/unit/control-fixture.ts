@@ -34,6 +34,11 @@ export class ManualClock implements Clock {
     this.#now = end;
   }
 
+  /** Lets time pass in which nothing happens: what would be due then waits for the next `advance`. */
+  skip(ms: number): void {
+    this.#now += ms;
+  }
+
   /** How many timers wait. */
   get pending(): number {
     return this.#timers.size;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MAX_NAMES, MAX_QUERIES, MAX_QUERIES_OF_ONE, openNameCache } from '../../src/dns/cache.ts';
+import { LONGEST_STALE_MS } from '../../src/dns/lifetime.ts';
 import type { Answer, Resolver } from '../../src/dns/resolver.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import type { Hostname } from '../../src/policy/address.ts';
@@ -8,7 +9,6 @@ import { ManualClock, type Names, resolverOf, settle } from './control-fixture.t
 
 const NAME = 'api.example.com' as Hostname;
 const TTL_MS = 60_000;
-const DAY_MS = 24 * 3_600_000;
 
 function setUp(names: Names, resolver: Resolver = resolverOf(names, TTL_MS)) {
   const clock = new ManualClock();
@@ -195,14 +195,26 @@ describe('a name that cannot be resolved any more', () => {
     assert.equal(await later(), '10.0.0.8');
   });
 
-  it('is served so for a day and no longer', async () => {
+  it('is served so for three days and no longer', async () => {
     const { clock, later, names } = setUp({ [NAME]: ['10.0.0.7'] });
     await later();
     names[NAME] = 'ESERVFAIL';
-    await clock.advance(TTL_MS + DAY_MS - 1);
+    await clock.advance(LONGEST_STALE_MS - 1);
     assert.equal(await later(), '10.0.0.7');
     await clock.advance(60_000);
     assert.equal(await later(), 'ESERVFAIL');
+  });
+
+  it('after three days without a question is not served, even while the servers are asked', async () => {
+    const { resolver } = silentResolver();
+    let current: Resolver = resolverOf({ [NAME]: ['10.0.0.7'] }, TTL_MS);
+    const { clock, later } = setUp({}, { resolve: (...query) => current.resolve(...query) });
+    await later();
+    current = resolver;
+    await clock.advance(LONGEST_STALE_MS);
+    const outcome = later();
+    await clock.advance(6_000);
+    assert.equal(await outcome, 'ETIMEOUT');
   });
 
   it('because it does not exist any more is not served', async () => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/clock.ts';
+import { LONGEST_STALE_MS } from '../../src/dns/lifetime.ts';
 import type { Answer, Resolver } from '../../src/dns/resolver.ts';
 import { createSystemResolver } from '../../src/dns/system.ts';
 import { type Watch, type WatchEvents, watchName } from '../../src/dns/watch.ts';
@@ -110,7 +111,7 @@ suite('a watched name that fails', () => {
     assert.equal(resolver.queries.length, 9);
   });
 
-  test('keeps its last good answer, however old, and tells how old it is', async () => {
+  test('keeps its last good answer, and tells how old it is', async () => {
     const { clock, resolver, log } = await watched();
     await resolver.answer(answer('10.0.0.1', 60));
     await clock.advance(48_000);
@@ -126,6 +127,32 @@ suite('a watched name that fails', () => {
     await clock.advance(2000);
     await resolver.answer(answer('10.0.0.1', 60));
     assert.equal(log.at(-1), '10.0.0.1 same after 2 failures');
+  });
+
+  test('keeps its last good answer for three days and no longer; the next good one is a change, whatever it is', async () => {
+    const { clock, resolver, log, watch } = await watched();
+    await resolver.answer(answer('10.0.0.1', 60));
+    await clock.advance(48_000);
+    await clock.advance(LONGEST_STALE_MS - 48_001);
+    await resolver.fail();
+    assert.equal(log.at(-1), `failure 1: broken, stale ${LONGEST_STALE_MS - 1}, retry 1000`);
+    await clock.advance(1000);
+    await resolver.fail();
+    assert.equal(log.at(-1), 'failure 2: broken, stale undefined, retry 2000');
+    assert.equal(watch.last(), undefined);
+    await clock.advance(2000);
+    await resolver.answer(answer('10.0.0.1', 60));
+    assert.equal(log.at(-1), '10.0.0.1 changed after 2 failures');
+  });
+
+  test('because the servers say that it does not exist any more keeps nothing', async () => {
+    for (const errno of ['ENOTFOUND', 'ENODATA']) {
+      const { clock, resolver, log } = await watched();
+      await resolver.answer(answer('10.0.0.1', 60));
+      await clock.advance(48_000);
+      await resolver.fail(new VsockProxyError('resolve-failed', 'gone', { errno }));
+      assert.equal(log.at(-1), 'failure 1: gone, stale undefined, retry 1000');
+    }
   });
 
   test('has nothing stale to serve before its first answer', async () => {
@@ -219,6 +246,18 @@ suite('a watched name', () => {
     await clock.advance(8000);
     await resolver.answer(answer('2001:db8::2', 300));
     assert.equal(log.at(-1), '2001:db8::2 changed', 'a whole answer counts as it is');
+  });
+
+  test('keeps them for three days and no longer', async () => {
+    const { clock, resolver, log } = await watched();
+    const withoutIpv6 = answer('10.0.0.1', 300, { missing: 6, code: 'ESERVFAIL' });
+    await resolver.answer(answer('10.0.0.1 2001:db8::1', 300));
+    await clock.advance(LONGEST_STALE_MS - 1);
+    await resolver.answer(withoutIpv6);
+    assert.equal(log.at(-1), '10.0.0.1 2001:db8::1 same');
+    await clock.advance(8000);
+    await resolver.answer(withoutIpv6);
+    assert.equal(log.at(-1), '10.0.0.1 changed');
   });
 
   test('stopped at once asks nothing', async () => {
