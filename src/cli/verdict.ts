@@ -2,6 +2,7 @@
 import type { Draft } from '../config/draft.ts';
 import { isDefinitive } from '../dns/failure.ts';
 import type { Family } from '../dns/resolver.ts';
+import { searchNames } from '../dns/search.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { Hostname, IpAddress } from '../policy/address.ts';
 import { type Denial, decideRoute, decideTarget, denyRoute, NOT_ALLOWED } from '../policy/decision.ts';
@@ -128,19 +129,18 @@ async function findName(
   rules: readonly ExactNameRule[],
   ip: IpAddress,
 ): Promise<Verdict> {
-  const answers = await Promise.all(
-    rules.map(async (rule) => ({
-      rule,
-      found: await lookUp(rule.address.name, `ipv${ip.family}`).catch(resolveFailure),
-    })),
-  );
-  for (const { rule, found } of answers) {
-    if (found instanceof VsockProxyError || !found.some(({ text }) => text === ip.text)) continue;
-    const addresses = guardAddresses(policy, target.port, client, rule, [ip]);
-    if (addresses.admitted.length > 0) return { ...allow(rule), addresses };
-  }
-  const failures = answers.map(({ found }) => found).filter((found) => found instanceof VsockProxyError);
-  const failure = failures.find(({ errno = '' }) => !isDefinitive(errno));
+  const guard = (rule: ExactNameRule) => guardAddresses(policy, target.port, client, rule, [ip]);
+  const failures: VsockProxyError[] = [];
+  const rule = await searchNames(rules, async (candidate) => {
+    const found = await lookUp(candidate.address.name, `ipv${ip.family}`).catch(resolveFailure);
+    if (found instanceof VsockProxyError) {
+      if (!isDefinitive(found.errno ?? '')) failures.push(found);
+      return false;
+    }
+    return found.some(({ text }) => text === ip.text) && guard(candidate).admitted.length > 0;
+  });
+  if (rule !== undefined) return { ...allow(rule), addresses: guard(rule) };
+  const [failure] = failures;
   return failure === undefined ? deny(denyRoute(policy, target, client)) : undecided(failure.message, failure.hint);
 }
 

@@ -8,19 +8,12 @@ import type { SocketAddress } from '../dataplane/contract.ts';
 import type { NameCache } from '../dns/cache.ts';
 import { isDefinitive } from '../dns/failure.ts';
 import type { Answer, Family } from '../dns/resolver.ts';
+import { searchNames } from '../dns/search.ts';
 import { VsockProxyError } from '../errors.ts';
 import { formatHost, type IpAddress, type Malformed, parseHost, toTcpPort } from '../policy/address.ts';
 import { type Denial, type decideRoute, type decideTarget, denyRoute, type RouteDecision } from '../policy/decision.ts';
 import { denyAddresses, guardAddresses } from '../policy/guard.ts';
-import {
-  type Client,
-  type ExactNameRule,
-  isNameRule,
-  type NameRule,
-  type Policy,
-  type Target,
-  usesCids,
-} from '../policy/rules.ts';
+import { type Client, type ExactNameRule, isNameRule, type Policy, type Target, usesCids } from '../policy/rules.ts';
 import { formatTarget } from './address.ts';
 import { Recent } from './recent.ts';
 
@@ -45,7 +38,7 @@ export interface DestinationOptions {
 /** So many decisions of a listener are kept, and at most twice as many. */
 const REMEMBERED = 1024;
 
-/** What is allowed, and the addresses that were made of the last answer. */
+/** What is allowed or may turn out to be, and the addresses that were made of the last answer. */
 interface Grant {
   readonly target: Target;
   readonly text: string;
@@ -53,6 +46,8 @@ interface Grant {
   readonly decision: Exclude<RouteDecision, Denial>;
   answer: Answer | undefined;
   destination: Destination | undefined;
+  /** Under way, for everyone who asks meanwhile. */
+  search: Promise<Destination> | undefined;
 }
 
 export class Destinations {
@@ -98,7 +93,15 @@ export class Destinations {
     const decision = this.#options.decide(this.#options.policy, target, client);
     // Not kept: there is no end of what is denied.
     if (decision.kind === 'denied') return { text, kind: 'denied', what: 'target', denial: decision };
-    const grant: Grant = { target, text, client, decision, answer: undefined, destination: undefined };
+    const grant: Grant = {
+      target,
+      text,
+      client,
+      decision,
+      answer: undefined,
+      destination: undefined,
+      search: undefined,
+    };
     this.#grants.set(key, grant);
     return this.#resolve(grant, client);
   }
@@ -108,7 +111,14 @@ export class Destinations {
     const { decision, target } = grant;
     if (target.host.kind === 'ip') {
       const { ip } = target.host;
-      if (decision.kind === 'needs-names') return this.#search(grant, ip, decision.rules);
+      if (decision.kind === 'needs-names') {
+        // What has been found holds for good, as names rotate their addresses.
+        if (grant.destination !== undefined) return grant.destination;
+        grant.search ??= this.#search(grant, ip, decision.rules).finally(() => {
+          grant.search = undefined;
+        });
+        return grant.search;
+      }
       grant.destination ??= this.#ofIp(grant, ip);
       return grant.destination;
     }
@@ -147,23 +157,25 @@ export class Destinations {
   }
 
   /** An IP address that is not listed, but may be one of a listed name. */
-  async #search({ text, target, client }: Grant, ip: IpAddress, rules: readonly ExactNameRule[]): Promise<Destination> {
+  async #search(grant: Grant, ip: IpAddress, rules: readonly ExactNameRule[]): Promise<Destination> {
     const { policy, names } = this.#options;
-    const answers = await Promise.all(
-      rules.map(({ address }) => names.lookUp(address.name, `ipv${ip.family}`, askerOf(client))),
-    );
-    const leadsThere = (answer: Answer | VsockProxyError | undefined, rule: NameRule) => {
-      if (answer === undefined || answer instanceof VsockProxyError) return false;
-      const found = answer.addresses.filter((address) => address.text === ip.text);
-      return guardAddresses(policy, target.port, client, rule, found).admitted.length > 0;
-    };
-    if (rules.some((rule, index) => leadsThere(answers[index], rule))) {
-      return { text, kind: 'allowed', addresses: tcp([ip], target.port) };
+    const { text, target, client } = grant;
+    const failures: VsockProxyError[] = [];
+    const found = await searchNames(rules, async (rule) => {
+      const answer = await names.lookUp(rule.address.name, `ipv${ip.family}`, askerOf(client));
+      if (answer instanceof VsockProxyError) {
+        if (!isDefinitive(answer.errno ?? '')) failures.push(answer);
+        return false;
+      }
+      const same = answer.addresses.filter((address) => address.text === ip.text);
+      return guardAddresses(policy, target.port, client, rule, same).admitted.length > 0;
+    });
+    const [error] = failures;
+    if (found !== undefined) {
+      grant.destination = { text, kind: 'allowed', addresses: tcp([ip], target.port) };
+      return grant.destination;
     }
-    const failure = answers
-      .filter((answer) => answer instanceof VsockProxyError)
-      .find(({ errno = '' }) => !isDefinitive(errno));
-    if (failure !== undefined) return { text, kind: 'unresolved', error: failure };
+    if (error !== undefined) return { text, kind: 'unresolved', error };
     return { text, kind: 'denied', what: 'target', denial: denyRoute(policy, target, client) };
   }
 }

@@ -1,5 +1,6 @@
 /** The upstream of a route to an IP address that is not listed itself: allowed if a listed name resolves to it. */
 import { isDefinitive } from '../dns/failure.ts';
+import { searchNames } from '../dns/search.ts';
 import { VsockProxyError } from '../errors.ts';
 import type { IpAddress } from '../policy/address.ts';
 import { denyRoute } from '../policy/decision.ts';
@@ -11,7 +12,7 @@ import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from '
 const RETRY_MS = 10_000;
 
 /**
- * Resolves the listed names, all at the same time, until one leads to the address; then it is allowed for good, as
+ * Resolves the listed names, a few at the same time, until one leads to the address; then it is allowed for good, as
  * the names of services rotate their addresses. It is denied when all are resolved and none leads there.
  */
 export function findListedName(ip: IpAddress, names: readonly ExactNameRule[], options: UpstreamOptions): Upstream {
@@ -21,42 +22,44 @@ export function findListedName(ip: IpAddress, names: readonly ExactNameRule[], o
   const stopping = new AbortController();
   let absence = `the listed names for port ${port} are not resolved yet`;
 
-  const leadsThere = async (rule: ExactNameRule): Promise<boolean> => {
-    const addresses = await resolver.resolve(rule.address.name, `ipv${ip.family}`, stopping.signal).then(
-      (answer) => answer.addresses,
-      (error: unknown) => {
-        if (isNowhere(error)) return [];
-        throw error;
-      },
-    );
-    const found = addresses.filter(({ text }) => text === ip.text);
-    return guardAddresses(policy, port, client, rule, found).admitted.length > 0;
-  };
-
   const search = async (round: number): Promise<void> => {
-    const answers = await Promise.allSettled(names.map(leadsThere));
+    const failures: unknown[] = [];
+    const found = await searchNames(names, async (rule) => {
+      if (stopping.signal.aborted) return false;
+      const addresses = await resolver.resolve(rule.address.name, `ipv${ip.family}`, stopping.signal).then(
+        (answer) => answer.addresses,
+        (error: unknown) => {
+          if (isNowhere(error)) return [];
+          failures.push(error);
+          // The address may still be found to be allowed, but not to be denied: nothing more to wait for at the start.
+          decide();
+          return [];
+        },
+      );
+      const same = addresses.filter(({ text }) => text === ip.text);
+      return guardAddresses(policy, port, client, rule, same).admitted.length > 0;
+    });
     if (stopping.signal.aborted) return;
 
-    const rule = names.find((_, index) => answers[index]?.status === 'fulfilled' && answers[index].value);
-    if (rule !== undefined) {
+    if (found !== undefined) {
+      stopping.abort();
       logMatchedIp(log, ip, port);
       log.warn(
-        `${ip.text} is not in the allowlist, but ${rule.text} (${rule.place}), which resolves to it, is: allowed. ` +
+        `${ip.text} is not in the allowlist, but ${found.text} (${found.place}), which resolves to it, is: allowed. ` +
           'Hint: list the address itself, or give the name on the command line',
       );
       onChange([{ family: 'tcp', ip: ip.text, port }]);
       return decide();
     }
 
-    const failures = answers.filter((answer) => answer.status === 'rejected');
-    if (failures[0] === undefined) {
+    if (failures.length === 0) {
       const denial = denyRoute(policy, target, client);
       absence = denial.reason;
       if (round > 1) log.warn(`${absence}; clients are refused. Hint: ${denial.hint}`);
       return reject(denialError(denial));
     }
     absence = `none of the listed names for port ${port} is known to resolve to ${ip.text}`;
-    const text = `${failures.length} of ${names.length} could not be resolved: ${reasonOf(failures[0].reason)}`;
+    const text = `${failures.length} of ${names.length} could not be resolved: ${reasonOf(failures[0])}`;
     if (round === 1) log.warn(`${absence}, but ${text}; clients are refused until one does`);
     else log.debug(text);
     if (round === 1) onChange([]);

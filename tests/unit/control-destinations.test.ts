@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Destinations } from '../../src/control/destinations.ts';
-import type { NameCache } from '../../src/dns/cache.ts';
-import type { Answer } from '../../src/dns/resolver.ts';
+import { type NameCache, openNameCache } from '../../src/dns/cache.ts';
+import type { Answer, Resolver } from '../../src/dns/resolver.ts';
+import { SEARCH_WIDTH } from '../../src/dns/search.ts';
 import { VsockProxyError } from '../../src/errors.ts';
-import { decideTarget } from '../../src/policy/decision.ts';
-import { ip, policy } from './policy-fixture.ts';
+import type { Hostname } from '../../src/policy/address.ts';
+import { decideRoute, decideTarget } from '../../src/policy/decision.ts';
+import { ManualClock, type Names, resolverOf, settle } from './control-fixture.ts';
+import { ip, policy, target } from './policy-fixture.ts';
 
 /** A cache that says this, and is asked what it is asked. */
 function setUp(allow: readonly string[], deny: readonly string[] = []) {
@@ -83,3 +86,61 @@ describe('a destination', () => {
     assert.deepEqual([16, 17, 16, 18].map(kindFor), ['allowed', 'denied', 'allowed', 'denied']);
   });
 });
+
+describe('an IP address that one of many listed names may lead to', () => {
+  const LISTED = Array.from({ length: 300 }, (_, index) => `n${index}.example`);
+  const ADDRESS = target('192.0.2.1 443');
+
+  function setUpSearch(resolver: Resolver) {
+    const names = openNameCache({ resolver, clock: new ManualClock(), onStale: assert.fail });
+    const allow = LISTED.map((name) => `${name} 443`);
+    const destinations = new Destinations({ policy: policy(allow), family: 'any', names, decide: decideRoute });
+    return { names, find: (cid = 16) => destinations.findTarget(ADDRESS, { cid }) };
+  }
+
+  it('is denied when none leads there, however many they are', async () => {
+    const { find } = setUpSearch(resolverOf(Object.fromEntries(LISTED.map((name) => [name, ['192.0.2.2']]))));
+    const found = await find();
+    assert.ok(found.kind === 'denied' && found.what === 'target');
+  });
+
+  it('is not denied while one of them cannot be resolved', async () => {
+    const names: Names = Object.fromEntries(LISTED.map((name) => [name, ['192.0.2.2']]));
+    const { find } = setUpSearch(resolverOf({ ...names, 'n250.example': 'ESERVFAIL' }));
+    const found = await find();
+    assert.ok(found.kind === 'unresolved' && found.error.errno === 'ESERVFAIL');
+  });
+
+  it('is allowed by the last one, for good, without another question', async () => {
+    const names: Names = { 'n299.example': ['192.0.2.1'] };
+    const resolver = resolverOf(names);
+    const { find } = setUpSearch(resolver);
+    assert.equal((await find()).kind, 'allowed');
+    const { length } = resolver.queries;
+    names['n299.example'] = ['192.0.2.9'];
+    const again = find();
+    assert.ok(!(again instanceof Promise) && again.kind === 'allowed');
+    assert.equal(resolver.queries.length, length);
+  });
+
+  it('takes a few queries at a time, whoever and how many ask: other names are resolved meanwhile', async () => {
+    const asked: string[] = [];
+    const silent: Resolver = {
+      resolve(name) {
+        asked.push(name);
+        return name === 'other.example'
+          ? resolverOf({ 'other.example': ['10.0.0.7'] }).resolve(name, 'any', NEVER)
+          : HANGS;
+      },
+    };
+    const { names, find } = setUpSearch(silent);
+    for (let client = 0; client < 1000; client += 1) void find(16 + (client % 50));
+    await settle();
+    assert.equal(asked.length, SEARCH_WIDTH);
+    const other = await names.lookUp('other.example' as Hostname, 'any', '16');
+    assert.ok('addresses' in other);
+  });
+});
+
+const NEVER = new AbortController().signal;
+const HANGS = new Promise<never>(() => undefined);

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { openUpstream } from '../../src/control/route.ts';
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
+import { LONGEST_STALE_MS } from '../../src/dns/lifetime.ts';
+import type { Resolver } from '../../src/dns/resolver.ts';
+import { SEARCH_WIDTH } from '../../src/dns/search.ts';
 import { VsockProxyError } from '../../src/errors.ts';
 import { ManualClock, type Names, recordLog, resolverOf, settle } from './control-fixture.ts';
 import { policy, target } from './policy-fixture.ts';
@@ -14,7 +17,9 @@ function ipOf(address: SocketAddress): string {
   return address.ip;
 }
 
-function open(route: string, rules: readonly string[], names: Names, level = 'info') {
+const HANGS = new Promise<never>(() => undefined);
+
+function open(route: string, rules: readonly string[], names: Names, level = 'info', other?: Resolver) {
   const clock = new ManualClock();
   const resolver = resolverOf(names, TTL_MS);
   const logged = recordLog(level);
@@ -25,7 +30,7 @@ function open(route: string, rules: readonly string[], names: Names, level = 'in
     family: 'any',
     policy: policy(rules),
     client: {},
-    resolver,
+    resolver: other ?? resolver,
     clock,
     log: logged.logFor('vsock_proxy::proxy'),
     onChange: (addresses: readonly SocketAddress[]) => changes.push(addresses.map(ipOf)),
@@ -169,6 +174,41 @@ describe('a listed name', () => {
     assert.match(logged.take().join('\n'), /^INFO api\.example\.com can be resolved again, after \d+ failures?$/);
   });
 
+  it('that has not been resolved for three days has no address any more, which is told at once', async () => {
+    const { upstream, changes, logged, clock, names } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
+    await clock.advance(0);
+    names[NAME] = 'ESERVFAIL';
+    // Each query costs the test a little: the watch is left to itself for the first and the last minutes only.
+    await clock.advance(TTL_MS);
+    clock.skip(LONGEST_STALE_MS - 10 * TTL_MS);
+    await clock.advance(8 * TTL_MS);
+    assert.deepEqual(changes, [['10.0.0.7']]);
+    logged.take();
+    await clock.advance(2 * TTL_MS);
+    assert.deepEqual(changes[1], []);
+    assert.equal(upstream.absence(), 'Could not resolve api.example.com: ESERVFAIL');
+    const refused = logged.take().filter((line) => line.includes('clients are refused until it can be'));
+    assert.match(refused[0] ?? '', /^WARN Could not resolve api\.example\.com: ESERVFAIL; clients are refused/);
+  });
+
+  it('that does not exist any more refuses clients at once, and is used again when it does', async () => {
+    const { changes, logged, clock, names } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
+    await clock.advance(0);
+    names[NAME] = 'ESERVFAIL';
+    await clock.advance(TTL_MS);
+    logged.take();
+    names[NAME] = 'ENOTFOUND';
+    await clock.advance(TTL_MS / 2);
+    assert.deepEqual(changes.slice(0, 2), [['10.0.0.7'], []]);
+    assert.match(
+      logged.take().join('\n'),
+      /^WARN Could not resolve api\.example\.com: ENOTFOUND; clients are refused until it can be; next try in \d+ s\. Hint: check the name$/,
+    );
+    names[NAME] = ['10.0.0.7'];
+    await clock.advance(TTL_MS);
+    assert.deepEqual(changes.at(-1), ['10.0.0.7']);
+  });
+
   it('loses the addresses that the guard refuses', async () => {
     const { changes, logged, clock } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['127.0.0.1', '10.0.0.7'] });
     await clock.advance(0);
@@ -268,6 +308,38 @@ describe('an IP address that a listed name leads to', () => {
     );
     await clock.advance(10 * TTL_MS);
     assert.equal(resolver.queries.length, 2, 'for good');
+  });
+
+  it('is looked for with a few queries at a time, and with none once it is found', async () => {
+    const many = Array.from({ length: 300 }, (_, index) => `n${index}.example`);
+    const { decided, changes, resolver, clock } = open(
+      '192.0.2.1 443',
+      many.map((name) => `${name} 443`),
+      { 'n0.example': ['192.0.2.2'], 'n20.example': ['192.0.2.1'] },
+    );
+    await clock.advance(0);
+    assert.equal(decided(), 'yes');
+    assert.deepEqual(changes, [['192.0.2.1']]);
+    assert.ok(resolver.queries.length >= 21 && resolver.queries.length < 21 + 2 * SEARCH_WIDTH);
+    await clock.advance(10 * TTL_MS);
+    assert.ok(resolver.queries.length < 21 + 2 * SEARCH_WIDTH);
+  });
+
+  it('is looked for behind a start that waits no longer than it takes to know that it cannot be denied yet', async () => {
+    const first = Promise.withResolvers<never>();
+    const many = Array.from({ length: 300 }, (_, index) => `n${index}.example`);
+    const { decided, clock } = open(
+      '192.0.2.1 443',
+      many.map((name) => `${name} 443`),
+      {},
+      'info',
+      { resolve: (name) => (name === 'n0.example' ? first.promise : HANGS) },
+    );
+    await clock.advance(0);
+    assert.equal(decided(), 'no');
+    first.reject(new VsockProxyError('resolve-failed', 'silent', { errno: 'ETIMEOUT' }));
+    await clock.advance(0);
+    assert.equal(decided(), 'yes');
   });
 
   it('is not denied while a name cannot be resolved: clients are refused until one leads there', async () => {
