@@ -236,10 +236,15 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
     resolver: createSystemResolver(),
     openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
     activatedSockets() {
-      activatedSockets ??= import('./systemd.ts').then((systemd) => systemd.takeActivatedSockets(env, process.pid));
+      activatedSockets ??= env.LISTEN_FDS === undefined ? Promise.resolve(new Map()) : takeActivatedSocketsOfProcess();
       return activatedSockets;
     },
   };
+}
+
+async function takeActivatedSocketsOfProcess(): Promise<ReadonlyMap<string, readonly number[]>> {
+  const { takeActivatedSockets } = await import('./systemd.ts');
+  return takeActivatedSockets(env, process.pid);
 }
 
 async function openNotifierOfProcess(log: Log): Promise<Notifier | undefined> {

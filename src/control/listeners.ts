@@ -1,6 +1,7 @@
 /** All listeners that run, and their change to those of another plan: everything new is there before anything old goes. */
 import type { ListenerId } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../errors.ts';
+import { quoteBriefly } from '../escape.ts';
 import type { Log } from '../log.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { formatAddress } from './address.ts';
@@ -82,6 +83,21 @@ export class Listeners {
     for (const { former, next } of change.changed) this.#retire(former, next, seam);
     for (const listener of change.removed) this.#retire(listener, undefined, seam);
     this.#running = [...change.unchanged, ...newOnes(change)];
+  }
+
+  /**
+   * Says which sockets of systemd no listener uses. They stay open: they are systemd's, where clients can connect and wait
+   * whatever is closed here, and the next plan may use them.
+   */
+  async tellUnusedSockets(): Promise<void> {
+    const used = new Set(this.#running.map(({ plan: { on } }) => (on.family === 'systemd' ? on.name : undefined)));
+    for (const name of (await this.#context.activatedSockets()).keys()) {
+      if (used.has(name)) continue;
+      this.#log.warn(
+        `systemd has passed a socket with the name ${quoteBriefly(name)}, which no listener uses: its clients wait for nobody. ` +
+          `Hint: give it a listener (listen: ${quoteBriefly(`systemd:${name}`)}), or stop its .socket unit`,
+      );
+    }
   }
 
   /** Lets go of what was prepared and is not wanted any more. */

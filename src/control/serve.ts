@@ -110,6 +110,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
     throw error;
   }
   logFor('vsock_proxy').info('Proxy is now in listening state');
+  await listeners.tellUnusedSockets();
 
   let draining = false;
   const reloadOnce = async (): Promise<Reloaded> => {
@@ -125,6 +126,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       loadedAt = now();
       failure = undefined;
       log.info(`Reloaded: ${describeChange(change)}`);
+      await listeners.tellUnusedSockets();
       return { kind: 'done' };
     } catch (error) {
       failure = describeFailure(error);

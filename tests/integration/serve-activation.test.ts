@@ -85,12 +85,21 @@ test('several sockets of one name serve the same listener', async () => {
   await get(UNIX, PLAIN);
 });
 
+test('a socket that no listener uses is told of, by its name', async () => {
+  const program = await activate('web:other', YAML.replace(/^.*systemd:fixed.*\n/m, ''), SERVE);
+  await get(UNIX, REQUEST);
+  await program.stderr.match(/WARN .*name "other", which no listener uses/, PATIENCE_MS);
+});
+
 test('a reload keeps the sockets, and one that is not used any more stays with systemd', async () => {
   const program = await activate('web:fixed', YAML, SERVE);
   await get(UNIX, REQUEST);
   writeFileSync(CONFIG, YAML.replace(/^.*systemd:fixed.*\n/m, ''));
   program.kill('SIGHUP');
-  await program.stderr.match(/Reloaded: removed systemd: fixed; 1 listener unchanged/, PATIENCE_MS);
+  await program.stderr.match(
+    /Reloaded: removed systemd: fixed; 1 listener unchanged\n.*name "fixed", which no/,
+    PATIENCE_MS,
+  );
   await get(UNIX, REQUEST);
   const waiting = await Client.open(TCP);
   waiting.send(PLAIN);

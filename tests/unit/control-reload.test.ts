@@ -290,6 +290,36 @@ describe('sockets that systemd has passed', () => {
     await server.accept();
   });
 
+  it('and that no listener uses are told at the start and at each reload, and may be used by the next one', async () => {
+    const proxy = setUpProxy([listener({ route: fixed })], {
+      names: { [NAME]: ['10.0.0.7'] },
+      sockets: { kms: [3, 4], 'a\u0007"b': [5] },
+      level: 'warn',
+    });
+    proxy.net.pass(3, OTHER);
+    proxy.net.pass(4, THIRD);
+    const server = proxy.net.serveAt(SERVER);
+    const waiting = await proxy.net.connect(OTHER, CLIENT);
+    const running = await proxy.start();
+    const kms =
+      'WARN systemd has passed a socket with the name "kms", which no listener uses: its clients wait for nobody. ' +
+      'Hint: give it a listener (listen: "systemd:kms"), or stop its .socket unit';
+    const [first, second] = proxy.logged.take();
+    assert.equal(first, kms);
+    assert.match(
+      second ?? '',
+      /^WARN systemd has passed a socket with the name "a\\u\{7\}\\"b", which no listener uses/,
+    );
+    await running.reload();
+    assert.equal(proxy.logged.take().length, 2);
+    proxy.wanted.listeners = [listener({ on: SYSTEMD, route: fixed })];
+    await running.reload();
+    assert.equal(proxy.logged.take().length, 1);
+    await settled();
+    waiting.write('patience');
+    await (await server.accept()).receives('patience');
+  });
+
   it('that are not there do not let the proxy start', async () => {
     const proxy = setUpProxy([listener({ on: SYSTEMD, route: fixed })]);
     await assert.rejects(
