@@ -93,6 +93,7 @@ class Js {
     napi_get_value_double(env_, value, &number);
     return number;
   }
+  size_t toSize(napi_value value) { return static_cast<size_t>(toNumber(value)); }
   bool toBool(napi_value value) {
     bool flag = false;
     napi_get_value_bool(env_, value, &flag);
@@ -180,11 +181,11 @@ class Js {
     if (has(from, "target")) verdict.target = static_cast<TargetId>(toNumber(get(from, "target")));
     if (has(from, "toClient")) verdict.toClient = toBytes(get(from, "toClient"));
     if (has(from, "toServer")) verdict.toServer = toBytes(get(from, "toServer"));
-    if (has(from, "consume")) verdict.consume = static_cast<size_t>(toNumber(get(from, "consume")));
+    if (has(from, "consume")) verdict.consume = toSize(get(from, "consume"));
     if (has(from, "addresses")) verdict.addresses = toAddresses(get(from, "addresses"));
     if (action == "more") {
       verdict.action = Verdict::Action::More;
-      if (has(from, "atLeast")) verdict.atLeast = static_cast<size_t>(toNumber(get(from, "atLeast")));
+      if (has(from, "atLeast")) verdict.atLeast = toSize(get(from, "atLeast"));
       if (has(from, "until")) verdict.until = static_cast<int>(toNumber(get(from, "until")));
     } else if (action == "exchange") {
       verdict.action = Verdict::Action::Exchange;
@@ -363,7 +364,7 @@ struct Call {
     napi_get_instance_data(env, reinterpret_cast<void**>(&instance));
   }
   Js js;
-  napi_value arguments[8] = {};
+  napi_value arguments[11] = {};
   Instance* instance = nullptr;
 };
 
@@ -500,15 +501,16 @@ napi_value answer(napi_env env, napi_callback_info info) {
   return call.js.undefined();
 }
 
-// connect(connection, target, consume, addresses, toServer, toClient, explain, handshake): answer(…) with the
-// verdict that nearly all questions end in; `addresses` as of `addressList`
+// connect(connection, target, consume, addresses, toServer, toClient, explain, handshake, precedentMs,
+// precedentBytes, except): answer(…) with the verdict that nearly all questions end in; `addresses` as of
+// `addressList`, `except` as from, to, from, to …
 napi_value connect(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Js& js = call.js;
   Verdict verdict;
   verdict.action = Verdict::Action::Connect;
   verdict.target = static_cast<TargetId>(js.toNumber(call.arguments[1]));
-  verdict.consume = static_cast<size_t>(js.toNumber(call.arguments[2]));
+  verdict.consume = js.toSize(call.arguments[2]);
   void* addresses = nullptr;
   napi_get_value_external(env, call.arguments[3], &addresses);
   verdict.addresses = *static_cast<std::vector<Address>*>(addresses);
@@ -516,6 +518,14 @@ napi_value connect(napi_env env, napi_callback_info info) {
   verdict.toClient = js.toBytes(call.arguments[5]);
   verdict.explain = js.toBool(call.arguments[6]);
   verdict.handshake = js.toBool(call.arguments[7]);
+  verdict.precedent.lasts = js.toMicros(call.arguments[8]);
+  if (verdict.precedent.lasts > 0) {
+    verdict.precedent.bytes = js.toSize(call.arguments[9]);
+    for (uint32_t i = 0; i + 1 < js.length(call.arguments[10]); i += 2) {
+      const auto bound = [&](uint32_t index) { return js.toSize(js.at(call.arguments[10], index)); };
+      verdict.precedent.except.push_back({bound(i), bound(i + 1)});
+    }
+  }
   call.instance->take({static_cast<ConnectionId>(js.toNumber(call.arguments[0])), std::move(verdict)});
   return js.undefined();
 }

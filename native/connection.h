@@ -31,6 +31,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "loop.h"
@@ -87,8 +88,12 @@ class Connection {
   bool waiting() const { return state_ == State::Waiting; }
   // From Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
-  // Whether a question is open; and its answer.
+  // Whether a question is open; what it is about; and its answer.
   bool asked() const { return dialogue_ && dialogue_->asked; }
+  // What the client has sent, while the question is about that.
+  std::string_view head() const {
+    return asked() && dialogue_->stage == Ask::Stage::Head ? dialogue_->bytes : std::string_view();
+  }
   void answer(Verdict verdict);
   // Ends the connection if its client has nothing under way.
   void endIfIdle();

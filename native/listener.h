@@ -18,6 +18,7 @@
 
 #include "connection.h"
 #include "loop.h"
+#include "precedents.h"
 #include "record.h"
 
 namespace vsock_proxy {
@@ -198,6 +199,7 @@ class Gate final : public Watch {
   const std::shared_ptr<ListenerState>& state() const { return state_; }
 
   Upstream upstream;  // null until it is known
+  Precedents precedents;
 
  private:
   void onReady(uint32_t events) override;

@@ -100,6 +100,17 @@ struct Ask {
   int error = 0;                                    // with Failed
 };
 
+// What makes other clients equal to the one that a verdict is about, so that it holds for them too.
+struct Precedent {
+  struct Range {
+    size_t from = 0;
+    size_t to = 0;
+  };
+  size_t bytes = 0;           // so many of the first are the same,
+  std::vector<Range> except;  // but for these: in ascending order, apart, and within
+  int64_t lasts = 0;          // microseconds; 0: it is none
+};
+
 struct Verdict {
   enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Relay, Reject };
   Action action = Action::Reject;
@@ -112,6 +123,7 @@ struct Verdict {
   std::string toClient;
   bool explain = false;                        // with Connect
   bool handshake = false;                      // with Connect
+  Precedent precedent;                         // with Connect, about a head
   Body body = Body::none();                    // with Exchange and Respond
   bool untilEof = false;                       // with Respond, instead of a body
   bool next = false;                           // with Respond

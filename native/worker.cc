@@ -94,6 +94,10 @@ void Worker::answer(std::vector<Answer> answers) {
       if (asking == asking_.end()) continue;
       Connection& asker = *asking->second;
       asking_.erase(asking);
+      const auto gate = gates_.find(asker.record().listener);
+      if (gate != gates_.end()) {
+        gate->second->precedents.add(asker.record().client, asker.head(), answer.verdict, loop_.now());
+      }
       asker.answer(std::move(answer.verdict));
     }
   });
@@ -158,7 +162,14 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   keeper.adopt(std::move(accepted));
 }
 
+// A listener that is closed has no gate, and its precedents are gone with that.
 void Worker::onAsk(Connection& connection, Ask ask) {
+  if (ask.stage == Ask::Stage::Head) {
+    const auto gate = gates_.find(ask.listener);
+    const Verdict* known =
+        gate == gates_.end() ? nullptr : gate->second->precedents.find(ask.client, ask.bytes, loop_.now());
+    if (known != nullptr) return connection.answer(*known);
+  }
   asking_.emplace(ask.connection, &connection);
   report(std::move(ask));
 }

@@ -101,6 +101,7 @@ const NATIVE = [
   'engine',
   'worker',
   'listener',
+  'precedents',
   'dialogue',
   'connection',
   'pump',

@@ -28,6 +28,9 @@ export interface Decision {
 export type FirstAsk = Extract<Ask, { readonly stage: 'client' | 'head' }>;
 export type LaterAsk = Exclude<Ask, FirstAsk>;
 
+/** How long who asks for the same gets the same answer, unasked: names are not looked up more often. */
+export const PRECEDENT_MS = 1000;
+
 /** Answers the questions of a listener's connections. May throw: that rejects the connection. */
 export interface Answerer {
   first(ask: FirstAsk): Decision | Promise<Decision>;

@@ -3,21 +3,18 @@
  *
  * Clients are told which target failed and how, but nothing of the parent's network: no address, no DNS server, no file.
  */
-import { latin1 } from '../protocol/head.ts';
 import { CONNECT_ESTABLISHED, FAILURES, type FailureKind, reply } from '../protocol/http-reply.ts';
 import {
   type ConnectRequest,
   type ForwardRequest,
   type MalformedRequest,
-  type ParsedRequest,
   parseRequest,
 } from '../protocol/http-request.ts';
 import { type Asked, parseResponse } from '../protocol/http-response.ts';
 import { absoluteHead, tunnelRequest } from '../protocol/proxy-request.ts';
-import type { Answerer, Decision, LaterAsk } from './ask.ts';
+import { type Answerer, type Decision, type LaterAsk, PRECEDENT_MS } from './ask.ts';
 import { clientOf } from './client.ts';
 import { type Destination, type Destinations, UNREACHABLE } from './destinations.ts';
-import { Recent } from './recent.ts';
 import { refuseDestination } from './refusal.ts';
 import type { Targets } from './targets.ts';
 import { settleTunnel } from './tunnel.ts';
@@ -32,28 +29,13 @@ export interface HttpAnswererOptions {
 type Request = ConnectRequest | ForwardRequest;
 type Allowed = Extract<Destination, { readonly kind: 'allowed' }>;
 
-/** So many heads are remembered, and at most twice as many, none of them longer. */
-const REMEMBERED = 256;
-const LONGEST_REMEMBERED = 512;
-
 export function answerHttp({ targets, destinations, through }: HttpAnswererOptions): Answerer {
-  // One kind of client asks for one tunnel with the same bytes each time, and they mean the same each time.
-  const tunnels = new Recent<string, ConnectRequest>(REMEMBERED);
-  const read = (bytes: Uint8Array): ParsedRequest => {
-    if (bytes.length > LONGEST_REMEMBERED) return parseRequest(bytes);
-    const text = latin1(bytes);
-    const known = tunnels.get(text);
-    if (known !== undefined) return known;
-    const request = parseRequest(bytes);
-    if (request.kind === 'connect' && request.headBytes === bytes.length) tunnels.set(text, request);
-    return request;
-  };
   const decide = through ? decideThrough : decideHere;
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   return {
     first(ask) {
       if (ask.stage !== 'head') throw new Error('a request is asked about with its bytes');
-      const request = read(ask.bytes);
+      const request = parseRequest(ask.bytes);
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
       const destination = destinations.find(request.host, request.port, clientOf(ask.client));
@@ -87,19 +69,21 @@ function decideHere(request: Request, destination: Destination, targets: Targets
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
   const { text, addresses } = destination;
-  const target = targets.idOf(text);
-  const consume = request.headBytes;
-  return {
-    verdict: { action: 'connect', target, addresses, consume, toClient: CONNECT_ESTABLISHED, explain: true },
-  };
+  const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
+  return { verdict: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
 }
 
 function decideThrough(request: Request, destination: Destination, targets: Targets): Decision {
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
   const { text, addresses } = destination;
-  const common = { target: targets.idOf(text), addresses, consume: request.headBytes };
+  const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { verdict: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
+}
+
+/** Nobody else's tunnel can be told from it but by its head. */
+function consumeHead({ headBytes }: ConnectRequest) {
+  return { consume: headBytes, precedent: { bytes: headBytes, except: [], forMs: PRECEDENT_MS } } as const;
 }
 
 function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Decision {

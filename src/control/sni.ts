@@ -1,7 +1,7 @@
 /** Answers for `route: sni`: each client goes to the server that its TLS ClientHello names; its bytes go on untouched. */
 import type { TcpPort } from '../policy/address.ts';
-import { parseClientHello } from '../protocol/tls-client-hello.ts';
-import type { Answerer, Decision } from './ask.ts';
+import { essence, parseClientHello } from '../protocol/tls-client-hello.ts';
+import { type Answerer, type Decision, PRECEDENT_MS } from './ask.ts';
 import { clientOf } from './client.ts';
 import type { Destination, Destinations } from './destinations.ts';
 import { refuseDestination } from './refusal.ts';
@@ -14,10 +14,12 @@ export interface SniAnswererOptions {
 }
 
 export function answerSni({ targets, destinations, port }: SniAnswererOptions): Answerer {
-  const decide = (destination: Destination): Decision => {
+  const decide = (destination: Destination, hello: Uint8Array): Decision => {
     if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
     const { text, addresses } = destination;
-    return { verdict: { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } };
+    const verdict = { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } as const;
+    const what = essence(hello);
+    return { verdict: what === undefined ? verdict : { ...verdict, precedent: { ...what, forMs: PRECEDENT_MS } } };
   };
   return {
     first(ask) {
@@ -34,8 +36,8 @@ export function answerSni({ targets, destinations, port }: SniAnswererOptions): 
           return denied(hello.problem);
         case 'name': {
           const destination = destinations.find(hello.name, port, clientOf(ask.client));
-          if (destination instanceof Promise) return destination.then(decide);
-          return destination.kind === 'malformed' ? denied(destination.problem) : decide(destination);
+          if (destination instanceof Promise) return destination.then((settled) => decide(settled, ask.bytes));
+          return destination.kind === 'malformed' ? denied(destination.problem) : decide(destination, ask.bytes);
         }
       }
     },

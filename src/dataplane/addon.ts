@@ -37,6 +37,9 @@ interface Addon {
     toClient: Uint8Array | undefined,
     explain: boolean,
     handshake: boolean,
+    precedentMs: number,
+    precedentBytes: number,
+    except: readonly number[],
   ): void;
   addressList(addresses: readonly SocketAddress[]): AddressList;
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
@@ -105,6 +108,8 @@ const REASONS: readonly CloseReason[] = [
   'verdict-timeout',
 ];
 
+const NO_PRECEDENT = { forMs: 0, bytes: 0, except: [] } as const;
+
 /**
  * Starts the data plane.
  *
@@ -161,7 +166,9 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
     answer(connection, verdict) {
       if (verdict.action !== 'connect') return live().answer(connection, verdict);
       const { target, consume, addresses, toServer, toClient, explain, handshake = false } = verdict;
-      live().connect(connection, target, consume, listOf(addresses), toServer, toClient, explain, handshake);
+      const { forMs, bytes, except } = verdict.precedent ?? NO_PRECEDENT;
+      const list = listOf(addresses);
+      live().connect(connection, target, consume, list, toServer, toClient, explain, handshake, forMs, bytes, except);
     },
     closeListener: (listener) => live().closeListener(listener),
     drain: (deadlineMs) =>

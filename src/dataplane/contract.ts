@@ -113,6 +113,19 @@ export type Question =
       readonly errno?: string;
     };
 
+/**
+ * Whom else a verdict is for: a client of the same CID or IP address, on the same listener, whose first `bytes` bytes
+ * are the same but for those in `except` gets it without a question, for `forMs` or until the listener is closed. The
+ * data plane may forget it earlier, and keeps none of more than 4 KiB.
+ */
+export interface Precedent {
+  /** At least `consume`, and no more than there are. */
+  readonly bytes: number;
+  /** Ranges within them: where one begins, where it ends, where the next one begins … */
+  readonly except: readonly number[];
+  readonly forMs: number;
+}
+
 /** One that does not fit the stage, or comes for a connection that has ended, is ignored or ends the connection. */
 export type Verdict =
   /**
@@ -139,6 +152,8 @@ export type Verdict =
        * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`.
        */
       readonly handshake?: true;
+      /** `head` only. */
+      readonly precedent?: Precedent;
     }
   /** `response` of a handshake: relay. The bytes behind the first `consume` are the client's, after `toClient`. */
   | { readonly action: 'relay'; readonly consume: number; readonly toClient?: Uint8Array }

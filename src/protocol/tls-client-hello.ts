@@ -35,6 +35,38 @@ export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
   return (bodyBytes === undefined ? undefined : readHello(body, bodyBytes)) ?? { kind: 'more', atLeast };
 }
 
+/** What of a ClientHello decides how it is read: the first `bytes` bytes, but for the ranges that `except` bounds. */
+export interface Essence {
+  readonly bytes: number;
+  readonly except: readonly number[];
+}
+
+/**
+ * What two ClientHellos must have in common to name the same server: everything but their random numbers, session ids,
+ * lists, and the content of extensions other than server_name.
+ * @param bytes where {@link parseClientHello} finds a name
+ * @returns undefined for one that is spread over several records
+ */
+export function essence(bytes: Uint8Array): Essence | undefined {
+  const bodyAt = RECORD_HEADER + MESSAGE_HEADER;
+  const end = RECORD_HEADER + read16(bytes, 3);
+  if (end !== bodyAt + read16(bytes, bodyAt - 2)) return undefined;
+  const except = [bodyAt + 2, bodyAt + VERSION_AND_RANDOM];
+  let at = bodyAt + VERSION_AND_RANDOM;
+  for (const { prefix } of VECTORS) {
+    const from = at + prefix;
+    at = from + (prefix === 1 ? (bytes[at] ?? 0) : read16(bytes, at));
+    except.push(from, at);
+  }
+  for (at += 2; at < end; ) {
+    const from = at + EXTENSION_HEADER;
+    const isName = read16(bytes, at) === SERVER_NAME;
+    at = from + read16(bytes, at + 2);
+    if (!isName) except.push(from, at);
+  }
+  return { bytes: end, except };
+}
+
 const RECORD_HEADER = 5;
 const RECORD_MAX = 1 << 14;
 const HANDSHAKE = 22;

@@ -267,6 +267,76 @@ export function testAsking(name: string, openStage: () => Stage): void {
       });
     });
 
+    describe('a precedent', () => {
+      const HEAD = 'CONNECT kms;';
+      const precedent = { bytes: HEAD.length, except: [8, 10], forMs: LATE_MS };
+      /** Says it until nobody is asked about it any more: each relay thread may ask once. */
+      const settle = async (text: string, { on }: Listening) => {
+        for (;;) {
+          const client = await stage.connect(on);
+          client.write(text);
+          const accepted = server.accept();
+          const ask = await Promise.race([accepted, told.ask(questions)]);
+          if (!('stage' in ask)) return { client, accepted: ask };
+          questions += 1;
+          dataPlane.answer(ask.connection, { ...connectVerdict(HEAD.length), toServer: bytes('kms;'), precedent });
+          await accepted;
+        }
+      };
+
+      it('holds for clients who say the same, and they are told of as others are', async () => {
+        const listening = await listen();
+        const { client, accepted } = await settle(`${HEAD}early`, listening);
+        await accepted.receives('kms;early');
+        client.end();
+        accepted.end();
+        const record = await told.record(0);
+        assert.equal(record.reason, 'finished');
+        assert.equal(record.target, TARGET);
+      });
+
+      it('does not hold for other bytes, fewer bytes, or another listener', async () => {
+        const listening = await listen();
+        await settle(HEAD, listening);
+        for (const [text, on] of [
+          ['CONNECT kmS;', listening.on],
+          ['cONNECT kms;', listening.on],
+          ['CONNECT kms', listening.on],
+          [HEAD, (await listen()).on],
+        ] as const) {
+          (await stage.connect(on)).write(text);
+          await shown('head', text);
+        }
+      });
+
+      it('leaves out what its ranges say', async () => {
+        const listening = await listen();
+        await settle(HEAD, listening);
+        const { accepted } = await settle('CONNECT s3s;', listening);
+        await accepted.receives('kms;');
+      });
+
+      it('ends with its listener, though another one has its socket', async () => {
+        const listening = await listen();
+        await settle(HEAD, listening);
+        dataPlane.listen({ ...SPEC, on: { family: 'adopted', listener: listening.id } });
+        dataPlane.closeListener(listening.id);
+        (await stage.connect(listening.on)).write(HEAD);
+        await shown('head', HEAD);
+      });
+
+      it('ends with its time', async () => {
+        const listening = await listen();
+        for (let time = 0; time < 2; time++) {
+          const client = await stage.connect(listening.on);
+          client.write(HEAD);
+          const { connection } = await shown('head', HEAD);
+          dataPlane.answer(connection, { ...connectVerdict(), precedent: { ...precedent, forMs: 0 } });
+          await server.accept();
+        }
+      });
+    });
+
     describe('a handshake', () => {
       it("keeps the client's bytes back until the server has agreed", async () => {
         const { client, connection } = await ask('head;early');

@@ -55,7 +55,8 @@ export class FakeClients {
   }
 }
 
-function keyOfClient(client: SocketAddress): string {
+/** By what clients are told apart. */
+export function keyOfClient(client: SocketAddress): string {
   switch (client.family) {
     case 'vsock':
       return `cid ${client.cid}`;

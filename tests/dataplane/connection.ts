@@ -38,7 +38,6 @@ export class FakeConnection {
   #address: SocketAddress | undefined;
   /** Waiting: no upstream has been set yet. Asking: for a head or its verdict. */
   #state: 'waiting' | 'asking' | 'connecting' | 'relaying' | 'exchanging' | 'closed';
-  /** The question that is not answered yet. */
   #asked: Question | undefined;
   /** Bytes and end that the last question showed, to ask again only when there is more. */
   #shown = '';
@@ -93,6 +92,11 @@ export class FakeConnection {
   /** Fixed only. Does nothing but for the first addresses that it is given. */
   connect(addresses: readonly SocketAddress[]): void {
     if (this.#state === 'waiting') this.#dial(addresses);
+  }
+
+  /** The question that is not answered yet. */
+  get asked(): Question | undefined {
+    return this.#asked;
   }
 
   /** The client between two requests is left, the others after the one that is under way. */

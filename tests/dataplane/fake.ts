@@ -22,6 +22,7 @@ import { VsockProxyError } from '../../src/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
+import { FakePrecedents } from './precedents.ts';
 import type { Stage } from './stage.ts';
 
 /** The contract: at most one fault per listener, kind and second. */
@@ -37,6 +38,7 @@ interface Listener {
   upstream: readonly SocketAddress[] | undefined;
   readonly connections: Set<FakeConnection>;
   readonly clients: FakeClients;
+  readonly precedents: FakePrecedents;
   readonly totals: { accepted: number; bytesUp: number; bytesDown: number; limitHits: number; limitWaitMs: number };
   readonly closed: Record<CloseReason, number>;
   readonly toldAt: Map<Fault['kind'], number>;
@@ -77,6 +79,7 @@ export class FakeDataPlane implements DataPlane {
       upstream: undefined,
       connections: new Set(),
       clients: new FakeClients(spec, this.#network.clock),
+      precedents: new FakePrecedents(this.#network.clock),
       totals: { accepted: 0, bytesUp: 0, bytesDown: 0, limitHits: 0, limitWaitMs: 0 },
       closed: { ...NOTHING_CLOSED },
       toldAt: new Map(),
@@ -88,7 +91,11 @@ export class FakeDataPlane implements DataPlane {
   }
 
   answer(connection: ConnectionId, verdict: Verdict): void {
-    this.#connections.get(connection)?.answer(verdict);
+    const asking = this.#connections.get(connection);
+    if (asking?.asked === undefined) return;
+    const { listener, client } = asking.identity;
+    this.#listeners.get(listener)?.precedents.add(client, asking.asked, verdict);
+    asking.answer(verdict);
   }
 
   setUpstream(id: ListenerId, addresses: readonly SocketAddress[]): void {
@@ -220,6 +227,8 @@ export class FakeDataPlane implements DataPlane {
         this.#flushSoon();
       },
       onAsk: (question) => {
+        const known = listener.isOpen ? listener.precedents.find(client.address, question) : undefined;
+        if (known !== undefined) return connection.answer(known);
         this.#asks.push({ ...common, ...question });
         this.#flushSoon();
       },

@@ -7,7 +7,14 @@ import { parseRequest } from '../../src/protocol/http-request.ts';
 import { parseResponse } from '../../src/protocol/http-response.ts';
 import { parseClientHello } from '../../src/protocol/tls-client-hello.ts';
 import { assertPrintable, head, latin1 } from '../unit/protocol-fixture.ts';
-import { clientHello, extension, intoRecords, record, serverName } from '../unit/protocol-hello.ts';
+import {
+  clientHello,
+  extension,
+  intoRecords,
+  record,
+  serverName,
+  withoutInessentials,
+} from '../unit/protocol-hello.ts';
 
 export interface Target {
   readonly name: string;
@@ -237,7 +244,10 @@ const HELLO: Target = {
     const hello = parseClientHello(bytes);
     checkCuts(parseClientHello, bytes, hello);
     if (hello.kind === 'malformed' || hello.kind === 'no-name') assertPrintable(hello.problem);
-    if (hello.kind === 'name') assert.match(hello.name, /^[\w.-]{1,253}$/);
+    if (hello.kind === 'name') {
+      assert.match(hello.name, /^[\w.-]{1,253}$/);
+      assert.deepEqual(parseClientHello(withoutInessentials(bytes)), hello);
+    }
     if (hello.kind === 'more') assert.ok(hello.atLeast > bytes.length && hello.atLeast <= HEAD_LIMIT);
     return hello.kind;
   },

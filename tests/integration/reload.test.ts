@@ -305,6 +305,27 @@ listeners:
   }
 });
 
+test('what was allowed a moment ago is denied at once, to new clients and to those who have stayed', async () => {
+  const config = (deny: string) => `
+allowlist: [{address: web.example.com, port: [80, ${ECHO_PORT}]}]
+denylist: [${deny}]
+listeners: [{listen: "tcp:${HOST}:3128", route: http}]
+`;
+  const request = tunnel(`web.example.com:${ECHO_PORT}`);
+  await using proxy = await startServe(config(''));
+  using stayed = await Client.open({ host: HOST, port: 3128 });
+  stayed.send('GET http://web.example.com/ HTTP/1.1\r\nHost: web.example.com\r\n\r\n');
+  await stayed.receives(/ 200 OK\r\n[\s\S]*ok$/);
+  // As many as there are relay threads and more: each of them knows by now what it is to do.
+  for (let i = 0; i < 2 * RESERVED; i += 1) await (await Transfer.open(3128, request)).end();
+  await proxy.reload(config(`{address: web.example.com, port: ${ECHO_PORT}}`));
+  using next = await Client.open({ host: HOST, port: 3128 });
+  for (const client of [next, stayed]) {
+    client.send(request);
+    await client.receives(/HTTP\/1\.1 403 /);
+  }
+});
+
 test('signals in a flood: the last file counts, and SIGTERM after them ends it in peace', async () => {
   const config = (port: number) => `
 allowlist: [{address: web.example.com, port: 80}]

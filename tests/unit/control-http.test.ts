@@ -271,9 +271,29 @@ describe('CONNECT', () => {
     const answered: unknown[] = [];
     plane.answer = (connection, verdict) => answered.push([connection, verdict.action]);
     const client = await net.connect(ON, CLIENT);
-    client.write(CONNECT);
+    client.write(CONNECT.replace('\r\n\r\n', '\r\nUser-Agent: another\r\n\r\n'));
     await Promise.resolve();
     assert.equal(answered.length, 1);
+  });
+
+  it('in the same words is asked about once a second', async () => {
+    const { request, net, planes, clock } = await setUp();
+    const server = net.serveAt(SERVER);
+    await request(CONNECT);
+    await server.accept();
+    const plane = planes[0];
+    assert.ok(plane);
+    const answer = plane.answer.bind(plane);
+    let answers = 0;
+    plane.answer = (connection, verdict) => {
+      answers += 1;
+      answer(connection, verdict);
+    };
+    assert.equal((await request(CONNECT)).received, ESTABLISHED);
+    assert.equal(answers, 0);
+    await clock.advance(1000);
+    assert.equal((await request(CONNECT)).received, ESTABLISHED);
+    assert.equal(answers, 1);
   });
 
   it('tries the next address when the first refuses', async () => {

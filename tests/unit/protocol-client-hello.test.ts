@@ -5,7 +5,12 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { type ConnectionOptions, connect } from 'node:tls';
 import { HEAD_LIMIT } from '../../src/protocol/head.ts';
-import { type ParsedClientHello, parseClientHello, RECORD_LIMIT } from '../../src/protocol/tls-client-hello.ts';
+import {
+  essence,
+  type ParsedClientHello,
+  parseClientHello,
+  RECORD_LIMIT,
+} from '../../src/protocol/tls-client-hello.ts';
 import { assertPrintable, head, latin1, parseEachPrefix } from './protocol-fixture.ts';
 import {
   clientHello,
@@ -17,6 +22,7 @@ import {
   serverName,
   u16,
   vector,
+  withoutInessentials,
 } from './protocol-hello.ts';
 
 /** The verdict about the whole, and the same from every cut; what `more` asks for is never more than it takes. */
@@ -35,6 +41,30 @@ const EMPTY = Buffer.alloc(0);
 const GREASE = extension(0x2a2a, Buffer.from([0]));
 const ENCRYPTED = extension(0xfe0d, Buffer.alloc(200, 7));
 const HELLO = clientHello();
+
+suite('the essence of a ClientHello', () => {
+  const named = clientHello({ extensions: [extension(51, Buffer.alloc(1216, 1)), GREASE, serverName('b.example')] });
+
+  test('is all that comes before its end, without what others would fill in otherwise', () => {
+    const { bytes, except = [] } = essence(Buffer.concat([named, EMPTY, Buffer.from('early data')])) ?? {};
+    assert.equal(bytes, named.length);
+    assert.deepEqual(parseClientHello(withoutInessentials(named)), { kind: 'name', name: 'b.example' });
+    assert.deepEqual(except.slice(0, 2), [11, 43], 'its random bytes');
+    const name = named.indexOf('b.example');
+    assert.ok(except.filter((bound) => bound <= name).length % 2 === 0, 'not the name');
+    const left = except.reduce((sum, bound, i) => (i % 2 === 0 ? sum + bound : sum - bound), named.length);
+    assert.ok(left < 100, `${left} bytes`);
+  });
+
+  test('has its name: another one of the same length is another ClientHello', () => {
+    const other = Buffer.from(named.toString('latin1').replace('b.example', 'c.example'), 'latin1');
+    assert.notDeepEqual(withoutInessentials(other), withoutInessentials(named));
+  });
+
+  test('cannot be told where it is spread over records', () => {
+    assert.equal(essence(intoRecords(named, 100)), undefined);
+  });
+});
 
 suite('ClientHello refused', () => {
   const cases: readonly (readonly [name: string, bytes: Uint8Array, problem: string])[] = [
@@ -261,6 +291,7 @@ suite('ClientHello of a real client', { timeout: 60_000 }, () => {
         client.on('error', () => client.destroy());
         const bytes = await captured;
         client.destroy();
+        if (servername !== undefined) assert.deepEqual(parseClientHello(withoutInessentials(bytes)), NAMED);
         assert.ok(bytes.length > least, `${bytes.length} bytes`);
         check(bytes, servername === undefined ? NAMELESS : NAMED);
       });

@@ -1,4 +1,5 @@
 /** ClientHellos to order, right and wrong ones, for the tests. */
+import { essence } from '../../src/protocol/tls-client-hello.ts';
 
 /** The number in two bytes. */
 export function u16(value: number): Buffer {
@@ -69,4 +70,14 @@ export function intoRecords(hello: Uint8Array, size: number): Buffer {
     whole.subarray(i * size, (i + 1) * size),
   );
   return Buffer.concat(fragments.map((fragment) => record(22, fragment)));
+}
+
+/** With every byte changed that a precedent leaves out. */
+export function withoutInessentials(bytes: Uint8Array): Buffer {
+  const other = Buffer.from(bytes);
+  const except = essence(bytes)?.except ?? [];
+  for (let i = 0; i < except.length; i += 2) {
+    for (let at = except[i] ?? 0; at < (except[i + 1] ?? 0); at++) other[at] = 0xff - (other[at] ?? 0);
+  }
+  return other;
 }
