@@ -51,6 +51,8 @@ export interface Report {
 export function openReport({ log, clock, counters, refusalOf, targetOf }: ReportOptions): Report {
   const routes = new Map<ListenerId, ReportedRoute>();
   const throttle = new Throttle(clock, PERIOD_MS);
+  /** How many refused clients of each listener the log accounts for. */
+  const toldRefusals = new Map<ListenerId, Partial<Record<Fault['kind'], number>>>();
 
   /** One event at a time, so that one which cannot be told does not swallow the others. */
   const each = <Event extends { readonly listener: ListenerId }>(
@@ -150,21 +152,25 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
 
   const tellRefused = ({ kind, listener, client }: Extract<Fault, { client: unknown }>, route: ReportedRoute) => {
     const { why, hint } = describeRefused(kind, client, route);
-    const total = () => countersOf(listener)?.closed[kind] ?? 0;
-    let told = total();
+    const told = () => toldRefusals.get(listener)?.[kind] ?? 0;
     throttle.report(
       `${listener} ${kind}`,
       {
-        first: () => log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`),
+        first() {
+          // One is told of, and many may have been counted since.
+          toldRefusals.set(listener, { ...toldRefusals.get(listener), [kind]: told() + 1 });
+          log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`);
+        },
         again(_, subjects) {
-          const now = total();
-          if (now <= told) return false;
+          const before = told();
+          const now = countersOf(listener)?.closed[kind] ?? 0;
+          if (now <= before) return false;
           // Of the clients in between nothing is told: these are some of them.
           const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
           log.warn(
-            `${count(now - told, 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
+            `${count(now - before, 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
           );
-          told = now;
+          toldRefusals.set(listener, { ...toldRefusals.get(listener), [kind]: now });
           return true;
         },
       },
@@ -175,7 +181,10 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
   return {
     events: { onProgress: each(tellProgress), onClose: each(tellClose), onFault: each(tellFault) },
     addRoute: (listener, route) => routes.set(listener, route),
-    removeRoute: (listener) => routes.delete(listener),
+    removeRoute(listener) {
+      routes.delete(listener);
+      toldRefusals.delete(listener);
+    },
     tellError(error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       throttle.report('error', {

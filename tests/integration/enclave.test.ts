@@ -247,12 +247,12 @@ function proxyTests(): void {
   test('is answered in the parent’s words what the parent alone denies', async () => {
     const stage = new Stage();
     await stage.egress(['**.mycorp.com']);
-    const script = `${CURL} --write-out '%{http_code}\\n' http://${S3}/; ${CURL} --proxytunnel http://${S3}/`;
+    const script = `${CURL} --write-out '%{http_code}\\n' http://${S3}/; ${CURL} --proxytunnel http://${S3}/; echo $?`;
     const { stdout, stderr } = await stage
       .enclave({ config: EGRESS, command: ['sh', '-c', script] })
       .outcome(PATIENCE_MS);
-    assert.equal(stdout, `${S3}:80 is not allowed by the policy of this proxy\n403\n`);
-    assert.match(stderr, /CONNECT tunnel failed, response 403/);
+    assert.equal(stdout, `${S3}:80 is not allowed by the policy of this proxy\n403\n56\n`);
+    assert.match(stderr, /answered 403 for s3\.amazonaws\.com:80/);
   });
 
   test('is answered 502 when the parent is not there in time, and reaches it as soon as it is', async () => {
