@@ -26,18 +26,22 @@ const LINES_PER_SECOND = 250;
 const BURST = 1000;
 const WAIT_MS = 100;
 const MAX_CONNECTIONS = 256;
+/** Of one client: `vsock-proxy enclave` has one, and a few more while it connects again. */
+const MAX_CONNECTIONS_PER_CLIENT = 16;
+/** The introduction comes with the connection. */
+const INTRODUCTION_MS = 10_000;
 /** So many clients have their shares remembered. */
 const MAX_CLIENTS = 1024;
 
 export async function openLogReceiver({ write, clock }: LogReceiverOptions): Promise<LogReceiver> {
   const secret = randomBytes(16).toString('hex');
-  const shares = new Recent<string, Share>(MAX_CLIENTS);
-  const shareOf = (client: string): Share => {
-    const share = shares.get(client) ?? new Share(clock);
-    shares.set(client, share);
-    return share;
+  const clients = new Recent<string, Client>(MAX_CLIENTS);
+  const clientOf = (name: string): Client => {
+    const client = clients.get(name) ?? new Client(name, clock);
+    clients.set(name, client);
+    return client;
   };
-  const server = createServer((socket) => receive(socket, { secret, shareOf, write, clock }));
+  const server = createServer((socket) => receive(socket, { secret, clientOf, write, clock }));
   server.maxConnections = MAX_CONNECTIONS;
   server.listen({ host: '127.0.0.1', port: 0 }).unref();
   await once(server, 'listening');
@@ -51,25 +55,26 @@ export async function openLogReceiver({ write, clock }: LogReceiverOptions): Pro
 
 interface Context extends LogReceiverOptions {
   readonly secret: string;
-  readonly shareOf: (client: string) => Share;
+  readonly clientOf: (name: string) => Client;
 }
 
-function receive(socket: Socket, { secret, shareOf, write, clock }: Context): void {
+function receive(socket: Socket, { secret, clientOf, write, clock }: Context): void {
   const lines = new Lines();
-  let client: string | undefined;
+  let client: Client | undefined;
   /** What could not be written yet. */
   let waiting: string | undefined;
-  let cancelWait: (() => void) | undefined;
+  let cancelTimer = clock.setTimer(INTRODUCTION_MS, () => socket.destroy());
 
   /** @returns false: not now */
   const writeWaiting = (): boolean => {
     if (waiting === undefined || client === undefined) return true;
-    if (!shareOf(client).take() || !write(waiting)) return false;
+    // An empty line is not written, but it costs its sender as much as any other, since it costs us as much.
+    if (!client.takeToken() || (waiting !== '' && !write(waiting))) return false;
     waiting = undefined;
     return true;
   };
-  const put = (line: Buffer): boolean => {
-    if (line.length > 0) waiting = `${client}: ${escapeControls(line.toString())}\n`;
+  const put = (line: Buffer, { name }: Client): boolean => {
+    waiting = line.length > 0 ? `${name}: ${escapeControls(line.toString())}\n` : '';
     return writeWaiting();
   };
   /** @returns false: not all of it now */
@@ -77,24 +82,26 @@ function receive(socket: Socket, { secret, shareOf, write, clock }: Context): vo
     if (!writeWaiting()) return false;
     for (let line = lines.take(); line !== undefined; line = lines.take()) {
       if (client !== undefined) {
-        if (!put(line)) return false;
+        if (!put(line, client)) return false;
         continue;
       }
-      client = introduced(line, secret);
-      if (client === undefined) {
+      const name = introduced(line, secret);
+      const introducedClient = name === undefined ? undefined : clientOf(name);
+      if (introducedClient?.connect() !== true) {
         socket.destroy();
         return true;
       }
+      client = introducedClient;
+      cancelTimer();
     }
     return true;
   };
   const pass = (): void => {
-    cancelWait = undefined;
     if (passLines()) {
       socket.resume();
     } else {
       socket.pause();
-      cancelWait = clock.setTimer(WAIT_MS, pass);
+      cancelTimer = clock.setTimer(WAIT_MS, pass);
     }
   };
 
@@ -103,11 +110,14 @@ function receive(socket: Socket, { secret, shareOf, write, clock }: Context): vo
     pass();
   });
   socket.on('end', () => {
-    const rest = client === undefined ? undefined : lines.takeRest();
-    if (rest !== undefined) put(rest);
+    const rest = lines.takeRest();
+    if (rest !== undefined && client !== undefined) put(rest, client);
   });
   socket.on('error', () => socket.destroy());
-  socket.on('close', () => cancelWait?.());
+  socket.on('close', () => {
+    cancelTimer();
+    client?.disconnect();
+  });
 }
 
 /** The client of an introduction, and of nothing else. */
@@ -118,18 +128,33 @@ function introduced(line: Buffer, secret: string): string | undefined {
   return line.subarray(expected.length).toString();
 }
 
-/** What one client may write: a bucket of tokens. */
-class Share {
+/** What one client may do: so many connections, and lines by a bucket of tokens. */
+class Client {
+  readonly name: string;
   readonly #clock: Clock;
+  #connections = 0;
   #tokens = BURST;
   #filledAt: number;
 
-  constructor(clock: Clock) {
+  constructor(name: string, clock: Clock) {
+    this.name = name;
     this.#clock = clock;
     this.#filledAt = clock.now();
   }
 
-  take(): boolean {
+  /** @returns false: it has enough */
+  connect(): boolean {
+    if (this.#connections >= MAX_CONNECTIONS_PER_CLIENT) return false;
+    this.#connections += 1;
+    return true;
+  }
+
+  disconnect(): void {
+    this.#connections -= 1;
+  }
+
+  /** Takes what one line costs, if it is there. */
+  takeToken(): boolean {
     const now = this.#clock.now();
     this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#filledAt) * LINES_PER_SECOND) / 1000);
     this.#filledAt = now;

@@ -7,6 +7,7 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../clock.ts';
+import { Backlog } from './backlog.ts';
 import { Lines } from './lines.ts';
 
 /** An enclave pays for every megabyte. */
@@ -15,8 +16,7 @@ const RECONNECT_MS = 500;
 
 export class LogSender {
   readonly #clock: Clock;
-  readonly #queue: Buffer[] = [];
-  #queuedBytes = 0;
+  readonly #backlog = new Backlog();
   #lost = 0;
   #connect: (() => Socket) | undefined;
   #socket: Socket | undefined;
@@ -37,14 +37,13 @@ export class LogSender {
   /** A text of whole lines, each with its newline. */
   write(text: string | Uint8Array): void {
     const bytes = Buffer.from(text);
-    if (this.#queuedBytes + bytes.length > MAX_QUEUED_BYTES) {
+    if (this.#backlog.bytes + bytes.length > MAX_QUEUED_BYTES) {
       this.#lost += 1;
       return;
     }
-    if (this.#lost > 0) this.#enqueue(Buffer.from(`${this.#lost} lines were lost: the parent did not take them\n`));
+    if (this.#lost > 0) this.#pass(Buffer.from(`${this.#lost} lines were lost: the parent did not take them\n`));
     this.#lost = 0;
-    this.#enqueue(bytes);
-    this.#send();
+    this.#pass(bytes);
   }
 
   /** The lines of a stream, from now to its end. */
@@ -84,19 +83,18 @@ export class LogSender {
     this.write(Buffer.concat([line, NEWLINE]));
   }
 
-  #enqueue(bytes: Buffer): void {
-    this.#queue.push(bytes);
-    this.#queuedBytes += bytes.length;
+  #pass(bytes: Buffer): void {
+    if (this.#canWrite && this.#socket !== undefined) this.#canWrite = this.#socket.write(bytes);
+    else this.#backlog.push(bytes);
   }
 
   #send(): void {
     while (this.#canWrite && this.#socket !== undefined) {
-      const bytes = this.#queue.shift();
+      const bytes = this.#backlog.take();
       if (bytes === undefined) {
         this.#onIdle?.();
         return;
       }
-      this.#queuedBytes -= bytes.length;
       this.#canWrite = this.#socket.write(bytes);
     }
   }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterEach, suite, test } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
+import { Backlog } from '../../src/enclave/backlog.ts';
 import { Lines, LONGEST_LINE_BYTES } from '../../src/enclave/lines.ts';
 import { openLogReceiver } from '../../src/enclave/log-receiver.ts';
 import { LogSender } from '../../src/enclave/log-sender.ts';
@@ -73,6 +75,40 @@ suite('bytes that become lines', () => {
   });
 });
 
+suite('bytes that wait', () => {
+  test('come back in their order, whatever pieces they came in', () => {
+    const backlog = new Backlog();
+    assert.equal(backlog.take(), undefined);
+    const bytes = randomBytes(100_000);
+    for (const [from, to] of [
+      [0, 1],
+      [1, 8191],
+      [8191, 8193],
+      [8193, 8193],
+      [8193, 90_000],
+      [90_000, 100_000],
+    ] as const) {
+      backlog.push(bytes.subarray(from, to));
+      assert.equal(backlog.bytes, to);
+    }
+    const taken = [];
+    for (let block = backlog.take(); block !== undefined; block = backlog.take()) taken.push(block);
+    assert.deepEqual(Buffer.concat(taken), bytes);
+    assert.equal(backlog.bytes, 0);
+    backlog.push(Buffer.from('again'));
+    assert.equal(String(backlog.take()), 'again');
+    assert.equal(backlog.take(), undefined);
+  });
+
+  test('are in few pieces, however short the lines are', () => {
+    const backlog = new Backlog();
+    for (let index = 0; index < 256 * 1024; index += 1) backlog.push(Buffer.from('\n'));
+    let pieces = 0;
+    while (backlog.take() !== undefined) pieces += 1;
+    assert.equal(pieces, 32);
+  });
+});
+
 suite('the receiver of lines', () => {
   async function setUp(clock = new ManualClock()) {
     const written = new Written();
@@ -130,6 +166,45 @@ suite('the receiver of lines', () => {
       assert(written.lines.length <= before + 26);
     }
     assert.equal(written.lines.at(-1), 'CID 16: line 1499');
+  });
+
+  test('lets a client who sends nothing but empty lines wait as well, and writes none of them', async () => {
+    const { written, receiver, open, clock } = await setUp();
+    const flood = await open(receiver.introduce('CID 16'));
+    flood.write('\n'.repeat(1500));
+    flood.write('end\n');
+    const second = await open(receiver.introduce('CID 16'));
+    second.write('second\n');
+    const other = await open(receiver.introduce('CID 17'));
+    other.write('here\n');
+    await written.until(({ length }) => length === 1);
+    assert.deepEqual(written.lines, ['CID 17: here']);
+    for (let ms = 0; ms < 3000; ms += 100) await clock.advance(100);
+    await written.until(({ length }) => length === 3);
+    assert.deepEqual([...written.lines].sort(), ['CID 16: end', 'CID 16: second', 'CID 17: here']);
+  });
+
+  test('takes 16 connections of a client and no more, until one of them has ended', async () => {
+    const { written, receiver, open } = await setUp();
+    const sockets = await Promise.all(Array.from({ length: 16 }, () => open(receiver.introduce('CID 16'))));
+    for (const [index, socket] of sockets.entries()) socket.write(`${index}\n`);
+    await written.until(({ length }) => length === 16);
+    await once(await open(receiver.introduce('CID 16')), 'close');
+    const other = await open(receiver.introduce('CID 17'));
+    other.write('here\n');
+    await written.until((lines) => lines.includes('CID 17: here'));
+    sockets[0]?.end('last');
+    await once(sockets[0] ?? assert.fail(), 'close');
+    (await open(receiver.introduce('CID 16'))).write('again\n');
+    await written.until((lines) => lines.includes('CID 16: again'));
+  });
+
+  test('does not wait for ever for who does not say who it is', async () => {
+    const { open, clock } = await setUp();
+    const socket = await open('');
+    const closed = once(socket, 'close');
+    while (!socket.closed) await clock.advance(10_000);
+    await closed;
   });
 
   test('keeps a line that could not be written, and goes on with it', async () => {
