@@ -22,6 +22,8 @@ export interface EnclaveDirectoryOptions {
 const FRESH_MS = 1_000;
 /** So long it is used while the next one is being fetched, so that those who keep coming do not wait. */
 const USABLE_MS = 1_500;
+/** So long it is used while nobody can tell: what was true a moment ago is more likely to be than nothing. */
+const KEPT_MS = 60_000;
 const DEADLINE_MS = 5_000;
 const MAX_BYTES = 1024 * 1024;
 /** 1 is this machine, 2 the host under it, 3 the parent itself. */
@@ -32,6 +34,7 @@ export class EnclaveDirectory {
   readonly #options: EnclaveDirectoryOptions;
   #enclaves: readonly Enclave[] = [];
   #fetchedAt = Number.NEGATIVE_INFINITY;
+  #toldAt = Number.NEGATIVE_INFINITY;
   #failure: VsockProxyError | undefined;
   #fetching: Promise<void> | undefined;
   /** By name, as last told. */
@@ -54,13 +57,17 @@ export class EnclaveDirectory {
   }
 
   async #fetch(): Promise<void> {
-    const { describe, clock } = this.#options;
+    const { describe, clock, log } = this.#options;
     try {
       this.#enclaves = parseEnclaves(await describe());
+      this.#toldAt = clock.now();
       this.#failure = undefined;
     } catch (error) {
-      // What was true a moment ago is more likely to be than nothing.
-      this.#failure = error instanceof VsockProxyError ? error : asError(error);
+      const failure = error instanceof VsockProxyError ? error : asError(error);
+      // A CID is free for another enclave when its own has ended.
+      if (clock.now() - this.#toldAt > KEPT_MS) this.#enclaves = [];
+      else if (this.#failure === undefined) log.warn(`The CIDs of enclaves stay as they were for now: ${failure.line}`);
+      this.#failure = failure;
     } finally {
       this.#fetchedAt = clock.now();
       this.#fetching = undefined;

@@ -153,12 +153,26 @@ suite('the CID of a name', () => {
     );
   });
 
-  test('is the last one while nobody can tell, and none when it is told that it has ended', async () => {
+  test('is forgotten when nobody could tell for a minute, for it may be that of another enclave', async () => {
     const { state, cidOf, clock } = setUp(APP_16);
     assert.equal(await cidOf(), 16);
     state.printed = new Error('no memory');
-    await clock.advance(10_000);
+    await clock.advance(60_000);
     assert.equal(await cidOf(), 16);
+    await clock.advance(2_000);
+    assert.match(String(await cidOf()), /no memory/);
+  });
+
+  test('is the last one while nobody can tell, which is said once, and none when it is told that it has ended', async () => {
+    const { state, cidOf, clock, logged } = setUp(APP_16);
+    assert.equal(await cidOf(), 16);
+    logged.take();
+    state.printed = new Error('no memory');
+    for (let times = 0; times < 3; times += 1) {
+      await clock.advance(10_000);
+      assert.equal(await cidOf(), 16);
+    }
+    assert.match(logged.take().join(), /^[^,]*The CIDs of enclaves stay as they were for now: [^,]*no memory$/);
     state.printed = '[]';
     await clock.advance(10_000);
     assert.match(String(await cidOf()), /no enclave with the name/);
