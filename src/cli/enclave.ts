@@ -63,6 +63,7 @@ export function parseEnclaveCommand(
   if (parsed.kind === 'text') return parsed;
   const { config: configPath, parent, log } = parsed.options;
   const [program = '', ...args] = parsed.args;
+  if (program === '') throw new VsockProxyError('usage', 'the command is an empty word');
   return {
     kind: 'run',
     arguments: {

@@ -7,6 +7,8 @@ import { list, map, scalar, type Wrong, wholeNumber } from './key.ts';
 import { tcpPort } from './port.ts';
 
 export const EGRESS_PORT = 10_000;
+/** Of the DNS server inside the enclave, at 127.0.0.1. */
+export const DNS_PORT = 53;
 /** Each takes a listener in the enclave. */
 const MOST_PORTS = 64;
 

@@ -1,6 +1,6 @@
 /** Addresses that a file listens on twice. */
 import { escapeControls, quoteBriefly } from '../escape.ts';
-import { EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from './enclaver.ts';
+import { DNS_PORT, EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from './enclaver.ts';
 import { formatListen, type ListenAddress, parseListen, wildcardOf } from './endpoint.ts';
 import { parseForwardListen } from './forward.ts';
 import type { Wrong } from './key.ts';
@@ -13,6 +13,7 @@ export function findTaken(file: Raw, placeOf: (path: Path) => string): Finding[]
     ...findRepeated(addressesOf(file), placeOf),
     ...findRepeated(enclaveAddressesOf(file), placeOf),
     ...findTakenPorts(file, placeOf),
+    ...findTakenByDns(file),
   ];
 }
 
@@ -67,6 +68,30 @@ function findTakenPorts(file: Raw, placeOf: (path: Path) => string): Finding[] {
         : 'leave it out';
     return [{ path: ['egress', 'transparent_ports', index], message, hint }];
   });
+}
+
+/** What would be listened on in the enclave where its DNS server is. */
+function findTakenByDns(file: Raw): Finding[] {
+  const { allow, transparent_ports: ports, proxy_port: proxyPort } = asMap(file.egress) ?? {};
+  if (asList(allow).length === 0 || (ports !== undefined && asList(ports).length === 0)) return [];
+  const taken: Path[] = [
+    ...(asPort(proxyPort) === DNS_PORT ? [['egress', 'proxy_port']] : []),
+    ...asList(ports).flatMap((port, index) =>
+      asPort(port) === DNS_PORT ? [['egress', 'transparent_ports', index]] : [],
+    ),
+    ...writtenAddresses(file.forward, 'forward', parseForwardListen).flatMap(({ path, on }) =>
+      on.family === 'tcp' && on.port === DNS_PORT && ['127.0.0.1', '0.0.0.0'].includes(on.ip) ? [path] : [],
+    ),
+    ...asList(file.ingress).flatMap((entry, index) => {
+      const { listen_port: listenPort, enclave_port: port = listenPort } = asMap(entry) ?? {};
+      return asPort(port) === DNS_PORT ? [['ingress', index]] : [];
+    }),
+  ];
+  return taken.map((path) => ({
+    path,
+    message: 'port 53 is taken already, in the enclave, by the DNS server of transparent egress',
+    hint: 'take another port, or have no such server: egress.transparent_ports: []',
+  }));
 }
 
 /** Addresses that the kernel would not let both be listened on. */

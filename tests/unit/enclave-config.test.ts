@@ -94,6 +94,16 @@ suite('a file that the enclave refuses', () => {
       'egress: {allow: [a.example], transparent_ports: [443]}\nforward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}]',
       /transparent_ports\[0\]: port 443 is taken already by forward\[0\]\.listen/,
     ],
+    ...[
+      'egress: {allow: [a.example], transparent_ports: [443, 53]}',
+      'egress: {allow: [a.example], proxy_port: 53}',
+      `${EGRESS}forward: [{listen: "127.0.0.1:53", connect: "vsock:3:8053"}]`,
+      `${EGRESS}forward: [{listen: "0.0.0.0:53", connect: "vsock:3:8053"}]`,
+      `${EGRESS}ingress: [{listen_port: 53}]`,
+      `${EGRESS}ingress: [{listen_port: 8053, enclave_port: 53}]`,
+    ].map(
+      (text) => ['the port of the DNS server', text, /port 53 is taken already, in the enclave, by the DNS/] as const,
+    ),
     [
       '65 transparent ports',
       `egress: {allow: [a.example], transparent_ports: [${Array.from({ length: 65 }, (_, i) => i + 1)}]}`,
@@ -177,6 +187,14 @@ suite('what the sections mean inside the enclave', () => {
     assert.deepEqual(ports('egress: {allow: [a.example], transparent_ports: [5432, "443", 5432]}'), [5432, 443]);
   });
 
+  test('port 53 is free where there is no DNS server, and at addresses where that is not', () => {
+    const forward = 'forward: [{listen: "127.0.0.1:53", connect: "vsock:3:8053"}]';
+    plan(`egress: {allow: [a.example], transparent_ports: []}\n${forward}`);
+    plan(`${EGRESS}${forward.replace('127.0.0.1', '127.0.0.2')}`);
+    plan(`${EGRESS}ingress: [{listen_port: 53, enclave_port: 8053}]`);
+    plan(forward);
+  });
+
   test('ingress: from the own vsock port to the application', () => {
     const { listeners } = plan('ingress: [{listen_port: 3000}, {listen_port: 443, enclave_port: 8443}]');
     assert.deepEqual(listeners.map(show), [
@@ -235,6 +253,7 @@ suite('the command line of enclave', () => {
   for (const [what, ...argv] of [
     ['no command'],
     ['no command behind the dashes', '--'],
+    ['an empty word for a command', '--', ''],
     ['an unknown option', '--confg', 'x', '--', 'app'],
     ['a parent that is no CID', '--parent', 'three', '--', 'app'],
     ['a parent that is everybody', '--parent', '4294967295', '--', 'app'],
