@@ -588,6 +588,17 @@ napi_value bringUpLoopback(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// openPipe() → {read, write, error}. Needs no engine.
+napi_value openPipe(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const PipeEnds ends = vsock_proxy::openPipe();
+  napi_value result = call.js.object();
+  call.js.set(result, "read", call.js.number(ends.read));
+  call.js.set(result, "write", call.js.number(ends.write));
+  call.js.set(result, "error", call.js.number(ends.error));
+  return result;
+}
+
 // unblockSignals(). Needs no engine.
 napi_value unblockSignals(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -630,6 +641,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"beat", nullptr, beat, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"sendDatagram", nullptr, sendDatagram, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"bringUpLoopback", nullptr, bringUpLoopback, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"openPipe", nullptr, openPipe, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"unblockSignals", nullptr, unblockSignals, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"reapOrphans", nullptr, reapOrphans, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

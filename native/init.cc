@@ -1,10 +1,12 @@
 #include "init.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -71,6 +73,12 @@ Outcome bringUpLoopback() {
   ifreq second = requestWith(kSecond, kSecondAddress);
   ioctl(fd.get(), SIOCSIFADDR, &second);
   return {};
+}
+
+PipeEnds openPipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return {-1, -1, errno};
+  return {ends[0], ends[1], 0};
 }
 
 void unblockSignals() {

@@ -1,4 +1,4 @@
-// What the first process of an enclave has to do and Node.js cannot: the loopback link, and orphans.
+// What the first process of an enclave has to do and Node.js cannot: the loopback link, orphans, and pipes.
 
 #pragma once
 
@@ -15,6 +15,17 @@ struct Outcome {
 // Sets the link up, with the addresses that the kernel gives it then (127.0.0.1/8, and ::1 where there is
 // IPv6), or widens a narrower 127.0.0.1 to them. Where nothing is to be done, needs no privilege.
 Outcome bringUpLoopback();
+
+// Of the caller, who has to close them; exec(3) does, too. Error 0, or an errno, and there are none.
+struct PipeEnds {
+  int read = -1;
+  int write = -1;
+  int error = 0;
+};
+
+// For what a child writes. Node.js gives its children sockets, and those cannot be opened by name: who logs
+// to /dev/stdout would find ENXIO, open(2).
+PipeEnds openPipe();
 
 // Lets this thread receive every signal. Node.js blocks SIGUSR1 where it must not open its inspector.
 void unblockSignals();

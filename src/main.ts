@@ -20,7 +20,6 @@ import { openStderr, type WriteLine } from './stderr.ts';
 import type { Notifier } from './systemd.ts';
 import { VERSION } from './version.ts';
 
-const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 
@@ -166,9 +165,9 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   const { parseEnclaveCommand } = await import('./cli/enclave.ts');
   const parsed = parseEnclaveCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
-  const { takeSignals } = await import('./enclave/signals.ts');
-  const { bringUpLoopback, reapOrphans, unblockSignals } = await import('./dataplane/init.ts');
-  const signals = takeSignals(process, isatty(STDIN));
+  const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
+  const { bringUpLoopback, openPipe, reapOrphans, unblockSignals } = await import('./dataplane/init.ts');
+  const signals = takeSignals(process, isInForeground);
   unblockSignals();
   const { logTo } = parsed.arguments;
   const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
@@ -188,7 +187,7 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
     bringUpLoopback,
     reapOrphans,
     signals,
-    ...(logTo && sender && { logging: { to: logTo, sender } }),
+    ...(logTo && sender && { logging: { to: logTo, sender, openPipe } }),
     serve: (listeners, nameOf) =>
       serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), support: { nameOf } }),
   });

@@ -5,6 +5,7 @@ import { loadAddon } from './load.ts';
 
 interface Addon {
   bringUpLoopback(): { readonly call: string; readonly error: number };
+  openPipe(): PipeEnds & { readonly error: number };
   unblockSignals(): void;
   reapOrphans(own: number): void;
 }
@@ -21,6 +22,24 @@ export function bringUpLoopback(): void {
     errno,
     hint: 'that takes root, or CAP_NET_ADMIN, in the network namespace of the enclave',
   });
+}
+
+/** Descriptors, for who opened it to close. */
+export interface PipeEnds {
+  readonly read: number;
+  readonly write: number;
+}
+
+/**
+ * A pipe for the output of a child. `stdio: 'pipe'` is a pair of sockets, and those cannot be opened by name: programs that
+ * log to /dev/stdout fail with ENXIO.
+ * @throws VsockProxyError `argument`
+ */
+export function openPipe(): PipeEnds {
+  const { error, ...ends } = (loadAddon() as Addon).openPipe();
+  if (error === 0) return ends;
+  const errno = getSystemErrorName(-error);
+  throw new VsockProxyError('argument', `No pipe could be opened for the output of the command: ${errno}`, { errno });
 }
 
 /** Lets signals through that Node.js blocks: SIGUSR1, where it must not open its inspector. Not before there is a listener. */

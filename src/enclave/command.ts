@@ -34,7 +34,12 @@ export async function startCommand(
   [program, ...args]: CommandLine,
   { env, stdio }: CommandOptions,
 ): Promise<RunningCommand | NotStarted> {
-  const child = spawn(program, args, { env, stdio });
+  let child: ChildProcess;
+  try {
+    child = spawn(program, args, { env, stdio });
+  } catch (error) {
+    return explain(program, error); // Node throws some errors, and tells others by an event
+  }
   const ended = new Promise<number>((resolve) => {
     child.once('exit', (status, signal) => {
       resolve(status ?? SIGNALLED + (signal === null ? 0 : constants.signals[signal]));
@@ -42,18 +47,21 @@ export async function startCommand(
   });
   const { promise: started, resolve } = Promise.withResolvers<Error | undefined>();
   child.once('spawn', () => resolve(undefined));
-  child.once('error', resolve);
+  child.on('error', resolve); // later ones are of signals that it could not be sent
   const failure = await started;
   return failure === undefined ? { child, ended } : explain(program, failure);
 }
 
+const PATH_HINT = 'is its path right, and if it is a script, does its interpreter exist in the image?';
 const HINTS: Readonly<Record<string, string>> = {
-  ENOENT: 'is its path right, and if it is a script, does its interpreter exist in the image?',
+  ENOENT: PATH_HINT,
+  ENOTDIR: PATH_HINT,
   EACCES: 'make it executable in the image: chmod +x',
   ENOEXEC: 'it is neither a program for this machine nor a script that begins with #!',
+  E2BIG: 'its arguments and the environment together are too long: execve(2)',
 };
 
-function explain(program: string, failure: Error): NotStarted {
+function explain(program: string, failure: unknown): NotStarted {
   const { code = 'EIO' } = failure as NodeJS.ErrnoException;
   const hint = HINTS[code];
   const error = new VsockProxyError('argument', `The command ${quoteBriefly(program)} could not be started: ${code}`, {

@@ -13,6 +13,8 @@ export interface DnsServer {
 const MAX_CONNECTIONS = 64;
 const IDLE_MS = 10_000;
 const LENGTH_BYTES = 2;
+/** Who asks without reading gets no more answers than this, besides what the kernel keeps. */
+const MAX_UNREAD_BYTES = 64 * 1024;
 
 /** @throws VsockProxyError `listen-failed` */
 export async function openDnsServer(ip: string, port: number, lookUp: LookUp): Promise<DnsServer> {
@@ -30,6 +32,7 @@ export async function openDnsServer(ip: string, port: number, lookUp: LookUp): P
     throw describe(error, ip, port);
   }
   udp.on('message', (message, { address, port: from }) => {
+    if (from === 0) return; // who says so wants no reply (RFC 768), and none can be sent
     const reply = answerQuery(message, 'udp', lookUp);
     if (reply !== undefined) udp.send(reply, from, address);
   });
@@ -64,10 +67,8 @@ function serveConnection(socket: Socket, lookUp: LookUp): void {
       if (reply === undefined) return void socket.destroy();
       const length = Buffer.alloc(LENGTH_BYTES);
       length.writeUInt16BE(reply.length, 0);
-      // Who asks without reading gets no more answers than it has room for.
-      if (!socket.write(Buffer.concat([length, reply])) && socket.writableLength > 1024 * 1024) {
-        return void socket.destroy();
-      }
+      socket.write(Buffer.concat([length, reply]));
+      if (socket.writableLength > MAX_UNREAD_BYTES) return void socket.destroy();
       bytes = bytes.subarray(end);
     }
   });

@@ -1,6 +1,6 @@
 /** /etc/hosts and /etc/resolv.conf of the enclave: what has to stand in them, beside what stands there. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { parseHosts } from '../dns/hosts.ts';
 import { VsockProxyError } from '../errors.ts';
@@ -59,11 +59,14 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
+const IN_PLACE = ['EBUSY', 'EROFS', 'EACCES'];
+
 function writeWhole(path: string, text: string): void {
   const unfinished = `${path}.${randomBytes(8).toString('hex')}`;
   try {
-    const descriptor = openSync(unfinished, 'wx', 0o644);
+    const descriptor = openSync(unfinished, 'wx');
     try {
+      fchmodSync(descriptor, 0o644); // whatever the umask is: all users resolve names
       writeFileSync(descriptor, text);
     } finally {
       closeSync(descriptor);
@@ -71,8 +74,9 @@ function writeWhole(path: string, text: string): void {
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });
-    // Container engines mount this very file, and what is mounted can be written but not replaced.
-    if (codeOf(error) !== 'EBUSY') throw error;
+    // Container engines mount this very file, and over a directory that is read-only perhaps. What is mounted can be
+    // written but not replaced; and so can what a link leads to, out of a directory in which nothing can be made.
+    if (!IN_PLACE.includes(codeOf(error))) throw error;
     writeFileSync(path, text);
   }
 }

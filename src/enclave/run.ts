@@ -1,16 +1,15 @@
 /** An enclave from its first moment to its application's end. */
-import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { closeSync, readFileSync } from 'node:fs';
+import { connect, Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import type { RunningProxy } from '../control/serve.ts';
-import { Throttle } from '../control/throttle.ts';
-import { count } from '../control/words.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { parseHosts } from '../dns/hosts.ts';
 import type { Log } from '../log.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import { type Hostname, parseHostname, parseIpAddress } from '../policy/address.ts';
 import { type CommandLine, startCommand } from './command.ts';
+import { Denials } from './denials.ts';
 import { type DnsServer, openDnsServer } from './dns-server.ts';
 import { type Environment, withProxy } from './environment.ts';
 import { changeFile, type Host, withHosts, withNameserver } from './files.ts';
@@ -36,13 +35,19 @@ export interface EnclaveDependencies {
 export interface Logging {
   readonly to: SocketAddress;
   readonly sender: LogSender;
+  readonly openPipe: () => PipeEnds;
+}
+
+/** Descriptors. */
+export interface PipeEnds {
+  readonly read: number;
+  readonly write: number;
 }
 
 const DNS_IP = '127.0.0.1';
 const DNS_PORT = 53;
 /** The application has ended, so nobody waits for what its connections still carry but for the last of what it sent. */
 const LONGEST_DRAIN_MS = 2_000;
-const DENIED_PERIOD_MS = 10_000;
 const WEEK_MS = 7 * 24 * 3_600_000;
 
 /**
@@ -61,8 +66,8 @@ export async function runEnclave(
   changeFile('/etc/hosts', (text) => withHosts(text, [...LOCALHOST, ...hosts]));
 
   const names = new NameTable();
-  const denied = new Throttle(clock, DENIED_PERIOD_MS);
-  const dns = egress && (await openDns(egress, names, log, denied));
+  const denials = new Denials(log, clock);
+  const dns = egress && (await openDns(egress, names, denials));
   const drainMs = Math.min(plan.drainMs, LONGEST_DRAIN_MS);
   const listeners = logging === undefined ? plan.listeners : [...plan.listeners, relayTo(logging.to)];
   const proxy = await dependencies.serve({ listeners, drainMs }, (ip) => names.nameOf(ip));
@@ -70,7 +75,7 @@ export async function runEnclave(
   if (relay?.family === 'tcp') logging?.sender.start(() => connect({ host: relay.ip, port: relay.port }));
   const stop = async (): Promise<void> => {
     dns?.close();
-    denied.stop();
+    denials.stop();
     await logging?.sender.finish(drainMs);
     await proxy.drain();
   };
@@ -78,17 +83,21 @@ export async function runEnclave(
   if (dns !== undefined) changeFile('/etc/resolv.conf', (text) => withNameserver(text, DNS_IP));
 
   const direct = hosts.map(({ name }) => name);
+  const outputs = logging === undefined ? undefined : [logging.openPipe(), logging.openPipe()];
   const started = await startCommand(command, {
     env: egress === undefined ? env : withProxy(env, egress.proxy, direct),
-    stdio: logging === undefined ? 'inherit' : ['inherit', 'pipe', 'pipe'],
+    stdio: outputs === undefined ? 'inherit' : ['inherit', ...outputs.map(({ write }) => write)],
   });
+  for (const { read, write } of outputs ?? []) {
+    closeSync(write); // so that the pipe ends with the command
+    logging?.sender.pipe(new Socket({ fd: read, writable: false }));
+  }
   if ('error' in started) {
     log.error(started.error.line);
     await stop();
     return started.exitStatus;
   }
   const { child, ended } = started;
-  for (const stream of [child.stdout, child.stderr]) if (stream !== null) logging?.sender.pipe(stream);
   const reap = () => dependencies.reapOrphans(child.pid ?? 0);
   signals.passTo(child, reap);
   reap();
@@ -101,26 +110,11 @@ export async function runEnclave(
 async function openDns(
   { policy, transparentPorts: ports }: EgressPlan,
   names: NameTable,
-  log: Log,
-  denied: Throttle,
+  denials: Denials,
 ): Promise<DnsServer | undefined> {
   if (ports.length === 0) return undefined;
-  const onDenied = (name: Hostname, reason: string): void => {
-    const first = () => log.warn(`${name} was looked up, and does not exist here: ${reason}`);
-    denied.report(
-      'denied',
-      {
-        first,
-        again(times, subjects) {
-          const listed = subjects.map(([subject, each]) => `${subject} (${each})`).join(', ');
-          if (times > 0) log.warn(`${count(times, 'more look-up')} of names that are not allowed: ${listed}`);
-          return times > 0;
-        },
-      },
-      name,
-    );
-  };
   const hosts = parseHosts(readFileSync('/etc/hosts', 'utf8'));
+  const onDenied = (name: Hostname, reason: string) => denials.report(name, reason);
   return await openDnsServer(DNS_IP, DNS_PORT, openZone({ names, hosts, policy, ports, onDenied }));
 }
 

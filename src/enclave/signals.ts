@@ -1,5 +1,6 @@
 /** Signals of this process, passed on to its command. */
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 
 /** What people send to a program, and what it may have a meaning for. */
@@ -16,7 +17,7 @@ const PASSED = [
 
 /** Those that end a program which has no other wish. */
 const ENDING: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'];
-/** A terminal sends them to the whole foreground itself, the command too. */
+/** A terminal sends them to all that is in its foreground, and so to the command itself. */
 const OF_TERMINALS: readonly string[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH'];
 
 /** As much of `process` as this takes. */
@@ -36,15 +37,15 @@ export interface SignalPassing {
 /**
  * Takes signals from now on: the first process of an enclave gets none that it has not asked for. Until there is a
  * command, those that end programs end this one.
- * @param hasTerminal whether standard input is a terminal
+ * @param isInForeground whether this process is in the foreground of a terminal now
  */
-export function takeSignals(source: SignalSource, hasTerminal: boolean): SignalPassing {
+export function takeSignals(source: SignalSource, isInForeground: () => boolean): SignalPassing {
   let command: Pick<ChildProcess, 'kill'> | undefined;
   for (const signal of PASSED) {
     source.on(signal, () => {
       if (command === undefined) {
         if (ENDING.includes(signal)) source.exit(128 + constants.signals[signal]);
-      } else if (!(hasTerminal && OF_TERMINALS.includes(signal))) {
+      } else if (!(OF_TERMINALS.includes(signal) && isInForeground())) {
         command.kill(signal);
       }
     });
@@ -55,4 +56,19 @@ export function takeSignals(source: SignalSource, hasTerminal: boolean): SignalP
       source.on('SIGCHLD', onChildEnd);
     },
   };
+}
+
+/** Whether this process is in the foreground of its terminal. */
+export function isInForeground(): boolean {
+  try {
+    return isForeground(readFileSync('/proc/self/stat', 'latin1'));
+  } catch {
+    return false; // without /proc nobody can tell
+  }
+}
+
+/** @param stat what /proc/PID/stat has: proc_pid_stat(5) */
+export function isForeground(stat: string): boolean {
+  const [, , group, , terminal = '0', foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return terminal !== '0' && group === foreground;
 }

@@ -74,6 +74,11 @@ sys.exit(subprocess.call(sys.argv[1:]))" "$@"; exit $?`;
     );
   });
 
+  test('says so where neither directory nor file can be written, though the file is mounted', async () => {
+    const prepare = ['mount --bind -o ro /etc/hosts /etc/hosts'];
+    await shows({ config: FORWARD, command, prepare }, /\/etc\/hosts could not be written: EROFS, .*Hint: /);
+  });
+
   test('exits with 127 where the command does not exist, 126 where it cannot be executed, and one line', async () => {
     await shows(
       { config: FORWARD, command: ['/no/such'] },
@@ -132,6 +137,31 @@ until [ "$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') [RSDZ] 1 ')" = 1 ]; do
 sh -c 'exit 6'
 echo "own child: $?"`).outcome(PATIENCE_MS);
     assert.deepEqual([status, stdout], [0, 'own child: 6\n'], stderr);
+  });
+
+  test('an interrupt from the keyboard is heard once, whatever standard input is', async () => {
+    const stage = new Stage();
+    // What a terminal does: its own session, and Ctrl-C to all of the foreground.
+    const terminal = `import os, pty, signal, sys
+pid, fd = pty.fork()
+if pid == 0: os.execvp("sh", ["sh", "-c", 'exec "$@" </dev/null', "sh", *sys.argv[1:]])
+seen = b""
+while True:
+    try: seen += os.read(fd, 4096)
+    except OSError: break
+    if seen.endswith(b"ready\\r\\n"): os.write(fd, b"\\x03")
+    # Passed on behind whatever else is passed on.
+    if seen.endswith(b"heard\\r\\n"): os.kill(pid, signal.SIGTERM)
+print(seen.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+    const script =
+      'trap "echo heard" INT; trap "exit 3" TERM; echo ready; while :; do sleep 60 >/dev/null 2>&1 & wait $!; done';
+    const prepare = [`set -- python3 ${stage.file(terminal)} "$@"`];
+    const program = stage.enclave({ config: FORWARD, command: ['sh', '-c', script], prepare });
+    const { status, stdout, stderr } = await program.outcome(PATIENCE_MS);
+    assert.equal(status, 3, stdout + stderr);
+    assert.equal(stdout.split('heard').length, 2, stdout);
   });
 
   test('ends with the command, whatever the command leaves running', async () => {
@@ -193,6 +223,32 @@ function surroundings(): void {
       .enclave({ config: EGRESS, command: ['sh', '-c', script], prepare })
       .outcome(PATIENCE_MS);
     assert.equal(stdout, 'nameserver 127.0.0.1\noptions timeout:2\n2\n', stderr);
+  });
+
+  test('/etc/hosts and /etc/resolv.conf that are mounted into a root that is read-only are written as well', async () => {
+    const prepare = [
+      'for f in hosts resolv.conf; do cp /etc/$f /etc/mounted-$f; mount --bind /etc/mounted-$f /etc/$f; done',
+      'mount -o remount,ro,bind /etc',
+    ];
+    const script = 'cat /etc/resolv.conf; grep -c localhost /etc/hosts';
+    const { stdout, stderr } = await new Stage()
+      .enclave({ config: EGRESS, command: ['sh', '-c', script], prepare })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, 'nameserver 127.0.0.1\noptions timeout:2\n2\n', stderr);
+  });
+
+  test('a DNS server that a datagram without a source port does not end', async () => {
+    const stage = new Stage();
+    const script = stage.file(`import socket, struct
+query = bytes.fromhex("123401000001000000000000") + b"\\1a\\4test\\0\\0\\1\\0\\1"
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+raw.sendto(struct.pack("!HHHH", 0, 53, 8 + len(query), 0) + query, ("127.0.0.1", 0))
+print(socket.gethostbyname("a.test"))
+`);
+    const { status, stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['python3', script] })
+      .outcome(PATIENCE_MS);
+    assert.deepEqual([status, stdout], [0, '127.64.0.1\n'], stderr);
   });
 
   test('its standard streams as they were', async () => {

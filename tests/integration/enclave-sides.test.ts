@@ -185,6 +185,21 @@ function logs(): void {
     assert.match(parent.stderr.text, /^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m);
   });
 
+  test('outputs that can be opened by name, as programs do that log to /dev/stdout', async () => {
+    const stage = new Stage();
+    const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
+    const { status } = await stage
+      .enclave({
+        config: 'ingress: [{listen_port: 3000}]',
+        command: ['sh', '-c', 'echo out >/dev/stdout && echo err >/proc/self/fd/2 && exit 5'],
+        options: ['--log', `unix:${stage.sockets}/parent-9000`],
+      })
+      .outcome(PATIENCE_MS);
+    assert.equal(status, 5);
+    await parent.stderr.match(/^the unix socket: out$/m, PATIENCE_MS);
+    await parent.stderr.match(/^the unix socket: err$/m, PATIENCE_MS);
+  });
+
   test('what was written before the parent is there comes when it is, and again after it was started anew', async () => {
     const stage = new Stage();
     const options = ['--log', `unix:${stage.sockets}/parent-9000`];

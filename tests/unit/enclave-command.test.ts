@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { startCommand } from '../../src/enclave/command.ts';
 import { withProxy } from '../../src/enclave/environment.ts';
-import { takeSignals } from '../../src/enclave/signals.ts';
+import { isForeground, takeSignals } from '../../src/enclave/signals.ts';
 
 /** As much of a process as signals need. */
-function setUpSignals(hasTerminal = false) {
+function setUpSignals(isInForeground = false) {
   const listeners = new Map<string, () => void>();
   const exits: number[] = [];
   const source = {
     on: (signal: string, listener: () => void) => listeners.set(signal, listener),
     exit: (status: number) => exits.push(status),
   };
-  const passing = takeSignals(source, hasTerminal);
+  const passing = takeSignals(source, () => isInForeground);
   const passed: unknown[] = [];
   const command = { kill: (signal: unknown) => passed.push(signal) > 0 };
   const send = (...signals: readonly string[]) => {
@@ -48,6 +48,15 @@ suite('signals', () => {
     send('SIGINT', 'SIGQUIT', 'SIGWINCH', 'SIGTERM');
     assert.deepEqual(passed, ['SIGTERM']);
   });
+
+  test('come from a terminal to who is in its foreground, and to nobody else', () => {
+    const stat = (rest: string) => `7 (a) 1 (2)) S ${rest} 4194304 0 0`;
+    assert.equal(isForeground(stat('1 7 1 34816 7')), true);
+    assert.equal(isForeground(stat('1 7 1 34816 9')), false); // in the background
+    assert.equal(isForeground(stat('1 7 1 0 -1')), false); // without a terminal
+    assert.equal(isForeground(stat('0 0 0 0 0')), false); // the same, with the group outside of this PID namespace
+    assert.equal(isForeground(''), false);
+  });
 });
 
 suite('a command', () => {
@@ -59,12 +68,20 @@ suite('a command', () => {
       ['no-such-program', 127, /ENOENT\. Hint: is its path right/],
       ['/etc/passwd', 126, /EACCES\. Hint: make it executable/],
       ['/etc', 126, /EACCES/],
+      ['/etc/passwd/app', 126, /ENOTDIR\. Hint: is its path right/],
+      ['x'.repeat(300), 126, /"x{80}…" could not be started: ENAMETOOLONG$/],
     ] as const) {
       const started = await start(program);
       assert('error' in started, program);
       assert.equal(started.exitStatus, status);
       assert.match(started.error.line, hint);
     }
+  });
+
+  test('whose arguments are too long: one line, as for any other reason', async () => {
+    const started = await start('echo', 'x'.repeat(140_000));
+    assert('error' in started);
+    assert.match(started.error.line, /"echo" could not be started: E2BIG\. Hint: /);
   });
 
   test('that ends: its status, or 128 and its signal', async () => {

@@ -68,6 +68,14 @@ suite('a file that is changed', () => {
     assert.equal(statSync(path).mode & 0o777, 0o644);
   });
 
+  test('anybody may read it, whatever the umask keeps from others', () => {
+    const path = join(directory, 'masked');
+    const before = process.umask(0o077);
+    changeFile(path, () => 'new');
+    process.umask(before);
+    assert.equal(statSync(path).mode & 0o777, 0o644);
+  });
+
   test('a link is replaced, also one to nowhere, and what it leads to stays', () => {
     const [target, link, dangling] = ['target', 'link', 'dangling'].map((name) => join(directory, name));
     assert(target && link && dangling);
