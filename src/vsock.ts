@@ -7,5 +7,10 @@ export const CID_PARENT = 3;
 /** VMADDR_CID_ANY: every CID that this machine has. */
 export const CID_ANY = 0xffff_ffff;
 
+/** Whether clients on such an address may have a CID; what systemd passes may be a socket of any family. */
+export function mayHaveCids({ family }: { readonly family: 'vsock' | 'tcp' | 'unix' | 'systemd' }): boolean {
+  return family === 'vsock' || family === 'systemd';
+}
+
 /** VMADDR_PORT_ANY: bound to, the kernel picks some free port. */
 export const PORT_ANY = 0xffff_ffff;

@@ -3,6 +3,7 @@ import { type Draft, globalPolicy } from '../config/draft.ts';
 import type { LoadedFile } from '../config/load.ts';
 import { formatHost } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
+import { mayHaveCids } from '../vsock.ts';
 import { judgeListener, type LookUp, type Verdict } from './verdict.ts';
 
 /** A listener of the file, with its route as far as it is known. */
@@ -54,7 +55,7 @@ function answer({ target }: Question, verdicts: readonly ListenerVerdict[]): Ans
 async function askListener({ draft, route }: CheckedListener, question: Question): Promise<readonly Verdict[]> {
   const { target, cid, lookUp } = question;
   const { policy, family, cids, on } = draft;
-  const hasCids = on.family === 'vsock' || on.family === 'systemd';
+  const hasCids = mayHaveCids(on);
   const ask = (isFixed: boolean) =>
     judgeListener({ policy, family, isFixed, hasCids, ...(cids && { cids }) }, target, cid, lookUp);
   switch (route.kind) {

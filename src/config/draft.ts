@@ -5,6 +5,7 @@ import type { TcpPort } from '../policy/address.ts';
 import { denyAll } from '../policy/decision.ts';
 import type { PortSet } from '../policy/ports.ts';
 import type { Policy, Rule } from '../policy/rules.ts';
+import { mayHaveCids } from '../vsock.ts';
 import { CONNECTIONS } from './connections.ts';
 import { egressAddress, ingressAddress } from './enclaver.ts';
 import { fillTemplate, type Placement } from './endpoint.ts';
@@ -133,7 +134,8 @@ export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: C
       return complete({ ...draft, route: { kind: 'target', target, proxyHeader } }, {});
     }
     case 'target': {
-      const denial = denyAll(listener.policy, listener.cids, route.target);
+      const { policy, on, cids } = listener;
+      const denial = denyAll(policy, { mayHaveCids: mayHaveCids(on), cids }, route.target);
       if (denial !== undefined) return problem(denial.reason, denial.hint);
       return { kind: 'listener', listener: { ...listener, route } };
     }

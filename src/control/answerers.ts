@@ -5,6 +5,7 @@ import { VsockProxyError } from '../errors.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import type { Hostname } from '../policy/address.ts';
 import { decideRoute, decideTarget, denyAll } from '../policy/decision.ts';
+import { mayHaveCids } from '../vsock.ts';
 import { formatAddress, formatEnclave, nameClient } from './address.ts';
 import type { Answerer } from './ask.ts';
 import { answerClients, answerWith } from './client.ts';
@@ -71,7 +72,7 @@ export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...opti
         }
         case 'target': {
           const { target, proxyHeader } = route;
-          const denial = denyAll(policy, plan.cids, target);
+          const denial = denyAll(policy, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids }, target);
           if (denial !== undefined) throw denialError(denial);
           const destinations = new Destinations({ policy, family, names, decide: decideRoute });
           return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });

@@ -4,6 +4,7 @@ import type { Remembered } from '../dns/lifetime.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import { coversPort } from '../policy/ports.ts';
 import { type Client, type Policy, type Target, usesCids } from '../policy/rules.ts';
+import { mayHaveCids } from '../vsock.ts';
 import { formatAddress, formatEnclave, formatTarget } from './address.ts';
 import type { Answerer, Asking } from './ask.ts';
 import { openUpstream } from './route.ts';
@@ -59,8 +60,7 @@ function oneClient({ on, cids, policy }: ListenerPlan, { port }: Target): Client
   const [cid, ...others] = cids ?? [];
   if (cid !== undefined && others.length === 0) return { cid };
   const onPort = (rules: Policy['allow']) => rules.filter(({ ports }) => coversPort(ports, port));
-  const mayHaveCid = on.family === 'vsock' || on.family === 'systemd';
-  return mayHaveCid && usesCids({ allow: onPort(policy.allow), deny: onPort(policy.deny) }) ? undefined : {};
+  return mayHaveCids(on) && usesCids({ allow: onPort(policy.allow), deny: onPort(policy.deny) }) ? undefined : {};
 }
 
 async function openTarget(

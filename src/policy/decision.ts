@@ -74,10 +74,14 @@ export function decideRoute(policy: Policy, target: Target, client: Client): Rou
 
 /**
  * Why no client at all may reach the target of a fixed route, which is not what its writer meant; undefined if one may.
- * @param cids the only clients that may connect; absent: all
+ * @param clients whether they may have CIDs, and the only ones that may connect, if not all
  */
-export function denyAll(policy: Policy, cids: readonly number[] | undefined, target: Target): Denial | undefined {
-  const named = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
+export function denyAll(
+  policy: Policy,
+  { mayHaveCids, cids }: { readonly mayHaveCids: boolean; readonly cids: readonly number[] | undefined },
+  target: Target,
+): Denial | undefined {
+  const named = mayHaveCids ? [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []) : [];
   // Whom no rule names is treated like a client without a CID.
   const clients: readonly Client[] = cids?.map((cid) => ({ cid })) ?? [{}, ...named.map((cid) => ({ cid }))];
   const decisions = clients.map((client) => decideRoute(policy, target, client));

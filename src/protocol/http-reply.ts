@@ -5,7 +5,6 @@ import { escapeControls } from '../escape.ts';
 const PHRASES = {
   400: 'Bad Request',
   403: 'Forbidden',
-  408: 'Request Timeout',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',

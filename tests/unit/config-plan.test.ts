@@ -60,6 +60,19 @@ suite('a plan that is refused', () => {
     );
   });
 
+  test('a route that the lists allow only by CID, where clients have none', async () => {
+    const allow = 'allowlist: [{address: b.example, port: 443, cids: [16]}]\n';
+    for (const rest of ['', ', proxy_protocol: v2', ', allowlist: [{address: c.example, port: 443}]']) {
+      for (const on of ['tcp:127.0.0.1:8000', 'unix:/run/b.sock']) {
+        assert.match(
+          await problem(`${allow}listeners:\n- {listen: "${on}", connect: "b.example:443"${rest}}\n`),
+          /^listeners\[0\]\.connect: .* is listed for CID 16 \(.*f\.yaml:1\), and the client has no CID \(\/f\.yaml:3\)\. Hint: /,
+        );
+      }
+      await plan(`${allow}listeners:\n- {listen: "systemd:b", connect: "b.example:443"${rest}}\n`);
+    }
+  });
+
   test('a route that some client may use is a plan', async () => {
     const route = 'listeners:\n- {listen: "vsock:8000", connect: "b.example:443"}\n';
     await plan(`allowlist: [{address: b.example, port: 443, cids: [16]}]\n${route}`);
