@@ -8,6 +8,7 @@ import { type Destination, type ListenAddress, parseConnect, parseListen } from 
 import { MISSING } from './key.ts';
 import type { Finding } from './problem.ts';
 import { asList, asMap, type Path, type Raw } from './raw.ts';
+import { mentions } from './spelling.ts';
 import { findTaken } from './taken.ts';
 
 /** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
@@ -21,7 +22,7 @@ export function findContradictions(value: unknown, purpose: Purpose, placeOf: (p
   return [
     ...findNothing(file, purpose),
     ...listeners.flatMap(clashesOf),
-    ...('allowlist' in file ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
+    ...(mentions(file, ['allowlist']) ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
     ...findTaken(file, placeOf),
   ];
 }
@@ -54,7 +55,7 @@ const CLASHES: readonly {
   readonly hint: string;
 }[] = [
   {
-    when: ({ raw }) => 'listen' in raw && !('connect' in raw || 'route' in raw),
+    when: ({ raw }) => 'listen' in raw && !mentions(raw, ['connect', 'route']),
     message: 'neither connect nor route',
     hint: 'say where clients are connected to: connect: HOST:PORT, or route: http',
   },
@@ -150,7 +151,8 @@ function unusableCids({ path, raw, on }: Look): Finding[] {
 
 function needsAllowlist({ raw, to }: Look): boolean {
   return (
-    !('allowlist' in raw) && (('route' in raw && raw.route !== 'log') || ('connect' in raw && to?.kind !== 'address'))
+    !mentions(raw, ['allowlist']) &&
+    (('route' in raw && raw.route !== 'log') || ('connect' in raw && to?.kind !== 'address'))
   );
 }
 
@@ -165,6 +167,8 @@ function findNothing(file: Raw, purpose: Purpose): Finding[] {
   const nothingIn = (keys: readonly string[], hint: string): Finding[] => {
     if (keys.some((key) => asList(entries[key]).length > 0)) return [];
     const found = keys.filter((key) => key in file);
+    // The misspelt key is the problem, and told as one.
+    if (found.length === 0 && mentions(file, keys)) return [];
     const message =
       found.length === 0 ? 'nothing to listen on' : `nothing to listen on: ${found.join(', ')} without an entry`;
     return [{ path: found.slice(0, 1), message, hint }];

@@ -105,9 +105,9 @@ export function parseTcp(text: string): Extract<SocketAddress, { family: 'tcp' }
   const shown = quoteBriefly(`tcp:${text}`);
   const { host, port: digits } = splitPort(text);
   const ip = host === undefined ? undefined : parseIpAddress(host);
-  if (ip === undefined) return malformed(`${shown} has no IP address`, TCP_FORMS);
   const port = parseTcpPort(digits);
-  if (port === undefined) return malformed(`${shown} has no port from 1 to 65535`, TCP_FORMS);
+  if (ip === undefined && parseIpAddress(text)?.family !== 4) return malformed(`${shown} has no IP address`, TCP_FORMS);
+  if (ip === undefined || port === undefined) return malformed(`${shown} has no port from 1 to 65535`, TCP_FORMS);
   return { family: 'tcp', ip: ip.text, port };
 }
 

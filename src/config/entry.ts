@@ -49,10 +49,15 @@ export function ruleAddress(meta: KeyMeta) {
   const hint = 'write a host name or an IP address, in quotes if it looks like a number';
   const type = 'name, pattern, IP address or range';
   return text('a host name, an IP address or a range', { hint, type, ...meta }, (written): WrittenAddress | Wrong => {
+    if (written.includes('${')) return { problem: `${quoteBriefly(written)} has a placeholder`, hint: PLACEHOLDER };
     const means = parseRuleAddress(written);
     return 'problem' in means ? means : { text: written, means };
   });
 }
+
+/** `connect` is filled in for this instance; what may be reached stands in the file for everyone to read. */
+const PLACEHOLDER =
+  'only connect may have one; a pattern goes here, such as "kms.*.amazonaws.com", where * is one label';
 
 /** CIDs of clients. */
 export function cids(meta: KeyMeta) {

@@ -8,6 +8,11 @@ export function closestWord(word: string, candidates: readonly string[]): string
   return best?.candidate;
 }
 
+/** Whether one of these keys, rightly or wrongly spelt, is in the map. */
+export function mentions(map: Readonly<Record<string, unknown>>, keys: readonly string[]): boolean {
+  return Object.keys(map).some((key) => closestWord(key, keys) !== undefined);
+}
+
 /** Levenshtein: how many letters to insert, delete or replace. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);

@@ -32,7 +32,7 @@ const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{1
 export function parseYaml(text: string, path: string): YamlValue {
   const lines = new LineCounter();
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
-  const bad = (problem: string, offset?: number, hint = 'check indentation, brackets and quotes near that line') => {
+  const bad = (problem: string, offset?: number, hint = QUOTES) => {
     const place = offset === undefined ? path : `${path}:${lineOf(offset)}`;
     const message = escapeControls(`Bad yaml format: ${problem}`);
     return new VsockProxyError('config', message, { hint, place: escapeControls(place) });
@@ -53,6 +53,10 @@ export function parseYaml(text: string, path: string): YamlValue {
     throw bad(`aliases multiply to more than ${MAX_ALIASES}`, undefined, 'write the values out');
   }
 }
+
+const QUOTES =
+  'check indentation and brackets near that line; put in quotes what begins with * or [, has ": " in it, or ${…} within {…}';
+const STAR = 'put a pattern in quotes, as in "*.example.com": without them, a * in front refers to an anchor of YAML';
 
 type Bad = (problem: string, offset?: number, hint?: string) => VsockProxyError;
 
@@ -75,6 +79,8 @@ function parse(text: string, lineCounter: LineCounter, bad: Bad): Document {
   switch (first.code) {
     case 'TAB_AS_INDENT':
       throw bad('a tab in the indentation', first.pos[0], 'indent with spaces');
+    case 'BAD_ALIAS':
+      throw bad('a * without quotes', first.pos[0], STAR);
     case 'MULTIPLE_DOCS':
       throw bad('a second document begins', first.pos[0], 'keep one document, without a line "---" in between');
     case 'RESOURCE_EXHAUSTION':
@@ -95,7 +101,7 @@ function checkKeysAndAliases(document: Document, bad: Bad): void {
     }
     if (isAlias(node)) {
       if (anchors.has(node.source)) return;
-      throw bad(`nothing before "*${node.source}" is called "&${node.source}"`, node.range?.[0], 'write the value out');
+      throw bad(`*${node.source} without quotes, and no anchor &${node.source} before it`, node.range?.[0], STAR);
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor);
   });

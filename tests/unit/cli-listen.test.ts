@@ -35,7 +35,7 @@ describe('a local port that is none is refused, with a reason', () => {
     ['tcp:::1:8000', /has no IP address/],
     ['tcp:[127.0.0.1]:8000', /has no IP address/],
     ['tcp:[fe80::1%eth0]:8000', /has no IP address/],
-    ['tcp:127.0.0.1', /has no IP address/],
+    ['tcp:127.0.0.1', /has no port from 1 to 65535/],
     ['tcp:127.0.0.1:', /has no port from 1 to 65535/],
     ['tcp:127.0.0.1:http', /has no port from 1 to 65535/],
     ['tcp:127.0.0.1:0', /has no port from 1 to 65535/],

@@ -27,6 +27,17 @@ suite('a listener that is refused', () => {
       '2: listeners[0]: neither connect nor route. Hint: say where',
     ],
     [
+      'with a misspelt key, which is the whole problem',
+      'alowlist: []\nlisteners:\n- {listen: "vsock:8000", conect: "a.example:443"}\n',
+      '1: alowlist: unknown key. Hint: did you mean allowlist?',
+      '3: listeners[0].conect: unknown key. Hint: did you mean connect?',
+    ],
+    [
+      'whose entry has a placeholder',
+      'allowlist:\n- {address: "kms.${region}.amazonaws.com", port: 443}\nlisteners: []\n',
+      '2: allowlist[0].address: "kms.${region}.amazonaws.com" has a placeholder. Hint: only connect may have one; a pattern',
+    ],
+    [
       'with both connect and route',
       listener('connect: "a.example:443", route: http'),
       '3: listeners[0].route: it excludes connect. Hint: keep connect for one server',
@@ -180,6 +191,7 @@ suite('an address to listen on that is refused', () => {
     ['vsock:4294967296', 'is outside 4–4294967294. Hint: vsock ports are 32-bit'],
     ['tcp:8000', 'has no IP address'],
     ['tcp:localhost:8000', 'has no IP address'],
+    ['tcp:127.0.0.1', 'has no port from 1 to 65535'],
     ['tcp:::1:80', 'has no IP address'],
     ['tcp:[10.0.0.1]:80', 'has no IP address'],
     ['tcp:10.0.0.1:0', 'has no port from 1 to 65535'],
@@ -348,6 +360,12 @@ suite('a file with nothing to do', () => {
       'serve',
       '2: listeners: nothing to listen on: listeners without an entry',
     ],
+    [
+      'for serve: a misspelt section, which is the whole problem',
+      'allowlist: []\nlistners: []',
+      'serve',
+      '2: listners: unknown key. Hint: did you mean listeners?',
+    ],
     ['for serve: egress that allows nothing', 'egress: {deny: [a]}', 'serve', 'egress: nothing to listen on'],
     ['for anybody: denials alone', 'denylist: []', 'any', '1: No allowlist field: allowlist: missing'],
     [
@@ -385,7 +403,6 @@ limits: {connections: many}
     '4: No address field: denylist[0].address: missing',
     '4: No port field or invalid type: denylist[0].port: port 0 is outside 1–65535',
     '5: denylist[1].address: "10.0.0.0/33" is not a range of addresses',
-    '7: listeners[0]: no allowlist says what may be reached',
     '8: listeners[0].connect: "a.example" is not HOST:PORT',
     '9: listeners[0].port: only route: sni has a port of its own',
     '10: listeners[1].ip_family: it decides nothing here: connect leads to a vsock or unix address',

@@ -263,8 +263,10 @@ suite('bad YAML', () => {
     ['an alias as key', 'a: &a b\n*a : 1', 'a key is not plain text'],
     ['an unknown tag', 'allowlist: !include other.yaml', '!include', 'f.yaml:1'],
     ['a known tag', 'allowlist: !!set {a}', 'set'],
-    ['an alias without anchor', 'allowlist: *a', 'nothing before "*a" is called "&a"'],
-    ['an alias before its anchor', 'x: *a\ny: &a 1', 'nothing before "*a"'],
+    ['an alias without anchor', 'allowlist: *a', '*a without quotes, and no anchor &a before it'],
+    ['an alias before its anchor', 'x: *a\ny: &a 1', '*a without quotes, and no anchor'],
+    ['a pattern without quotes', 'allowlist:\n- {address: *.a.example, port: 443}', '*.a.example without quotes'],
+    ['a star without quotes', 'allowlist:\n- address: *', 'a * without quotes'],
     [
       'aliases that multiply',
       `a: &a [${'1,'.repeat(9)}]\nb: &b [${'*a,'.repeat(9)}]\nc: &c [${'*b,'.repeat(9)}]\nd: [${'*c,'.repeat(9)}]`,
