@@ -131,10 +131,15 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const { nitroCli, ...source } = parsed.arguments;
   const logFor = openLogOfProcess();
   const log = logFor('vsock_proxy');
+  let placement: Placement | undefined; // an instance never moves: a reload needs no metadata service
+  const readPlacement = async (): Promise<Placement> => {
+    placement ??= await readPlacementOfInstance(SERVE_METADATA_MS, log);
+    return placement;
+  };
   const load = async (): Promise<Plan> => {
     log.info('Checking allowlist configuration');
     const { loadPlan } = await import('./config/resolve.ts');
-    return await loadPlan({ ...source, readPlacement: () => readPlacementOfInstance(SERVE_METADATA_MS, log) });
+    return await loadPlan({ ...source, readPlacement });
   };
   let directory: Promise<EnclaveDirectory> | undefined;
   return await runPlan(logFor, load, {

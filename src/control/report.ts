@@ -88,10 +88,9 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
     if (failure === undefined) return log.info(describeEnd(record, route));
     const { problem, flood } = failure;
     const hint = failure.hint === undefined ? '' : `. Hint: ${failure.hint}`;
-    const first = () => {
-      const client = formatClient(record.client, route.on);
-      log.warn(`Client on ${client}: ${problem} (after ${Math.round(record.totalMs)} ms)${hint}`);
-    };
+    const line = () =>
+      `Client on ${formatClient(record.client, route.on)}: ${problem} (after ${Math.round(record.totalMs)} ms)`;
+    const first = () => log.warn(`${line()}${hint}`);
     const again = (times: number, subjects: Subjects) => {
       const more = count(times, 'more client');
       if (times === 0) return false;
@@ -100,7 +99,9 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
       return true;
     };
     const key = flood === undefined ? problem : `${record.reason} flood`;
-    throttle.report(`${record.listener} ${key}`, { first, again }, flood?.subject);
+    const isFirst = throttle.report(`${record.listener} ${key}`, { first, again }, flood?.subject);
+    // Whoever reads of each connection reads how each ended.
+    if (!isFirst && log.enables('info')) log.info(line());
   };
 
   const tellFault = (fault: Fault, route: ReportedRoute) => {

@@ -39,18 +39,20 @@ export class Throttle {
   /**
    * Troubles with the same key are the same one; the first report's functions are used until it is over.
    * @param subject what may differ in each report of a trouble; keys are few, subjects may be many
+   * @returns whether it was the first one, and said at once
    */
-  report(key: string, trouble: Trouble, subject = ''): void {
+  report(key: string, trouble: Trouble, subject = ''): boolean {
     const known = this.#open.get(key);
     if (known === undefined) {
       trouble.first();
       this.#open.set(key, { times: 0, subjects: new Map(), others: 0, trouble, cancel: this.#wait(key) });
-      return;
+      return true;
     }
     const { subjects } = known;
     known.times += 1;
     if (subjects.has(subject) || subjects.size < MAX_SUBJECTS) subjects.set(subject, (subjects.get(subject) ?? 0) + 1);
     else known.others += 1;
+    return false;
   }
 
   /** Says what has not been said yet. */

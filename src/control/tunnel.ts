@@ -13,6 +13,8 @@ export interface TunnelClient {
 }
 
 const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const;
+/** As long as those of our own replies. */
+const LONGEST_REASON = 500;
 const MORE: Decision = { verdict: { action: 'more' } };
 
 export function settleTunnel(
@@ -47,7 +49,7 @@ function passRefusal(
   if (body.kind !== 'length') return refuse('bad-response', `it answered ${status} in an unknown form`, client);
   const whole = bytes.subarray(headBytes, headBytes + body.bytes);
   if (whole.length < body.bytes && !ended) return MORE;
-  const [reason = ''] = Buffer.from(whole).toString('utf8').split('\n', 1);
+  const [reason = ''] = Buffer.from(whole).toString('utf8').slice(0, LONGEST_REASON).split('\n', 1);
   const told = client.fail === undefined ? {} : { toClient: Buffer.concat([head, whole]) };
   const subject = `${client.target}: ${status}`;
   return {

@@ -225,6 +225,45 @@ function insideNamespace(files: string): void {
     assert.deepEqual(asked(service), []);
   });
 
+  test('serve fills in region and domain, asks once, and reloads without asking again', async () => {
+    const config = join(files, 'serve.yaml');
+    const yaml = (path: string) =>
+      'allowlist: [{address: kms.*.amazonaws.com, port: 443}]\n' +
+      `listeners: [{listen: "unix:${join(files, path)}", connect: "kms.\${region}.\${domain}:443"}]\n`;
+    const serve = () => {
+      const program = launch([EXECUTABLE, 'serve', '--config', config], { RUST_LOG: 'info' });
+      cleanUps.push(() => program.kill());
+      return program;
+    };
+    writeFileSync(config, yaml('one.sock'));
+    const waiting = serve();
+    await waiting.stderr.match(/WARN .*Waiting for the metadata service, 60 s at most: /, PATIENCE_MS);
+    const service = await serveAt(IPV4);
+    await waiting.stderr.match(/Matched with host name "kms\.eu-west-1\.amazonaws\.com" and port "443"/, PATIENCE_MS);
+    await waiting.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    assert.equal(asked(service).length, 3, 'a token, the region, the domain');
+    service.kill();
+    await service.ended;
+    writeFileSync(config, yaml('two.sock'));
+    waiting.kill('SIGHUP');
+    await waiting.stderr.match(/Reloaded: added unix: .*two\.sock; removed unix: .*one\.sock/, PATIENCE_MS);
+  });
+
+  test('serve in a region that its file does not allow says so, with the line of the route', async () => {
+    await serveAt(IPV4, '--region', 'cn-north-1', '--domain', 'amazonaws.com.cn');
+    const config = join(files, 'china.yaml');
+    writeFileSync(
+      config,
+      'allowlist: [{address: kms.*.amazonaws.com, port: 443}]\nlisteners:\n- {listen: "vsock:8000", connect: "kms.${region}.${domain}:443"}\n',
+    );
+    const { status, stderr } = await launch([EXECUTABLE, 'serve', '--config', config], {}).outcome(PATIENCE_MS);
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^Error: "listeners\[0\]\.connect: The given address and port are not allowed: no entry of the allowlist matches kms\.cn-north-1\.amazonaws\.com\.cn on port 443 \(.*china\.yaml:3\)\. Hint: .*"\n$/,
+    );
+  });
+
   test('the file for systemd: whole, for its owner alone, in the place of a link and not behind it', async () => {
     await serveAt(IPV4);
     const directory = mkdtempSync(join(files, 'run-'));

@@ -155,6 +155,17 @@ describe('a flood of failures', () => {
     assert.equal(logged.take().filter((line) => line.startsWith('DEBUG Closed connection 17 ')).length, 3);
   });
 
+  it('is there at level info, one line for each, whose hint stands in the warning', () => {
+    const { logged, events } = setUp({ level: 'info' });
+    events.onClose([REFUSED, { ...REFUSED, client: { ...CLIENT, port: 5006 } }]);
+    const problem =
+      'could not connect to kms.eu-west-1.amazonaws.com:443 at 10.0.0.7:443: ECONNREFUSED: connection refused';
+    assert.deepEqual(logged.take(), [
+      `WARN Client on cid: 16 port: 5005: ${problem} (after 105 ms). Hint: nothing listens there, or a firewall rejects it`,
+      `INFO Client on cid: 16 port: 5006: ${problem} (after 105 ms)`,
+    ]);
+  });
+
   it('whose count was held back is told at the end', () => {
     const { logged, events, report } = setUp({ level: 'warn' });
     events.onClose([REFUSED, REFUSED]);

@@ -89,6 +89,17 @@ suite('the proxy of the enclave refuses', () => {
     );
   });
 
+  test('with the words of the parent, of which the log has one line, and not more than 500 characters', async () => {
+    const { connect, parent, logged } = await setUpHttp();
+    const client = await connect(PROXY, CONNECT);
+    (await parent.accept()).write(denial(`${'x'.repeat(5000)}\nINFO more`));
+    await settled();
+    assert.equal(statusOf(client), 403);
+    const lines = logged.take().filter((line) => line.includes('answered 403'));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? '', /for api\.example\.com:443: x{500} \(after/);
+  });
+
   for (const [what, answer, status, error] of [
     ['that ends without an answer', '', 502, 'connection_terminated'],
     ['that ends within its answer', 'HTTP/1.1 200 O', 502, 'connection_terminated'],
