@@ -93,10 +93,12 @@ export interface Contest extends Course {
 function visit(ours: AskedName, beside: AskedName, goal?: number): readonly Duel[] {
   const rate = { title: `${ours}, 8 clients`, unit: '/s', figure: 'perSecond', better: 'higher' } as const;
   const time = { title: `${ours}, time of 99 %`, unit: 'µs', figure: 'p99Micros', better: 'lower' } as const;
+  const cost = { title: `${ours}, processor time each`, unit: 'µs', figure: 'proxyMicros', better: 'lower' } as const;
   const rateGoal = goal === undefined ? {} : { goal };
   return [
     { ours, beside, ...rate, ...rateGoal },
     { ours, beside, ...time },
+    { ours, beside, ...cost },
   ];
 }
 

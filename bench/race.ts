@@ -94,6 +94,7 @@ export const races: readonly Race[] = [
 ];
 
 export interface Sample {
+  /** Those of the load generator, and `proxyMicros`: processor time of the proxy for each of the clients that {@link visits}. */
   readonly figures: Figures;
   /** CPUs that the load generator's client and server used: near what a thread can, they are the limit. */
   readonly clientCpus: number;
@@ -186,8 +187,9 @@ async function take(
   const after = clock();
   const busy = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
   const clientCpus = figures.clientCpus ?? 0;
+  const visitors = ((figures.perSecond ?? Number.NaN) * millis) / 1000;
   return {
-    figures,
+    figures: { ...figures, proxyMicros: ((after.proxy - before.proxy) * 1e6) / visitors },
     clientCpus,
     serverCpus: busy('server'),
     foreignCpus: Math.max(0, busy('machine') - busy('server') - busy('proxy') - clientCpus),
