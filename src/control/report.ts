@@ -51,7 +51,8 @@ export interface Report {
 export function openReport({ log, clock, counters, refusalOf, targetOf }: ReportOptions): Report {
   const routes = new Map<ListenerId, ReportedRoute>();
   const throttle = new Throttle(clock, PERIOD_MS);
-  /** How many refused clients of each listener the log accounts for. */
+  /** What the summaries account for: of clients who waited, and of those who were refused. */
+  const toldWaits = new Map<ListenerId, Pick<ListenerCounters, 'limitHits' | 'limitWaitMs'>>();
   const toldRefusals = new Map<ListenerId, Partial<Record<Fault['kind'], number>>>();
 
   /** One event at a time, so that one which cannot be told does not swallow the others. */
@@ -133,19 +134,18 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
 
   const tellLimit = (listener: ListenerId, route: ReportedRoute) => {
     const { limit, hint } = describeLimit(route);
-    const { limitHits = 1, limitWaitMs = 0 } = countersOf(listener) ?? {};
-    let told = { limitHits: limitHits - 1, limitWaitMs }; // before this one
     throttle.report(`${listener} limit`, {
       first: () => log.warn(`${limit}${onWhich(route)} reached: a client waits. Hint: ${hint}`),
       again() {
         const now = countersOf(listener);
         if (now === undefined) return false;
+        const told = toldWaits.get(listener) ?? { limitHits: 0, limitWaitMs: 0 };
         const waits = now.limitHits - told.limitHits;
         if (waits === 0 && now.waitingMs === 0) return false;
         const waited = `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
         const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
         log.warn(`${limit}${onWhich(route)}: ${waited}, ${waiting}. Hint: ${hint}`);
-        told = now;
+        toldWaits.set(listener, now);
         return true;
       },
     });
@@ -184,6 +184,7 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
     addRoute: (listener, route) => routes.set(listener, route),
     removeRoute(listener) {
       routes.delete(listener);
+      toldWaits.delete(listener);
       toldRefusals.delete(listener);
     },
     tellError(error) {
