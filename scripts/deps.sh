@@ -25,6 +25,7 @@ test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
 test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3
 test   javac                            openjdk-17-jdk-headless  java-17-amazon-corretto-headless
+test   go                               golang-go              golang
 test   rpmlint                          rpmlint                rpmlint
 test   mandoc                           mandoc                 mandoc
 e2e    qemu-system-x86_64               qemu-system-x86        -

@@ -23,6 +23,8 @@ const WARM_UP = 0.25;
 /** How long descriptors may take to be closed when the last transfer has ended. */
 const SETTLING_MS = 10_000;
 const POLL_MS = 50;
+/** A way that is not open again by then will not be: the soak ends. */
+const GIVE_UP_MS = 60_000;
 
 enterParent();
 const [minutes = '10', recoveryMs = '2000'] = process.argv.slice(2);
@@ -105,7 +107,10 @@ async function killAndRestart(role: Role): Promise<void> {
   await stage.start(role);
   const to = monotonicMs();
   ledger.enterOutage({ from, to });
-  await ledger.recovered(role.ways);
+  const late = pause(GIVE_UP_MS, undefined, { ref: false }).then(() => {
+    throw new Error(`${role.name}: no transfer on one of ${role.ways.join(', ')} for ${GIVE_UP_MS} ms after its start`);
+  });
+  await Promise.race([ledger.recovered(role.ways), late]);
   const tookMs = monotonicMs() - to;
   slowestMs = Math.max(slowestMs, tookMs);
   kills += 1;
