@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,23 @@ Opened streamSocket(sa_family_t family) {
   UniqueFd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return failed("socket");
   return {std::move(fd)};
+}
+
+// Whether a unix socket's file was left behind by a process that was killed: nobody listens there.
+bool isLeftBehind(const Address& address) {
+  if (address.family() != AF_UNIX) return false;
+  struct statx file {};
+  const int unknown = statx(AT_FDCWD, address.path().c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &file);
+  if (unknown < 0 || !S_ISSOCK(file.stx_mode)) return false;
+  const Opened probe = streamSocket(AF_UNIX);
+  return probe.fd && connect(probe.fd.get(), address.raw(), address.size()) < 0 && errno == ECONNREFUSED;
+}
+
+int bindTo(int fd, const Address& address) {
+  const int bound = bind(fd, address.raw(), address.size());
+  if (bound == 0 || errno != EADDRINUSE) return bound;
+  if (isLeftBehind(address)) removeSocketFile(address);
+  return bind(fd, address.raw(), address.size());
 }
 
 template <class Call>
@@ -158,7 +176,7 @@ Opened listenOn(const Address& address) {
   const int fd = opened.fd.get();
   if (address.isTcp()) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.family() == AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-  if (bind(fd, address.raw(), address.size()) < 0) return failed("bind");
+  if (bindTo(fd, address) < 0) return failed("bind");
   if (listen(fd, SOMAXCONN) < 0) return failed("listen");
   return opened;
 }

@@ -102,7 +102,8 @@ struct Opened {
   int error = 0;
 };
 
-// Binds and listens with the longest queue that the kernel grants.
+// Binds and listens with the longest queue that the kernel grants. The file of a unix socket is replaced if
+// its process is gone.
 Opened listenOn(const Address& address);
 // Another descriptor of a listening stream socket that is open already, such as one passed by systemd.
 Opened duplicateListening(int fd);

@@ -11,6 +11,26 @@ TEST("listen: an address in use is an error with its call, and nothing else chan
   CHECK(std::string(second.call) == "bind");
 }
 
+TEST("listen: the file of a unix socket is replaced if its process is gone, and nothing else is") {
+  const Address on = Address::unixPath(kSocketPath);
+  {
+    const UniqueFd left(socket(AF_UNIX, SOCK_STREAM, 0));
+    CHECK_EQ(bind(left.get(), on.raw(), on.size()), 0);
+  }
+  {
+    Plane plane;
+    CHECK_EQ(plane.engine.listen(spec()).error, 0);
+    Peer::connect(on);
+  }
+  const UniqueFd other(socket(AF_UNIX, SOCK_DGRAM, 0));
+  CHECK_EQ(bind(other.get(), on.raw(), on.size()), 0);
+  CHECK_EQ(Plane().engine.listen(spec()).error, EADDRINUSE);
+  CHECK_EQ(unlink(kSocketPath.c_str()), 0);
+  CHECK_EQ(symlink("/nonexistent", kSocketPath.c_str()), 0);
+  CHECK_EQ(Plane().engine.listen(spec()).error, EADDRINUSE);
+  CHECK_EQ(unlink(kSocketPath.c_str()), 0);
+}
+
 TEST("listen: a unix path that is too long is an error and no crash") {
   Plane plane;
   CHECK(plane.engine.listen(spec(Address::unixPath(std::string(200, 'x')))).error != 0);

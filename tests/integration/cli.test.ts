@@ -160,6 +160,17 @@ describe('an address that cannot be listened on: status 1, the errno, and what t
     refused(['8000', ...ROUTE, '--cid', '77'], 1, new RegExp(`${head}cid: 77 port: 8000: E[A-Z]+: `)));
   it('a directory that does not exist', () =>
     refused([`unix:${at('no/x')}`, ...ROUTE], 1, new RegExp(`${head}unix: .*no/x: ENOENT: `)));
+  it('a unix socket that somebody listens on; but not when that was killed', async () => {
+    const first = start([`unix:${at('killed.sock')}`, ...ROUTE], { RUST_LOG: 'info' });
+    await first.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    await refused([`unix:${at('killed.sock')}`, ...ROUTE], 1, new RegExp(`${head}unix: .*killed\\.sock: EADDRINUSE: `));
+    first.kill();
+    await first.ended;
+    const second = start([`unix:${at('killed.sock')}`, ...ROUTE], { RUST_LOG: 'info' });
+    await second.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    second.kill();
+    await second.ended;
+  });
   it('a file that exists', () =>
     refused([`unix:${ALLOWLIST}`, ...ROUTE], 1, new RegExp(`${head}unix: .*allow\\.yaml: EADDRINUSE: .*rm '`)));
   it('an IP address of another machine', () =>
