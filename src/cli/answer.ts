@@ -1,6 +1,7 @@
 /** Whether clients reach a target through the listeners of a file. */
 import { type Draft, globalPolicy } from '../config/draft.ts';
 import type { LoadedFile } from '../config/load.ts';
+import type { EgressPlan } from '../plan.ts';
 import { formatHost } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
 import { mayHaveCids } from '../vsock.ts';
@@ -25,18 +26,25 @@ export interface Answer {
   /** Allowed if one listener lets one client through, so that `denied` holds for all of them. */
   readonly kind: Verdict['kind'];
   readonly verdicts: readonly ListenerVerdict[];
+  /** Whether applications in the enclave that know of no proxy get there, too; absent where `egress` does not allow it. */
+  readonly byName?: Verdict;
 }
 
 /** Without a listener it is that of the form of the AWS proxy. */
 export type ListenerVerdict = Verdict & { readonly listener?: CheckedListener };
 
 /** Asks each of these listeners that clients can use for the target. */
-export async function askListeners(listeners: readonly CheckedListener[], question: Question): Promise<Answer> {
+export async function askListeners(
+  listeners: readonly CheckedListener[],
+  egress: EgressPlan | undefined,
+  question: Question,
+): Promise<Answer> {
   const verdicts: ListenerVerdict[] = [];
   for (const listener of listeners) {
     for (const verdict of await askListener(listener, question)) verdicts.push({ ...verdict, listener });
   }
-  return answer(question, verdicts);
+  const byName = egress && (await askByName(egress, question.target));
+  return { ...answer(question, verdicts), ...(byName && { byName }) };
 }
 
 /** Asks the rules of the file, as the form of the AWS proxy does. */
@@ -49,6 +57,22 @@ function answer({ target }: Question, verdicts: readonly ListenerVerdict[]): Ans
   const kinds = verdicts.map(({ kind }) => kind);
   const kind = (['allowed', 'undecided'] as const).find((candidate) => kinds.includes(candidate)) ?? 'denied';
   return { target, kind, verdicts };
+}
+
+/** An enclave knows neither its CID nor what a name leads to. */
+async function askByName(
+  { policy, transparentPorts: ports }: EgressPlan,
+  target: Target,
+): Promise<Verdict | undefined> {
+  const subject = { policy, family: 'any', isFixed: false, hasCids: false } as const;
+  const [verdict] = await judgeListener(subject, target, undefined, undefined);
+  if (verdict?.kind !== 'allowed') return undefined;
+  const hint = 'let the application use the proxy that http_proxy names';
+  if (target.host.kind === 'ip') return { kind: 'denied', reason: 'only names are reached so', hint };
+  if (ports.includes(target.port)) return verdict;
+  const listed = ports.length === 0 ? 'which is empty' : `which has ${ports.join(', ')}`;
+  const reason = `port ${target.port} is not in egress.transparent_ports, ${listed}`;
+  return { kind: 'denied', reason, hint: `add it there, or ${hint}` };
 }
 
 /** No verdict where no client gets there whatever the rules say. */

@@ -3,9 +3,11 @@ import type { Draft } from '../config/draft.ts';
 import { formatListen } from '../config/endpoint.ts';
 import type { VsockProxyError } from '../errors.ts';
 import { escapeControls } from '../escape.ts';
+import type { ListenerPlan } from '../plan.ts';
 import { formatHost } from '../policy/address.ts';
 import type { Rule, Target } from '../policy/rules.ts';
 import type { Answer, CheckedListener } from './answer.ts';
+import type { Verdict } from './verdict.ts';
 
 export interface CheckReport {
   /** The file, as it was named. */
@@ -16,6 +18,8 @@ export interface CheckReport {
   readonly more: number;
   /** Empty where there are problems. */
   readonly listeners: readonly CheckedListener[];
+  /** What `vsock-proxy enclave` listens on with the same file. */
+  readonly enclave: readonly ListenerPlan[];
   /** Absent where no target was asked about, or the file has problems. */
   readonly answer?: Answer;
 }
@@ -26,7 +30,7 @@ export function exitStatusOf({ problems, answer }: CheckReport): 0 | 1 {
 }
 
 export function formatText(report: CheckReport): string {
-  const { config, problems, more, listeners, answer } = report;
+  const { config, problems, more, listeners, enclave, answer } = report;
   if (problems.length > 0) {
     const told = problems.map(({ place, message, hint }) => `${place ?? config}: ${withHint(message, hint)}`);
     const count = problems.length + more;
@@ -35,7 +39,11 @@ export function formatText(report: CheckReport): string {
   }
   if (answer !== undefined) return formatAnswer(answer);
   const running = listeners.map(({ draft, route }) => `  ${formatListen(draft.on)} → ${describeRoute(route)}`);
-  return lines([`${config}: valid`, ...running]);
+  const inside = enclave.map(({ on, route }) => {
+    const what = route.kind === 'http' ? ', what clients ask for by HTTP' : route.kind === 'names' ? ', by name' : '';
+    return `  ${formatListen(on)} → ${describeNext(route)}${what}`;
+  });
+  return lines([`${config}: valid`, ...running, ...(inside.length > 0 ? ['in the enclave:', ...inside] : [])]);
 }
 
 function formatAnswer(answer: Answer): string {
@@ -43,21 +51,25 @@ function formatAnswer(answer: Answer): string {
     const where = listener === undefined ? 'the rules of the file' : formatListen(listener.draft.on);
     const who = cid === undefined ? where : `${where}, CID ${cid}`;
     // Where some listener lets it through, nobody needs to be told how others would.
-    const because = answer.kind === 'allowed' ? reason : withHint(reason, hint);
-    const verdict = kind === 'allowed' ? `allowed ${reason}` : `${kind}: ${because}`;
+    const told = answer.kind === 'allowed' || hint === undefined ? { kind, reason } : { kind, reason, hint };
     return [
-      `  ${who}: ${verdict}`,
+      `  ${who}: ${describe(told)}`,
       ...(addresses?.admitted ?? []).map(({ address, rule }) => `    ${address.text}: admitted by ${named(rule)}`),
       ...(addresses?.refused ?? []).map((refused) => `    ${refused.address.text}: refused, as it ${refused.reason}`),
     ];
   });
   const nobody = '  no listener that such a client can use leads there';
-  return lines([`${formatTarget(answer.target)}: ${answer.kind}`, ...(told.length > 0 ? told : [nobody])]);
+  const inside = answer.byName === undefined ? [] : [`  in the enclave, by name alone: ${describe(answer.byName)}`];
+  return lines([`${formatTarget(answer.target)}: ${answer.kind}`, ...(told.length > 0 ? told : [nobody]), ...inside]);
+}
+
+function describe({ kind, reason, hint }: Verdict): string {
+  return kind === 'allowed' ? `allowed ${reason}` : `${kind}: ${withHint(reason, hint)}`;
 }
 
 /** One object, on one line; docs/command.md describes it. */
 export function formatJson(report: CheckReport): string {
-  const { config, problems, more, listeners, answer } = report;
+  const { config, problems, more, listeners, enclave, answer } = report;
   const value = {
     config,
     valid: problems.length === 0,
@@ -69,16 +81,19 @@ export function formatJson(report: CheckReport): string {
       route: isRoute(route) ? route.kind : 'connect',
       connect: isRoute(route) ? null : describeRoute(route),
     })),
+    enclave: enclave.map(({ on, place, route }) => ({
+      listen: formatListen(on),
+      place,
+      route: route.kind === 'address' ? 'connect' : route.kind,
+      connect: describeNext(route) ?? null,
+    })),
     ...(answer && {
       target: formatTarget(answer.target),
       verdict: answer.kind,
-      verdicts: answer.verdicts.map(({ listener, cid, kind, reason, hint, rule, addresses }) => ({
+      verdicts: answer.verdicts.map(({ listener, cid, addresses, ...verdict }) => ({
         listen: listener === undefined ? null : formatListen(listener.draft.on),
         cid: cid ?? null,
-        verdict: kind,
-        reason,
-        hint: hint ?? null,
-        rule: ruleValue(rule),
+        ...verdictValue(verdict),
         addresses:
           addresses === undefined
             ? null
@@ -97,9 +112,14 @@ export function formatJson(report: CheckReport): string {
                 })),
               ],
       })),
+      by_name: answer.byName === undefined ? null : verdictValue(answer.byName),
     }),
   };
   return `${JSON.stringify(value)}\n`;
+}
+
+function verdictValue({ kind, reason, hint, rule }: Verdict) {
+  return { verdict: kind, reason, hint: hint ?? null, rule: ruleValue(rule) };
 }
 
 /** Whether it stands at `route`, and not at `connect`. */
@@ -125,6 +145,12 @@ function describeRoute(route: Draft['route']): string {
     case 'sni':
       return `what clients name in TLS, at port ${route.port}`;
   }
+}
+
+/** Where the clients of a listener inside the enclave are connected to. */
+function describeNext(route: ListenerPlan['route']): string | undefined {
+  if (route.kind === 'address') return formatListen(route.address);
+  return 'via' in route && route.via !== undefined ? formatListen(route.via) : undefined;
 }
 
 function formatTarget({ host, port }: Target): string {

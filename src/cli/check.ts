@@ -1,12 +1,13 @@
 /** `vsock-proxy check`: what is wrong with a configuration file, and what it lets through. */
 import { type Circumstances, complete, draftListeners } from '../config/draft.ts';
+import { type EnclaveAddresses, planEnclave } from '../config/enclave.ts';
 import { formatListen, type Placement, parseListen } from '../config/endpoint.ts';
 import { inspectFile } from '../config/load.ts';
 import { VsockProxyError } from '../errors.ts';
 import { quoteBriefly } from '../escape.ts';
 import { parseHost, parseTcpPort } from '../policy/address.ts';
 import type { Target } from '../policy/rules.ts';
-import { CID_ANY } from '../vsock.ts';
+import { CID_ANY, CID_PARENT } from '../vsock.ts';
 import { askListeners, askRules, type CheckedListener, mayBecome } from './answer.ts';
 import { type CheckReport, exitStatusOf, formatJson, formatText } from './check-report.ts';
 import { DEFAULT_CONFIG_PATH } from './help.ts';
@@ -32,13 +33,19 @@ export interface CheckDependencies {
   readonly readPlacement: () => Promise<Placement>;
 }
 
+/** What `vsock-proxy enclave` does without options. */
+const ON_NITRO: EnclaveAddresses = {
+  parentAddress: (port) => ({ family: 'vsock', cid: CID_PARENT, port }),
+  ownAddress: (port) => ({ family: 'vsock', cid: CID_ANY, port }),
+};
+
 const CIDS = { min: 0, max: CID_ANY - 1 };
 
 const HELP = `
 Without a target it tells every problem of the file, with its line. With one it
 tells whether a client can reach it: through any listener of the file, or only
 through --listener. A file without listeners is read as the form with a port, a
-host and a port reads it.
+host and a port reads it. What the same file means in the enclave stands behind.
 
 The network is asked nothing, unless --resolve is given: then names are
 resolved, with a verdict on each address, and the metadata service is asked for
@@ -138,7 +145,7 @@ export async function runCheck(
 async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDependencies): Promise<CheckReport> {
   const { configPath: config, target, cid, resolve, listener: only } = options;
   const file = inspectFile(config, 'any');
-  if ('problems' in file) return { config, ...file, listeners: [] };
+  if ('problems' in file) return { config, ...file, listeners: [], enclave: [] };
 
   const drafts = draftListeners(file);
   const asksPlacement =
@@ -155,12 +162,18 @@ async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDe
     if (completion.kind === 'problem') problems.push(completion.problem);
     else listeners.push({ draft, route: completion.kind === 'listener' ? completion.listener.route : draft.route });
   }
-  const report = { config, problems, more: 0, listeners };
+  const enclave = planEnclave(file, ON_NITRO);
+  const report = { config, problems, more: 0, listeners, enclave: enclave.listeners };
   if (problems.length > 0 || target === undefined) return report;
 
   const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { lookUp }) };
-  if (listeners.length === 0 && only === undefined) return { ...report, answer: await askRules(file, question) };
-  return { ...report, answer: await askListeners(choose(listeners, only), question) };
+  // A file without listeners is for the form of the AWS proxy, unless there are only those of an enclave.
+  const isForProxy = file.settings.allowlist !== undefined || enclave.listeners.length === 0;
+  if (listeners.length === 0 && only === undefined && isForProxy) {
+    return { ...report, answer: await askRules(file, question) };
+  }
+  const egress = only === undefined ? enclave.egress : undefined;
+  return { ...report, answer: await askListeners(choose(listeners, only), egress, question) };
 }
 
 function choose(listeners: readonly CheckedListener[], only: string | undefined): readonly CheckedListener[] {

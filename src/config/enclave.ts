@@ -8,20 +8,27 @@ import { egressPolicy, limitsOf, timeoutsOf } from './draft.ts';
 import { proxyAddress } from './enclaver.ts';
 import { type LoadedFile, loadFile } from './load.ts';
 
-export interface EnclaveSource {
-  readonly configPath: string;
+export interface EnclaveAddresses {
   /** Where a vsock port of the parent is reached. */
   readonly parentAddress: (port: number) => SocketAddress;
   /** Where a vsock port of this enclave is listened on. */
   readonly ownAddress: (port: number) => SocketAddress;
 }
 
+export interface EnclaveSource extends EnclaveAddresses {
+  readonly configPath: string;
+}
+
 const NOTHING: Policy = { allow: [], deny: [] };
 const DEFAULT_TRANSPARENT_PORTS = [80, 443].map(toTcpPort).filter((port) => port !== undefined);
 
 /** @throws VsockProxyError `config`, for the first problem of the file */
-export function loadEnclavePlan(source: EnclaveSource): EnclavePlan {
-  const file = loadFile(source.configPath, 'enclave');
+export function loadEnclavePlan({ configPath, ...addresses }: EnclaveSource): EnclavePlan {
+  return planEnclave(loadFile(configPath, 'enclave'), addresses);
+}
+
+/** The plan that a file means; without a listener where it has nothing for an enclave. */
+export function planEnclave(file: LoadedFile, source: EnclaveAddresses): EnclavePlan {
   const { forward = [], ingress = [], limits, timeouts } = file.settings;
   const egress = readEgress(file);
   const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;

@@ -103,7 +103,7 @@ describe('a file that is not valid', () => {
   it('has no verdict on a target', async () => {
     const { exitStatus, ...report } = await json(BAD, ['a', '1']);
     assert.equal(exitStatus, 1);
-    assert.deepEqual(Object.keys(report), ['config', 'valid', 'problems', 'more', 'listeners']);
+    assert.deepEqual(Object.keys(report), ['config', 'valid', 'problems', 'more', 'listeners', 'enclave']);
     assert.equal(report.valid, false);
     assert.deepEqual(
       report.problems.map(({ place }: { place: string }) => place),
@@ -343,10 +343,12 @@ describe('a valid file', () => {
         '  vsock:3:8002 → what clients ask for by HTTP',
         '  vsock:3:8003 → kms.${region}.a.example:443',
         '  tcp:0.0.0.0:8443 → vsock:16:8443',
+        'in the enclave:',
+        '  vsock:any:8443 → tcp:127.0.0.1:8443',
       ],
       exitStatus: 0,
     });
-    assert.deepEqual((await check(SERVE, ['--resolve'])).lines.slice(5), [
+    assert.deepEqual((await check(SERVE, ['--resolve'])).lines.slice(5, 7), [
       '  vsock:3:8003 → kms.eu-west-1.a.example:443',
       '  tcp:0.0.0.0:8443 → vsock:<enclave CID>:8443',
     ]);
@@ -365,6 +367,8 @@ describe('a valid file', () => {
         problems: [],
         more: 0,
         listeners: [{ listen: 'vsock:3:8000', place: 'f.yaml:2', route: 'connect', connect: 'a.example:443' }],
+        enclave: [],
+        by_name: null,
         target: 'a.example:443',
         verdict: 'allowed',
         verdicts: [
@@ -389,6 +393,54 @@ describe('a valid file', () => {
       [['listen', 'cid', 'verdict', 'reason', 'hint', 'rule', 'addresses']],
     );
     assert.deepEqual([verdicts[0].listen, verdicts[0].cid, verdicts[0].addresses], [null, null, null]);
+  });
+});
+
+describe('the half of the enclave', () => {
+  const EGRESS = 'egress: {allow: [a.example, 10.0.0.0/8], transparent_ports: [443]}\n';
+  const FORWARD = 'forward: [{listen: "127.0.0.1:8443", connect: "vsock:3:8001"}]\n';
+  const byName = async (host: string, port: string, text = EGRESS) => {
+    const { lines } = await check(text, [host, port]);
+    return lines.slice(2).map((line) => line.replace(/^ {2}in the enclave, by name alone: /, ''));
+  };
+
+  it('is not told of where the parent denies the target', async () => {
+    assert.deepEqual(await byName('b.example', '443'), []);
+  });
+
+  it('denies ports that are not listened on, and addresses, to applications that know of no proxy', async () => {
+    const hint = 'let the application use the proxy that http_proxy names';
+    assert.deepEqual(await byName('a.example', '80'), [
+      `denied: port 80 is not in egress.transparent_ports, which has 443. Hint: add it there, or ${hint}`,
+    ]);
+    assert.deepEqual(await byName('a.example', '443', EGRESS.replace('[443]', '[]')), [
+      `denied: port 443 is not in egress.transparent_ports, which is empty. Hint: add it there, or ${hint}`,
+    ]);
+    assert.deepEqual(await byName('10.1.2.3', '443'), [`denied: only names are reached so. Hint: ${hint}`]);
+  });
+
+  it('allows the others what the parent allows', async () => {
+    assert.deepEqual(await byName('a.example', '443'), ['allowed by a.example (f.yaml:1)']);
+    const { verdict, by_name: value } = await json(EGRESS, ['a.example', '443']);
+    const rule = { address: 'a.example', place: 'f.yaml:1' };
+    const reason = 'by a.example (f.yaml:1)';
+    assert.deepEqual([verdict, value], ['allowed', { verdict: 'allowed', reason, hint: null, rule }]);
+  });
+
+  it('is told with what it listens on, also where there is nothing for the parent', async () => {
+    assert.deepEqual((await check(EGRESS + FORWARD, [])).lines.slice(2), [
+      'in the enclave:',
+      '  tcp:127.0.0.1:8443 → vsock:3:8001',
+      '  tcp:127.0.0.1:10000 → vsock:3:10000, what clients ask for by HTTP',
+      '  tcp:0.0.0.0:443 → vsock:3:10000, by name',
+    ]);
+    assert.deepEqual((await json(FORWARD, [])).enclave, [
+      { listen: 'tcp:127.0.0.1:8443', place: 'f.yaml:1', route: 'connect', connect: 'vsock:3:8001' },
+    ]);
+    assert.deepEqual((await check(FORWARD, ['a.example', '443'])).lines, [
+      'a.example:443: denied',
+      '  no listener that such a client can use leads there',
+    ]);
   });
 });
 
