@@ -15,7 +15,12 @@ export function describeLimit({ place, limits }: ReportedRoute): { readonly limi
 
 function whatRaises(place: string): string {
   if (place === 'command line of forward') return '--connections';
-  return isCommandLine(place) ? '--num_workers or limits.connections' : `limits.connections (${place})`;
+  return isCommandLine(place) ? '--num_workers or limits.connections' : keyFor('connections', place);
+}
+
+/** Where a limit may be written: of the listener at this place, or else for all of them. */
+function keyFor(key: string, place: string): string {
+  return isCommandLine(place) ? `limits.${key} of the file` : `limits.${key} of the listener (${place}) or of the file`;
 }
 
 /** Why a client was refused as soon as it was accepted. */
@@ -33,12 +38,12 @@ export function describeRefused(
     case 'client-limit':
       return {
         why: `${name} has ${limits.connectionsPerClient} connections open already`,
-        hint: `the limit is limits.connections_per_client (${place})`,
+        hint: `the limit is ${keyFor('connections_per_client', place)}`,
       };
     case 'client-rate':
       return {
         why: `${name} opens more than ${limits.ratePerClient} connections per second`,
-        hint: `the limit is limits.rate_per_client (${place})`,
+        hint: `the limit is ${keyFor('rate_per_client', place)}`,
       };
   }
 }

@@ -12,6 +12,9 @@ export interface NoAnswer {
 /** How long the second family may take once the first has answered (RFC 8305 section 3 suggests even less). */
 const SECOND_FAMILY_MS = 1000;
 
+/** Of one family. Nobody tries more, and whoever runs a listed name's servers could fill the memory with them. */
+export const MAX_ADDRESSES = 64;
+
 /** Asks for the families at the same time; one that fails does not spoil the other. */
 export async function queryName(channel: dns.Resolver, name: Hostname, family: Family): Promise<Answer | NoAnswer> {
   if (family !== 'any') return queryFamily(channel, name, family === 'ipv4' ? 4 : 6);
@@ -48,7 +51,7 @@ async function queryFamily(channel: dns.Resolver, name: Hostname, family: 4 | 6)
     const found = records.map(({ address }) => parseIpAddress(address)).filter((ip) => ip !== undefined);
     // An AAAA record may hold an IPv4-mapped address, which is none of this family.
     const ofFamily = new Map(found.filter((ip) => ip.family === family).map((ip) => [ip.text, ip]));
-    const addresses = [...ofFamily.values()];
+    const addresses = [...ofFamily.values()].slice(0, MAX_ADDRESSES);
     if (addresses.length === 0) return { code: 'ENODATA' };
     return { addresses, ttlMs: Math.min(...records.map(({ ttl }) => ttl)) * 1000, source: 'dns' };
   } catch (error) {

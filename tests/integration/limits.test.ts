@@ -60,7 +60,7 @@ test('connections of one client: further ones are refused, other clients are not
     await client.receives(/^!!$/);
   }
   await proxy.logged(
-    /WARN .*Client on tcp: 127\.0\.0\.2:\d+ refused: 127\.0\.0\.2 has 5 connections open already\. Hint: the limit is limits\.connections_per_client \(.*config\.yaml:6\)\n/,
+    /WARN .*Client on tcp: 127\.0\.0\.2:\d+ refused: 127\.0\.0\.2 has 5 connections open already\. Hint: the limit is limits\.connections_per_client of the listener \(.*config\.yaml:6\) or of the file\n/,
   );
   const [first] = mine;
   first?.socket.end();

@@ -161,7 +161,7 @@ describe('who may connect', () => {
     await settled();
     assert.deepEqual(logged.take(), [
       'WARN Client on cid: 16 port: 5005 refused: CID 16 has 2 connections open already. Hint: the limit is ' +
-        'limits.connections_per_client (proxy.yaml:3)',
+        'limits.connections_per_client of the listener (proxy.yaml:3) or of the file',
     ]);
   });
 });

@@ -171,7 +171,7 @@ describe('a reload', () => {
     await first.accepted.receives('still here');
     assert.match(
       logged.take()[0] ?? '',
-      /^WARN Limit of 1 simultaneous connections reached: .* limits\.connections \(proxy\.yaml:3\)$/,
+      /^WARN Limit of 1 simultaneous connections reached: .* limits\.connections of the listener \(proxy\.yaml:3\) or of the file$/,
     );
   });
 

@@ -360,9 +360,9 @@ describe('clients that are refused when they are accepted', () => {
     assert.deepEqual(logged.take(), [
       "WARN Client on cid: 16 port: 5005 refused: CID 16 may not connect. Hint: the listener's cids say who may (command line)",
       'WARN Client on tcp: 192.0.2.9:5 refused: 192.0.2.9 has 2 connections open already. Hint: the limit is ' +
-        'limits.connections_per_client (command line)',
+        'limits.connections_per_client of the file',
       'WARN Client on cid: 16 port: 5005 refused: CID 16 opens more than 10 connections per second. Hint: the limit is ' +
-        'limits.rate_per_client (command line)',
+        'limits.rate_per_client of the file',
     ]);
   });
 
@@ -377,7 +377,7 @@ describe('clients that are refused when they are accepted', () => {
     await clock.advance(PERIOD_MS);
     assert.deepEqual(logged.take(), [
       'WARN 5000 more clients refused (client-rate) within 10 s, among them CID 17. Hint: the limit is ' +
-        'limits.rate_per_client (command line)',
+        'limits.rate_per_client of the file',
     ]);
     await clock.advance(PERIOD_MS);
     assert.equal(clock.pending, 0);
@@ -403,7 +403,7 @@ describe('the limit of one among several listeners', () => {
     events.onFault([{ kind: 'limit', listener: second }]);
     assert.deepEqual(logged.take(), [
       'WARN Limit of 9 simultaneous connections on unix: /run/x.sock reached: a client waits. Hint: raise ' +
-        'limits.connections (proxy.yaml:14)',
+        'limits.connections of the listener (proxy.yaml:14) or of the file',
     ]);
   });
 });

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, type TestContext, test } from 'node:test';
+import { MAX_ADDRESSES } from '../../src/dns/query.ts';
 import type { Answer, Family } from '../../src/dns/resolver.ts';
 import { createSystemResolver, type SystemResolverOptions } from '../../src/dns/system.ts';
 import { VsockProxyError } from '../../src/errors.ts';
@@ -201,8 +202,19 @@ suite('an answer of DNS', () => {
     assert.equal((await resolve('a.example', { servers: [address], family: 'ipv6' })).ttlMs, 90_000);
   });
 
+  test('of more addresses than anybody tries the first ones count', async (context) => {
+    const many = Array.from({ length: 2000 }, (_, index) => `10.1.${index >> 8}.${index & 0xff}`);
+    const { address } = await serve(context, {
+      'a.example A': { ...(a(...many) as object), truncated: true } as Reply,
+    });
+    assert.equal(
+      await outcome('a.example', { servers: [address], family: 'ipv4' }),
+      many.slice(0, MAX_ADDRESSES).join(' '),
+    );
+  });
+
   test('a truncated answer is asked for again over TCP', async (context) => {
-    const many = Array.from({ length: 100 }, (_, index) => `10.0.0.${index}`);
+    const many = Array.from({ length: 50 }, (_, index) => `10.0.0.${index}`);
     const { address, questions } = await serve(context, {
       'a.example A': { ...(a(...many) as object), truncated: true } as Reply,
     });
