@@ -24,12 +24,12 @@ export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions)
     const own = hosts.get(name) ?? (isLocalhost(name) ? LOOPBACK : undefined);
     if (own !== undefined) return own;
     const host = { kind: 'name', name } as const;
-    let reason = '';
+    let reason = 'no entry of egress.allow matches it';
     for (const port of ports) {
       // Without a CID: an enclave does not know its own, and its parent does.
       const decision = decideTarget(policy, { host, port }, {});
       if (decision.kind === 'allowed') return [names.addressOf(name)];
-      reason ||= decision.reason;
+      if (decision.rule !== undefined) reason = decision.reason;
     }
     // One line is enough for the two queries of one look-up; and names of addresses are asked for by mere habit.
     if (type !== 'AAAA' && !name.endsWith('.arpa')) onDenied(name, reason);
