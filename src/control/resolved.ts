@@ -5,7 +5,7 @@ import { type Watch, type WatchEvents, watchName } from '../dns/watch.ts';
 import type { VsockProxyError } from '../errors.ts';
 import type { Hostname, IpAddress } from '../policy/address.ts';
 import type { Denial } from '../policy/decision.ts';
-import { denyAddresses, describeRefused, guardAddresses } from '../policy/guard.ts';
+import { type Admission, denyAddresses, describeRefused, guardAddresses } from '../policy/guard.ts';
 import type { NameRule } from '../policy/rules.ts';
 import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './upstream.ts';
 import { count } from './words.ts';
@@ -43,7 +43,10 @@ export class ResolvedUpstream implements Upstream {
     this.#absence = `${name} is not resolved yet`;
     if (namedBy !== undefined) this.#decide();
 
-    const { family, resolver, clock, log, initial } = options;
+    const { family, resolver, clock, log } = options;
+    // An earlier answer of which nothing may be used any more decides nothing: a fresh one is on its way.
+    const initial =
+      options.initial && this.#guard(options.initial.answer).admitted.length > 0 ? options.initial : undefined;
     const events: WatchEvents = {
       onQuery: () => {
         const text = `Resolving hostname: ${name}.`;
@@ -86,8 +89,8 @@ export class ResolvedUpstream implements Upstream {
   }
 
   #use(answer: Answer): void {
-    const { target, policy, client, log, onChange } = this.#options;
-    const { admitted, refused } = guardAddresses(policy, target.port, client, this.#namedBy, answer.addresses);
+    const { target, log, onChange } = this.#options;
+    const { admitted, refused } = this.#guard(answer);
     const [first, ...others] = admitted.map(({ address }) => address);
     if (first === undefined) {
       this.#useNone(denyAddresses(target, this.#namedBy, refused));
@@ -102,6 +105,11 @@ export class ResolvedUpstream implements Upstream {
         `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${describeRefused(refused)}`,
       );
     }
+  }
+
+  #guard({ addresses }: Answer): Admission {
+    const { target, policy, client } = this.#options;
+    return guardAddresses(policy, target.port, client, this.#namedBy, addresses);
   }
 
   #useNone(denial: Denial): void {

@@ -183,6 +183,16 @@ describe('a reload', () => {
     assert.match(logged.take()[0] ?? '', /serving the last good answer, 0 s old/);
   });
 
+  it('of a fixed route to addresses that are not listed any more is decided by what its name resolves to now', async () => {
+    const { reload, net, names, clock } = await setUp([listener({ route: fixed, allow: ['10.0.0.0/24 443'] })]);
+    names[NAME] = ['10.0.1.7'];
+    const moved = net.serveAt({ ...SERVER, ip: '10.0.1.7' });
+    assert.equal(await reload([listener({ route: fixed, allow: ['10.0.1.0/24 443'] })]), 'done');
+    await clock.advance(0);
+    await net.connect(ON, CLIENT);
+    await moved.accept();
+  });
+
   it('of a fixed route to another name does not go on with the old answer', async () => {
     const { reload, net, clock } = await setUp([listener({ route: fixed })]);
     const route = { ...fixed, target: target('other.example 443') };
