@@ -129,7 +129,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { nitroCli, ...source } = parsed.arguments;
-  const logFor = openLogOfProcess();
+  const logFor = openLogOfProcess('warn'); // clients of some routes are not told why they are refused
   const log = logFor('vsock_proxy');
   let placement: Placement | undefined; // an instance never moves: a reload needs no metadata service
   const readPlacement = async (): Promise<Placement> => {

@@ -35,6 +35,9 @@ route, in one process
       - {listen: "vsock:10000", route: http}
       - {listen: "vsock:8000", connect: "kms.eu-west-1.amazonaws.com:443"}
 
+Logs go to standard error: what fails, unless RUST_LOG says otherwise.
+RUST_LOG=info tells of each connection.
+
 SIGHUP reads the file again: what has not changed goes on untouched, and so does
 everything if the file is wrong. SIGTERM and SIGINT stop it: open connections
 may end first. Exit status: 0 then, 1 if it cannot start, 2 if the command line

@@ -237,6 +237,21 @@ describe('RUST_LOG', () => {
   }
 });
 
+it('without RUST_LOG serve tells of what fails, and of nothing else', async () => {
+  const config = at('quiet.yaml');
+  writeFileSync(config, `allowlist: []\nlisteners: [{listen: "unix:${at('quiet.sock')}", route: http}]\n`);
+  const withSocket = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@" 3</dev/null';
+  const program = start(['serve', '--config', config], {}, ['sh', '-c', withSocket]);
+  await program.stderr.match(
+    /^\[\S+ WARN {2}\S+\] systemd has passed a socket with the name "unknown", which no/,
+    PATIENCE_MS,
+  );
+  program.kill('SIGTERM');
+  const { status, stderr } = await program.outcome(PATIENCE_MS);
+  assert.equal(status, 0);
+  assert.equal(stderr.split('\n').length, 2, stderr);
+});
+
 /** An upstream and a running proxy to it. */
 interface Running {
   readonly program: Program;
