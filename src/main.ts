@@ -112,7 +112,9 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
   const { kmsEndpoint } = await import('./endpoints.ts');
   if (source.kind === 'placement') return kmsEndpoint(source.placement, source.form);
   const { readPlacement } = await import('./imds/placement.ts');
-  return kmsEndpoint(await readPlacement({ ...source, clock: systemClock, random: Math.random, log }), source.form);
+  const elsewhere = 'give the endpoint: VSOCK_PROXY_KMS_ENDPOINT';
+  const dependencies = { clock: systemClock, random: Math.random, log, elsewhere };
+  return kmsEndpoint(await readPlacement({ ...source, ...dependencies }), source.form);
 }
 
 async function runProxy(route: ProxyArguments): Promise<number> {
@@ -200,7 +202,8 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
 
 async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
   const { readPlacement } = await import('./imds/placement.ts');
-  return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log });
+  const elsewhere = 'write the names out in place of ${region} and ${domain}';
+  return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log, elsewhere });
 }
 
 /**

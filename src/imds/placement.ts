@@ -14,6 +14,8 @@ export interface PlacementOptions {
   /** From 0 to below 1. */
   readonly random: () => number;
   readonly log: Log;
+  /** What to do where there is no such service: a clause for a hint. */
+  readonly elsewhere: string;
 }
 
 /** Both addresses are asked at the same time, and the first good answer counts. Others than the real ones: for tests. */
@@ -36,9 +38,10 @@ const REPORT_MS = 60_000;
  * @throws VsockProxyError `metadata` when `timeoutMs` are over, with the last reason
  */
 export async function readPlacement(
-  { timeoutMs, version, clock, random, log }: PlacementOptions,
+  { timeoutMs, version, clock, random, log, elsewhere }: PlacementOptions,
   { addresses, ask }: Service = { addresses: SERVICE_ADDRESSES, ask: askService },
 ): Promise<Placement> {
+  const hint = `on EC2, the metadata service must be enabled for the instance; elsewhere, ${elsewhere}`;
   const started = clock.now();
   const over = new AbortController();
   const cancelDeadline = timeoutMs === 0 ? undefined : clock.setTimer(timeoutMs, () => over.abort());
@@ -47,7 +50,7 @@ export async function readPlacement(
   try {
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await withinLimit(clock, over.signal, (signal) => {
-        return askAll(addresses, (address) => ask(address, { version, signal }));
+        return askAll(addresses, hint, (address) => ask(address, { version, signal }));
       });
       const waitedMs = clock.now() - started;
       if (!(outcome instanceof VsockProxyError)) {
@@ -62,7 +65,7 @@ export async function readPlacement(
         nextReportMs = waitedMs + REPORT_MS;
       }
       await pause(clock, pauseMs(attempt, random()), over.signal);
-      if (over.signal.aborted) throw giveUp(reason, timeoutMs, attempt);
+      if (over.signal.aborted) throw giveUp(reason, hint, timeoutMs, attempt);
     }
   } finally {
     cancelDeadline?.();
@@ -92,6 +95,7 @@ async function withinLimit<T>(
 /** @returns the first answer, or why there is none */
 async function askAll(
   addresses: readonly ServiceAddress[],
+  hint: string,
   ask: (address: ServiceAddress) => Promise<Placement>,
 ): Promise<Placement | VsockProxyError> {
   try {
@@ -102,17 +106,19 @@ async function askAll(
     if (known.length < failures.length) throw error;
     // A service that answered tells more than an address where there is none.
     const answered = known.find(({ errno }) => errno === undefined);
-    return answered ?? new VsockProxyError('metadata', known.map(({ message }) => message).join('; '), { hint: HINT });
+    return answered ?? new VsockProxyError('metadata', known.map(({ message }) => message).join('; '), { hint });
   }
 }
 
-const HINT =
-  'on EC2, the metadata service must be enabled for the instance; elsewhere, give the endpoint: VSOCK_PROXY_KMS_ENDPOINT';
-
-function giveUp({ message, hint = HINT }: VsockProxyError, timeoutMs: number, attempts: number): VsockProxyError {
+function giveUp(
+  { message, hint }: VsockProxyError,
+  otherwise: string,
+  timeoutMs: number,
+  attempts: number,
+): VsockProxyError {
   const tries = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   const problem = `The metadata service did not tell the region within ${seconds(timeoutMs)} (${tries})`;
-  return new VsockProxyError('metadata', `${problem}: ${message}`, { hint });
+  return new VsockProxyError('metadata', `${problem}: ${message}`, { hint: hint ?? otherwise });
 }
 
 function limitOf(timeoutMs: number): string {

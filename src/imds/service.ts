@@ -83,7 +83,7 @@ export async function askService(address: ServiceAddress, { version, signal }: C
 
 const HINTS = {
   disabled: 'enable it: aws ec2 modify-instance-metadata-options --http-endpoint enabled --instance-id …',
-  version1: 'if it knows version 1 only, say --imdsv1',
+  version1: 'if it knows version 1 only: kms-endpoint asks it with --imdsv1',
   version2: 'leave --imdsv1 out',
   answer: 'is it the metadata service of EC2?',
 } as const;

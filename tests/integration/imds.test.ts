@@ -237,7 +237,10 @@ function insideNamespace(files: string): void {
     };
     writeFileSync(config, yaml('one.sock'));
     const waiting = serve();
-    await waiting.stderr.match(/WARN .*Waiting for the metadata service, 60 s at most: /, PATIENCE_MS);
+    await waiting.stderr.match(
+      /WARN .*Waiting for the metadata service, 60 s at most: .* elsewhere, write the names out/,
+      PATIENCE_MS,
+    );
     const service = await serveAt(IPV4);
     await waiting.stderr.match(/Matched with host name "kms\.eu-west-1\.amazonaws\.com" and port "443"/, PATIENCE_MS);
     await waiting.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);

@@ -32,7 +32,15 @@ function stage(options: Partial<PlacementOptions> = {}) {
     return promise;
   };
   const outcome = readPlacement(
-    { timeoutMs: 60_000, version: 2, clock, random: () => 0, log: log.logFor('vsock_proxy'), ...options },
+    {
+      timeoutMs: 60_000,
+      version: 2,
+      clock,
+      random: () => 0,
+      log: log.logFor('vsock_proxy'),
+      elsewhere: 'give it',
+      ...options,
+    },
     { addresses: SERVICE_ADDRESSES, ask },
   );
   outcome.catch(() => undefined); // it may fail before the test looks
