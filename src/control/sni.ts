@@ -31,7 +31,7 @@ export function answerSni({ targets, destinations, port }: SniAnswererOptions): 
             ? malformed('it ended before its ClientHello was whole')
             : { verdict: { action: 'more', atLeast: hello.atLeast } };
         case 'malformed':
-          return malformed(`it sent no ClientHello: ${hello.problem}`);
+          return malformed(`it sent no usable ClientHello: ${hello.problem}`);
         case 'no-name':
           return denied(hello.problem);
         case 'name': {
