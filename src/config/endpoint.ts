@@ -51,11 +51,15 @@ export function parseListen(text: string): ListenAddress | Malformed {
             'write what FileDescriptorName= says in the .socket unit',
           );
     default:
-      return malformed(
-        `${quoteBriefly(text)} is not an address to listen on`,
-        /^\d+$/.test(text) ? `write vsock:${text.slice(0, 20)}` : LISTEN_FORMS,
-      );
+      return malformed(`${quoteBriefly(text)} is not an address to listen on`, suggestListen(text));
   }
+}
+
+/** For an address whose scheme is missing. */
+function suggestListen(text: string): string {
+  if (/^\d{1,10}$/.test(text)) return `write vsock:${text}`;
+  if (!('problem' in parseTcp(text))) return `write tcp:${text}`;
+  return text.startsWith('/') ? `write ${quoteBriefly(`unix:${text}`)}` : LISTEN_FORMS;
 }
 
 /** The value of `connect`. */
@@ -71,6 +75,10 @@ export function parseConnect(text: string): Destination | Malformed {
       return 'problem' in address ? address : { kind: 'address', address };
     }
     case 'tcp':
+      return malformed(
+        `${quoteBriefly(text)} is not an address to connect to`,
+        'problem' in parseTcp(rest) ? CONNECT_FORMS : `write ${rest.startsWith('[') ? `"${rest}"` : rest}`,
+      );
     case 'systemd':
       return malformed(`${quoteBriefly(text)} is not an address to connect to`, CONNECT_FORMS);
     default:

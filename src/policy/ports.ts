@@ -10,7 +10,7 @@ export interface PortRange {
 /** Ranges in the order in which they are written; at least one. */
 export type PortSet = 'any' | readonly PortRange[];
 
-const HINT = 'TCP ports are 16-bit: write a whole number from 1 to 65535, or a range such as 1024-2048';
+const HINT = 'TCP ports are 16-bit: write a whole number from 1 to 65535, a range such as 1024-2048, or a list of both';
 
 /** One port as a number or its digits, or a range such as `1024-2048`. */
 export function parsePortRange(item: unknown): PortRange | Malformed {

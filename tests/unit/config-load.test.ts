@@ -223,7 +223,7 @@ test('known fault 1: an allowlist port of 65979 is an error with its line and do
   assert.equal(
     problem('allowlist:\n- {address: kms.us-east-1.amazonaws.com, port: 65979}\n'),
     'No port field or invalid type: allowlist[0].port: port 65979 is outside 1–65535 (dir/f.yaml:2). ' +
-      'Hint: TCP ports are 16-bit: write a whole number from 1 to 65535, or a range such as 1024-2048',
+      'Hint: TCP ports are 16-bit: write a whole number from 1 to 65535, a range such as 1024-2048, or a list of both',
   );
 });
 

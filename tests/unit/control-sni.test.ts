@@ -37,7 +37,11 @@ describe('a TLS client that is refused', () => {
     ['because it gives no name', clientHello({ extensions: [] }), / no server name|no name|name/],
     ['because it gives an IP address', helloTo('10.0.0.7'), /the server name is the IP address "10\.0\.0\.7"/],
     ['because it gives another spelling of one', helloTo('2130706433'), /another spelling of 127\.0\.0\.1/],
-    ['because it speaks HTTP', Buffer.from(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`), /it sent no usable ClientHello: /],
+    [
+      'because it speaks HTTP',
+      Buffer.from(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`),
+      /it sent no usable ClientHello: /,
+    ],
   ];
   for (const [what, hello, log] of cases) {
     it(`${what}: reset, one line, nothing resolved`, async () => {
