@@ -126,23 +126,31 @@ function transparentTests(): void {
     );
   });
 
-  test('Python’s urllib, and a raw Python socket to a server that speaks first', async () => {
+  test('Python’s urllib and requests, and a raw Python socket to a server that speaks first; each is denied, too', async () => {
     const stage = new Stage();
     const ca = stage.file(await serveWeb());
     await serveGreeting(2525);
     await stage.egress(ALLOWED);
     const script = stage.file(`
-import socket, ssl, urllib.request
+import requests, socket, ssl, urllib.request
 context = ssl.create_default_context(cafile="${ca}")
-print(urllib.request.urlopen("https://${KMS}/", context=context, timeout=20).status)
-with socket.create_connection(("${WIKI}", 2525), timeout=20) as connection:
-    print(connection.makefile().read().strip())
+urllib_get = lambda name: urllib.request.urlopen(f"https://{name}/", context=context, timeout=20).status
+requests_get = lambda name: requests.get(f"https://{name}/", verify="${ca}", timeout=20).status_code
+def greeting(name):
+    with socket.create_connection((name, 2525), timeout=20) as connection:
+        return connection.makefile().read().strip()
+for get in urllib_get, requests_get, greeting:
+    try:
+        print(get("${AUTH}"))
+    except OSError as error:
+        print("Name or service not known" in str(error))
+print(urllib_get("${KMS}"), requests_get("${S3}"), greeting("${WIKI}"))
 `);
     const config = `${EGRESS}  transparent_ports: [80, 443, 2525]\n`;
     const { stdout, stderr } = await stage
       .enclave({ config, command: unaware(`exec python3 ${script}`) })
       .outcome(PATIENCE_MS);
-    assert.equal(stdout, '200\n220 ready\n', stderr);
+    assert.equal(stdout, 'True\nTrue\nTrue\n200 200 220 ready\n', stderr);
   });
 
   test('Java, which reads none of the variables, with its own cache of addresses', async () => {
