@@ -166,7 +166,13 @@ void Connection::exchange(Verdict& verdict) {
 
 void Connection::beginExchange() {
   state_ = State::Exchanging;
-  if (!dialogue_->handshake) armQuietDeadline();  // that of connecting covers it else
+  if (dialogue_->handshake) {
+    // The server may be asked to decide and to connect itself, under deadlines like ours, and is to say how
+    // that went.
+    loop_.arm(deadline_, loop_.now() + timeouts_.head + timeouts_.connect);
+  } else {
+    armQuietDeadline();
+  }
   const int error = move(up_, client_, server_);
   settleExchange(error == 0 ? nullptr : &client_, error);
 }

@@ -19,6 +19,8 @@ export interface EnclaveSource extends EnclaveAddresses {
   readonly configPath: string;
 }
 
+/** All clients are the application, or the parent on behalf of all others: there is nobody to share with. */
+const NO_SHARES = { connections_per_client: 0, rate_per_client: 0 };
 const NOTHING: Policy = { allow: [], deny: [] };
 const DEFAULT_TRANSPARENT_PORTS = [80, 443].map(toTcpPort).filter((port) => port !== undefined);
 
@@ -31,7 +33,11 @@ export function loadEnclavePlan({ configPath, ...addresses }: EnclaveSource): En
 export function planEnclave(file: LoadedFile, source: EnclaveAddresses): EnclavePlan {
   const { forward = [], ingress = [], limits, timeouts } = file.settings;
   const egress = readEgress(file);
-  const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;
+  const defaults = {
+    family: 'any',
+    limits: limitsOf(limits, NO_SHARES),
+    timeouts: timeoutsOf(timeouts, {}),
+  } as const;
   const listen = (path: readonly PropertyKey[], listener: Pick<ListenerPlan, 'on' | 'route' | 'sources'>) => {
     return { ...defaults, place: file.placeOf(path), policy: egress?.policy ?? NOTHING, ...listener };
   };

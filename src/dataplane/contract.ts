@@ -149,7 +149,8 @@ export type Verdict =
       readonly explain: boolean;
       /**
        * Send `toServer` alone, and ask with stage `response` about what the server answers, for a `relay` or `reject`;
-       * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`.
+       * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`. Once
+       * connected, the server has `headMs` and `connectMs` together for it.
        */
       readonly handshake?: true;
       /** `head` only. */

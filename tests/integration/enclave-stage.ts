@@ -97,12 +97,12 @@ export class Stage {
     return program;
   }
 
-  /** The parent's half of `egress`: what it lets through. */
-  async egress(allow: readonly string[], deny: readonly string[] = []): Promise<Program> {
+  /** The parent's half of `egress`: what it lets through. `settings`: more YAML. */
+  async egress(allow: readonly string[], deny: readonly string[] = [], settings = ''): Promise<Program> {
     const entries = (list: readonly string[]) =>
       list.map((address) => `{address: "${address}", port: 1-65535}`).join(', ');
     const listener = `{listen: "unix:DIRECTORY/parent-10000", route: http}`;
-    const config = `allowlist: [${entries(allow)}]\ndenylist: [${entries(deny)}]\nlisteners: [${listener}]\n`;
+    const config = `allowlist: [${entries(allow)}]\ndenylist: [${entries(deny)}]\nlisteners: [${listener}]\n${settings}`;
     return await this.parent('serve', '--config', this.file(config));
   }
 

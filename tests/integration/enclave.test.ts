@@ -6,6 +6,7 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
 import { suite, test } from 'node:test';
+import { Program } from '../program.ts';
 import { makeCertificate } from './certificate.ts';
 import { afterTest, onParent, PATIENCE_MS, SERVER_IP, Stage } from './enclave-stage.ts';
 
@@ -261,6 +262,35 @@ function proxyTests(): void {
       .outcome(PATIENCE_MS);
     assert.equal(stdout, `${S3}:80 is not allowed by the policy of this proxy\n403\n56\n`);
     assert.match(stderr, /answered 403 for s3\.amazonaws\.com:80/);
+  });
+
+  test('is answered in the parent’s words, too, when it is the server that does not answer in time', async () => {
+    const stage = new Stage();
+    // Its queue is full, so that the kernel drops what would be one more.
+    const full = `import socket, sys
+server = socket.socket()
+server.bind(("${SERVER_IP}", 80))
+server.listen(0)
+clients = [socket.socket() for _ in range(4)]
+for client in clients:
+    client.setblocking(False)
+    client.connect_ex(("${SERVER_IP}", 80))
+print("ready", flush=True)
+sys.stdin.read()`;
+    const server = new Program('python3', ['-c', full]);
+    afterTest(() => server.kill());
+    await server.stdout.match(/ready/, PATIENCE_MS);
+    const timeouts = 'timeouts: {connect: 1s}\n';
+    await stage.egress(ALLOWED, [], timeouts);
+    const script = `${CURL} --include --proxytunnel http://${S3}/; ${CURL} --noproxy '*' http://${S3}/`;
+    const enclave = stage.enclave({ config: EGRESS + timeouts, command: ['sh', '-c', script] });
+    const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert.match(stdout, /^HTTP\/1\.1 504 .*\r\n\r\n/s, stderr);
+    assert.match(
+      stderr,
+      /the proxy at the other end answered 504 for s3\.amazonaws\.com:80: could not connect to s3\./,
+    );
+    assert.doesNotMatch(stderr, /could not connect to s3\.amazonaws\.com:80 at unix:/);
   });
 
   test('is answered 502 when the parent is not there in time, and reaches it as soon as it is', async () => {
