@@ -123,7 +123,7 @@ describe('refused, and said why', () => {
     [
       'HTTP in clear',
       (host: string) => ask({ host, port: PORT }, 'GET / HTTP/1.1\r\nHost: web.example.com\r\n\r\n'),
-      /sent no ClientHello: that is HTTP or another protocol in clear/,
+      /sent no usable ClientHello: that is HTTP or another protocol in clear/,
     ],
     ['SSH', (host: string) => ask({ host, port: PORT }, 'SSH-2.0-OpenSSH_9.2\r\n'), /in clear, not TLS/],
     ['SSL 2', (host: string) => ask({ host, port: PORT }, '\x80\x2e\x01\x03\x01'), /that is SSL 2\.0/],
