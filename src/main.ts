@@ -184,17 +184,24 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   };
   const logFor = openLogOfProcess('warn', write); // what is denied here, nobody else may see
   const { loadEnclavePlan } = await import('./config/enclave.ts');
-  const plan = loadEnclavePlan(parsed.arguments);
   const { runEnclave } = await import('./enclave/run.ts');
   const { serve } = await import('./control/serve.ts');
-  return await runEnclave(plan, parsed.arguments.command, {
+  return await runEnclave(() => loadEnclavePlan(parsed.arguments), parsed.arguments.command, {
     log: logFor('vsock_proxy'),
     clock: systemClock,
     env,
     bringUpLoopback,
     reapOrphans,
     signals,
-    ...(logTo && sender && { logging: { to: logTo, sender, openPipe } }),
+    ...(logTo &&
+      sender && {
+        logging: {
+          to: logTo,
+          sender,
+          openPipe,
+          describeFailure: (error) => describeFailure(error, false, 'enclave').text,
+        },
+      }),
     serve: (listeners, nameOf) =>
       serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), support: { nameOf } }),
   });

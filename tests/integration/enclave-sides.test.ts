@@ -181,6 +181,7 @@ function examples(): void {
 }
 
 function logs(): void {
+  const UNTIL_443 = 'until curl -s -o /dev/null http://127.0.0.1:443/; do :; done';
   const LISTENER = 'listeners: [{listen: "unix:DIRECTORY/parent-9000", route: log}]\n';
 
   test('the command’s output and the lines about it come out at the parent, and at no console', async () => {
@@ -200,6 +201,36 @@ function logs(): void {
     assert.match(parent.stderr.text, /^the unix socket: out\\u\{1b\}\[2J$/m);
     assert.match(parent.stderr.text, /^the unix socket: err$/m);
     assert.match(parent.stderr.text, /^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m);
+  });
+
+  test('the parent hears why an enclave could not be set up: its file is wrong, or a port is taken, or a file read-only', async () => {
+    const stage = new Stage();
+    const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
+    const options = ['--log', `unix:${stage.sockets}/parent-9000`];
+    const command = ['echo', 'started'];
+    const egress = 'egress: {allow: [a.test]}';
+    for (const [config, prepare, expected] of [
+      [
+        'egress: {allow: [a.test], alow: [b.test]}',
+        [],
+        /^the unix socket: Error: "egress\.alow: unknown key .*Hint: /m,
+      ],
+      [
+        egress,
+        ['ip link set lo up', 'python3 -m http.server 443 --bind 127.0.0.1 >/dev/null 2>&1 &', UNTIL_443],
+        /^the unix socket: Error: "Could not listen for connections: Could not bind to tcp: 0\.0\.0\.0:443: EADDRINUSE/m,
+      ],
+      [
+        egress,
+        ['mount --bind -o ro /etc/resolv.conf /etc/resolv.conf'],
+        /^the unix socket: Error: "\/etc\/resolv\.conf could not be written: /m,
+      ],
+    ] as const) {
+      const enclave = stage.enclave({ config, command, options, prepare, isFirst: true });
+      const { status, stdout } = await enclave.outcome(PATIENCE_MS);
+      assert.deepEqual([status, stdout], [1, '']);
+      await parent.stderr.match(expected, PATIENCE_MS);
+    }
   });
 
   test('outputs that can be opened by name, as programs do that log to /dev/stdout', async () => {

@@ -1,0 +1,59 @@
+/** How log lines and the command's output leave the enclave: by a listener of the data plane, as the sender knows no vsock. */
+import { connect } from 'node:net';
+import type { RunningProxy } from '../control/serve.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { ListenerPlan } from '../plan.ts';
+import type { LogSender } from './log-sender.ts';
+
+/** Where lines go, and what it takes. */
+export interface Logging {
+  readonly to: SocketAddress;
+  readonly sender: LogSender;
+  readonly openPipe: () => PipeEnds;
+  /** What this process says of an error that ends it: a line with its newline. */
+  readonly describeFailure: (error: unknown) => string;
+}
+
+/** Descriptors. */
+export interface PipeEnds {
+  readonly read: number;
+  readonly write: number;
+}
+
+const WEEK_MS = 7 * 24 * 3_600_000;
+
+/** The listener, to be the last one of a plan. It waits for the parent as long as it takes. */
+export function relayTo(address: SocketAddress): ListenerPlan {
+  return {
+    place: '--log',
+    on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
+    route: { kind: 'address', address, proxyHeader: false },
+    policy: { allow: [], deny: [] },
+    family: 'any',
+    limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
+    timeouts: { connectMs: WEEK_MS, idleMs: 0, headMs: WEEK_MS },
+  };
+}
+
+/** @param proxy runs a plan with {@link relayTo} */
+export function startSending({ sender }: Logging, proxy: RunningProxy): void {
+  const relay = proxy.addresses().at(-1);
+  if (relay?.family === 'tcp') sender.start(() => connect({ host: relay.ip, port: relay.port }));
+}
+
+/**
+ * Tells the parent why an enclave ends that could not be set up: in production mode it has no console. `serve` is for a plan
+ * of nothing else.
+ */
+export async function sendFailure(
+  error: unknown,
+  logging: Logging,
+  serve: (listeners: readonly ListenerPlan[]) => Promise<RunningProxy>,
+  deadlineMs: number,
+): Promise<void> {
+  const proxy = await serve([relayTo(logging.to)]);
+  startSending(logging, proxy);
+  logging.sender.write(logging.describeFailure(error));
+  await logging.sender.finish(deadlineMs);
+  await proxy.drain();
+}
