@@ -125,6 +125,10 @@ Address parseTcp(Role role, std::string_view text) {
 
 Address parseUnix(Role role, std::string_view path) {
   if (path.empty()) refuse(role, "no path after unix:", "write it like unix:/run/forwarder.sock");
+  if (path[0] != '/') {
+    refuse(role, "the path " + quoteBriefly(path) + " after unix: does not begin with /",
+           "write the whole path");
+  }
   const Address address = Address::unixPath(std::string(path));
   if (address.family() == AF_UNIX) return address;
   refuse(role, "the path of " + std::to_string(path.size()) + " bytes after unix: is longer than 107",
@@ -142,12 +146,13 @@ uint32_t parseListenCid(std::string_view text) {
   if (text == "any") return kCidAny;
   if (text == "local") return kCidLocal;
   const auto cid = parseWhole(text);
-  if (cid && *cid <= kCidAny) return static_cast<uint32_t>(*cid);
+  if (cid && *cid < kCidAny) return static_cast<uint32_t>(*cid);
   refuse(Role::Local, quoteBriefly(text) + " is no CID",
-         "write any, local or a whole number up to 4294967295");
+         "write any, local or a whole number up to 4294967294");
 }
 
 uint32_t parseServerCid(std::string_view text) {
+  if (text == "local") return kCidLocal;
   const auto cid = parseWhole(text);
   if (cid && *cid < kCidAny) return static_cast<uint32_t>(*cid);
   throw Refusal("CID is not valid: " + quoteBriefly(text) + " is no whole number in 0–4294967294",
@@ -179,8 +184,11 @@ Address parseAddress(Role role, std::string_view text) {
   return parseTcp(role, text);
 }
 
-// The first argument and the second are one address.
-Address parseIpThenPort(const std::string& ip, const std::string& port) {
+// The first argument and the second are one address; IPv6 needs no brackets here, and may have them.
+Address parseIpThenPort(std::string ip, const std::string& port) {
+  if (ip.size() > 2 && ip.front() == '[' && ip.back() == ']' && ip.find(':') != std::string::npos) {
+    ip = ip.substr(1, ip.size() - 2);
+  }
   const Address address = Address::tcp(ip, parseTcpPort(Role::Local, port));
   if (address.family() != AF_UNSPEC) return address;
   refuse(Role::Local, quoteBriefly(ip) + " is no IP address",
