@@ -98,6 +98,6 @@ function parseLogAddress(text: string): SocketAddress {
   const destination = parseConnect(text);
   if (!('problem' in destination) && destination.kind === 'address') return destination.address;
   throw new VsockProxyError('usage', `option '--log' wants vsock:CID:PORT, not ${quoteBriefly(text)}`, {
-    hint: 'the parent listens there with route: log, and is CID 3: vsock:3:9000',
+    hint: 'the parent listens there with route: log, and is CID 3: vsock:3:9514',
   });
 }

@@ -1,16 +1,12 @@
-import { closeSync, constants, openSync, writeFileSync } from 'node:fs';
+import { closeSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
 import { VsockProxyError } from '../errors.ts';
+import { openUnnamed } from './unnamed.ts';
 
 /** The name that scripts/executable.ts gives the addon inside the executable. */
 const ASSET = 'vsock.node';
-
-/**
- * `O_TMPFILE` of fcntl.h: a file without a name, gone when the last descriptor and mapping are. Node does not
- * name it; of its two bits `O_DIRECTORY` differs between x86-64 and aarch64. `O_EXCL` forbids naming it later.
- */
-const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
 /** Loads the addon: from inside the executable, or from build/ when the sources run as they are. */
 export function loadAddon(): unknown {
@@ -18,10 +14,13 @@ export function loadAddon(): unknown {
   return isSea() ? loadAsset(scratchDirectories()) : createRequire(import.meta.url)('../../build/vsock.node');
 }
 
-/** `RUNTIME_DIRECTORY` comes from systemd, as a list when the unit names several. */
+/**
+ * `RUNTIME_DIRECTORY` comes from systemd, as a list when the unit names several. In a Nitro Enclave /dev/shm, /tmp and
+ * /run are mounted noexec; where the executable is, code can be executed.
+ */
 function scratchDirectories(): readonly string[] {
   const runtime = process.env.RUNTIME_DIRECTORY?.split(':').filter((path) => path.startsWith('/')) ?? [];
-  return [...runtime, '/dev/shm', '/tmp'];
+  return [...runtime, '/dev/shm', '/tmp', '/var/tmp', dirname(process.execPath)];
 }
 
 /**
@@ -44,7 +43,7 @@ function loadAsset(directories: readonly string[]): unknown {
 }
 
 function loadThrough(directory: string): unknown {
-  const fd = openSync(directory, O_TMPFILE | constants.O_RDWR | constants.O_EXCL, 0o600);
+  const fd = openUnnamed(directory);
   try {
     writeFileSync(fd, new Uint8Array(getRawAsset(ASSET)));
     const module: { exports: unknown } = { exports: {} };

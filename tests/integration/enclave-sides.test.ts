@@ -182,7 +182,7 @@ function examples(): void {
 
 function logs(): void {
   const UNTIL_443 = 'until curl -s -o /dev/null http://127.0.0.1:443/; do :; done';
-  const LISTENER = 'listeners: [{listen: "unix:DIRECTORY/parent-9000", route: log}]\n';
+  const LISTENER = 'listeners: [{listen: "unix:DIRECTORY/parent-9514", route: log}]\n';
 
   test('the command’s output and the lines about it come out at the parent, and at no console', async () => {
     const stage = new Stage();
@@ -192,7 +192,7 @@ function logs(): void {
       .enclave({
         config: 'egress: {allow: [a.test]}',
         command: ['sh', '-c', script],
-        options: ['--log', `unix:${stage.sockets}/parent-9000`],
+        options: ['--log', `unix:${stage.sockets}/parent-9514`],
       })
       .outcome(PATIENCE_MS);
     assert.deepEqual([status, stdout], [5, '']);
@@ -206,7 +206,7 @@ function logs(): void {
   test('the parent hears why an enclave could not be set up: its file is wrong, or a port is taken, or a file read-only', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
-    const options = ['--log', `unix:${stage.sockets}/parent-9000`];
+    const options = ['--log', `unix:${stage.sockets}/parent-9514`];
     const command = ['echo', 'started'];
     const egress = 'egress: {allow: [a.test]}';
     for (const [config, prepare, expected] of [
@@ -240,7 +240,7 @@ function logs(): void {
       .enclave({
         config: 'ingress: [{listen_port: 3000}]',
         command: ['sh', '-c', 'echo out >/dev/stdout && echo err >/proc/self/fd/2 && exit 5'],
-        options: ['--log', `unix:${stage.sockets}/parent-9000`],
+        options: ['--log', `unix:${stage.sockets}/parent-9514`],
       })
       .outcome(PATIENCE_MS);
     assert.equal(status, 5);
@@ -250,7 +250,7 @@ function logs(): void {
 
   test('what was written before the parent is there comes when it is, and again after it was started anew', async () => {
     const stage = new Stage();
-    const options = ['--log', `unix:${stage.sockets}/parent-9000`];
+    const options = ['--log', `unix:${stage.sockets}/parent-9514`];
     const script = 'echo early; while read line; do echo "got $line"; done';
     const enclave = stage.enclave({ config: 'ingress: [{listen_port: 3000}]', command: ['sh', '-c', script], options });
     await enclave.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
@@ -259,7 +259,7 @@ function logs(): void {
     await first.stderr.match(/^the unix socket: early$/m, PATIENCE_MS);
     first.kill();
     await first.ended;
-    rmSync(join(stage.sockets, 'parent-9000'));
+    rmSync(join(stage.sockets, 'parent-9514'));
     const second = await stage.parent('serve', '--config', config);
     const nudge = setInterval(() => enclave.stdin.write('again\n'), 100);
     await second.stderr.match(/^the unix socket: got again$/m, PATIENCE_MS).finally(() => clearInterval(nudge));

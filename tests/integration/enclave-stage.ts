@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { Program } from '../program.ts';
 import { EXECUTABLE } from './proxy.ts';
@@ -113,7 +113,7 @@ export class Stage {
     writeFileSync(join(etc, 'hosts'), '127.0.0.1 old-name\n');
     writeFileSync(join(etc, 'resolv.conf'), 'nameserver 192.0.2.1\noptions timeout:2\n');
     const run = isFirst ? 'exec "$@"' : '"$@"; exit $?';
-    const enter = ['mount --make-rprivate /', `mount --bind ${etc} /etc`, ...prepare, 'set +e', run];
+    const enter = ['mount --make-rprivate /', `mount --bind ${etc} /etc`, ...FILE_SYSTEMS, ...prepare, 'set +e', run];
     // With a PID namespace in any case: what is left in it ends with the test.
     const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const environment = ['env', '-i', `PATH=${PATH}`, 'RUST_LOG=info'];
@@ -138,6 +138,15 @@ export class Stage {
     return readFileSync(join(this.directory, 'etc', name), 'utf8');
   }
 }
+
+/** As the init process of an enclave's image mounts them, but for what is tested, which may be below one of them. */
+const FILE_SYSTEMS = [
+  ...[process.cwd(), dirname(resolve(EXECUTABLE))].map((path) => `mount --bind ${path} ${path}`),
+  ...['/run', '/tmp', '/dev/shm'].flatMap((path) => [
+    `mount --rbind ${path} ${path}`,
+    `mount -o remount,bind,nodev,nosuid,noexec ${path}`,
+  ]),
+];
 
 /** The process of an enclave's entry point. */
 export function pidOf({ pid }: Pick<Program, 'pid'>): number {

@@ -181,19 +181,43 @@ suite('what it leaves behind', () => {
     }
   });
 
+  /** All that the init process of an enclave's image mounts is noexec; the executable is in the root. */
+  const inEnclave = (...more: readonly string[]) => [
+    `mount --bind ${WORK} /mnt`,
+    ...['/run', '/tmp', '/dev/shm', ...more].map((path) => `mount -t tmpfs -o nodev,nosuid,noexec none ${path}`),
+  ];
+  const moved = (words: readonly string[]) => words.map((word) => word.replace(WORK, '/mnt'));
+
+  for (const [from, ...more] of [['/var/tmp/'], ['/mnt/', '/var/tmp']] as const) {
+    test(`in a Nitro Enclave, the addon is mapped from ${from}`, async (t) => {
+      const { command, socket } = makePlace();
+      const proxy = launch([...withMounts(...inEnclave(...more)), ...moved(command)]);
+      t.after(() => proxy.kill());
+      await untilMade(socket, proxy);
+      const addon = mappings(proxy.pid).filter((line) => / r-xp .*\(deleted\)$/.test(line));
+      assert(addon.length > 0, 'nothing unnamed');
+      for (const line of addon) assert.match(line, new RegExp(`${from}#\\d+ \\(deleted\\)$`));
+      assert.deepEqual(
+        readdirSync(WORK).filter((name) => name.startsWith('.')),
+        [],
+      );
+      await stop(proxy);
+    });
+  }
+
   test('where no directory allows it, the error names each and why', async () => {
     const { command } = makePlace();
     const sealed = withMounts(
       'mount -t tmpfs -o ro none /dev/shm',
-      `mount --bind ${WORK} /mnt`,
+      `mount --bind -o ro ${WORK} /mnt`,
       'mount -t tmpfs -o noexec none /tmp',
+      'mount -t tmpfs -o ro none /var/tmp',
     );
-    const moved = command.map((word) => word.replace(WORK, '/mnt'));
-    const { status, stderr } = await run([...sealed, ...moved], { RUNTIME_DIRECTORY: '/nowhere' });
+    const { status, stderr } = await run([...sealed, ...moved(command)], { RUNTIME_DIRECTORY: '/nowhere' });
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*Hint: /,
+      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*\/var\/tmp: EROFS.*\/mnt: EROFS.*Hint: /,
     );
     assert.equal(stderr.trimEnd().split('\n').length, 1, stderr);
   });

@@ -117,7 +117,7 @@ suite('a file that the enclave refuses', () => {
 
 suite('a listener for the log', () => {
   const inspect = (keys: string) => {
-    const loaded = inspectText(`listeners: [{listen: "vsock:9000", route: log${keys}}]`, 'f.yaml', 'serve');
+    const loaded = inspectText(`listeners: [{listen: "vsock:9514", route: log${keys}}]`, 'f.yaml', 'serve');
     return 'problems' in loaded ? loaded.problems.map(({ message }) => message) : draftListeners(loaded);
   };
 
@@ -251,7 +251,7 @@ suite('the examples', () => {
       const parsed = parseEnclaveCommand(argv);
       assert(parsed.kind === 'run');
       assert.deepEqual(parsed.arguments.command, JSON.parse(was));
-      assert.deepEqual(parsed.arguments.logTo, { family: 'vsock', cid: 3, port: 9000 });
+      assert.deepEqual(parsed.arguments.logTo, { family: 'vsock', cid: 3, port: 9514 });
     });
   }
 });
@@ -266,7 +266,7 @@ suite('the command line of enclave', () => {
     ['a parent that is everybody', '--parent', '4294967295', '--', 'app'],
     ['a directory that is none', '--parent', 'unix:here', '--', 'app'],
     ['a log without a port', '--log', 'vsock:3', '--', 'app'],
-    ['a log at a name', '--log', 'logs.example:9000', '--', 'app'],
+    ['a log at a name', '--log', 'logs.example:9514', '--', 'app'],
   ] as const) {
     test(`refused: ${what}`, () => {
       assert.throws(

@@ -1,0 +1,40 @@
+/** A file without a name, gone when the last descriptor and mapping are. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+
+/**
+ * `O_TMPFILE` of fcntl.h. Node does not name it; of its two bits `O_DIRECTORY` differs between x86-64 and aarch64.
+ * `O_EXCL` forbids naming the file later.
+ */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+/** Of file systems and kernels that do not know it, such as the root of an enclave before Linux 5: open(2). */
+const NOT_KNOWN = ['EOPNOTSUPP', 'EISDIR'];
+
+/**
+ * A new one in this directory.
+ * @param unnamed the flags that ask for it
+ * @throws the error of open(2)
+ */
+export function openUnnamed(directory: string, unnamed = O_TMPFILE): number {
+  try {
+    return openSync(directory, unnamed | constants.O_RDWR | constants.O_EXCL, 0o600);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!NOT_KNOWN.includes(code)) throw error;
+  }
+  return openNamed(`${directory}/.${randomBytes(16).toString('hex')}`);
+}
+
+/** With a name that nobody can guess, for a moment. */
+function openNamed(path: string): number {
+  const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  const descriptor = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  try {
+    unlinkSync(path);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
