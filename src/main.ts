@@ -285,7 +285,8 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
 function openLogOfProcess(level?: Level, write: WriteLine = writeError): LogFor {
   const filter = parseLogFilter(env.RUST_LOG ?? level);
   for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}, ignoring it\n`);
-  const colour = isatty(STDERR) && !env.NO_COLOR && env.TERM !== 'dumb';
+  // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
+  const colour = write === writeError && isatty(STDERR) && !env.NO_COLOR && env.TERM !== 'dumb';
   return openLog({ filter, write, now: () => new Date(), colour });
 }
 

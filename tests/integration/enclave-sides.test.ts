@@ -233,6 +233,20 @@ function logs(): void {
     }
   });
 
+  test('lines come without colours, also where standard error is a terminal, as the console of an enclave is', async () => {
+    const stage = new Stage();
+    const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
+    const terminal = stage.file('import pty, sys\npty.spawn(sys.argv[1:])\n');
+    const program = stage.enclave({
+      config: 'egress: {allow: [a.test]}',
+      command: ['getent', 'hosts', 'evil.test'],
+      options: ['--log', `unix:${stage.sockets}/parent-9514`],
+      prepare: [`set -- python3 ${terminal} "$@"`],
+    });
+    await program.outcome(PATIENCE_MS);
+    await parent.stderr.match(/^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m, PATIENCE_MS);
+  });
+
   test('outputs that can be opened by name, as programs do that log to /dev/stdout', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
