@@ -34,7 +34,7 @@ export interface MachineOptions {
 
 /** A program in the machine that runs beside the test. Disposing of it kills it. */
 export interface RemoteProgram extends Pick<Program, 'stdin' | 'stdout' | 'stderr' | 'outcome'>, AsyncDisposable {
-  signal(name: 'TERM' | 'KILL'): Promise<unknown>;
+  signal(name: 'TERM' | 'KILL' | 'HUP'): Promise<unknown>;
 }
 
 export class Machine implements AsyncDisposable {
