@@ -32,6 +32,7 @@ export interface LogReceiver {
   readonly address: SocketAddress;
   /** What it is told first on each connection: whose lines follow. */
   readonly introduce: (client: string) => Uint8Array;
+  /** Asks every client to end; what they have sent by then is still taken. */
   close(): void;
 }
 
@@ -41,14 +42,21 @@ export type CidOf = (name: string) => number | VsockProxyError | Promise<number 
 export interface Answerers {
   /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
   answererFor(plan: ListenerPlan): Promise<Answerer>;
-  /** Ends all queries. */
+  /** Ends what has no end of its own. */
+  drain(): void;
+  /** Ends all queries, too. */
   stop(): void;
 }
 
 export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...options }: AnswererOptions): Answerers {
   const names = openNameCache(options);
   let receiver: Promise<LogReceiver> | undefined;
+  const drain = (): void => {
+    // Who has failed to open it has been told.
+    receiver?.then((opened) => opened.close()).catch(() => undefined);
+  };
   return {
+    drain,
     async answererFor(plan) {
       const { route, policy, family } = plan;
       switch (route.kind) {
@@ -103,8 +111,7 @@ export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...opti
     },
     stop() {
       names.stop();
-      // Who has failed to open it has been told.
-      receiver?.then((opened) => opened.close()).catch(() => undefined);
+      drain();
     },
   };
 }

@@ -161,6 +161,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       const deadline = seconds(drainMs);
       const drained = dataPlane.drain(drainMs);
       log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
+      (await answerers)?.drain();
       const aborted = await drained;
       await stop();
       dataPlane.stop();

@@ -41,7 +41,12 @@ export async function openLogReceiver({ write, clock }: LogReceiverOptions): Pro
     clients.set(name, client);
     return client;
   };
-  const server = createServer((socket) => receive(socket, { secret, clientOf, write, clock }));
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    receive(socket, { secret, clientOf, write, clock });
+  });
   server.maxConnections = MAX_CONNECTIONS;
   server.listen({ host: '127.0.0.1', port: 0 }).unref();
   await once(server, 'listening');
@@ -49,7 +54,10 @@ export async function openLogReceiver({ write, clock }: LogReceiverOptions): Pro
   return {
     address: { family: 'tcp', ip, port },
     introduce: (client) => Buffer.from(`${secret} ${client}\n`),
-    close: () => server.close(),
+    close() {
+      server.close();
+      for (const socket of sockets) socket.end();
+    },
   };
 }
 

@@ -4,8 +4,7 @@
  * Nobody who writes a line ever waits: what the parent does not take is kept, and when that is full, lines are lost, and
  * counted.
  */
-import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../clock.ts';
 import { Backlog } from './backlog.ts';
 import { Lines } from './lines.ts';
@@ -18,8 +17,8 @@ export class LogSender {
   readonly #clock: Clock;
   readonly #backlog = new Backlog();
   #lost = 0;
-  #connect: (() => Socket) | undefined;
-  #socket: Socket | undefined;
+  #connect: (() => Duplex) | undefined;
+  #socket: Duplex | undefined;
   #canWrite = false;
   readonly #streams = new Set<Promise<void>>();
   #onIdle: (() => void) | undefined;
@@ -28,8 +27,8 @@ export class LogSender {
     this.#clock = clock;
   }
 
-  /** Sends what has been written, and what will be. */
-  start(connect: () => Socket): void {
+  /** Sends what has been written, and what will be. `connect` gives a socket, which sends `connect` when it is. */
+  start(connect: () => Duplex): void {
     this.#connect = connect;
     this.#reconnect();
   }
@@ -104,11 +103,15 @@ export class LogSender {
     const socket = this.#connect();
     this.#socket = socket;
     const go = (): void => {
-      this.#canWrite = true;
+      this.#canWrite = socket.writable;
       this.#send();
     };
     socket.on('connect', go);
     socket.on('drain', go);
+    // The parent stops in order: what has been written arrives, and the rest is for its next connection.
+    socket.on('end', () => {
+      this.#canWrite = false;
+    });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       this.#canWrite = false;

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { PassThrough } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import { afterEach, suite, test } from 'node:test';
+import { setImmediate as turnOfEvents } from 'node:timers/promises';
 import { systemClock } from '../../src/clock.ts';
 import { Backlog } from '../../src/enclave/backlog.ts';
 import { Lines, LONGEST_LINE_BYTES } from '../../src/enclave/lines.ts';
@@ -199,6 +200,22 @@ suite('the receiver of lines', () => {
     await written.until((lines) => lines.includes('CID 16: again'));
   });
 
+  test('asks its clients to end when it closes, and takes what they still send', async () => {
+    const { written, receiver } = await setUp();
+    const { address } = receiver;
+    assert(address.family === 'tcp');
+    const socket = connect({ host: address.ip, port: address.port, allowHalfOpen: true });
+    socket.write(receiver.introduce('CID 16'));
+    socket.write('one\n');
+    await written.until(({ length }) => length === 1);
+    receiver.close();
+    await once(socket.resume(), 'end');
+    socket.end('two\n');
+    await once(socket, 'close');
+    await written.until(({ length }) => length === 2);
+    assert.deepEqual(written.lines, ['CID 16: one', 'CID 16: two']);
+  });
+
   test('does not wait for ever for who does not say who it is', async () => {
     const { open, clock } = await setUp();
     const socket = await open('');
@@ -264,6 +281,39 @@ suite('the sender of lines', () => {
     clearInterval(again);
     await sender.finish(1000);
     assert.equal(sockets.length, 2);
+  });
+
+  test('of a connection that the parent ends, nothing is lost: what comes after that is for the next one', async () => {
+    const clock = new ManualClock();
+    const sender = new LogSender(clock);
+    const written: string[] = [];
+    const sockets: Duplex[] = [];
+    const taken: (() => void)[] = [];
+    sender.start(() => {
+      const index = sockets.length;
+      const write = (chunk: Buffer, _: string, done: () => void) => {
+        written.push(`${index}: ${chunk}`);
+        taken.push(done);
+      };
+      const socket = new Duplex({ allowHalfOpen: false, read: () => undefined, write });
+      sockets.push(socket);
+      return socket;
+    });
+    sockets[0]?.emit('connect');
+    sender.write('one\n');
+    sender.write('two\n');
+    sockets[0]?.push(null);
+    await once(sockets[0] ?? assert.fail(), 'end');
+    sender.write('three\n');
+    await turnOfEvents();
+    sender.write('four\n');
+    while (!sockets[0]?.closed) {
+      taken.shift()?.();
+      await turnOfEvents();
+    }
+    await clock.advance(500);
+    sockets[1]?.emit('connect');
+    assert.deepEqual(written, ['0: one\n', '0: two\n', '1: three\nfour\n']);
   });
 
   test('sends the lines of a stream whole, and its last one without an end', async () => {
