@@ -53,6 +53,7 @@ describe('an enclave and its parent', () => {
   describe('the workshop, line by line', workshop);
   describe("the page that documents Enclaver's manifest", manifest);
   describe('the first process of an enclave', firstProcess);
+  describe('the log of an enclave', logs);
 });
 
 function workshop(): void {
@@ -153,6 +154,68 @@ function firstProcess(): void {
     assert.match(stdout, /no zombies\ngot TERM\n$/, stderr);
     assert.equal(status, 42, stderr);
   });
+}
+
+function logs(): void {
+  let journal: RemoteProgram['stdout'];
+  before(async () => {
+    await startReceiver();
+    journal = (await parent.spawn('journalctl --follow --identifier vsock-proxy --output cat')).stdout;
+  });
+  after(() => parent?.run('systemctl stop log-receiver'));
+
+  test('of an enclave that may not log there, nothing is in the journal of the parent, but who it is', async () => {
+    await using enclave = await startLogging(9016, 'echo secret');
+    await journal.match(/WARN .*Client on cid: 1 port: \d+ refused: CID 1 may not connect\. Hint: .*cids/, SOON_MS);
+    assert.equal((await enclave.outcome(SOON_MS)).status, 0);
+    assert.doesNotMatch(await parent.check('journalctl --sync; journalctl --output cat'), /secret/);
+  });
+
+  test('the output of its command, and the lines about it, are in the journal of the parent and on no console', async () => {
+    const script = `echo out; printf "err\\033[2J\\n" >&2; getent hosts ${OTHER}; printf last; exit 5`;
+    await using enclave = await startLogging(9000, script);
+    const { status, stdout, stderr } = await enclave.outcome(SOON_MS);
+    assert.equal(status, 5, stderr);
+    assert.doesNotMatch(stdout + stderr, /^(out|err|last)/m);
+    await journal.match(/^CID 1: last$/m, SOON_MS);
+    assert.match(journal.text, /^CID 1: out$/m);
+    assert.match(journal.text, /^CID 1: err\\u\{1b\}\[2J$/m);
+    assert.match(journal.text, new RegExp(`^CID 1: \\[.* WARN {2}vsock_proxy\\] ${OTHER} was looked up`, 'm'));
+  });
+
+  test('what was written before the parent listens comes when it does, and nothing is lost when it restarts', async () => {
+    await parent.check('systemctl stop log-receiver');
+    await using enclave = await startLogging(9000, 'while read line; do echo "line $line"; done');
+    await enclave.stderr.match(/Proxy is now in listening state/, SOON_MS);
+    let count = 0;
+    const lines = setInterval(() => enclave.stdin.write(`${++count}\n`), 100);
+    await startReceiver();
+    await journal.match(/^CID 1: line 1$/m, SOON_MS);
+    await parent.check('systemctl restart log-receiver');
+    clearInterval(lines);
+    enclave.stdin.end();
+    assert.equal((await enclave.outcome(SOON_MS)).status, 0);
+    await journal.match(new RegExp(`^CID 1: line ${count}$`, 'm'), SOON_MS);
+    const all = [...journal.text.matchAll(/^CID 1: line (\d+)$/gm)].map(([, number]) => Number(number));
+    assert.deepEqual(
+      all,
+      Array.from({ length: count }, (_, index) => index + 1),
+    );
+    assert.doesNotMatch(journal.text, /still open after/);
+  });
+}
+
+/** Starts the parent's end of `--log` as a service: its standard error is the journal. */
+function startReceiver(): Promise<string> {
+  const properties = ['Type=notify', 'DynamicUser=yes', 'SyslogIdentifier=vsock-proxy', 'Environment=RUST_LOG=warn'];
+  const options = properties.map((property) => `--property ${property}`).join(' ');
+  return parent.check(`systemd-run --unit log-receiver ${options} ${EXECUTABLE} serve --config ${GUEST}/log.yaml`);
+}
+
+/** Starts an enclave that logs to this port of its parent. */
+function startLogging(port: number, script: string): Promise<RemoteProgram> {
+  const entryPoint = `${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --log vsock:3:${port}`;
+  return startEnclave('logging', `${ENVIRONMENT} ${entryPoint} -- sh -c '${script}'`);
 }
 
 /** Starts the parent's half, in the directory of what the tests make, and waits until it listens. */
