@@ -161,15 +161,20 @@ describe('the service', () => {
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST} && systemctl reload ${NAME}`);
   });
 
-  test('hang: the watchdog replaces a process that does not answer', async () => {
+  test('hang: the watchdog, here with a shorter time, replaces a process that does not answer', async () => {
+    assert.equal(await parent.check(`systemctl show -P WatchdogUSec ${NAME}`), '30s\n');
+    const dropIns = `/run/systemd/system/${NAME}.service.d`;
+    await parent.check(`mkdir -p ${dropIns} && printf '[Service]\\nWatchdogSec=10s\\n' >${dropIns}/hang.conf`);
     await using _metadata = await startMetadata();
+    await parent.check(`systemctl daemon-reload && systemctl restart ${NAME}`);
     const log = await follow();
     const hung = await mainPid();
     await parent.check(`kill -STOP ${hung}`);
-    await log.match(/Watchdog timeout/, SOON_MS);
+    await log.match(/Watchdog timeout \(limit 10s\)/, SOON_MS);
     await log.match(/Failed with result 'watchdog'/, SOON_MS);
     await becomesActive();
     assert.notEqual(await mainPid(), hung);
+    await parent.check(`rm -r ${dropIns} && systemctl daemon-reload`);
   });
 
   test('serve: by a drop-in, the unit runs all listeners of the file', async () => {
