@@ -58,6 +58,15 @@ export async function text(socket: Readable): Promise<string> {
   return (await buffer(socket)).toString();
 }
 
+/** The next bytes; rejects where it ends without any. */
+export async function next(socket: Socket): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  socket.once('data', resolve);
+  socket.once('error', reject);
+  socket.once('close', () => reject(new Error('it ended without another byte')));
+  return await promise;
+}
+
 /** How a stream ended: with an EOF or with an error's code. */
 export async function ending(socket: Socket): Promise<string> {
   socket.resume();

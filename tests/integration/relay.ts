@@ -10,7 +10,7 @@ import { connect as dial, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { makeCertificate } from './certificate.ts';
-import { afterTest, assertSame, buffer, connect, ending, LOOPBACK, listen, started, text } from './loopback.ts';
+import { afterTest, assertSame, buffer, connect, ending, LOOPBACK, listen, next, started, text } from './loopback.ts';
 import { freePort, type RunningProxy } from './proxy.ts';
 
 export interface RelayOptions {
@@ -118,7 +118,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
       socket.write('hello');
     });
     const client = await connect(await proxyTo(port, { on: 'tcp' }));
-    await once(client, 'data');
+    await next(client);
     client.resetAndDestroy();
     assert.equal(await ended.promise, 'ECONNRESET');
   });
@@ -188,7 +188,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     await Promise.all(
       clients.map(async (client, i) => {
         client.write(`${i}`);
-        const [echo] = await once(client, 'data');
+        const echo = await next(client);
         assert.equal(String(echo), `${i}`);
       }),
     );
@@ -200,14 +200,14 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     const [first, ...others] = await Promise.all(Array.from({ length: 4 }, () => connect(proxy)));
     for (const client of [first, ...others]) {
       client?.write('x');
-      await once(client ?? assert.fail(), 'data');
+      await next(client ?? assert.fail());
     }
     const fifth = await connect(proxy);
     fifth.write('fifth');
     const [line] = await proxy.logged(/WARN .*Limit of 4 .*\n/);
     assert.match(line, /Hint: raise --\w+/);
     first?.destroy();
-    const [echo] = await once(fifth, 'data');
+    const echo = await next(fifth);
     assert.equal(String(echo), 'fifth');
   });
 
@@ -219,7 +219,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     for (const client of clients.slice(0, 50)) client.destroy();
     const late = clients.at(-1) ?? assert.fail();
     late.write('late');
-    const [echo] = await once(late, 'data');
+    const echo = await next(late);
     assert.equal(String(echo), 'late');
   });
 
@@ -241,7 +241,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     }
     const client = await connect(proxy);
     client.write('alive');
-    const [echo] = await once(client, 'data');
+    const echo = await next(client);
     assert.equal(String(echo), 'alive');
   });
 }
