@@ -28,11 +28,14 @@ export async function listen(serve: (socket: Socket) => void, at: number | strin
   return await started(server, at);
 }
 
+/** With a shorter queue than there are clients, the kernel takes them for a flood, and resets some (SYN cookies: tcp(7)). */
+const BACKLOG = 4096;
+
 /** @param at a TCP port (0: any), or the path of a unix socket */
 export async function started(server: Server, at: number | string = 0): Promise<number> {
   afterTest(() => server.close());
   if (typeof at === 'string') server.listen(at);
-  else server.listen(at, LOOPBACK);
+  else server.listen(at, LOOPBACK, BACKLOG);
   await once(server, 'listening');
   const address = server.address();
   assert(address !== null);
@@ -60,10 +63,11 @@ export async function text(socket: Readable): Promise<string> {
 
 /** The next bytes; rejects where it ends without any. */
 export async function next(socket: Socket): Promise<Buffer> {
+  assert.ok(!socket.destroyed, 'it has ended already');
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   socket.once('data', resolve);
   socket.once('error', reject);
-  socket.once('close', () => reject(new Error('it ended without another byte')));
+  for (const event of ['end', 'close']) socket.once(event, () => reject(new Error('it ended without another byte')));
   return await promise;
 }
 
