@@ -19,8 +19,9 @@ E2E_WORK=$(mktemp -d)
 export E2E_IMAGE E2E_WORK
 trap 'rm -rf "$E2E_WORK"' EXIT
 
+# A machine keeps one processor busy, so there are as many at a time as processors, each of them with a file of tests.
 case ${1:-} in
-  '') set -- --test --test-isolation=none "$here"/*.test.ts ;;
+  '') set -- --test --test-concurrency="$(nproc)" "$here"/*.test.ts ;;
   exec) shift ;;
   *) set -- --test --test-isolation=none "$@" ;;
 esac

@@ -201,13 +201,13 @@ describe('serve on a parent', () => {
 
   test('socket activation: restarts and reloads while clients come and go: all are served', async () => {
     await using clients = await parent.spawn(`python3 ${GUEST}/serve.py stream 8100`);
-    await clients.stdout.match(/the stream runs\n/, SOON_MS);
-    await parent.check(
-      'systemctl restart activated.service; systemctl reload activated.service; systemctl restart activated.service',
-    );
+    for (const step of ['restart', 'reload', 'restart']) {
+      await clients.stdout.match(/served\n/, SOON_MS, clients.stdout.text.length);
+      await parent.check(`systemctl ${step} activated.service`);
+    }
+    await clients.stdout.match(/served\n/, SOON_MS, clients.stdout.text.length);
     clients.stdin.end('\n');
     await succeeded(clients);
-    assert.match(clients.stdout.text, /\d\d served\n$/);
   });
 
   test('systemctl reload: what cannot be used is told in the status, and changes nothing', async () => {
