@@ -26,6 +26,8 @@ export const PROJECT = '/mnt/project';
 
 export interface MachineOptions {
   readonly memoryMib: number;
+  /** Two, unless it says otherwise. */
+  readonly processors?: number;
   /** Files and directories of the project, by their paths in it; below {@link PROJECT} in the machine. */
   readonly files: readonly string[];
   /** Whether its disk is to outlive {@link Machine.reboot}, for which it gets one of its own. */
@@ -143,11 +145,11 @@ export class Machine implements AsyncDisposable {
   }
 
   #startEmulator(): Program {
-    const { memoryMib, reboots = false } = this.#options;
+    const { memoryMib, processors = 2, reboots = false } = this.#options;
     const root = reboots ? this.#path('root.img') : `${join(this.#image, 'root.img')},snapshot=on`;
     return this.#start('qemu-system-x86_64', [
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-      ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${memoryMib}`],
+      ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${processors}`, '-m', `${memoryMib}`],
       ...['-machine', 'q35,memory-backend=memory'],
       ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
       ...['-kernel', join(this.#image, 'vmlinuz'), '-append', KERNEL_ARGUMENTS],
