@@ -1,5 +1,4 @@
 /** A file without a name, gone when the last descriptor and mapping are. */
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 
 /**
@@ -23,7 +22,9 @@ export function openUnnamed(directory: string, unnamed = O_TMPFILE): number {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!NOT_KNOWN.includes(code)) throw error;
   }
-  return openNamed(`${directory}/.${randomBytes(16).toString('hex')}`);
+  // Loaded here: it takes as long as all else that --version does.
+  const { randomUUID } = process.getBuiltinModule('node:crypto');
+  return openNamed(`${directory}/.${randomUUID()}`);
 }
 
 /** With a name that nobody can guess, for a moment. */

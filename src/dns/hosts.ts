@@ -1,5 +1,5 @@
 /** The hosts file (hosts(5)): names that are settled on this machine, before any server is asked. */
-import { readFile, stat } from 'node:fs/promises';
+import { promises as files } from 'node:fs';
 import { VsockProxyError } from '../errors.ts';
 import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../policy/address.ts';
 
@@ -31,7 +31,7 @@ export function createHostsFile(path: string): (name: Hostname) => Promise<reado
   return async (name) => {
     const current = await versionOf(path);
     if (current !== version) {
-      table = parseHosts(await readFile(path, 'utf8').catch((error: unknown) => orNothing(error, path)));
+      table = parseHosts(await files.readFile(path, 'utf8').catch((error: unknown) => orNothing(error, path)));
       version = current;
     }
     return table.get(name) ?? [];
@@ -47,6 +47,6 @@ function orNothing(error: unknown, path: string): string {
 }
 
 async function versionOf(path: string): Promise<string> {
-  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  const found = await files.stat(path, { bigint: true }).catch(() => undefined);
   return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs}`;
 }

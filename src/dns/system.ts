@@ -1,6 +1,6 @@
 /** Names through /etc/hosts and the DNS servers of /etc/resolv.conf, as libc would find them, but with their TTL. */
 import { promises as dns } from 'node:dns';
-import { readFile } from 'node:fs/promises';
+import { promises as files } from 'node:fs';
 import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../policy/address.ts';
 import { isDefinitive, resolveError } from './failure.ts';
 import { createHostsFile } from './hosts.ts';
@@ -49,7 +49,7 @@ async function askServers(
   signal.addEventListener('abort', cancel);
   const deadline = setTimeout(cancel, deadlineMs);
   try {
-    const searchList = parseSearchList(await readFile(resolvConfPath, 'utf8').catch(() => ''));
+    const searchList = parseSearchList(await files.readFile(resolvConfPath, 'utf8').catch(() => ''));
     let code = 'ENOTFOUND';
     for (const candidate of expandName(name, searchList)) {
       signal.throwIfAborted();
