@@ -48,17 +48,21 @@ export interface Report {
   stop(): void;
 }
 
+type RefusedFault = Extract<Fault, { readonly client: unknown }>;
+
+/** A route, and what the summaries of its listener account for: of clients who waited, and of those who were refused. */
+interface Told extends ReportedRoute {
+  readonly told: Record<'limitHits' | 'limitWaitMs' | RefusedFault['kind'], number>;
+}
+
+const NOTHING_TOLD = { limitHits: 0, limitWaitMs: 0, 'not-admitted': 0, 'client-limit': 0, 'client-rate': 0 };
+
 export function openReport({ log, clock, counters, refusalOf, targetOf }: ReportOptions): Report {
-  const routes = new Map<ListenerId, ReportedRoute>();
+  const routes = new Map<ListenerId, Told>();
   const throttle = new Throttle(clock, PERIOD_MS);
-  /** What the summaries account for: of clients who waited, and of those who were refused. */
-  const toldWaits = new Map<ListenerId, Pick<ListenerCounters, 'limitHits' | 'limitWaitMs'>>();
-  const toldRefusals = new Map<ListenerId, Partial<Record<Fault['kind'], number>>>();
 
   /** One event at a time, so that one which cannot be told does not swallow the others. */
-  const each = <Event extends { readonly listener: ListenerId }>(
-    tell: (event: Event, route: ReportedRoute) => void,
-  ) => {
+  const each = <Event extends { readonly listener: ListenerId }>(tell: (event: Event, route: Told) => void) => {
     return (events: readonly Event[]) => {
       for (const event of events) {
         try {
@@ -105,7 +109,7 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
     if (!isFirst && log.enables('info')) log.info(line());
   };
 
-  const tellFault = (fault: Fault, route: ReportedRoute) => {
+  const tellFault = (fault: Fault, route: Told) => {
     switch (fault.kind) {
       case 'limit':
         return tellLimit(fault.listener, route);
@@ -132,46 +136,46 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
   /** Which listener, where that is a question. */
   const onWhich = ({ on }: ReportedRoute) => (routes.size > 1 ? ` on ${formatAddress(on)}` : '');
 
-  const tellLimit = (listener: ListenerId, route: ReportedRoute) => {
+  const tellLimit = (listener: ListenerId, route: Told) => {
+    const { told } = route;
     const { limit, hint } = describeLimit(route);
     throttle.report(`${listener} limit`, {
       first: () => log.warn(`${limit}${onWhich(route)} reached: a client waits. Hint: ${hint}`),
       again() {
         const now = countersOf(listener);
         if (now === undefined) return false;
-        const told = toldWaits.get(listener) ?? { limitHits: 0, limitWaitMs: 0 };
         const waits = now.limitHits - told.limitHits;
         if (waits === 0 && now.waitingMs === 0) return false;
         const waited = `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
         const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
         log.warn(`${limit}${onWhich(route)}: ${waited}, ${waiting}. Hint: ${hint}`);
-        toldWaits.set(listener, now);
+        told.limitHits = now.limitHits;
+        told.limitWaitMs = now.limitWaitMs;
         return true;
       },
     });
   };
 
-  const tellRefused = ({ kind, listener, client }: Extract<Fault, { client: unknown }>, route: ReportedRoute) => {
+  const tellRefused = ({ kind, listener, client }: RefusedFault, route: Told) => {
+    const { told } = route;
     const { why, hint } = describeRefused(kind, client, route);
-    const told = () => toldRefusals.get(listener)?.[kind] ?? 0;
     throttle.report(
       `${listener} ${kind}`,
       {
         first() {
           // One is told of, and many may have been counted since.
-          toldRefusals.set(listener, { ...toldRefusals.get(listener), [kind]: told() + 1 });
+          told[kind] += 1;
           log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`);
         },
         again(_, subjects) {
-          const before = told();
           const now = countersOf(listener)?.closed[kind] ?? 0;
-          if (now <= before) return false;
+          if (now <= told[kind]) return false;
           // Of the clients in between nothing is told: these are some of them.
           const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
           log.warn(
-            `${count(now - before, 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
+            `${count(now - told[kind], 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
           );
-          toldRefusals.set(listener, { ...toldRefusals.get(listener), [kind]: now });
+          told[kind] = now;
           return true;
         },
       },
@@ -181,12 +185,8 @@ export function openReport({ log, clock, counters, refusalOf, targetOf }: Report
 
   return {
     events: { onProgress: each(tellProgress), onClose: each(tellClose), onFault: each(tellFault) },
-    addRoute: (listener, route) => routes.set(listener, route),
-    removeRoute(listener) {
-      routes.delete(listener);
-      toldWaits.delete(listener);
-      toldRefusals.delete(listener);
-    },
+    addRoute: (listener, route) => routes.set(listener, { ...route, told: { ...NOTHING_TOLD } }),
+    removeRoute: (listener) => routes.delete(listener),
     tellError(error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       throttle.report('error', {
