@@ -45,10 +45,14 @@ void Worker::addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<L
   });
 }
 
+Gate* Worker::gateOf(ListenerId listener) {
+  const auto gate = gates_.find(listener);
+  return gate == gates_.end() ? nullptr : gate->second.get();
+}
+
 void Worker::setUpstream(ListenerId listener, Upstream upstream) {
   loop_.post([this, listener, upstream = std::move(upstream)] {
-    const auto gate = gates_.find(listener);
-    if (gate != gates_.end()) gate->second->upstream = upstream;
+    if (Gate* gate = gateOf(listener)) gate->upstream = upstream;
     // Also those of a listener that is closed by now.
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
@@ -71,8 +75,7 @@ void Worker::removeListener(ListenerId listener) {
 
 void Worker::openGate(ListenerId listener) {
   loop_.post([this, listener] {
-    const auto gate = gates_.find(listener);
-    if (gate != gates_.end()) gate->second->open();
+    if (Gate* gate = gateOf(listener)) gate->open();
   });
 }
 
@@ -80,8 +83,7 @@ void Worker::adopt(Accepted accepted) {
   // std::function wants to be copied, a descriptor must not be.
   auto shared = std::make_shared<Accepted>(std::move(accepted));
   loop_.post([this, shared] {
-    const auto gate = gates_.find(shared->listener->id);
-    if (gate != gates_.end()) shared->upstream = gate->second->upstream;
+    if (const Gate* gate = gateOf(shared->listener->id)) shared->upstream = gate->upstream;
     keep(std::move(*shared));
   });
 }
@@ -94,9 +96,8 @@ void Worker::answer(std::vector<Answer> answers) {
       if (asking == asking_.end()) continue;
       Connection& asker = *asking->second;
       asking_.erase(asking);
-      const auto gate = gates_.find(asker.record().listener);
-      if (gate != gates_.end()) {
-        gate->second->precedents.add(asker.record().client, asker.head(), answer.verdict, loop_.now());
+      if (Gate* gate = gateOf(asker.record().listener)) {
+        gate->precedents.add(asker.record().client, asker.head(), answer.verdict, loop_.now());
       }
       asker.answer(std::move(answer.verdict));
     }
@@ -165,9 +166,9 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
 // A listener that is closed has no gate, and its precedents are gone with that.
 void Worker::onAsk(Connection& connection, Ask ask) {
   if (ask.stage == Ask::Stage::Head) {
-    const auto gate = gates_.find(ask.listener);
+    const Gate* gate = gateOf(ask.listener);
     const Verdict* known =
-        gate == gates_.end() ? nullptr : gate->second->precedents.find(ask.client, ask.bytes, loop_.now());
+        gate == nullptr ? nullptr : gate->precedents.find(ask.client, ask.bytes, loop_.now());
     if (known != nullptr) return connection.answer(*known);
   }
   asking_.emplace(ask.connection, &connection);

@@ -81,6 +81,8 @@ class Worker final : public ConnectionObserver, public GateObserver {
     std::shared_ptr<ListenerState> listener;
   };
 
+  // Null where the listener is closed.
+  Gate* gateOf(ListenerId listener);
   void keep(Accepted accepted);
   void report(Event event) { events_.push_back(std::move(event)); }
   void abortAll();
