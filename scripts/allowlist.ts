@@ -1,5 +1,5 @@
 /**
- * allowlist.ts: prints the default configuration, configs/vsock-proxy.yaml, made of the table in src/endpoints.ts.
+ * allowlist.ts: prints the default configuration, configs/vsock-proxy.yaml, made of the table in src/aws/partitions.ts.
  *
  * Every name is written out. A pattern such as kms.*.amazonaws.com would be shorter, and would also allow
  * kms.s3.amazonaws.com: a bucket that anybody may have called "kms", and a way out for data.
@@ -11,7 +11,7 @@ import {
   type Partition,
   parseDomain,
   parseRegion,
-} from '../src/endpoints.ts';
+} from '../src/aws/partitions.ts';
 
 /**
  * A connection costs about 1 KiB and two descriptors, so this many cost a megabyte. With AWS's default of 4, the fifth
@@ -22,7 +22,7 @@ const CONNECTIONS = 1000;
 const HEAD = `\
 # What enclaves may reach through vsock-proxy: AWS KMS, in every region, and nothing else.
 #
-# Made by "make configs" from the table in src/endpoints.ts. On an instance this file is yours to edit: updates of the
+# Made by "make configs" from the table in src/aws/partitions.ts. On an instance this file is yours to edit: updates of the
 # package keep it once it is changed. One region is enough for most: examples/one-region.yaml.
 #
 # The names are written out because a pattern such as kms.*.amazonaws.com would also allow kms.s3.amazonaws.com, a

@@ -6,7 +6,7 @@
  * and `<!-- file: PATH -->` a file of the project.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fileSchema, isRequiredKey, metaOf, partsOf } from '../src/config/schema.ts';
+import { fileSchema, isRequiredKey, metaOf, partsOf } from '../src/config/schema/file.ts';
 
 type Schema = Parameters<typeof partsOf>[0];
 

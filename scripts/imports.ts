@@ -5,83 +5,55 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
+/** Of platform/: what changes and reads nothing but its arguments. */
+const TEXT = ['platform/errors.ts', 'platform/escape.ts'];
+/** Of platform/: what reaches nothing outside of the process either. */
+const PURE = ['platform/clock.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
+
 /**
  * Who (a folder or file of src/) may import what (a folder, file, `node:` module or package). A folder may always
  * import from itself. The first entry that covers a file is its rule. Only the composition root is free.
  */
 const SRC: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['*'],
-  'cli/': [
+  'commands/': [
     'commander',
     'config/',
-    'policy/',
+    'access/',
     'dataplane/contract.ts',
     'dns/',
     'plan.ts',
-    'endpoints.ts',
+    'aws/partitions.ts',
+    ...PURE,
     'node:net',
-    'vsock.ts',
-    'errors.ts',
-    'escape.ts',
   ],
   'config/': [
     'yaml',
     'zod',
-    'policy/',
+    'access/',
     'plan.ts',
     'dataplane/contract.ts',
     'dns/resolver.ts',
+    ...PURE,
     'node:fs',
     'node:util',
-    'vsock.ts',
-    'errors.ts',
-    'escape.ts',
   ],
-  'control/': [
-    'policy/',
-    'protocol/',
-    'dns/',
-    'plan.ts',
-    'clock.ts',
-    'dataplane/contract.ts',
-    'node:os',
-    'node:util',
-    'log.ts',
-    'vsock.ts',
-    'errors.ts',
-    'escape.ts',
-  ],
-  'plan.ts': ['policy/', 'dns/resolver.ts', 'dataplane/contract.ts'],
-  'policy/': ['node:net', 'node:url', 'errors.ts', 'escape.ts'],
-  'protocol/': ['node:net', 'errors.ts', 'escape.ts'],
-  'dns/': ['policy/address.ts', 'node:*', 'clock.ts', 'errors.ts'],
+  'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', 'dataplane/contract.ts', ...PURE, 'node:os', 'node:util'],
+  'plan.ts': ['access/', 'dns/resolver.ts', 'dataplane/contract.ts'],
+  'access/': ['node:net', 'node:url', ...TEXT],
+  'protocol/': ['node:net', ...TEXT],
+  'dns/': ['access/address.ts', 'node:*', ...PURE],
   'dataplane/contract.ts': [],
-  'dataplane/': ['node:*', 'errors.ts'],
-  'enclave/': [
-    'dns-packet',
-    'control/',
-    'policy/',
-    'dns/',
-    'plan.ts',
-    'clock.ts',
-    'dataplane/contract.ts',
-    'node:*',
-    'log.ts',
-    'vsock.ts',
-    'errors.ts',
-    'escape.ts',
-  ],
-  'clock.ts': [],
-  'endpoints.ts': ['policy/address.ts', 'errors.ts', 'escape.ts'],
-  'environment-file.ts': ['node:*', 'errors.ts', 'escape.ts'],
-  'errors.ts': [],
-  'escape.ts': [],
-  'imds/': ['endpoints.ts', 'clock.ts', 'node:*', 'log.ts', 'errors.ts', 'escape.ts'],
-  'log.ts': ['escape.ts'],
-  'stderr.ts': ['node:*'],
-  'systemd.ts': ['clock.ts', 'escape.ts', 'log.ts'],
-  'version.ts': ['node:fs'],
-  'vsock.ts': [],
+  'dataplane/': ['node:*', ...TEXT],
+  'enclave/': ['dns-packet', 'proxy/', 'access/', 'dns/', 'plan.ts', 'dataplane/contract.ts', ...PURE, 'node:*'],
+  'aws/partitions.ts': ['access/address.ts', ...TEXT],
+  'aws/': [...PURE, 'node:*'],
+  'platform/clock.ts': [],
+  'platform/errors.ts': [],
+  'platform/escape.ts': [],
+  'platform/vsock.ts': [],
+  'platform/log.ts': ['platform/escape.ts'],
+  'platform/': ['node:*'],
 };
 
 /**

@@ -2,23 +2,23 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { isatty } from 'node:tty';
-import { type CommandName, findCommand } from './cli/commands.ts';
-import { describeFailure } from './cli/failure.ts';
-import type { EndpointSource } from './cli/kms-endpoint.ts';
-import { type ProxyArguments, parseProxyCommand } from './cli/proxy.ts';
-import { systemClock } from './clock.ts';
-import type { RouteSupport } from './control/answerers.ts';
-import type { ServeDependencies } from './control/serve.ts';
+import type { Placement } from './aws/partitions.ts';
+import { describeFailure } from './commands/failure.ts';
+import type { EndpointSource } from './commands/kms-endpoint.ts';
+import { type CommandName, findCommand } from './commands/list.ts';
+import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
-import type { Placement } from './endpoints.ts';
-import { escapeControls } from './escape.ts';
-import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './log.ts';
 import type { Plan } from './plan.ts';
-import { openStderr, type WriteLine } from './stderr.ts';
-import type { Notifier } from './systemd.ts';
-import { VERSION } from './version.ts';
+import { systemClock } from './platform/clock.ts';
+import { escapeControls } from './platform/escape.ts';
+import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './platform/log.ts';
+import { openStderr, type WriteLine } from './platform/stderr.ts';
+import type { Notifier } from './platform/systemd.ts';
+import { VERSION } from './platform/version.ts';
+import type { RouteSupport } from './proxy/handlers/open.ts';
+import type { ServeDependencies } from './proxy/server.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -38,7 +38,7 @@ const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promis
   forward: runForward,
   'kms-endpoint': runKmsEndpoint,
   serve: runServe,
-  schema: async (argv) => print((await import('./cli/schema.ts')).runSchema(argv)),
+  schema: async (argv) => print((await import('./commands/schema.ts')).runSchema(argv)),
 };
 
 const { argv, env } = process;
@@ -78,7 +78,7 @@ function print(text: string, exitStatus = 0): number {
 }
 
 async function runCheckCommand(argv: readonly string[]): Promise<number> {
-  const { parseCheckCommand, runCheck } = await import('./cli/check.ts');
+  const { parseCheckCommand, runCheck } = await import('./commands/check/check.ts');
   const parsed = parseCheckCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const resolver = createSystemResolver();
@@ -94,14 +94,14 @@ async function runCheckCommand(argv: readonly string[]): Promise<number> {
 }
 
 async function runKmsEndpoint(argv: readonly string[]): Promise<number> {
-  const { parseKmsEndpointCommand } = await import('./cli/kms-endpoint.ts');
+  const { parseKmsEndpointCommand } = await import('./commands/kms-endpoint.ts');
   const parsed = parseKmsEndpointCommand(argv, env);
   if (parsed.kind === 'text') return print(parsed.text);
   const { source, output } = parsed.arguments;
   const log = openLogOfProcess('warn')('vsock_proxy'); // it may wait for long, and says why
   const endpoint = await findKmsEndpoint(source, log);
   if (output === undefined) return print(`${endpoint}\n`);
-  const { writeEnvironmentFile } = await import('./environment-file.ts');
+  const { writeEnvironmentFile } = await import('./platform/environment-file.ts');
   writeEnvironmentFile(output, { KMS_ENDPOINT: endpoint });
   log.info(`${output}: KMS_ENDPOINT=${endpoint}`);
   return 0;
@@ -109,9 +109,9 @@ async function runKmsEndpoint(argv: readonly string[]): Promise<number> {
 
 async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string> {
   if (source.kind === 'endpoint') return source.host;
-  const { kmsEndpoint } = await import('./endpoints.ts');
+  const { kmsEndpoint } = await import('./aws/partitions.ts');
   if (source.kind === 'placement') return kmsEndpoint(source.placement, source.form);
-  const { readPlacement } = await import('./imds/placement.ts');
+  const { readPlacement } = await import('./aws/placement.ts');
   const elsewhere = 'give the endpoint: VSOCK_PROXY_KMS_ENDPOINT';
   const dependencies = { clock: systemClock, random: Math.random, log, elsewhere };
   return kmsEndpoint(await readPlacement({ ...source, ...dependencies }), source.form);
@@ -122,12 +122,12 @@ async function runProxy(route: ProxyArguments): Promise<number> {
   return await runPlan(logFor, async () => {
     logFor('vsock_proxy').info('Checking allowlist configuration');
     // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
-    return (await import('./config/resolve.ts')).loadProxyPlan(route);
+    return (await import('./config/proxy-plan.ts')).loadProxyPlan(route);
   });
 }
 
 async function runServe(argv: readonly string[]): Promise<number> {
-  const { parseServeCommand } = await import('./cli/serve.ts');
+  const { parseServeCommand } = await import('./commands/serve.ts');
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { nitroCli, ...source } = parsed.arguments;
@@ -140,7 +140,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
   };
   const load = async (): Promise<Plan> => {
     log.info('Checking allowlist configuration');
-    const { loadPlan } = await import('./config/resolve.ts');
+    const { loadPlan } = await import('./config/proxy-plan.ts');
     return await loadPlan({ ...source, readPlacement });
   };
   let directory: Promise<EnclaveDirectory> | undefined;
@@ -162,14 +162,14 @@ async function openEnclaveDirectory(nitroCli: string, log: Log): Promise<Enclave
 }
 
 async function runForward(argv: readonly string[]): Promise<number> {
-  const { parseForwardCommand } = await import('./cli/forward.ts');
+  const { parseForwardCommand } = await import('./commands/forward.ts');
   const parsed = parseForwardCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   return await runPlan(openLogOfProcess(), () => Promise.resolve(parsed.plan));
 }
 
 async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
-  const { parseEnclaveCommand } = await import('./cli/enclave.ts');
+  const { parseEnclaveCommand } = await import('./commands/enclave.ts');
   const parsed = parseEnclaveCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
@@ -183,9 +183,9 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
     return writeError(line);
   };
   const logFor = openLogOfProcess('warn', write); // what is denied here, nobody else may see
-  const { loadEnclavePlan } = await import('./config/enclave.ts');
+  const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
   const { runEnclave } = await import('./enclave/run.ts');
-  const { serve } = await import('./control/serve.ts');
+  const { serve } = await import('./proxy/server.ts');
   return await runEnclave(() => loadEnclavePlan(parsed.arguments), parsed.arguments.command, {
     log: logFor('vsock_proxy'),
     clock: systemClock,
@@ -208,7 +208,7 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
 }
 
 async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
-  const { readPlacement } = await import('./imds/placement.ts');
+  const { readPlacement } = await import('./aws/placement.ts');
   const elsewhere = 'write the names out in place of ${region} and ${domain}';
   return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log, elsewhere });
 }
@@ -220,7 +220,7 @@ async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Pla
 async function runPlan(logFor: LogFor, load: () => Promise<Plan>, support: RouteSupport = {}): Promise<number> {
   const stopSignal = firstStopSignal();
   const log = logFor('vsock_proxy');
-  const { serve } = await import('./control/serve.ts');
+  const { serve } = await import('./proxy/server.ts');
   const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
   const starting = serve(load, { ...dependenciesOfProcess(logFor), support });
   const stopping = stopSignal.then(() => undefined);
@@ -257,12 +257,12 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
 }
 
 async function takeActivatedSocketsOfProcess(): Promise<ReadonlyMap<string, readonly number[]>> {
-  const { takeActivatedSockets } = await import('./systemd.ts');
+  const { takeActivatedSockets } = await import('./platform/systemd.ts');
   return takeActivatedSockets(env, process.pid);
 }
 
 async function openNotifierOfProcess(log: Log): Promise<Notifier | undefined> {
-  const { openNotifier } = await import('./systemd.ts');
+  const { openNotifier } = await import('./platform/systemd.ts');
   const monotonicMicros = () => process.hrtime.bigint() / 1000n;
   return openNotifier({ env, pid: process.pid, send: sendDatagram, clock: systemClock, monotonicMicros, log });
 }

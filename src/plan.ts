@@ -3,11 +3,12 @@
  *
  * Types only; every value is checked, every default filled in.
  */
+
+import type { Hostname, IpAddress, TcpPort } from './access/address.ts';
+import type { Cidr } from './access/cidr.ts';
+import type { Policy, Target } from './access/rules.ts';
 import type { SocketAddress } from './dataplane/contract.ts';
 import type { Family } from './dns/resolver.ts';
-import type { Hostname, IpAddress, TcpPort } from './policy/address.ts';
-import type { Cidr } from './policy/cidr.ts';
-import type { Policy, Target } from './policy/rules.ts';
 
 /** A socket that systemd listens on and passes by this name (`FileDescriptorName=`): systemd.socket(5). */
 export interface ActivatedSocket {

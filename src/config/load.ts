@@ -1,12 +1,12 @@
 /** The configuration file: read, parsed and checked. Every problem comes with its place. */
 import type * as z from 'zod/mini';
-import { VsockProxyError } from '../errors.ts';
-import { escapeControls } from '../escape.ts';
-import { findContradictions, type Purpose } from './contradictions.ts';
-import { explain, type Finding, unknownKey } from './problem.ts';
-import { type FileSettings, fileSchema } from './schema.ts';
-import { readText } from './text.ts';
-import { parseYaml } from './yaml.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { escapeControls } from '../platform/escape.ts';
+import { findContradictions, type Purpose } from './checks/exclusive-keys.ts';
+import { explain, type Finding, unknownKey } from './problems.ts';
+import { readText } from './read/text.ts';
+import { parseYaml } from './read/yaml.ts';
+import { type FileSettings, fileSchema } from './schema/file.ts';
 
 export interface LoadedFile {
   readonly settings: FileSettings;

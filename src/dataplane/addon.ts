@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import { VsockProxyError } from '../errors.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import type {
   Ask,
   CloseReason,

@@ -1,6 +1,6 @@
 /** The calls of native/init.h, which the first process of an enclave needs. */
 import { getSystemErrorName } from 'node:util';
-import { VsockProxyError } from '../errors.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import { loadAddon } from './load.ts';
 
 interface Addon {

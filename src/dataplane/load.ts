@@ -2,7 +2,7 @@ import { closeSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
-import { VsockProxyError } from '../errors.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import { openUnnamed } from './unnamed.ts';
 
 /** The name that scripts/executable.ts gives the addon inside the executable. */

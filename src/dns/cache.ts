@@ -4,9 +4,10 @@
  * An answer is given at once until its TTL ends, and renewed ahead of that if the name is asked for meanwhile. When it
  * cannot be renewed, the last good one is served on (RFC 8767). Nothing happens for names that nobody asks for.
  */
-import type { Clock } from '../clock.ts';
-import { VsockProxyError } from '../errors.ts';
-import type { Hostname } from '../policy/address.ts';
+
+import type { Hostname } from '../access/address.ts';
+import type { Clock } from '../platform/clock.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import { isDefinitive, toError } from './failure.ts';
 import { lifetimeOf, outlast, REFRESH_AT, type Remembered, renew, retryAfter, unlessTooOld } from './lifetime.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';

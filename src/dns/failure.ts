@@ -1,6 +1,7 @@
 /** Why a name could not be resolved, in words. */
-import { VsockProxyError } from '../errors.ts';
-import type { Hostname } from '../policy/address.ts';
+
+import type { Hostname } from '../access/address.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import type { Family } from './resolver.ts';
 
 const FAMILY_WORDS: Readonly<Record<Family, string>> = { any: 'IP', ipv4: 'IPv4', ipv6: 'IPv6' };

@@ -1,7 +1,7 @@
 /** The hosts file (hosts(5)): names that are settled on this machine, before any server is asked. */
 import { promises as files } from 'node:fs';
-import { VsockProxyError } from '../errors.ts';
-import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../policy/address.ts';
+import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../access/address.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 
 export type HostsTable = ReadonlyMap<Hostname, readonly IpAddress[]>;
 

@@ -5,7 +5,7 @@
  * which fails on a Friday evening stops nobody before Monday, but addresses that are long gone are not dialled for ever. Not
  * once the servers say that there is no such name, for that is an answer, too.
  */
-import type { VsockProxyError } from '../errors.ts';
+import type { VsockProxyError } from '../platform/errors.ts';
 import { isDefinitive } from './failure.ts';
 import type { Answer } from './resolver.ts';
 

@@ -1,6 +1,6 @@
 /** One name, asked of the DNS servers through c-ares. */
 import type { promises as dns } from 'node:dns';
-import { type Hostname, parseIpAddress } from '../policy/address.ts';
+import { type Hostname, parseIpAddress } from '../access/address.ts';
 import { isDefinitive } from './failure.ts';
 import type { Answer, Family } from './resolver.ts';
 

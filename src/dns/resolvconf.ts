@@ -2,7 +2,7 @@
  * The search list of resolv.conf(5). c-ares reads the servers and their options from that file itself, but queries
  * for a name exactly as it is given.
  */
-import { type Hostname, parseHostname } from '../policy/address.ts';
+import { type Hostname, parseHostname } from '../access/address.ts';
 
 export interface SearchList {
   readonly domains: readonly Hostname[];

@@ -1,5 +1,5 @@
 /** What the rest of the program knows about resolving names. */
-import type { Hostname, IpAddress } from '../policy/address.ts';
+import type { Hostname, IpAddress } from '../access/address.ts';
 
 /** Which addresses are wanted; `any` lists IPv4 before IPv6. */
 export type Family = 'any' | 'ipv4' | 'ipv6';

@@ -1,7 +1,7 @@
 /** Names through /etc/hosts and the DNS servers of /etc/resolv.conf, as libc would find them, but with their TTL. */
 import { promises as dns } from 'node:dns';
 import { promises as files } from 'node:fs';
-import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../policy/address.ts';
+import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../access/address.ts';
 import { isDefinitive, resolveError } from './failure.ts';
 import { createHostsFile } from './hosts.ts';
 import { queryName } from './query.ts';

@@ -1,7 +1,8 @@
 /** Keeps one name resolved: refreshed before it expires, and served stale while it cannot be. */
-import { type Clock, systemClock } from '../clock.ts';
-import type { VsockProxyError } from '../errors.ts';
-import type { Hostname } from '../policy/address.ts';
+
+import type { Hostname } from '../access/address.ts';
+import { type Clock, systemClock } from '../platform/clock.ts';
+import type { VsockProxyError } from '../platform/errors.ts';
 import { toError } from './failure.ts';
 import { lifetimeOf, outlast, REFRESH_AT, type Remembered, renew, retryAfter } from './lifetime.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';

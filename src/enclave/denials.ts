@@ -1,10 +1,10 @@
 /** Log lines about names that do not exist in the enclave because nothing allows them. */
 
-import type { Clock } from '../clock.ts';
-import { type Subjects, Throttle } from '../control/throttle.ts';
-import { count } from '../control/words.ts';
-import type { Log } from '../log.ts';
-import type { Hostname } from '../policy/address.ts';
+import type { Hostname } from '../access/address.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Log } from '../platform/log.ts';
+import { count } from '../proxy/report/quantities.ts';
+import { type Subjects, Throttle } from '../proxy/report/throttle.ts';
 
 const PERIOD_MS = 10_000;
 /** So many names have a line of their own, with the reason; what comes besides is named in one summary per period. */

@@ -1,9 +1,9 @@
 /** The CIDs of this instance's enclaves by their names, as `nitro-cli describe-enclaves` tells them. */
 import { execFile } from 'node:child_process';
-import type { Clock } from '../clock.ts';
-import { VsockProxyError } from '../errors.ts';
-import { escapeControls, quoteBriefly } from '../escape.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../platform/clock.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { escapeControls, quoteBriefly } from '../platform/escape.ts';
+import type { Log } from '../platform/log.ts';
 
 /** An enclave that runs. */
 export interface Enclave {

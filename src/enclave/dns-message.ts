@@ -4,7 +4,7 @@
  * What a query cannot have is refused before anything is decoded, and the question goes back byte for byte as it came.
  */
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from 'dns-packet';
-import { type Hostname, type IpAddress, parseHostname } from '../policy/address.ts';
+import { type Hostname, type IpAddress, parseHostname } from '../access/address.ts';
 
 /**
  * The addresses of a name; undefined: there is no such name.

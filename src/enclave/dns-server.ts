@@ -2,7 +2,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { VsockProxyError } from '../errors.ts';
+import { VsockProxyError } from '../platform/errors.ts';
 import { answerQuery, LONGEST_QUERY, type LookUp } from './dns-message.ts';
 
 export interface DnsServer {

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fchmodSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
+import type { Hostname, IpAddress } from '../access/address.ts';
 import { parseHosts } from '../dns/hosts.ts';
-import { VsockProxyError } from '../errors.ts';
-import { escapeControls } from '../escape.ts';
-import type { Hostname, IpAddress } from '../policy/address.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { escapeControls } from '../platform/escape.ts';
 
 /** A name and where it leads. */
 export interface Host {

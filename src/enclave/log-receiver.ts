@@ -8,10 +8,10 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import type { Clock } from '../clock.ts';
-import type { LogReceiver } from '../control/answerers.ts';
-import { Recent } from '../control/recent.ts';
-import { escapeControls } from '../escape.ts';
+import type { Clock } from '../platform/clock.ts';
+import { escapeControls } from '../platform/escape.ts';
+import type { LogReceiver } from '../proxy/handlers/open.ts';
+import { Recent } from '../proxy/lru.ts';
 import { Lines } from './lines.ts';
 
 export interface LogReceiverOptions {

@@ -5,7 +5,7 @@
  * counted.
  */
 import type { Duplex, Readable } from 'node:stream';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../platform/clock.ts';
 import { Backlog } from './backlog.ts';
 import { Lines } from './lines.ts';
 

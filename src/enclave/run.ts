@@ -1,19 +1,19 @@
 /** An enclave from its first moment to its application's end. */
 import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import type { Clock } from '../clock.ts';
-import type { RunningProxy } from '../control/serve.ts';
+import { type Hostname, parseHostname, parseIpAddress } from '../access/address.ts';
 import { parseHosts } from '../dns/hosts.ts';
-import type { Log } from '../log.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
-import { type Hostname, parseHostname, parseIpAddress } from '../policy/address.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Log } from '../platform/log.ts';
+import type { RunningProxy } from '../proxy/server.ts';
+import { NameTable } from './address-table.ts';
 import { type CommandLine, type NotStarted, type RunningCommand, startCommand } from './command.ts';
 import { Denials } from './denials.ts';
 import { type DnsServer, openDnsServer } from './dns-server.ts';
 import { type Environment, withProxy } from './environment.ts';
 import { changeFile, type Host, withHosts, withNameserver } from './files.ts';
 import { type Logging, relayTo, sendFailure, startSending } from './logging.ts';
-import { NameTable } from './names.ts';
 import type { SignalPassing } from './signals.ts';
 import { openZone } from './zone.ts';
 

@@ -1,10 +1,11 @@
 /** Which names there are inside the enclave, and at which addresses. */
+
+import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../access/address.ts';
+import { decideTarget } from '../access/decide.ts';
+import type { Policy } from '../access/rules.ts';
 import type { HostsTable } from '../dns/hosts.ts';
-import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../policy/address.ts';
-import { decideTarget } from '../policy/decision.ts';
-import type { Policy } from '../policy/rules.ts';
+import type { NameTable } from './address-table.ts';
 import type { LookUp } from './dns-message.ts';
-import type { NameTable } from './names.ts';
 
 export interface ZoneOptions {
   readonly names: NameTable;

@@ -5,7 +5,7 @@
  * read in two ways (bare LF, folded lines, white space before the colon) is refused, so that nobody behind the proxy
  * can read a head otherwise than the proxy did.
  */
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from './malformed.ts';
 
 /** Most bytes of a head, and most that the data plane collects before somebody has to know what they mean. */

@@ -2,7 +2,7 @@
  * What the fields of a head say about this one connection, rather than to whoever is at its end (RFC 9110 section 7.6.1),
  * and how long the body is (RFC 9112 section 6).
  */
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import { type Field, fieldValue, trimBlanks } from './head.ts';
 import { type Malformed, malformed } from './malformed.ts';
 

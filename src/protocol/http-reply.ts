@@ -1,5 +1,5 @@
 /** What the proxy itself answers: that a tunnel stands, or why a request got no further. */
-import { escapeControls } from '../escape.ts';
+import { escapeControls } from '../platform/escape.ts';
 
 /** Never 401 or 407: no credentials help, and a client that is asked for some would send them. */
 const PHRASES = {

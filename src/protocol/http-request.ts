@@ -4,7 +4,7 @@
  *
  * What the server gets is written here, line by line, from what was understood; nothing that was not understood goes on.
  */
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import { parseAuthority } from './authority.ts';
 import type { RequestFraming } from './framing.ts';
 import { checkFieldStart, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';

@@ -3,7 +3,7 @@
  *
  * The client's connection may live on after the response only if nobody can disagree about where the response ends.
  */
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import type { Framing } from './framing.ts';
 import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { endToEndLines, type Hop, readHop } from './hop.ts';

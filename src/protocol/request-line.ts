@@ -1,5 +1,5 @@
 /** The first line of a request to an HTTP proxy: method, target, version (RFC 9112 section 3). */
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import { parseAuthority } from './authority.ts';
 import { checkLineEnd } from './head.ts';
 import { type Malformed, malformed } from './malformed.ts';

@@ -10,7 +10,7 @@
  * is meant in the encrypted part nobody here can know, nor whether there is one (browsers send random bytes there).
  */
 import { isIP, isIPv4 } from 'node:net';
-import { quoteBriefly } from '../escape.ts';
+import { quoteBriefly } from '../platform/escape.ts';
 import { HEAD_LIMIT, latin1 } from './head.ts';
 import { type Malformed, malformed } from './malformed.ts';
 

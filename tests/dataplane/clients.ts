@@ -1,7 +1,7 @@
 /** Which clients a listener of the data plane in memory takes, and how many connections of each. */
 import { BlockList } from 'node:net';
-import type { Clock } from '../../src/clock.ts';
 import type { Fault, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
+import type { Clock } from '../../src/platform/clock.ts';
 
 type Limits = Pick<ListenSpec, 'admission' | 'maxConnectionsPerClient' | 'ratePerClient'>;
 

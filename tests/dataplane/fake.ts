@@ -18,7 +18,7 @@ import type {
   SocketAddress,
   Verdict,
 } from '../../src/dataplane/contract.ts';
-import { VsockProxyError } from '../../src/errors.ts';
+import { VsockProxyError } from '../../src/platform/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';

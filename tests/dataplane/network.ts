@@ -1,6 +1,7 @@
 /** A network in memory: streams, listening sockets, servers, clients, addresses that answer or do not. */
-import { type Clock, systemClock } from '../../src/clock.ts';
+
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
+import { type Clock, systemClock } from '../../src/platform/clock.ts';
 import type { Peer, Server } from './stage.ts';
 
 /** One end of a stream in memory. */

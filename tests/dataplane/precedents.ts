@@ -1,6 +1,7 @@
 /** Verdicts that the data plane in memory gives again, unasked. */
-import type { Clock } from '../../src/clock.ts';
+
 import type { Question, SocketAddress, Verdict } from '../../src/dataplane/contract.ts';
+import type { Clock } from '../../src/platform/clock.ts';
 import { keyOfClient } from './clients.ts';
 
 interface Entry {

@@ -6,7 +6,7 @@ import { FIELD_LIMIT, HEAD_LIMIT } from '../../src/protocol/head.ts';
 import { parseRequest } from '../../src/protocol/http-request.ts';
 import { parseResponse } from '../../src/protocol/http-response.ts';
 import { parseClientHello } from '../../src/protocol/tls-client-hello.ts';
-import { assertPrintable, head, latin1 } from '../unit/protocol-fixture.ts';
+import { assertPrintable, head, latin1 } from '../unit/protocol/fixture.ts';
 import {
   clientHello,
   extension,
@@ -14,7 +14,7 @@ import {
   record,
   serverName,
   withoutInessentials,
-} from '../unit/protocol-hello.ts';
+} from '../unit/protocol/hello.ts';
 
 export interface Target {
   readonly name: string;

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { Program } from '../program.ts';
-import { type DnsServer, type Reply, startDnsServer } from '../unit/dns-server.ts';
+import { type DnsServer, type Reply, startDnsServer } from '../unit/dns/server.ts';
 import { EXECUTABLE, type ProxyOptions, type RunningProxy, startProxy } from './proxy.ts';
 
 const NAME = 'kms.us-east-1.amazonaws.com';

@@ -1,7 +1,7 @@
 /** `route: http` and the names that its clients ask for, with a DNS server that changes its mind. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type DnsServer, type Reply, startDnsServer } from '../unit/dns-server.ts';
+import { type DnsServer, type Reply, startDnsServer } from '../unit/dns/server.ts';
 import { enterNamespace } from './namespace.ts';
 import { ask, type RawServer, startRawServer } from './raw.ts';
 import { type RunningServe, startServe } from './serve.ts';

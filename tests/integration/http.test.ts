@@ -1,7 +1,7 @@
 /** `route: http`: what each kind of failure is answered with, and what is passed on of requests and responses. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { startDnsServer } from '../unit/dns-server.ts';
+import { startDnsServer } from '../unit/dns/server.ts';
 import { enterNamespace } from './namespace.ts';
 import { ask, type RawServer, startRawServer } from './raw.ts';
 import { type RunningServe, startServe } from './serve.ts';

@@ -1,6 +1,6 @@
 /** What a client may send to an HTTP proxy and never gets through with: for the parser, and for the whole program. */
 import { FIELD_LIMIT, HEAD_LIMIT } from '../../src/protocol/head.ts';
-import { head, latin1 } from '../unit/protocol-fixture.ts';
+import { head, latin1 } from '../unit/protocol/fixture.ts';
 
 export const GET = 'GET http://a.example/ HTTP/1.1';
 export const HOST = 'Host: a.example';

@@ -1,0 +1,75 @@
+/** Patterns of names: `*` is exactly one label, `**` one or more; both stand for whole labels only. */
+import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, normaliseName } from './address.ts';
+
+export interface NamePattern {
+  /** In the one spelling that names have, but for `*` and `**`. */
+  readonly labels: readonly string[];
+}
+
+/** Every character that IDNA takes for the dot between two labels: UTS 46 section 4.5. */
+const DOT = /[.\u3002\uff0e\uff61]/;
+const NUMBER = /^(?:\d+|0x[\da-f]*)$/;
+
+export function parsePattern(text: string): NamePattern | Malformed {
+  const shown = quoteBriefly(text);
+  const written = text.split(DOT);
+  const partial = written.find((label) => label.includes('*') && !isWild(label));
+  if (partial !== undefined) {
+    return {
+      kind: 'malformed',
+      problem: `${shown} has a "*" within the label ${quoteBriefly(partial)}`,
+      hint: '* stands for one whole label and ** for one or more: *.example.com, kms.*.amazonaws.com, **.example.com',
+    };
+  }
+  const name = normaliseName(written.map((label) => (isWild(label) ? 'x' : label)).join('.'), shown);
+  if (typeof name !== 'string') return name;
+  const labels = name.split('.').map((label, index) => {
+    const mark = written[index];
+    return isWild(mark) ? mark : label;
+  });
+  const literals = labels.filter((label) => !isWild(label));
+  // Who writes 10.* means addresses: as a deny rule it would deny none of them.
+  if (literals.length > 0 && literals.every((label) => NUMBER.test(label))) {
+    return {
+      kind: 'malformed',
+      problem: `${shown} is a pattern of numbers, which no name consists of`,
+      hint: 'write a range of addresses like 10.0.0.0/8',
+    };
+  }
+  return { labels };
+}
+
+/**
+ * Whether a name of these labels matches; from the right, where most patterns say what they mean.
+ *
+ * On a mismatch only the `**` met last takes one label more. Had one before it taken more, the rest of the pattern would
+ * have fewer labels to choose from, never others. So there are at most (labels of the pattern) × (labels of the name)
+ * steps, whatever a client sends.
+ */
+export function matchesPattern({ labels: pattern }: NamePattern, labels: readonly string[]): boolean {
+  let at = pattern.length - 1;
+  let next = labels.length - 1;
+  let afterStars: number | undefined;
+  let resumeAt = 0;
+  while (next >= 0) {
+    const wanted = pattern[at];
+    if (wanted === '**') {
+      afterStars = --at;
+      resumeAt = --next;
+    } else if (wanted === '*' || wanted === labels[next]) {
+      at--;
+      next--;
+    } else if (afterStars !== undefined) {
+      at = afterStars;
+      next = --resumeAt;
+    } else {
+      return false;
+    }
+  }
+  return at < 0;
+}
+
+function isWild(label: string | undefined): label is '*' | '**' {
+  return label === '*' || label === '**';
+}

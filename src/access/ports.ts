@@ -1,0 +1,67 @@
+/** Sets of TCP ports, as rules have them. */
+import { quoteBriefly, showValue } from '../platform/escape.ts';
+import { type Malformed, parseTcpPort, type TcpPort } from './address.ts';
+
+/** Both ends belong to it. */
+export interface PortRange {
+  readonly from: TcpPort;
+  readonly to: TcpPort;
+}
+/** Ranges in the order in which they are written; at least one. */
+export type PortSet = 'any' | readonly PortRange[];
+
+const HINT = 'TCP ports are 16-bit: write a whole number from 1 to 65535, a range such as 1024-2048, or a list of both';
+
+/** One port as a number or its digits, or a range such as `1024-2048`. */
+export function parsePortRange(item: unknown): PortRange | Malformed {
+  const text = typeof item === 'number' || typeof item === 'string' ? String(item) : '';
+  const [, first, last = first] = /^(-?\d{1,20})(?:-(\d{1,20}))?$/.exec(text) ?? [];
+  if (first === undefined || last === undefined) {
+    return { kind: 'malformed', problem: `expected a port or a range of ports, found ${showValue(item)}`, hint: HINT };
+  }
+  const from = parseTcpPort(first);
+  const to = parseTcpPort(last);
+  if (from === undefined || to === undefined) {
+    const outside = from === undefined ? first : last;
+    return { kind: 'malformed', problem: `port ${outside} is outside 1–65535`, hint: HINT };
+  }
+  if (from <= to) return { from, to };
+  return { kind: 'malformed', problem: `${quoteBriefly(text)} ends before it begins`, hint: `write ${to}-${from}` };
+}
+
+/** What `parsePortRange` takes, or a list of it. */
+export function parsePorts(value: unknown): PortSet | Malformed {
+  if (!Array.isArray(value)) {
+    const range = parsePortRange(value);
+    return 'problem' in range ? range : [range];
+  }
+  if (value.length === 0) return { kind: 'malformed', problem: 'the list of ports is empty', hint: HINT };
+  const ranges: PortRange[] = [];
+  for (const item of value) {
+    const range = parsePortRange(item);
+    if ('problem' in range) return range;
+    ranges.push(range);
+  }
+  return ranges;
+}
+
+export function coversPort(ports: PortSet, port: TcpPort): boolean {
+  return ports === 'any' || ports.some(({ from, to }) => from <= port && port <= to);
+}
+
+/** `any port`, `port 443`, `ports 80, 443 and 1024–2048`. */
+export function describePorts(ports: PortSet): string {
+  if (ports === 'any') return 'any port';
+  const [only, ...others] = ports;
+  const noun = others.length === 0 && only?.from === only?.to ? 'port' : 'ports';
+  return `${noun} ${enumerate(ports.map(({ from, to }) => (from === to ? `${from}` : `${from}–${to}`)))}`;
+}
+
+const MOST_SHOWN = 8;
+
+/** `a, b and c`; the end of a long list only as its number. */
+export function enumerate(items: readonly string[]): string {
+  const shown =
+    items.length > MOST_SHOWN ? [...items.slice(0, MOST_SHOWN), `${items.length - MOST_SHOWN} more`] : items;
+  return shown.length < 2 ? shown.join() : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`;
+}

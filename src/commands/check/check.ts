@@ -1,0 +1,188 @@
+/** `vsock-proxy check`: what is wrong with a configuration file, and what it lets through. */
+
+import { parseHost, parseTcpPort } from '../../access/address.ts';
+import type { Target } from '../../access/rules.ts';
+import { type EnclaveAddresses, planEnclave } from '../../config/enclave-plan.ts';
+import { inspectFile } from '../../config/load.ts';
+import { type Circumstances, complete, draftListeners } from '../../config/partial-plan.ts';
+import { formatListen, type Placement, parseListen } from '../../config/schema/addresses.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { quoteBriefly } from '../../platform/escape.ts';
+import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
+import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
+import { parseEnclaveCid, parseNumberOption } from '../line/number.ts';
+import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { askListeners, askRules, type CheckedListener, mayBecome } from './answer.ts';
+import type { LookUp } from './judge.ts';
+import { type CheckReport, exitStatusOf, formatJson, formatText } from './report.ts';
+
+export interface CheckArguments {
+  readonly configPath: string;
+  readonly target?: Target;
+  /** Of the client. */
+  readonly cid?: number;
+  /** The address of the only listener to ask, in its one form. */
+  readonly listener?: string;
+  readonly enclaveCid?: number;
+  /** Whether the network may be asked. */
+  readonly resolve: boolean;
+  readonly json: boolean;
+}
+
+export interface CheckDependencies {
+  readonly lookUp: LookUp;
+  readonly readPlacement: () => Promise<Placement>;
+}
+
+/** What `vsock-proxy enclave` does without options. */
+const ON_NITRO: EnclaveAddresses = {
+  parentAddress: (port) => ({ family: 'vsock', cid: CID_PARENT, port }),
+  ownAddress: (port) => ({ family: 'vsock', cid: CID_ANY, port }),
+};
+
+const CIDS = { min: 0, max: CID_ANY - 1 };
+
+const HELP = `
+Without a target it tells every problem of the file, with its line. With one it
+tells whether a client can reach it: through any listener of the file, or only
+through --listener. A file without listeners is read as the form with a port, a
+host and a port reads it. What the same file means in the enclave stands behind.
+
+The network is asked nothing, unless --resolve is given: then names are
+resolved, with a verdict on each address, and the metadata service is asked for
+\${region} and \${domain}.
+
+Examples:
+
+  vsock-proxy check --config my.yaml
+  vsock-proxy check --config my.yaml kms.eu-west-1.amazonaws.com 443
+  vsock-proxy check --config my.yaml --cid 16 --resolve example.com 443
+
+Exit status: 0 if the file is valid and the target allowed, 1 if not, or if that
+cannot be said without --resolve, 2 if the command line cannot be understood.
+`;
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`
+ */
+export function parseCheckCommand(
+  argv: readonly string[],
+): { readonly kind: 'run'; readonly arguments: CheckArguments } | { readonly kind: 'text'; readonly text: string } {
+  const command = defineCommand('check')
+    .argument('[host]', 'name or IP address that a client wants to reach')
+    .argument('[port]', 'its TCP port')
+    .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
+    .option('--cid <N>', 'for this client only; without it, clients are told apart where the rules do')
+    .option('--listener <address>', 'through this listener only, such as vsock:3:8000')
+    .option('--enclave-cid <N>', 'where ingress leads, as for serve')
+    .option('--resolve', 'resolve names, and ask the metadata service')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', HELP);
+  const parsed: Parsed<RawOptions> = parseArguments(command, argv);
+  return parsed.kind === 'text' ? parsed : { kind: 'run', arguments: readArguments(parsed.options, parsed.args) };
+}
+
+/** As commander names and leaves them. */
+interface RawOptions {
+  readonly config: string;
+  readonly cid?: string;
+  readonly listener?: string;
+  readonly enclaveCid?: string;
+  readonly resolve?: true;
+  readonly json?: true;
+}
+
+function readArguments(options: RawOptions, [host, port]: readonly string[]): CheckArguments {
+  const { config: configPath, resolve = false, json = false } = options;
+  if (host !== undefined && port === undefined) throw usage("missing argument 'port' behind the host");
+  const target = host === undefined || port === undefined ? undefined : readTarget(host, port);
+  if (target === undefined && (options.cid !== undefined || options.listener !== undefined)) {
+    throw usage(`option '--${options.cid === undefined ? 'listener' : 'cid'}' goes with a host and a port`);
+  }
+  return {
+    configPath,
+    resolve,
+    json,
+    ...(target && { target }),
+    ...(options.cid !== undefined && { cid: parseNumberOption('--cid', options.cid, CIDS) }),
+    ...(options.listener !== undefined && { listener: readListener(options.listener) }),
+    ...(options.enclaveCid !== undefined && {
+      enclaveCid: parseEnclaveCid(options.enclaveCid),
+    }),
+  };
+}
+
+function readTarget(hostText: string, portText: string): Target {
+  const host = parseHost(hostText);
+  if (host.kind === 'malformed') throw usage(`the host is not valid: ${host.problem}`, host.hint);
+  const port = parseTcpPort(portText);
+  if (port === undefined) throw usage(`the port is not valid: ${quoteBriefly(portText)} is no whole number in 1–65535`);
+  return { host, port };
+}
+
+function readListener(text: string): string {
+  const address = parseListen(text);
+  if ('problem' in address) throw usage(`option '--listener': ${address.problem}`, address.hint);
+  return formatListen(address);
+}
+
+function usage(message: string, hint?: string): VsockProxyError {
+  return new VsockProxyError('usage', message, hint === undefined ? {} : { hint });
+}
+
+/**
+ * @returns what to print, and the exit status
+ * @throws VsockProxyError `usage` for a listener that the file does not have; what `readPlacement` throws
+ */
+export async function runCheck(
+  options: CheckArguments,
+  dependencies: CheckDependencies,
+): Promise<{ readonly text: string; readonly exitStatus: number }> {
+  const report = await check(options, dependencies);
+  return { text: (options.json ? formatJson : formatText)(report), exitStatus: exitStatusOf(report) };
+}
+
+async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDependencies): Promise<CheckReport> {
+  const { configPath: config, target, cid, resolve, listener: only } = options;
+  const file = inspectFile(config, 'any');
+  if ('problems' in file) return { config, ...file, listeners: [], enclave: [] };
+
+  const drafts = draftListeners(file);
+  const asksPlacement =
+    resolve &&
+    drafts.some(({ route }) => route.kind === 'template' && (target === undefined || mayBecome(route, target)));
+  const circumstances: Circumstances = {
+    ...(asksPlacement && { placement: await readPlacement() }),
+    ...(options.enclaveCid !== undefined && { enclaveCid: options.enclaveCid }),
+  };
+  const problems: VsockProxyError[] = [];
+  const listeners: CheckedListener[] = [];
+  for (const draft of drafts) {
+    const completion = complete(draft, circumstances);
+    if (completion.kind === 'problem') problems.push(completion.problem);
+    else listeners.push({ draft, route: completion.kind === 'listener' ? completion.listener.route : draft.route });
+  }
+  const enclave = planEnclave(file, ON_NITRO);
+  const report = { config, problems, more: 0, listeners, enclave: enclave.listeners };
+  if (problems.length > 0 || target === undefined) return report;
+
+  const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { lookUp }) };
+  // A file without listeners is for the form of the AWS proxy, unless there are only those of an enclave.
+  const isForProxy = file.settings.allowlist !== undefined || enclave.listeners.length === 0;
+  if (listeners.length === 0 && only === undefined && isForProxy) {
+    return { ...report, answer: await askRules(file, question) };
+  }
+  const egress = only === undefined ? enclave.egress : undefined;
+  return { ...report, answer: await askListeners(choose(listeners, only), egress, question) };
+}
+
+function choose(listeners: readonly CheckedListener[], only: string | undefined): readonly CheckedListener[] {
+  const addresses = listeners.map(({ draft }) => formatListen(draft.on));
+  if (only === undefined) return listeners;
+  if (addresses.includes(only)) return listeners.filter((_, index) => addresses[index] === only);
+  throw usage(
+    `no listener of the file is at ${only}`,
+    addresses.length === 0 ? 'it has none' : `it has ${addresses.slice(0, 10).join(', ')}`,
+  );
+}

@@ -1,0 +1,176 @@
+/** What `vsock-proxy check` has found, for people and for programs. */
+
+import { formatHost } from '../../access/address.ts';
+import type { Rule, Target } from '../../access/rules.ts';
+import type { Draft } from '../../config/partial-plan.ts';
+import { formatListen } from '../../config/schema/addresses.ts';
+import type { ListenerPlan } from '../../plan.ts';
+import type { VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls } from '../../platform/escape.ts';
+import type { Answer, CheckedListener } from './answer.ts';
+import type { Verdict } from './judge.ts';
+
+export interface CheckReport {
+  /** The file, as it was named. */
+  readonly config: string;
+  /** In the order of their lines. */
+  readonly problems: readonly VsockProxyError[];
+  /** How many more there are. */
+  readonly more: number;
+  /** Empty where there are problems. */
+  readonly listeners: readonly CheckedListener[];
+  /** What `vsock-proxy enclave` listens on with the same file. */
+  readonly enclave: readonly ListenerPlan[];
+  /** Absent where no target was asked about, or the file has problems. */
+  readonly answer?: Answer;
+}
+
+/** 0: valid, and allowed if a target was asked about. */
+export function exitStatusOf({ problems, answer }: CheckReport): 0 | 1 {
+  return problems.length === 0 && (answer === undefined || answer.kind === 'allowed') ? 0 : 1;
+}
+
+export function formatText(report: CheckReport): string {
+  const { config, problems, more, listeners, enclave, answer } = report;
+  if (problems.length > 0) {
+    const told = problems.map(({ place, message, hint }) => `${place ?? config}: ${withHint(message, hint)}`);
+    const count = problems.length + more;
+    const sum = `${count} ${count === 1 ? 'problem' : 'problems'}${more > 0 ? `, ${more} of them not shown` : ''}`;
+    return lines([...told, sum]);
+  }
+  if (answer !== undefined) return formatAnswer(answer);
+  const running = listeners.map(({ draft, route }) => `  ${formatListen(draft.on)} → ${describeRoute(route)}`);
+  const inside = enclave.map(({ on, route }) => {
+    const what = route.kind === 'http' ? ', what clients ask for by HTTP' : route.kind === 'names' ? ', by name' : '';
+    return `  ${formatListen(on)} → ${describeNext(route)}${what}`;
+  });
+  return lines([`${config}: valid`, ...running, ...(inside.length > 0 ? ['in the enclave:', ...inside] : [])]);
+}
+
+function formatAnswer(answer: Answer): string {
+  const told = answer.verdicts.flatMap(({ listener, cid, kind, reason, hint, addresses }) => {
+    const where = listener === undefined ? 'the rules of the file' : formatListen(listener.draft.on);
+    const who = cid === undefined ? where : `${where}, CID ${cid}`;
+    // Where some listener lets it through, nobody needs to be told how others would.
+    const told = answer.kind === 'allowed' || hint === undefined ? { kind, reason } : { kind, reason, hint };
+    return [
+      `  ${who}: ${describe(told)}`,
+      ...(addresses?.admitted ?? []).map(({ address, rule }) => `    ${address.text}: admitted by ${named(rule)}`),
+      ...(addresses?.refused ?? []).map((refused) => `    ${refused.address.text}: refused, as it ${refused.reason}`),
+    ];
+  });
+  const nobody = '  no listener that such a client can use leads there';
+  const inside = answer.byName === undefined ? [] : [`  in the enclave, by name alone: ${describe(answer.byName)}`];
+  return lines([`${formatTarget(answer.target)}: ${answer.kind}`, ...(told.length > 0 ? told : [nobody]), ...inside]);
+}
+
+function describe({ kind, reason, hint }: Verdict): string {
+  return kind === 'allowed' ? `allowed ${reason}` : `${kind}: ${withHint(reason, hint)}`;
+}
+
+/** One object, on one line; docs/command.md describes it. */
+export function formatJson(report: CheckReport): string {
+  const { config, problems, more, listeners, enclave, answer } = report;
+  const value = {
+    config,
+    valid: problems.length === 0,
+    problems: problems.map(({ place, message, hint }) => ({ place: place ?? config, message, hint: hint ?? null })),
+    more,
+    listeners: listeners.map(({ draft, route }) => ({
+      listen: formatListen(draft.on),
+      place: draft.place,
+      route: isRoute(route) ? route.kind : 'connect',
+      connect: isRoute(route) ? null : describeRoute(route),
+    })),
+    enclave: enclave.map(({ on, place, route }) => ({
+      listen: formatListen(on),
+      place,
+      route: route.kind === 'address' ? 'connect' : route.kind,
+      connect: describeNext(route) ?? null,
+    })),
+    ...(answer && {
+      target: formatTarget(answer.target),
+      verdict: answer.kind,
+      verdicts: answer.verdicts.map(({ listener, cid, addresses, ...verdict }) => ({
+        listen: listener === undefined ? null : formatListen(listener.draft.on),
+        cid: cid ?? null,
+        ...verdictValue(verdict),
+        addresses:
+          addresses === undefined
+            ? null
+            : [
+                ...addresses.admitted.map((admitted) => ({
+                  address: admitted.address.text,
+                  admitted: true,
+                  reason: null,
+                  rule: ruleValue(admitted.rule),
+                })),
+                ...addresses.refused.map((refused) => ({
+                  address: refused.address.text,
+                  admitted: false,
+                  reason: refused.reason,
+                  rule: ruleValue(refused.rule),
+                })),
+              ],
+      })),
+      by_name: answer.byName === undefined ? null : verdictValue(answer.byName),
+    }),
+  };
+  return `${JSON.stringify(value)}\n`;
+}
+
+function verdictValue({ kind, reason, hint, rule }: Verdict) {
+  return { verdict: kind, reason, hint: hint ?? null, rule: ruleValue(rule) };
+}
+
+/** Whether it stands at `route`, and not at `connect`. */
+function isRoute(route: Draft['route']): boolean {
+  return route.kind === 'http' || route.kind === 'sni' || route.kind === 'log';
+}
+
+function describeRoute(route: Draft['route']): string {
+  switch (route.kind) {
+    case 'target':
+      return formatTarget(route.target);
+    case 'template':
+      return `${route.host}:${route.port}`;
+    case 'address':
+      return formatListen(route.address);
+    case 'enclave':
+    case 'ingress':
+      return `vsock:<enclave CID>:${route.port}`;
+    case 'log':
+      return 'the log';
+    case 'http':
+      return 'what clients ask for by HTTP';
+    case 'sni':
+      return `what clients name in TLS, at port ${route.port}`;
+  }
+}
+
+/** Where the clients of a listener inside the enclave are connected to. */
+function describeNext(route: ListenerPlan['route']): string | undefined {
+  if (route.kind === 'address') return formatListen(route.address);
+  return 'via' in route && route.via !== undefined ? formatListen(route.via) : undefined;
+}
+
+function formatTarget({ host, port }: Target): string {
+  const text = formatHost(host);
+  return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`;
+}
+
+function ruleValue(rule: Rule | undefined): { readonly address: string; readonly place: string } | null {
+  return rule === undefined ? null : { address: rule.text, place: rule.place };
+}
+
+function named({ text, place }: Rule): string {
+  return `${text} (${place})`;
+}
+
+function withHint(text: string, hint: string | undefined): string {
+  return hint === undefined ? text : `${text}. Hint: ${hint}`;
+}
+
+function lines(texts: readonly string[]): string {
+  return texts.map((text) => `${escapeControls(text)}\n`).join('');
+}

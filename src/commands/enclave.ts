@@ -1,0 +1,103 @@
+/** `vsock-proxy enclave`: the entry point of an enclave, which runs the application. */
+import { parseConnect } from '../config/schema/addresses.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { quoteBriefly } from '../platform/escape.ts';
+import { CID_ANY, CID_PARENT } from '../platform/vsock.ts';
+import { DEFAULT_CONFIG_PATH } from './line/help.ts';
+import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
+
+export interface EnclaveArguments {
+  readonly configPath: string;
+  /** Where a vsock port of the parent is reached. */
+  readonly parentAddress: (port: number) => SocketAddress;
+  /** Where a vsock port of this enclave is listened on. */
+  readonly ownAddress: (port: number) => SocketAddress;
+  /** Where log lines and the application's output go to; absent: standard error and output. */
+  readonly logTo?: SocketAddress;
+  readonly command: readonly [program: string, ...args: string[]];
+}
+
+const HELP = `
+It brings the loopback interface up, completes /etc/hosts, listens as the sections
+egress, ingress and forward of the file say, sets http_proxy and its like, and then
+runs the command: with its standard streams, its signals and its exit status. The
+same file serves the parent instance: vsock-proxy serve --enclave-cid N
+
+With egress, names that are allowed also resolve, by a DNS server at 127.0.0.1:53
+that /etc/resolv.conf is pointed to, and lead through the proxy on the ports 80 and
+443 (egress.transparent_ports), for applications that know nothing of proxies.
+
+Example: the last lines of a Dockerfile, CMD was ["python3", "app.py"]
+
+  COPY vsock-proxy.yaml ${DEFAULT_CONFIG_PATH}
+  CMD ["vsock-proxy", "enclave", "--", "python3", "app.py"]
+
+Exit status: that of the command, 128 + n if signal n ended it; 127 if it was not
+found, 126 if it could not be executed; 1 if the enclave could not be set up, 2 if
+the command line cannot be understood.
+`;
+
+/** As commander names and leaves them. */
+interface RawOptions {
+  readonly config: string;
+  readonly parent: string;
+  readonly log?: string;
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`
+ */
+export function parseEnclaveCommand(
+  argv: readonly string[],
+): { readonly kind: 'run'; readonly arguments: EnclaveArguments } | { readonly kind: 'text'; readonly text: string } {
+  const command = defineCommand('enclave')
+    .argument('<command...>')
+    .passThroughOptions()
+    .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
+    .option('--log <address>', "where log lines and the command's output go: vsock:3:PORT (default: nowhere else)")
+    .option('--parent <cid>', 'the CID of the parent; or unix:DIRECTORY, for tests', `${CID_PARENT}`)
+    .addHelpText('after', HELP);
+  const parsed: Parsed<RawOptions> = parseArguments(command, argv);
+  if (parsed.kind === 'text') return parsed;
+  const { config: configPath, parent, log } = parsed.options;
+  const [program = '', ...args] = parsed.args;
+  if (program === '') throw new VsockProxyError('usage', 'the command is an empty word');
+  return {
+    kind: 'run',
+    arguments: {
+      configPath,
+      ...parseParent(parent),
+      ...(log !== undefined && { logTo: parseLogAddress(log) }),
+      command: [program, ...args],
+    },
+  };
+}
+
+/** In the directory of `unix:DIRECTORY`, each vsock port is a socket: `parent-PORT`, and `enclave-PORT` for our own. */
+function parseParent(text: string): Pick<EnclaveArguments, 'parentAddress' | 'ownAddress'> {
+  const directory = text.startsWith('unix:') ? text.slice('unix:'.length) : undefined;
+  if (directory?.startsWith('/')) {
+    const socket = (name: string) => ({ family: 'unix', path: `${directory}/${name}` }) as const;
+    return { parentAddress: (port) => socket(`parent-${port}`), ownAddress: (port) => socket(`enclave-${port}`) };
+  }
+  const cid = /^\d{1,10}$/.test(text) ? Number(text) : CID_ANY;
+  if (cid >= CID_ANY) {
+    throw new VsockProxyError('usage', `option '--parent' wants a CID, not ${quoteBriefly(text)}`, {
+      hint: 'the parent of a Nitro Enclave is 3, and under QEMU or Firecracker it is 2',
+    });
+  }
+  return {
+    parentAddress: (port) => ({ family: 'vsock', cid, port }),
+    ownAddress: (port) => ({ family: 'vsock', cid: CID_ANY, port }),
+  };
+}
+
+function parseLogAddress(text: string): SocketAddress {
+  const destination = parseConnect(text);
+  if (!('problem' in destination) && destination.kind === 'address') return destination.address;
+  throw new VsockProxyError('usage', `option '--log' wants vsock:CID:PORT, not ${quoteBriefly(text)}`, {
+    hint: 'the parent listens there with route: log, and is CID 3: vsock:3:9514',
+  });
+}

@@ -1,0 +1,46 @@
+/** A command line through commander: options and arguments, a text to print, or a usage error in one line. */
+import { Command, CommanderError } from 'commander';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls } from '../../platform/escape.ts';
+import { COMMANDS, type CommandName, commandLine } from '../list.ts';
+
+/** Arguments may be of any length, and commander repeats them. */
+const LONGEST_USAGE_ERROR = 300;
+
+export type Parsed<Options> =
+  | { readonly kind: 'options'; readonly options: Options; readonly args: readonly string[] }
+  /** `--help` or `--version`: to be printed on standard output. */
+  | { readonly kind: 'text'; readonly text: string };
+
+/** A command to be given its options and arguments; it has its name, its summary and `--help`. */
+export function defineCommand(name: CommandName): Command {
+  const { usage, summary } = COMMANDS[name];
+  return new Command(commandLine(name))
+    .usage(usage)
+    .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
+    .helpOption('-h, --help', 'print this help');
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @typeParam Options as commander names and leaves them
+ * @throws VsockProxyError `usage`
+ */
+export function parseArguments<Options>(command: Command, argv: readonly string[]): Parsed<Options> {
+  let text = '';
+  command.exitOverride().configureOutput({
+    writeOut: (part) => {
+      text += part;
+    },
+    writeErr: () => undefined, // the exception says it
+  });
+  try {
+    command.parse(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: 'text', text };
+    const message = error.message.replace(/^error: /, '').replace('\n(Did you mean', ' (Did you mean');
+    throw new VsockProxyError('usage', escapeControls(message.slice(0, LONGEST_USAGE_ERROR)));
+  }
+  return { kind: 'options', options: command.opts() as Options, args: command.args };
+}

@@ -1,0 +1,187 @@
+/**
+ * What no key of the file can say alone: keys that exclude or need each other, and what taken.ts looks at.
+ *
+ * It looks at the value as written and not at what the schema makes of it, so that these problems are told together with
+ * those of single keys. What is of the wrong type is passed over here: the schema tells that.
+ */
+
+import type { Finding } from '../problems.ts';
+import { mentions } from '../read/did-you-mean.ts';
+import { asList, asMap, type Path, type Raw } from '../read/untyped.ts';
+import { type Destination, type ListenAddress, parseConnect, parseListen } from '../schema/addresses.ts';
+import { MISSING } from '../schema/builder.ts';
+import { findTaken } from './address-conflicts.ts';
+
+/** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
+export type Purpose = 'proxy' | 'serve' | 'enclave' | 'any';
+
+/** @param placeOf where what stands at a path begins, for messages */
+export function findContradictions(value: unknown, purpose: Purpose, placeOf: (path: Path) => string): Finding[] {
+  const file = asMap(value);
+  if (file === undefined) return [];
+  const listeners = asList(file.listeners).map(look);
+  return [
+    ...findNothing(file, purpose),
+    ...listeners.flatMap(clashesOf),
+    ...(mentions(file, ['allowlist']) ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
+    ...findTaken(file, placeOf),
+  ];
+}
+
+/** A listener, as far as it can be understood. */
+interface Look {
+  readonly path: Path;
+  readonly raw: Raw;
+  readonly on?: ListenAddress;
+  readonly to?: Destination;
+}
+
+function look(value: unknown, index: number): Look {
+  const raw = asMap(value) ?? {};
+  const on = typeof raw.listen === 'string' ? parseListen(raw.listen) : undefined;
+  const to = typeof raw.connect === 'string' ? parseConnect(raw.connect) : undefined;
+  return {
+    path: ['listeners', index],
+    raw,
+    ...(on !== undefined && !('problem' in on) && { on }),
+    ...(to !== undefined && !('problem' in to) && { to }),
+  };
+}
+
+/** Keys that mean nothing beside others. */
+const CLASHES: readonly {
+  readonly key?: string;
+  readonly when: (listener: Look) => boolean;
+  readonly message: string;
+  readonly hint: string;
+}[] = [
+  {
+    when: ({ raw }) => 'listen' in raw && !mentions(raw, ['connect', 'route']),
+    message: 'neither connect nor route',
+    hint: 'say where clients are connected to: connect: HOST:PORT, or route: http',
+  },
+  {
+    key: 'route',
+    when: ({ raw }) => 'connect' in raw && 'route' in raw,
+    message: 'it excludes connect',
+    hint: 'keep connect for one server, or route for the one that each client asks for',
+  },
+  {
+    key: 'port',
+    when: ({ raw }) => 'port' in raw && ('connect' in raw || raw.route === 'http' || raw.route === 'log'),
+    message: 'only route: sni has a port of its own',
+    hint: 'connect: HOST:PORT has it behind the host, and what clients of route: http ask for has one',
+  },
+  {
+    key: 'proxy_protocol',
+    when: ({ raw }) => 'proxy_protocol' in raw && 'route' in raw,
+    message: 'only the server of connect can be told who the client is',
+    hint: 'leave it out: what clients ask for is not told',
+  },
+  {
+    key: 'cids',
+    when: ({ raw, on }) => 'cids' in raw && (on?.family === 'tcp' || on?.family === 'unix'),
+    message: 'only clients over vsock have a CID',
+    hint: 'leave it out; over TCP, sources says who may connect, and on a unix socket its directory does',
+  },
+  {
+    key: 'sources',
+    when: ({ raw, on }) => 'sources' in raw && (on?.family === 'vsock' || on?.family === 'unix'),
+    message: 'only clients over TCP have a source address',
+    hint: 'leave it out; over vsock, cids says who may connect, and on a unix socket its directory does',
+  },
+  ...['allowlist', 'denylist', 'ip_family'].map((key) => ({
+    key,
+    when: ({ raw, to }: Look) => key in raw && to?.kind === 'address',
+    message: 'it decides nothing here: connect leads to a vsock or unix address',
+    hint: 'leave it out',
+  })),
+  ...['allowlist', 'denylist', 'ip_family'].map((key) => ({
+    key,
+    when: ({ raw }: Look) => key in raw && raw.route === 'log',
+    message: 'it decides nothing here: route: log leads nowhere',
+    hint: 'leave it out',
+  })),
+  {
+    key: 'ip_family',
+    when: ({ raw, to }) => {
+      const host = to?.kind === 'target' ? to.target.host : undefined;
+      const { ip_family: family = 'any' } = raw;
+      return host?.kind === 'ip' && (family === 'ipv4' || family === 'ipv6') && family !== `ipv${host.ip.family}`;
+    },
+    message: 'the address of connect is of the other family',
+    hint: 'leave it out, or give a name or an address of that family',
+  },
+  {
+    key: 'timeouts.head',
+    when: ({ raw }) => 'head' in (asMap(raw.timeouts) ?? {}) && ('connect' in raw || raw.route === 'log'),
+    message: 'nothing is read from a client before it is connected',
+    hint: 'leave it out: it is the deadline of route: http and route: sni',
+  },
+];
+
+function clashesOf(listener: Look): Finding[] {
+  const clashes = CLASHES.filter(({ when }) => when(listener));
+  return [
+    ...clashes.map(({ key, message, hint }) => ({
+      path: [...listener.path, ...(key?.split('.') ?? [])],
+      message,
+      hint,
+    })),
+    ...unusableCids(listener),
+  ];
+}
+
+/** CIDs in the own entries of a listener whose clients have none. */
+function unusableCids({ path, raw, on }: Look): Finding[] {
+  if (on?.family !== 'tcp' && on?.family !== 'unix') return [];
+  return ['allowlist', 'denylist'].flatMap((list) =>
+    asList(raw[list]).flatMap((entry, index) =>
+      'cids' in (asMap(entry) ?? {})
+        ? [
+            {
+              path: [...path, list, index, 'cids'],
+              message: 'only clients over vsock have a CID',
+              hint: 'leave it out: the entry could never apply',
+            },
+          ]
+        : [],
+    ),
+  );
+}
+
+function needsAllowlist({ raw, to }: Look): boolean {
+  return (
+    !mentions(raw, ['allowlist']) &&
+    (('route' in raw && raw.route !== 'log') || ('connect' in raw && to?.kind !== 'address'))
+  );
+}
+
+function noAllowlist({ path }: Look): Finding {
+  const message = 'no allowlist says what may be reached';
+  return { path, message, hint: 'give this listener one, or the file one for all listeners' };
+}
+
+/** A file that lets nobody do anything. */
+function findNothing(file: Raw, purpose: Purpose): Finding[] {
+  const entries: Readonly<Record<string, unknown>> = { ...file, egress: asMap(file.egress)?.allow };
+  const nothingIn = (keys: readonly string[], hint: string): Finding[] => {
+    if (keys.some((key) => asList(entries[key]).length > 0)) return [];
+    const found = keys.filter((key) => key in file);
+    // The misspelt key is the problem, and told as one.
+    if (found.length === 0 && mentions(file, keys)) return [];
+    const message =
+      found.length === 0 ? 'nothing to listen on' : `nothing to listen on: ${found.join(', ')} without an entry`;
+    return [{ path: found.slice(0, 1), message, hint }];
+  };
+  if (purpose === 'serve') {
+    const hint = 'serve needs listeners, egress.allow or ingress; for a single one, see vsock-proxy --help';
+    return nothingIn(['listeners', 'egress', 'ingress'], hint);
+  }
+  if (purpose === 'enclave') {
+    return nothingIn(['egress', 'ingress', 'forward'], 'enclave needs egress.allow, ingress or forward');
+  }
+  const sections = ['listeners', 'egress', 'ingress', 'forward'].filter((key) => key in file);
+  const isMissing = !('allowlist' in file) && (purpose === 'proxy' || sections.length === 0);
+  return isMissing ? [{ path: ['allowlist'], message: MISSING }] : [];
+}

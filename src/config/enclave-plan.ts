@@ -1,0 +1,84 @@
+/** The plan of `enclave`: what the sections that parent and enclave share mean inside the enclave. */
+
+import { parseIpAddress, toTcpPort } from '../access/address.ts';
+import { parseCidr } from '../access/cidr.ts';
+import type { Policy } from '../access/rules.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { EgressPlan, EnclavePlan, ListenerPlan } from '../plan.ts';
+import { type LoadedFile, loadFile } from './load.ts';
+import { egressPolicy, limitsOf, timeoutsOf } from './partial-plan.ts';
+import { proxyAddress } from './schema/egress.ts';
+
+export interface EnclaveAddresses {
+  /** Where a vsock port of the parent is reached. */
+  readonly parentAddress: (port: number) => SocketAddress;
+  /** Where a vsock port of this enclave is listened on. */
+  readonly ownAddress: (port: number) => SocketAddress;
+}
+
+export interface EnclaveSource extends EnclaveAddresses {
+  readonly configPath: string;
+}
+
+/** All clients are the application, or the parent on behalf of all others: there is nobody to share with. */
+const NO_SHARES = { connections_per_client: 0, rate_per_client: 0 };
+const NOTHING: Policy = { allow: [], deny: [] };
+const DEFAULT_TRANSPARENT_PORTS = [80, 443].map(toTcpPort).filter((port) => port !== undefined);
+
+/** @throws VsockProxyError `config`, for the first problem of the file */
+export function loadEnclavePlan({ configPath, ...addresses }: EnclaveSource): EnclavePlan {
+  return planEnclave(loadFile(configPath, 'enclave'), addresses);
+}
+
+/** The plan that a file means; without a listener where it has nothing for an enclave. */
+export function planEnclave(file: LoadedFile, source: EnclaveAddresses): EnclavePlan {
+  const { forward = [], ingress = [], limits, timeouts } = file.settings;
+  const egress = readEgress(file);
+  const defaults = {
+    family: 'any',
+    limits: limitsOf(limits, NO_SHARES),
+    timeouts: timeoutsOf(timeouts, {}),
+  } as const;
+  const listen = (path: readonly PropertyKey[], listener: Pick<ListenerPlan, 'on' | 'route' | 'sources'>) => {
+    return { ...defaults, place: file.placeOf(path), policy: egress?.policy ?? NOTHING, ...listener };
+  };
+  const toAddress = (address: SocketAddress) => ({ kind: 'address', address, proxyHeader: false }) as const;
+  const listeners: ListenerPlan[] = [
+    ...forward.map(({ listen: on, connect }, index) => listen(['forward', index], { on, route: toAddress(connect) })),
+    ...ingress.map(({ listen_port: port, enclave_port: inside = port }, index) =>
+      listen(['ingress', index], { on: source.ownAddress(port), route: toAddress(proxyAddress(inside)) }),
+    ),
+  ];
+  const hosts = forward.flatMap(({ listen, names = [] }) => {
+    const ip = parseIpAddress(listen.ip);
+    return ip === undefined ? [] : names.map((name) => ({ name, ip }));
+  });
+  const plan = { listeners, drainMs: timeouts.drain, hosts };
+  if (egress === undefined) return plan;
+
+  const via = source.parentAddress(egress.proxy.port);
+  listeners.push(listen(['egress'], { on: proxyAddress(egress.proxy.port), route: { kind: 'http', via } }));
+  for (const port of egress.transparentPorts) {
+    // At every address, for each name has its own; what is not of this machine has no business here.
+    const on = { family: 'tcp', ip: '0.0.0.0', port } as const;
+    listeners.push(listen(['egress'], { on, route: { kind: 'names', via }, sources: LOOPBACK }));
+  }
+  return { ...plan, egress };
+}
+
+const LOOPBACK = [parseCidr('127.0.0.0/8')].filter((cidr) => 'network' in cidr);
+
+function readEgress(file: LoadedFile): EgressPlan | undefined {
+  const { egress, forward = [], ingress = [] } = file.settings;
+  const policy = egressPolicy(file);
+  if (egress === undefined || policy === undefined) return undefined;
+  const proxy = proxyAddress(egress.proxy_port);
+  const taken = [
+    proxy.port,
+    ...forward.map(({ listen }) => listen.port),
+    ...ingress.map(({ listen_port: port, enclave_port: inside = port }) => inside),
+  ];
+  const transparentPorts =
+    egress.transparent_ports ?? DEFAULT_TRANSPARENT_PORTS.filter((port) => !taken.includes(port));
+  return { proxy, policy, transparentPorts: [...new Set(transparentPorts)] };
+}

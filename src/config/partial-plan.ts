@@ -1,0 +1,202 @@
+/** The listeners of a file, with every default filled in: the plan but for what does not stand in the file. */
+
+import type { TcpPort } from '../access/address.ts';
+import { denyAll } from '../access/decide.ts';
+import type { PortSet } from '../access/ports.ts';
+import type { Policy, Rule } from '../access/rules.ts';
+import type { ListenerLimits, ListenerPlan, ListenerTimeouts, RoutePlan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { mayHaveCids } from '../platform/vsock.ts';
+import type { LoadedFile } from './load.ts';
+import { writtenPath } from './problems.ts';
+import { fillTemplate, type Placement } from './schema/addresses.ts';
+import { CONNECTIONS } from './schema/connections.ts';
+import { egressAddress, ingressAddress } from './schema/egress.ts';
+import type { FileSettings } from './schema/file.ts';
+import type { WrittenAddress } from './schema/rule.ts';
+
+type Path = readonly PropertyKey[];
+type Section<Key extends keyof FileSettings> = NonNullable<FileSettings[Key]>;
+type Listener = Section<'listeners'>[number];
+
+/** A listener, as far as the file says what it does. */
+export interface Draft extends Omit<ListenerPlan, 'route'> {
+  readonly route:
+    | RoutePlan
+    /** To a host with `${region}` or `${domain}` in its name. */
+    | { readonly kind: 'template'; readonly host: string; readonly port: TcpPort; readonly proxyHeader: boolean }
+    /** To this vsock port of the enclave, whose CID or name stands on the command line. */
+    | { readonly kind: 'ingress'; readonly port: TcpPort };
+  /** The key that the route stands at, and its `file:line`. */
+  readonly routeKey: string;
+  readonly routePlace: string;
+}
+
+/** What does not stand in the file. */
+export interface Circumstances {
+  readonly placement?: Placement;
+  readonly enclaveCid?: number;
+  readonly enclaveName?: string;
+}
+
+export type Completion =
+  | { readonly kind: 'listener'; readonly listener: ListenerPlan & { readonly route: RoutePlan } }
+  /** It cannot be run. */
+  | { readonly kind: 'problem'; readonly problem: VsockProxyError }
+  /** It can perhaps be run, once this is known. */
+  | { readonly kind: 'unknown'; readonly what: keyof Circumstances };
+
+/** Every listener of the file, in its order. */
+export function draftListeners(file: LoadedFile): readonly Draft[] {
+  const { listeners = [], egress, ingress = [], limits, timeouts } = file.settings;
+  const global = globalPolicy(file);
+  const drafts: { readonly path: Path; readonly draft: Draft }[] = [];
+
+  const add = (path: Path, routeKey: string, draft: Omit<Draft, 'place' | 'routeKey' | 'routePlace'>) => {
+    const routePath = [...path, routeKey];
+    const written = {
+      place: file.placeOf(path),
+      routeKey: writtenPath(routePath),
+      routePlace: file.placeOf(routePath),
+    };
+    drafts.push({ path, draft: { ...draft, ...written } });
+  };
+  const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;
+
+  for (const [index, listener] of listeners.entries()) {
+    const path = ['listeners', index];
+    const { connect, ip_family: family = 'any', cids, sources } = listener;
+    add(path, connect === undefined ? 'route' : 'connect', {
+      on: listener.listen,
+      route: routeOf(listener),
+      policy: {
+        allow: joined(rulesOf(file, [...path, 'allowlist'], listener.allowlist), global.allow),
+        deny: joined(rulesOf(file, [...path, 'denylist'], listener.denylist), global.deny),
+      },
+      family,
+      ...(cids && { cids }),
+      ...(sources && { sources }),
+      limits: limitsOf(limits, listener.limits ?? {}),
+      timeouts: timeoutsOf(timeouts, listener.timeouts ?? {}),
+    });
+  }
+  const policy = egressPolicy(file);
+  if (egress !== undefined && policy !== undefined) {
+    add(['egress'], 'allow', { ...defaults, on: egressAddress(egress.proxy_port), route: { kind: 'http' }, policy });
+  }
+  for (const [index, { listen_port: port }] of ingress.entries()) {
+    const route = { kind: 'ingress', port } as const;
+    add(['ingress', index], 'listen_port', { ...defaults, on: ingressAddress(port), route, policy: NOTHING });
+  }
+  return drafts.sort((one, other) => file.lineOf(one.path) - file.lineOf(other.path)).map(({ draft }) => draft);
+}
+
+/** The rules that hold everywhere. */
+export function globalPolicy(file: LoadedFile): Policy {
+  const { allowlist, denylist } = file.settings;
+  return { allow: rulesOf(file, ['allowlist'], allowlist), deny: rulesOf(file, ['denylist'], denylist) };
+}
+
+/** What `egress` lets through; undefined: nothing, and there is no proxy. */
+export function egressPolicy(file: LoadedFile): Policy | undefined {
+  const { egress, denylist } = file.settings;
+  if (!egress?.allow?.length) return undefined;
+  const deny = rulesOf(file, ['egress', 'deny'], egress.deny?.map(onAnyPort));
+  return {
+    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)),
+    deny: joined(deny, rulesOf(file, ['denylist'], denylist)),
+  };
+}
+
+/** Fills in what is known now. */
+export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
+  const { routeKey, routePlace, route, ...listener } = draft;
+  const problem = (message: string, hint: string): Completion => {
+    const error = new VsockProxyError('config', `${routeKey}: ${message}`, { hint, place: routePlace });
+    return { kind: 'problem', problem: error };
+  };
+  switch (route.kind) {
+    case 'ingress': {
+      if (enclaveName !== undefined) {
+        return {
+          kind: 'listener',
+          listener: { ...listener, route: { kind: 'enclave', name: enclaveName, port: route.port } },
+        };
+      }
+      if (enclaveCid === undefined) return { kind: 'unknown', what: 'enclaveCid' };
+      const address = { family: 'vsock', cid: enclaveCid, port: route.port } as const;
+      return { kind: 'listener', listener: { ...listener, route: { kind: 'address', address, proxyHeader: false } } };
+    }
+    case 'template': {
+      if (placement === undefined) return { kind: 'unknown', what: 'placement' };
+      const { proxyHeader } = route;
+      const target = fillTemplate(route.host, route.port, placement);
+      if ('problem' in target) return problem(target.problem, target.hint);
+      return complete({ ...draft, route: { kind: 'target', target, proxyHeader } }, {});
+    }
+    case 'target': {
+      const { policy, on, cids } = listener;
+      const denial = denyAll(policy, { mayHaveCids: mayHaveCids(on), cids }, route.target);
+      if (denial !== undefined) return problem(denial.reason, denial.hint);
+      return { kind: 'listener', listener: { ...listener, route } };
+    }
+    default:
+      return { kind: 'listener', listener: { ...listener, route } };
+  }
+}
+
+const HTTPS = 443 as TcpPort;
+const NOTHING: Policy = { allow: [], deny: [] };
+
+function routeOf({ connect, route, port = HTTPS, proxy_protocol: proxyProtocol }: Listener): Draft['route'] {
+  if (connect !== undefined) return { ...connect, proxyHeader: proxyProtocol !== undefined };
+  switch (route) {
+    case 'sni':
+      return { kind: 'sni', port };
+    case 'log':
+      return { kind: 'log' };
+    default:
+      return { kind: 'http' };
+  }
+}
+
+interface Entry {
+  readonly address: WrittenAddress;
+  readonly port?: PortSet | undefined;
+  readonly cids?: readonly number[] | undefined;
+}
+
+function onAnyPort(address: WrittenAddress): Entry {
+  return { address };
+}
+
+function rulesOf(file: LoadedFile, path: Path, entries: readonly Entry[] = []): readonly Rule[] {
+  return entries.map(({ address, port, cids }, index) => ({
+    address: address.means,
+    ports: port ?? 'any',
+    ...(cids && { cids }),
+    text: address.text,
+    place: file.placeOf([...path, index]),
+  }));
+}
+
+/** The same list where nothing is added, so that the policy prepares it once. */
+function joined(own: readonly Rule[], global: readonly Rule[]): readonly Rule[] {
+  return own.length === 0 ? global : [...own, ...global];
+}
+
+export function limitsOf(global: Section<'limits'>, own: NonNullable<Listener['limits']>): ListenerLimits {
+  return {
+    connections: own.connections ?? global.connections ?? CONNECTIONS.listenerDefault,
+    connectionsPerClient: own.connections_per_client ?? global.connections_per_client,
+    ratePerClient: own.rate_per_client ?? global.rate_per_client,
+  };
+}
+
+export function timeoutsOf(global: Section<'timeouts'>, own: NonNullable<Listener['timeouts']>): ListenerTimeouts {
+  return {
+    connectMs: own.connect ?? global.connect,
+    idleMs: own.idle ?? global.idle,
+    headMs: own.head ?? global.head,
+  };
+}

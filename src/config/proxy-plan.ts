@@ -1,0 +1,81 @@
+/** Plans from all their sources: command line, then file, then built-in default. */
+
+import type { Target } from '../access/rules.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
+import type { Family } from '../dns/resolver.ts';
+import type { ListenerPlan, Plan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { firstOf, loadFile } from './load.ts';
+import { complete, draftListeners, globalPolicy, limitsOf, timeoutsOf } from './partial-plan.ts';
+import type { Placement } from './schema/addresses.ts';
+import { CONNECTIONS } from './schema/connections.ts';
+
+/** One route, as the command line gives it. */
+export interface ProxyRoute {
+  readonly listenOn: SocketAddress;
+  readonly target: Target;
+  readonly family: Family;
+  /** Absent: the file or the default decides. */
+  readonly connections?: number;
+  readonly configPath: string;
+}
+
+export interface ProxyPlan extends Plan {
+  readonly listeners: readonly [ListenerPlan];
+}
+
+/**
+ * The plan of the form of the AWS proxy. Synchronous: the file is small, and nothing can be done before.
+ * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the first
+ * problem of the file; the caller puts `Error at checking the allowlist: ` in front
+ */
+export function loadProxyPlan({ listenOn, target, family, connections, configPath }: ProxyRoute): ProxyPlan {
+  const file = loadFile(configPath, 'proxy');
+  const { limits, timeouts } = file.settings;
+  const listener = {
+    place: 'command line',
+    on: listenOn,
+    route: { kind: 'target', target, proxyHeader: false },
+    policy: globalPolicy(file),
+    family,
+    limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
+    timeouts: timeoutsOf(timeouts, {}),
+  } as const;
+  return { listeners: [listener], drainMs: timeouts.drain };
+}
+
+export interface PlanSource {
+  readonly configPath: string;
+  /** Where `ingress` leads; one of the two. */
+  readonly enclaveCid?: number;
+  readonly enclaveName?: string;
+  /** Called where the file has a placeholder, and only there. */
+  readonly readPlacement: () => Promise<Placement>;
+}
+
+/**
+ * The plan of `serve`.
+ * @throws VsockProxyError `config`, for the first problem of the file; what `readPlacement` throws
+ */
+export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSource): Promise<Plan> {
+  const file = loadFile(configPath, 'serve');
+  const drafts = draftListeners(file);
+  const placement = drafts.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
+  const known = { ...enclave, ...(placement && { placement }) };
+
+  const listeners = [];
+  const problems = [];
+  for (const draft of drafts) {
+    const completion = complete(draft, known);
+    if (completion.kind === 'listener') listeners.push(completion.listener);
+    else if (completion.kind === 'problem') problems.push(completion.problem);
+    else problems.push(needsEnclave(draft.routeKey, draft.routePlace));
+  }
+  if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
+  return { listeners, drainMs: file.settings.timeouts.drain };
+}
+
+function needsEnclave(key: string, place: string): VsockProxyError {
+  const hint = 'start it with: vsock-proxy serve --enclave-cid N, or --enclave-name NAME';
+  return new VsockProxyError('config', `${key}: which enclave it leads to is not known`, { hint, place });
+}

@@ -1,0 +1,54 @@
+/** The text of the configuration file. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
+import { type ErrorDetails, VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls } from '../../platform/escape.ts';
+
+const MAX_BYTES = 1024 * 1024;
+
+/** @throws VsockProxyError `config`: `Could not open the file: …`, `Could not read the file: …` */
+export function readText(path: string): string {
+  const bytes = readBytes(path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw unreadable('Could not read the file: it is not UTF-8 text', path, 'save it as UTF-8');
+  }
+}
+
+/** The whole file, which may also be a pipe such as `/dev/stdin`. */
+function readBytes(path: string): Buffer {
+  const descriptor = attempt('Could not open the file', path, () => openSync(path, 'r'));
+  try {
+    const buffer = Buffer.allocUnsafe(MAX_BYTES + 1);
+    for (let length = 0; length < buffer.length; ) {
+      const count = attempt('Could not read the file', path, () => readSync(descriptor, buffer, { offset: length }));
+      if (count === 0) return buffer.subarray(0, length);
+      length += count;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+  const problem = `Could not read the file: it is larger than ${MAX_BYTES} bytes`;
+  throw unreadable(problem, path, 'is it the right file?');
+}
+
+const FILE_HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'create it, or name another file with --config',
+  EACCES: 'make it and its directories readable for the user that the proxy runs as',
+  EISDIR: 'name a file with --config, not a directory',
+};
+
+function attempt<T>(what: string, path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    const { code = 'EIO', errno = 0 } = error as NodeJS.ErrnoException;
+    throw unreadable(`${what}: ${code}: ${getSystemErrorMessage(errno)}`, path, FILE_HINTS[code]);
+  }
+}
+
+function unreadable(message: string, path: string, hint: string | undefined): VsockProxyError {
+  const details: ErrorDetails = { place: escapeControls(path), ...(hint === undefined ? {} : { hint }) };
+  return new VsockProxyError('config', message, details);
+}

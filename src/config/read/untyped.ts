@@ -1,0 +1,17 @@
+/** The value of a file as it was written, before anything is known of it. */
+import { parseTcpPort, type TcpPort } from '../../access/address.ts';
+
+export type Path = readonly PropertyKey[];
+export type Raw = Readonly<Record<string, unknown>>;
+
+export function asMap(value: unknown): Raw | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : undefined;
+}
+
+export function asList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export function asPort(value: unknown): TcpPort | undefined {
+  return typeof value === 'number' || typeof value === 'string' ? parseTcpPort(String(value)) : undefined;
+}

@@ -1,0 +1,115 @@
+/**
+ * What the schema is made of: single values, lists and maps, each with what messages and documentation say of it.
+ *
+ * A single value is a parser, because a problem needs better words than a type has; what editors are told of it stands
+ * beside it. zod/mini does the rest: structure, unknown keys, defaults, the way to each problem.
+ */
+import * as z from 'zod/mini';
+import type { Malformed } from '../../access/address.ts';
+import { showValue } from '../../platform/escape.ts';
+import { closestWord } from '../read/did-you-mean.ts';
+import { DURATION, isInRange, LONGEST, toMs } from './duration.ts';
+
+export interface KeyMeta {
+  /** What it means, without a full stop at its end. */
+  readonly description: string;
+  /** For whoever got its value wrong. */
+  readonly hint?: string;
+  /** What the AWS proxy prints when it is missing or of the wrong type. */
+  readonly head?: string;
+  /** What may be written there, in documentation; lists and maps tell it themselves. */
+  readonly type?: string;
+  /** The default in documentation, where it is not one value. */
+  readonly absent?: string;
+  /** Keywords of JSON Schema that its type does not give. */
+  readonly json?: Readonly<Record<string, unknown>>;
+}
+
+/** What is known of each key, by its schema. */
+export const KEYS = z.registry<KeyMeta>();
+
+/**
+ * Why a value cannot be taken. One of the wrong type has no hint of its own and gets that of its key, behind the phrase
+ * of the AWS proxy, `headed` also others; where the type is right and the value means nothing, that proxy has no phrase.
+ */
+export interface Wrong extends Pick<Malformed, 'problem'> {
+  readonly hint?: string;
+  readonly headed?: boolean;
+}
+
+/** A value that is not further divided. `parse` gets whatever stands there, undefined too. */
+export function scalar<const Parsed>(meta: KeyMeta, parse: (value: unknown) => Parsed) {
+  const transform = z.transform<unknown, Exclude<Parsed, Wrong>>((value, context) => {
+    const parsed = parse(value);
+    if (isRight(parsed)) return parsed;
+    const { problem: message, hint, headed } = parsed as Wrong;
+    context.issues.push({ code: 'custom', message, params: { hint, headed }, input: value });
+    return z.NEVER;
+  });
+  return z.pipe(z.unknown(), transform).register(KEYS, meta);
+}
+
+function isRight<Parsed>(parsed: Parsed): parsed is Exclude<Parsed, Wrong> {
+  return typeof parsed !== 'object' || parsed === null || !('problem' in parsed);
+}
+
+export function list<Item extends z.core.$ZodType>(meta: KeyMeta, item: Item) {
+  return z.array(item, { error: ({ input }) => expected('a list', input).problem }).register(KEYS, meta);
+}
+
+export function map<Shape extends z.core.$ZodLooseShape>(meta: KeyMeta, shape: Shape) {
+  return z.strictObject(shape, { error: ({ input }) => expected('a map', input).problem }).register(KEYS, meta);
+}
+
+export const MISSING = 'missing';
+
+/** For a value of the wrong type. */
+export function expected(what: string, found: unknown): Wrong {
+  return { problem: found === undefined ? MISSING : `expected ${what}, found ${showValue(found)}` };
+}
+
+/** Text that `parse` understands. */
+export function text<const Parsed>(what: string, meta: KeyMeta, parse: (text: string) => Parsed) {
+  return scalar({ ...meta, json: { type: 'string', ...meta.json } }, (value) =>
+    typeof value === 'string' ? parse(value) : expected(what, value),
+  );
+}
+
+/** A whole number in its range. */
+export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number; readonly max: number }) {
+  const range = `${min}–${max}`;
+  const json = { type: 'integer', minimum: min, maximum: max, ...meta.json };
+  const hint = `write a whole number from ${min} to ${max}`;
+  return scalar({ type: `whole number, ${range}`, hint, ...meta, json }, (value): number | Wrong => {
+    if (typeof value !== 'number' || !Number.isInteger(value)) return expected('a whole number', value);
+    return value < min || value > max ? { problem: `${value} is outside ${range}` } : value;
+  });
+}
+
+/** One of these words. */
+export function choice<const Words extends readonly string[]>(meta: KeyMeta, words: Words) {
+  const type = enumerate(words.map((word) => `\`${word}\``));
+  const named = enumerate(words);
+  return scalar({ type, ...meta, json: { enum: words } }, (value): Words[number] | Wrong => {
+    const word = words.find((candidate) => candidate === value);
+    if (word !== undefined) return word;
+    const meant = typeof value === 'string' ? closestWord(value, words) : undefined;
+    return { ...expected(named, value), hint: meant === undefined ? `write ${named}` : `did you mean ${meant}?` };
+  });
+}
+
+/** `any, ipv4 or ipv6` */
+function enumerate(words: readonly string[]): string {
+  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+}
+
+/** Whole seconds, or a whole number with its unit; comes out as milliseconds. */
+export function duration(shortest: '0' | '1ms', meta: KeyMeta) {
+  const json = { type: ['integer', 'string'], minimum: shortest === '0' ? 0 : 1, pattern: DURATION.source };
+  const hint = 'write whole seconds, or a whole number with its unit: 500ms, 10s, 5m, 1h';
+  return scalar({ type: `duration, ${shortest}–${LONGEST}`, hint, ...meta, json }, (value): number | Wrong => {
+    const ms = typeof value === 'string' || typeof value === 'number' ? toMs(String(value)) : undefined;
+    if (ms === undefined) return expected('a duration', value);
+    return isInRange(ms, shortest) ? ms : { problem: `${showValue(value)} is outside ${shortest}–${LONGEST}` };
+  });
+}

@@ -1,0 +1,99 @@
+/** The sections `egress` and `ingress`, as the documentation of Enclaver has them. */
+import * as z from 'zod/mini';
+import type { SocketAddress } from '../../dataplane/contract.ts';
+import { CID_PARENT } from '../../platform/vsock.ts';
+import { list, map, scalar, type Wrong, wholeNumber } from './builder.ts';
+import { tcpPort } from './port.ts';
+import { ruleAddress } from './rule.ts';
+
+export const EGRESS_PORT = 10_000;
+/** Of the DNS server inside the enclave, at 127.0.0.1. */
+export const DNS_PORT = 53;
+/** Each takes a listener in the enclave. */
+const MOST_PORTS = 64;
+
+/** Where the proxy of `egress` listens. */
+export function egressAddress(port: number): SocketAddress {
+  return { family: 'vsock', cid: CID_PARENT, port };
+}
+
+/** Where the proxy of `egress` listens inside the enclave. */
+export function proxyAddress(port: number): Extract<SocketAddress, { family: 'tcp' }> {
+  return { family: 'tcp', ip: '127.0.0.1', port };
+}
+
+/** Where an entry of `ingress` listens. */
+export function ingressAddress(port: number): SocketAddress {
+  return { family: 'tcp', ip: '0.0.0.0', port };
+}
+
+export const egress = map(
+  {
+    description: 'What enclaves may reach through an HTTP proxy, as in a manifest of Enclaver',
+    hint: 'it looks like this: egress: {allow: ["*.amazonaws.com"]}',
+    absent: 'no proxy',
+  },
+  {
+    allow: z.optional(
+      list(
+        { description: 'What may be reached, on any port; without an entry there is no proxy', absent: 'nothing' },
+        ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
+      ),
+    ),
+    deny: z.optional(
+      list(
+        { description: 'What may not be reached, on any port', absent: 'nothing' },
+        ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
+      ),
+    ),
+    proxy_port: z.prefault(
+      wholeNumber({ description: 'The vsock port of the proxy, at CID 3' }, { min: 4, max: 65535 }),
+      EGRESS_PORT,
+    ),
+    transparent_ports: z.optional(
+      list(
+        {
+          description:
+            'For `vsock-proxy enclave`: TCP ports on which applications that know of no proxy reach the names of `allow`, by a DNS server in the enclave. `[]`: none, and no DNS server',
+          hint: 'write the ports of servers: [443, 5432]',
+          absent: '80 and 443, but for those that `ingress` and `forward` take',
+        },
+        tcpPort({ description: 'A port of servers' }),
+      ).check(z.maxLength(MOST_PORTS, { error: `more than ${MOST_PORTS} ports` })),
+    ),
+  },
+);
+
+const TLS = 'TLS is never decrypted here: it passes untouched to the enclave, which ends it';
+
+export const ingress = list(
+  {
+    description:
+      'TCP ports of this instance that lead to the same vsock port of the enclave, as in a manifest of Enclaver',
+    hint: 'it looks like this: ingress: [{listen_port: 8443}]',
+    absent: 'none',
+  },
+  map(
+    { description: 'One port', hint: 'it looks like this: - {listen_port: 8443}' },
+    {
+      listen_port: tcpPort({ description: 'Listened on at `0.0.0.0`' }),
+      enclave_port: z.optional(
+        tcpPort({
+          description: 'For `vsock-proxy enclave`: the port at 127.0.0.1 on which the application listens',
+          absent: '`listen_port`',
+        }),
+      ),
+      tls: z.optional(
+        scalar(
+          {
+            description: 'Refused: TLS passes through to the enclave',
+            type: 'not used',
+            absent: 'absent',
+            json: { not: {} },
+          },
+          (): Wrong => ({ problem: TLS, hint: 'leave it out, and give certificate and key to the application' }),
+        ),
+      ),
+    },
+  ),
+);

@@ -1,0 +1,106 @@
+/**
+ * The configuration file: every key with its type, default, range and meaning. This and what it is composed of is the
+ * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
+ */
+import * as z from 'zod/mini';
+import { KEYS, type KeyMeta, list, map } from './builder.ts';
+import { egress, ingress } from './egress.ts';
+import { forward } from './forward.ts';
+import { limits, timeouts } from './limits.ts';
+import { listener } from './listener.ts';
+import { ALLOW_HINT, allowlist, denylist } from './rule.ts';
+
+/** What the AWS proxy says of a file that allows nothing. */
+const MISSING_ALLOWLIST = {
+  hint: `the file needs the key "allowlist" with a list of entries; ${ALLOW_HINT}`,
+  head: 'No allowlist field',
+};
+
+export const fileSchema = map(
+  {
+    ...MISSING_ALLOWLIST,
+    description: 'Configuration of vsock-proxy',
+    json: { anyOf: ['allowlist', 'listeners', 'egress', 'ingress', 'forward'].map((key) => ({ required: [key] })) },
+  },
+  {
+    allowlist: z.optional(
+      allowlist({
+        ...MISSING_ALLOWLIST,
+        description: 'What may be reached; nothing else is',
+        absent: 'required by `vsock-proxy PORT HOST PORT`, and by listeners without one of their own',
+      }),
+    ),
+    denylist: z.optional(
+      denylist({ description: 'What may not be reached, whatever allows it', absent: 'nothing is denied' }),
+    ),
+    listeners: z.optional(
+      list(
+        {
+          description: 'What `vsock-proxy serve` listens on',
+          hint: 'write a list, each item beginning with "- listen:"',
+          absent: 'none',
+        },
+        listener,
+      ),
+    ),
+    egress: z.optional(egress),
+    ingress: z.optional(ingress),
+    forward: z.optional(forward),
+    limits,
+    timeouts,
+  },
+);
+
+/** The file's value with all defaults. */
+export type FileSettings = z.output<typeof fileSchema>;
+
+/** The schema of what stands at this path; for a path that the schema does not know, that of its closest parent. */
+export function schemaAt(path: readonly PropertyKey[]): z.core.$ZodType {
+  let schema: z.core.$ZodType = fileSchema;
+  for (const key of path) {
+    const { item, keys = {} } = partsOf(schema);
+    const inner = item ?? (Object.hasOwn(keys, key) ? keys[String(key)] : undefined);
+    if (inner === undefined) break;
+    schema = inner;
+  }
+  return schema;
+}
+
+/** What a schema consists of: a list of its item, a map of its keys, a single value of neither. */
+export interface Parts {
+  readonly item?: z.core.$ZodType;
+  readonly keys?: Readonly<Record<string, z.core.$ZodType>>;
+  /** What stands in for a value that is left out, as it would be written. */
+  readonly default?: unknown;
+}
+
+export function partsOf(schema: z.core.$ZodType): Parts {
+  const { def } = (schema as z.core.$ZodTypes)._zod;
+  switch (def.type) {
+    case 'optional':
+      return partsOf(def.innerType);
+    case 'prefault':
+      return { ...partsOf(def.innerType), default: def.defaultValue };
+    case 'array':
+      return { item: def.element };
+    case 'object':
+      return { keys: def.shape };
+    default:
+      return {};
+  }
+}
+
+/** What is known of the key that this schema is for. */
+export function metaOf(schema: z.core.$ZodType): KeyMeta {
+  const { def } = (schema as z.core.$ZodTypes)._zod;
+  if (def.type === 'optional' || def.type === 'prefault') return metaOf(def.innerType);
+  const meta = KEYS.get(schema);
+  if (meta === undefined) throw new TypeError('a schema is not registered with its meaning');
+  return meta;
+}
+
+/** Whether a map without the key that this schema is for is incomplete. */
+export function isRequiredKey(schema: z.core.$ZodType): boolean {
+  const { type } = (schema as z.core.$ZodTypes)._zod.def;
+  return type !== 'optional' && type !== 'prefault';
+}

@@ -1,0 +1,77 @@
+/** The section `forward`: what `vsock-proxy enclave` passes on from TCP inside the enclave to vsock ports of its parent. */
+import * as z from 'zod/mini';
+import { parseHostname } from '../../access/address.ts';
+import type { SocketAddress } from '../../dataplane/contract.ts';
+import { parseConnect, parseTcp } from './addresses.ts';
+import { list, map, text, type Wrong } from './builder.ts';
+
+type TcpAddress = Extract<SocketAddress, { family: 'tcp' }>;
+
+/** `127.0.0.1:443`, also with `tcp:` in front, as `listeners` have it. */
+export function parseForwardListen(written: string): TcpAddress | Wrong {
+  return parseTcp(written.replace(/^tcp:/, ''));
+}
+
+const listen = text(
+  'an address to listen on',
+  {
+    description: 'Where applications connect to: `IP:PORT`, inside the enclave',
+    hint: 'write IP:PORT, such as 127.0.0.1:443',
+    type: 'address',
+    json: { pattern: '^(tcp:)?.+:[0-9]+$' },
+  },
+  parseForwardListen,
+);
+
+const CONNECT_HINT = 'write vsock:CID:PORT, such as vsock:3:8001; 3 is the parent';
+
+const connect = text(
+  'an address to connect to',
+  {
+    description: 'Where they get to: `vsock:CID:PORT`; the parent is CID 3. Or `unix:PATH`',
+    hint: CONNECT_HINT,
+    type: 'address',
+    json: { pattern: '^(vsock:[0-9]+:[0-9]+|unix:/.+)$' },
+  },
+  (written) => {
+    const destination = parseConnect(written);
+    if ('problem' in destination) return destination;
+    if (destination.kind === 'address') return destination.address;
+    return { problem: 'a name or an IP address cannot be reached from an enclave', hint: CONNECT_HINT };
+  },
+);
+
+const hostname = text(
+  'a host name',
+  { description: 'A host name', hint: 'write a host name, such as ip-ranges.amazonaws.com', type: 'name' },
+  parseHostname,
+);
+
+export const forward = list(
+  {
+    description:
+      'For `vsock-proxy enclave`: TCP addresses inside the enclave that lead to vsock ports, such as those of `listeners` at the parent',
+    hint: 'it looks like this: forward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}]',
+    absent: 'none',
+  },
+  map(
+    {
+      description: 'One address',
+      hint: 'it looks like this: - {listen: "127.0.0.1:443", connect: "vsock:3:8001"}',
+    },
+    {
+      listen,
+      connect,
+      names: z.optional(
+        list(
+          {
+            description: 'Names that lead to the address of `listen`, by /etc/hosts of the enclave',
+            hint: 'write host names: [ip-ranges.amazonaws.com]',
+            absent: 'none',
+          },
+          hostname,
+        ),
+      ),
+    },
+  ),
+);

@@ -1,0 +1,88 @@
+/** The sections `limits` and `timeouts`: of the file, and of each listener, where every key may be left out. */
+import * as z from 'zod/mini';
+import { duration, map, wholeNumber } from './builder.ts';
+import { CONNECTIONS } from './connections.ts';
+
+const FILE = 'that of the file';
+const SECTION_HINT = 'leave it out, or write at least one key below it';
+
+const { proxyDefault, listenerDefault } = CONNECTIONS;
+
+function connections(absent: string, more = '') {
+  return wholeNumber({ description: `Connections open at once; further clients wait${more}`, absent }, CONNECTIONS);
+}
+
+function connectionsPerClient(absent?: string) {
+  const description =
+    'Connections of one client open at once; further ones are refused. A client is a CID, an IP address, or everyone on a unix socket. 0: no such limit';
+  return wholeNumber({ description, ...(absent && { absent }) }, { min: 0, max: CONNECTIONS.max });
+}
+
+function ratePerClient(absent?: string) {
+  const description =
+    'New connections of one client per second, in bursts of up to one second’s worth; further ones are refused. 0: no such limit';
+  return wholeNumber({ description, ...(absent && { absent }) }, { min: 0, max: 1_000_000 });
+}
+
+function connect(absent?: string) {
+  const description = 'Until one address of the server answered, all attempts together';
+  return duration('1ms', { description, ...(absent && { absent }) });
+}
+
+function idle(absent?: string) {
+  const description = 'Without a byte in either direction until the connection is closed; 0: never';
+  return duration('0', { description, ...(absent && { absent }) });
+}
+
+function head(absent?: string) {
+  const description = 'Until a client of a `route` has sent its request head or ClientHello';
+  return duration('1ms', { description, ...(absent && { absent }) });
+}
+
+/** Of the file; they hold for each listener. */
+export const limits = z.prefault(
+  map(
+    { description: 'How much each listener takes', hint: SECTION_HINT },
+    {
+      connections: z.optional(
+        connections(
+          `${listenerDefault}; ${proxyDefault} for \`vsock-proxy PORT HOST PORT\``,
+          '. The option `-w` goes before it',
+        ),
+      ),
+      connections_per_client: z.prefault(connectionsPerClient(), 0),
+      rate_per_client: z.prefault(ratePerClient(), 0),
+    },
+  ),
+  {},
+);
+
+export const timeouts = z.prefault(
+  map(
+    { description: 'How long things may take', hint: SECTION_HINT },
+    {
+      connect: z.prefault(connect(), '10s'),
+      idle: z.prefault(idle(), '1h'),
+      head: z.prefault(head(), '10s'),
+      drain: z.prefault(
+        duration('0', { description: 'How long open connections may go on when the proxy is told to end' }),
+        '10s',
+      ),
+    },
+  ),
+  {},
+);
+
+export const listenerLimits = map(
+  { description: 'Limits of this listener', hint: SECTION_HINT, absent: 'those of the file' },
+  {
+    connections: z.optional(connections(FILE)),
+    connections_per_client: z.optional(connectionsPerClient(FILE)),
+    rate_per_client: z.optional(ratePerClient(FILE)),
+  },
+);
+
+export const listenerTimeouts = map(
+  { description: 'Deadlines of this listener', hint: SECTION_HINT, absent: 'those of the file' },
+  { connect: z.optional(connect(FILE)), idle: z.optional(idle(FILE)), head: z.optional(head(FILE)) },
+);

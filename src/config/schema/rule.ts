@@ -1,0 +1,88 @@
+/** Lists that allow or deny: which addresses, on which ports, for which clients. */
+import * as z from 'zod/mini';
+import type { Cidr } from '../../access/cidr.ts';
+import { parseRuleAddress, type RuleAddress } from '../../access/rules.ts';
+import { quoteBriefly } from '../../platform/escape.ts';
+import { CID_ANY } from '../../platform/vsock.ts';
+import { type KeyMeta, list, map, text, type Wrong, wholeNumber } from './builder.ts';
+import { portSet } from './port.ts';
+
+/** What an entry's address means, and how it was written. */
+export interface WrittenAddress {
+  readonly text: string;
+  readonly means: RuleAddress;
+}
+
+export const ALLOW_HINT = 'an entry looks like this: - {address: kms.us-east-1.amazonaws.com, port: 443}';
+const DENY_HINT = 'an entry looks like this: - {address: 10.0.0.0/8, port: 22}; without a port it is for any';
+
+const MISSING_ADDRESS = 'No address field';
+const MISSING_PORT = 'No port field or invalid type';
+
+export function allowlist(meta: KeyMeta) {
+  const entry = {
+    address: addressKey('reached'),
+    port: portSet({ description: 'The TCP ports that may be reached', head: MISSING_PORT }),
+    cids: z.optional(cids({ description: 'The only clients that may reach it', absent: 'all clients' })),
+  };
+  const item = { description: 'One service that may be reached', hint: ALLOW_HINT, head: MISSING_ADDRESS };
+  return list(meta, map(item, entry));
+}
+
+export function denylist(meta: KeyMeta) {
+  const entry = {
+    address: addressKey('denied'),
+    port: z.optional(portSet({ description: 'The TCP ports that are denied', absent: 'any port', head: MISSING_PORT })),
+    cids: z.optional(cids({ description: 'The only clients that it is denied to', absent: 'all clients' })),
+  };
+  const item = { description: 'What may not be reached', hint: DENY_HINT, head: MISSING_ADDRESS };
+  return list({ hint: DENY_HINT, ...meta }, map(item, entry));
+}
+
+function addressKey(verb: 'reached' | 'denied') {
+  const forms = 'a host name, a pattern of names (`*` is one label, `**` one or more), an IP address, or a range';
+  return ruleAddress({ description: `What is ${verb}: ${forms} such as \`10.0.0.0/8\``, head: MISSING_ADDRESS });
+}
+
+/** As it stands in `allowlist[].address` and in `egress.allow`. */
+export function ruleAddress(meta: KeyMeta) {
+  const hint = 'write a host name or an IP address, in quotes if it looks like a number';
+  const type = 'name, pattern, IP address or range';
+  return text('a host name, an IP address or a range', { hint, type, ...meta }, (written): WrittenAddress | Wrong => {
+    if (written.includes('${')) return { problem: `${quoteBriefly(written)} has a placeholder`, hint: PLACEHOLDER };
+    const means = parseRuleAddress(written);
+    return 'problem' in means ? means : { text: written, means };
+  });
+}
+
+/** `connect` is filled in for this instance; what may be reached stands in the file for everyone to read. */
+const PLACEHOLDER =
+  'only connect may have one; a pattern goes here, such as "kms.*.amazonaws.com", where * is one label';
+
+/** CIDs of clients. */
+export function cids(meta: KeyMeta) {
+  const range = { min: 0, max: CID_ANY - 1 };
+  const cid = wholeNumber({ description: 'The CID of an enclave, or 1 for this machine itself' }, range);
+  return list({ hint: 'write the CIDs of enclaves: [16, 17]', ...meta }, cid).check(z.refine(isNotEmpty, EMPTY));
+}
+
+/** Source addresses of clients. */
+export function sources(meta: KeyMeta) {
+  const hint = 'write ranges of addresses: [10.0.0.0/8, "2001:db8::/32"]';
+  const item = { description: 'Addresses of clients', hint, type: 'IP address or range' };
+  const source = text('a range of addresses', item, (written): Cidr | Wrong => {
+    const address = parseRuleAddress(written);
+    if ('problem' in address) return address;
+    if (address.kind === 'cidr') return address.cidr;
+    if (address.kind === 'ip') return { network: address.ip, prefixLength: address.ip.words.length * 32 };
+    return { problem: `${quoteBriefly(written)} is not a range of addresses`, hint };
+  });
+  return list({ hint, ...meta }, source).check(z.refine(isNotEmpty, EMPTY));
+}
+
+/** It would let nobody in, and is more likely a mistake. */
+const EMPTY = { error: 'the list is empty', params: { hint: 'leave it out, or write at least one' } };
+
+function isNotEmpty(items: readonly unknown[]): boolean {
+  return items.length > 0;
+}

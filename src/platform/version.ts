@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+
+/** Put in place by the bundler. */
+declare const VSOCK_PROXY_VERSION: string | undefined;
+
+/** Of this program, as `1.2.3`. */
+export const VERSION: string = typeof VSOCK_PROXY_VERSION === 'string' ? VSOCK_PROXY_VERSION : versionOfSources();
+
+function versionOfSources(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return version;
+}

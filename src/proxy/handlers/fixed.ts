@@ -1,0 +1,64 @@
+/** Answers about clients that are asked about before they say anything: those of routes to one server. */
+
+import type { Client } from '../../access/rules.ts';
+import type { SocketAddress, Verdict } from '../../dataplane/contract.ts';
+import { type IpEndpoint, proxyHeader } from '../../protocol/proxy-header.ts';
+import type { Destination } from './authorizer.ts';
+import type { Answerer, Decision, FirstAsk } from './dispatcher.ts';
+import { refuseDestination } from './refusal.ts';
+import type { Targets } from './target-ids.ts';
+
+export interface ClientAnswererOptions {
+  readonly targets: Targets;
+  /** Where this client goes. */
+  readonly find: (client: Client) => Destination | Promise<Destination>;
+  /** The server is told first who the client is. */
+  readonly proxyHeader: boolean;
+}
+
+export function answerClients({ targets, find, ...options }: ClientAnswererOptions): Answerer {
+  return {
+    first(ask) {
+      if (ask.stage !== 'client') throw new Error('a route to one server reads nothing of its clients');
+      const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
+      const decide = (destination: Destination): Decision => {
+        if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
+        const { text, addresses } = destination;
+        const verdict = {
+          action: 'connect',
+          target: targets.idOf(text),
+          addresses,
+          consume: 0,
+          explain: false,
+        } as const;
+        return { verdict: toServer === undefined ? verdict : { ...verdict, toServer } };
+      };
+      const destination = find(clientOf(ask.client));
+      return destination instanceof Promise ? destination.then(decide) : decide(destination);
+    },
+    later() {
+      throw new Error('nothing is asked about a connection that relays');
+    },
+  };
+}
+
+/** The same verdict for all, but for what it says of the client. */
+export function answerWith(verdictOn: (ask: FirstAsk) => Verdict): Answerer {
+  return {
+    first: (ask) => ({ verdict: verdictOn(ask) }),
+    later() {
+      throw new Error('nothing is asked about a connection that relays');
+    },
+  };
+}
+
+/** A client as the policy knows it. */
+export function clientOf(address: SocketAddress): Client {
+  return address.family === 'vsock' ? { cid: address.cid } : NOBODY;
+}
+
+const NOBODY: Client = {};
+
+function ipOf(address: SocketAddress): IpEndpoint | undefined {
+  return address.family === 'tcp' ? address : undefined;
+}

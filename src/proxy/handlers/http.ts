@@ -1,0 +1,200 @@
+/**
+ * Answers for `route: http`: CONNECT makes a tunnel; a request in absolute form is one exchange with its server.
+ *
+ * Clients are told which target failed and how, but nothing of the parent's network: no address, no DNS server, no file.
+ */
+import { CONNECT_ESTABLISHED, FAILURES, type FailureKind, reply } from '../../protocol/http-reply.ts';
+import {
+  type ConnectRequest,
+  type ForwardRequest,
+  type MalformedRequest,
+  parseRequest,
+} from '../../protocol/http-request.ts';
+import { type Asked, parseResponse } from '../../protocol/http-response.ts';
+import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
+import { type Destination, type Destinations, UNREACHABLE } from './authorizer.ts';
+import { type Answerer, type Decision, type LaterAsk, PRECEDENT_MS } from './dispatcher.ts';
+import { clientOf } from './fixed.ts';
+import { settleTunnel } from './parent-tunnel.ts';
+import { refuseDestination } from './refusal.ts';
+import type { Targets } from './target-ids.ts';
+
+export interface HttpAnswererOptions {
+  readonly targets: Targets;
+  readonly destinations: Pick<Destinations, 'find'>;
+  /** The addresses of destinations are those of another HTTP proxy, which is asked in turn. */
+  readonly through: boolean;
+}
+
+type Request = ConnectRequest | ForwardRequest;
+type Allowed = Extract<Destination, { readonly kind: 'allowed' }>;
+
+export function answerHttp({ targets, destinations, through }: HttpAnswererOptions): Answerer {
+  const decide = through ? decideThrough : decideHere;
+  const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
+  return {
+    first(ask) {
+      if (ask.stage !== 'head') throw new Error('a request is asked about with its bytes');
+      const request = parseRequest(ask.bytes);
+      if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
+      if (request.kind === 'malformed') return refuseRequest(request);
+      const destination = destinations.find(request.host, request.port, clientOf(ask.client));
+      if (destination instanceof Promise) return destination.then((settled) => decide(request, settled, targets));
+      if (destination.kind !== 'malformed') return decide(request, destination, targets);
+      return refuseRequest({ status: 400, problem: `${destination.problem}. Hint: ${destination.hint}` });
+    },
+    later(ask, request) {
+      if (ask.stage === 'failed') return explainFailure(ask, nameOf(ask.target), request);
+      if (request === undefined) {
+        return settleTunnel(ask, { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail });
+      }
+      return passResponse(ask, nameOf(ask.target), request);
+    },
+  };
+}
+
+/** A head that is not whole becomes so with a line feed only. */
+const MORE: Decision = { verdict: { action: 'more', until: 0x0a } };
+const CUT_OFF = { status: 400, problem: 'the request ended before its head was whole' } as const;
+
+function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'problem'>): Decision {
+  const toClient = reply(status, { reason: problem, proxyStatus: FAILURES['bad-request'].proxyStatus });
+  return {
+    verdict: { action: 'reject', reason: 'malformed', toClient },
+    refusal: { problem: `it was answered ${status}: ${problem}`, subject: problem },
+  };
+}
+
+function decideHere(request: Request, destination: Destination, targets: Targets): Decision {
+  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
+  if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
+  const { text, addresses } = destination;
+  const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
+  return { verdict: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
+}
+
+function decideThrough(request: Request, destination: Destination, targets: Targets): Decision {
+  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
+  if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
+  const { text, addresses } = destination;
+  const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
+  return { verdict: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
+}
+
+/** Nobody else's tunnel can be told from it but by its head. */
+function consumeHead({ headBytes }: ConnectRequest) {
+  return { consume: headBytes, precedent: { bytes: headBytes, except: [], forMs: PRECEDENT_MS } } as const;
+}
+
+function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Decision {
+  return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
+}
+
+function exchange(request: ForwardRequest, { text, addresses }: Allowed, targets: Targets, toServer: Buffer): Decision {
+  const { headBytes: consume, body, method, keepAlive, version } = request;
+  return {
+    verdict: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },
+    request: { method, keepAlive, version },
+  };
+}
+
+function explain(destination: Exclude<Destination, { readonly kind: 'allowed' }>): [FailureKind, string] {
+  const { text } = destination;
+  if (destination.kind === 'denied') {
+    return destination.what === 'target'
+      ? ['denied', `${text} is not allowed by the policy of this proxy`]
+      : ['address-denied', `the addresses of ${text} are not allowed by the policy of this proxy`];
+  }
+  const { errno = '' } = destination.error;
+  switch (errno) {
+    case 'ETIMEOUT':
+      return ['dns-timeout', `the name of ${text} could not be resolved in time`];
+    case 'EBUSY':
+      return ['limit', `the name of ${text} could not be resolved: too many others are being resolved`];
+    case 'EMFILE':
+    case 'ENFILE':
+      return ['limit', `the name of ${text} could not be resolved: too many files are open (${errno})`];
+    case UNREACHABLE:
+      return ['unroutable', `${text} is of an address family that is not used here`];
+    default:
+      return ['dns-failed', `the name of ${text} could not be resolved (${errno})`];
+  }
+}
+
+function explainFailure(
+  { reason, errno = '' }: Extract<LaterAsk, { readonly stage: 'failed' }>,
+  target: string,
+  request: Asked | undefined,
+): Decision {
+  const toClient = fail(
+    failureOf(reason, errno),
+    `could not connect to ${target}: ${errno || reason}`,
+    request?.method,
+  );
+  return { verdict: { action: 'reject', reason, toClient } };
+}
+
+function failureOf(reason: string, errno: string): FailureKind {
+  if (reason === 'connect-timeout' || errno === 'ETIMEDOUT') return 'connect-timeout';
+  switch (errno) {
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+      return 'refused';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'EACCES':
+    case 'EPERM':
+    case 'EAFNOSUPPORT':
+      return 'unroutable';
+    // The proxy has run out of something, and may have it again soon.
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOMEM':
+    case 'ENOBUFS':
+    case 'EADDRNOTAVAIL':
+    case 'EAGAIN':
+      return 'limit';
+    default:
+      return reason === 'internal' ? 'internal' : 'refused';
+  }
+}
+
+function passResponse(
+  { bytes, ended }: Extract<LaterAsk, { readonly stage: 'response' }>,
+  target: string,
+  request: Asked,
+): Decision {
+  const response = parseResponse(bytes, request);
+  switch (response.kind) {
+    case 'more': {
+      if (!ended) return { ...MORE, request };
+      const how = bytes.length === 0 ? 'before it answered' : 'in the head of its response';
+      return refuseResponse('terminated', `${target} ended the connection ${how}`, request);
+    }
+    case 'malformed':
+      return refuseResponse('bad-response', `${target}: ${response.problem}`, request);
+    case 'interim':
+      return { verdict: { action: 'interim', consume: response.headBytes, toClient: response.head }, request };
+    case 'final': {
+      const { headBytes: consume, head: toClient, body, keepAlive: next } = response;
+      return { verdict: { action: 'respond', consume, toClient, body, next } };
+    }
+  }
+}
+
+function refuseResponse(kind: FailureKind, problem: string, { method }: Asked): Decision {
+  return {
+    verdict: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, method) },
+    refusal: { problem: `no usable response: ${problem}`, subject: problem },
+  };
+}
+
+/** What the client is told. */
+function fail(kind: FailureKind, reason: string, method?: string): Buffer {
+  const { status, proxyStatus } = FAILURES[kind];
+  return reply(status, { reason, proxyStatus, ...(method === undefined ? {} : { method }) });
+}
+
+function methodOf(request: Request): string | undefined {
+  return request.kind === 'forward' ? request.method : undefined;
+}

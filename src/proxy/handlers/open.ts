@@ -1,0 +1,131 @@
+/** What answers for routes that ask, and what all of them share: the names that clients ask for. */
+
+import type { Hostname } from '../../access/address.ts';
+import { decideRoute, decideTarget, denyAll } from '../../access/decide.ts';
+import type { SocketAddress } from '../../dataplane/contract.ts';
+import { type NameCacheOptions, openNameCache } from '../../dns/cache.ts';
+import type { ListenerPlan, RoutePlan } from '../../plan.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { mayHaveCids } from '../../platform/vsock.ts';
+import { formatAddress, formatEnclave, nameClient } from '../report/format.ts';
+import { denialError } from '../upstream/types.ts';
+import { type Destination, Destinations } from './authorizer.ts';
+import type { Answerer } from './dispatcher.ts';
+import { answerClients, answerWith } from './fixed.ts';
+import { DestinationsThrough } from './parent-proxy.ts';
+import type { Targets } from './target-ids.ts';
+
+/** What some routes need, and most proxies do not have. */
+export interface RouteSupport {
+  /** Inside an enclave: the name that an address stands for. */
+  readonly nameOf?: (ip: string) => Hostname | undefined;
+  /** The CID of the enclave with this name, now. */
+  readonly cidOf?: CidOf;
+  readonly openLogReceiver?: () => Promise<LogReceiver>;
+}
+
+export interface AnswererOptions extends NameCacheOptions, RouteSupport {
+  readonly targets: Targets;
+}
+
+/** Takes lines for the log. */
+export interface LogReceiver {
+  readonly address: SocketAddress;
+  /** What it is told first on each connection: whose lines follow. */
+  readonly introduce: (client: string) => Uint8Array;
+  /** Asks every client to end; what they have sent by then is still taken. */
+  close(): void;
+}
+
+/** What cannot be told is a value, not an exception. A promise is never rejected. */
+export type CidOf = (name: string) => number | VsockProxyError | Promise<number | VsockProxyError>;
+
+export interface Answerers {
+  /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
+  answererFor(plan: ListenerPlan): Promise<Answerer>;
+  /** Ends what has no end of its own. */
+  drain(): void;
+  /** Ends all queries, too. */
+  stop(): void;
+}
+
+export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...options }: AnswererOptions): Answerers {
+  const names = openNameCache(options);
+  let receiver: Promise<LogReceiver> | undefined;
+  const drain = (): void => {
+    // Who has failed to open it has been told.
+    receiver?.then((opened) => opened.close()).catch(() => undefined);
+  };
+  return {
+    drain,
+    async answererFor(plan) {
+      const { route, policy, family } = plan;
+      switch (route.kind) {
+        case 'http': {
+          const { answerHttp } = await import('./http.ts');
+          const destinations =
+            route.via === undefined
+              ? new Destinations({ policy, family, names, decide: decideTarget })
+              : new DestinationsThrough(route.via, policy);
+          return answerHttp({ targets, destinations, through: route.via !== undefined });
+        }
+        case 'names': {
+          if (nameOf === undefined) throw new VsockProxyError('internal', 'no table of names for a route to them');
+          const { answerNames } = await import('./transparent.ts');
+          return answerNames({ targets, destinations: new DestinationsThrough(route.via, policy), nameOf });
+        }
+        case 'sni': {
+          const { answerSni } = await import('./sni.ts');
+          const destinations = new Destinations({ policy, family, names, decide: decideTarget });
+          return answerSni({ targets, destinations, port: route.port });
+        }
+        case 'target': {
+          const { target, proxyHeader } = route;
+          const denial = denyAll(policy, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids }, target);
+          if (denial !== undefined) throw denialError(denial);
+          const destinations = new Destinations({ policy, family, names, decide: decideRoute });
+          return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
+        }
+        case 'enclave': {
+          if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');
+          return answerClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
+        }
+        case 'log': {
+          receiver ??= openLogReceiver?.();
+          if (receiver === undefined) throw new VsockProxyError('internal', 'nobody receives lines for the log');
+          const { address, introduce } = await receiver;
+          return answerWith(({ client }) => ({
+            action: 'connect',
+            target: targets.idOf('the log'),
+            addresses: [address],
+            consume: 0,
+            toServer: introduce(nameClient(client)),
+            explain: false,
+          }));
+        }
+        case 'address': {
+          const { address, proxyHeader } = route;
+          const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
+          return answerClients({ targets, proxyHeader, find: () => destination });
+        }
+      }
+    },
+    stop() {
+      names.stop();
+      drain();
+    },
+  };
+}
+
+function findEnclave(
+  route: Extract<RoutePlan, { readonly kind: 'enclave' }>,
+  cidOf: CidOf,
+): Destination | Promise<Destination> {
+  const text = formatEnclave(route);
+  const settle = (cid: number | VsockProxyError): Destination =>
+    cid instanceof VsockProxyError
+      ? { text, kind: 'unresolved', error: cid }
+      : { text, kind: 'allowed', addresses: [{ family: 'vsock', cid, port: route.port }] };
+  const cid = cidOf(route.name);
+  return cid instanceof Promise ? cid.then(settle) : settle(cid);
+}

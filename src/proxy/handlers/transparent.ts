@@ -1,0 +1,53 @@
+/**
+ * Answers for clients inside an enclave who have connected to the address of a name: each gets a tunnel to that name, at
+ * the port that it has connected to, through the HTTP proxy at the other end.
+ */
+import { type Hostname, toTcpPort } from '../../access/address.ts';
+import { tunnelRequest } from '../../protocol/proxy-request.ts';
+import { formatIpPort } from '../report/format.ts';
+import type { Answerer } from './dispatcher.ts';
+import { clientOf } from './fixed.ts';
+import type { DestinationsThrough } from './parent-proxy.ts';
+import { settleTunnel } from './parent-tunnel.ts';
+import { refuseDestination } from './refusal.ts';
+import type { Targets } from './target-ids.ts';
+
+export interface NamesAnswererOptions {
+  readonly targets: Targets;
+  readonly destinations: DestinationsThrough;
+  /** The name that an address stands for. */
+  readonly nameOf: (ip: string) => Hostname | undefined;
+}
+
+export function answerNames({ targets, destinations, nameOf }: NamesAnswererOptions): Answerer {
+  return {
+    first(ask) {
+      if (ask.stage !== 'client' || ask.local.family !== 'tcp')
+        throw new Error('an address stands for a name, over TCP');
+      const name = nameOf(ask.local.ip);
+      const port = toTcpPort(ask.local.port);
+      if (name === undefined || port === undefined) return refuseAddress(ask.local);
+      const destination = destinations.findTarget({ host: { kind: 'name', name }, port }, clientOf(ask.client));
+      if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
+      const { text, addresses } = destination;
+      const toServer = tunnelRequest(text);
+      const common = { target: targets.idOf(text), addresses, consume: 0, explain: true } as const;
+      return { verdict: { action: 'connect', ...common, toServer, handshake: true } };
+    },
+    later(ask) {
+      if (ask.stage === 'failed') return { verdict: { action: 'reject', reason: ask.reason } };
+      return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' });
+    },
+  };
+}
+
+function refuseAddress(local: { readonly ip: string; readonly port: number }) {
+  return {
+    verdict: { action: 'reject', reason: 'denied' },
+    refusal: {
+      problem: `no name is known for ${formatIpPort(local)}, which it has connected to`,
+      hint: 'look the name up again; what listens inside the enclave needs a port outside of egress.transparent_ports',
+      subject: formatIpPort(local),
+    },
+  } as const;
+}

@@ -1,0 +1,119 @@
+/** One listener of the plan as it runs: on one socket, or on all that systemd has passed under one name. */
+import type { InheritedSocket, ListenerId, SocketAddress } from '../dataplane/contract.ts';
+import type { ListenerPlan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import type { Log } from '../platform/log.ts';
+import { bind } from './bind.ts';
+import { openService, type Seam, type Service, type ServiceContext } from './handlers/handler.ts';
+import { isCommandLine } from './report/limits.ts';
+import type { Report } from './report/report.ts';
+
+export interface ListenerContext extends ServiceContext {
+  /** What systemd has passed, by name. */
+  readonly activatedSockets: () => Promise<ReadonlyMap<string, readonly number[]>>;
+}
+
+export interface Bound {
+  readonly id: ListenerId;
+  readonly on: SocketAddress;
+}
+
+/** Decided and not yet bound; then bound; then closed. */
+export class Listener {
+  readonly plan: ListenerPlan;
+  readonly service: Service;
+  readonly bound: Bound[] = [];
+  readonly #sockets: readonly (SocketAddress | InheritedSocket)[];
+
+  private constructor(plan: ListenerPlan, service: Service, sockets: readonly (SocketAddress | InheritedSocket)[]) {
+    this.plan = plan;
+    this.service = service;
+    this.#sockets = sockets;
+  }
+
+  /**
+   * Takes its sockets over from `former`, if there is one: neither address nor clients in the queue are lost.
+   * @throws VsockProxyError that says where in the file
+   */
+  static async prepare(plan: ListenerPlan, context: ListenerContext, former?: Listener): Promise<Listener> {
+    try {
+      const sockets = await findSockets(plan, context);
+      return new Listener(plan, await openService(plan, context, former), sockets);
+    } catch (error) {
+      throw placed(error, plan);
+    }
+  }
+
+  /**
+   * All sockets or none.
+   * @throws VsockProxyError `listen-failed` that says where in the file
+   */
+  bind(seam: Seam, report: Report, log: Log, former?: Listener): void {
+    const { plan, service } = this;
+    const { limits, timeouts, cids, sources } = plan;
+    const spec = {
+      kind: service.kind,
+      maxConnections: limits.connections,
+      maxConnectionsPerClient: limits.connectionsPerClient,
+      ratePerClient: limits.ratePerClient,
+      admission: {
+        ...(cids === undefined ? {} : { cids }),
+        ...(sources === undefined
+          ? {}
+          : { sources: sources.map(({ network, prefixLength }) => ({ ip: network.text, prefixLength })) }),
+      },
+      timeouts,
+      // Without anyone who reads them, thousands of lines a second would be composed for nothing.
+      report: log.enables('info') ? 'lifecycle' : 'failures',
+    } as const;
+    const sockets = former?.bound.map(({ id }) => ({ family: 'adopted', listener: id }) as const) ?? this.#sockets;
+    try {
+      for (const socket of sockets) {
+        const { id, on } = bind(seam.dataPlane, { ...spec, on: socket }, plan.on);
+        this.bound.push({ id, on });
+        const { target } = service;
+        const absence = () => service.absence();
+        const route = { on, place: plan.place, limits, timeouts, absence };
+        report.addRoute(id, target === undefined ? route : { ...route, target });
+        service.attach(id, seam);
+      }
+    } catch (error) {
+      throw placed(error, plan);
+    }
+  }
+
+  /** Its connections go on. */
+  close({ dataPlane }: Seam): void {
+    this.service.stop();
+    for (const { id } of this.bound) dataPlane.closeListener(id);
+  }
+}
+
+async function findSockets(
+  { on }: ListenerPlan,
+  { activatedSockets }: ListenerContext,
+): Promise<readonly (SocketAddress | InheritedSocket)[]> {
+  if (on.family !== 'systemd') return [on];
+  const sockets = await activatedSockets();
+  const fds = sockets.get(on.name);
+  if (fds !== undefined) return fds.map((fd) => ({ family: 'inherited', fd }));
+  const names = [...sockets.keys()].map((name) => `"${name}"`).join(', ');
+  throw new VsockProxyError('listen-failed', `systemd has passed no socket with the name "${on.name}"`, {
+    hint:
+      names === ''
+        ? 'it has passed none at all: the service needs a .socket unit, with FileDescriptorName='
+        : `it has passed ${names}: the name is FileDescriptorName= of the .socket unit`,
+  });
+}
+
+/** The error with its place; that of the command line is known. */
+function placed(error: unknown, { place }: ListenerPlan): unknown {
+  if (!(error instanceof VsockProxyError) || isCommandLine(place)) return error;
+  const { code, message, hint, errno } = error;
+  return new VsockProxyError(code, message, {
+    place,
+    ...(hint === undefined ? {} : { hint }),
+    ...(errno === undefined ? {} : { errno }),
+    cause: error,
+  });
+}

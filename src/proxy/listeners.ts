@@ -1,0 +1,185 @@
+/** All listeners that run, and their change to those of another plan: everything new is there before anything old goes. */
+import type { ListenerId } from '../dataplane/contract.ts';
+import type { ListenerPlan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import { quoteBriefly } from '../platform/escape.ts';
+import type { Log } from '../platform/log.ts';
+import { comparePlans, isSame } from './changes.ts';
+import type { Answerer, FirstAsk } from './handlers/dispatcher.ts';
+import type { Seam } from './handlers/handler.ts';
+import { Listener, type ListenerContext } from './listener.ts';
+import { formatAddress } from './report/format.ts';
+import { count } from './report/quantities.ts';
+import type { Report } from './report/report.ts';
+
+/** What is prepared and not yet bound. */
+export interface Change {
+  readonly added: readonly Listener[];
+  readonly changed: readonly { readonly former: Listener; readonly next: Listener }[];
+  readonly removed: readonly Listener[];
+  readonly unchanged: readonly Listener[];
+}
+
+export class Listeners {
+  readonly #context: ListenerContext;
+  readonly #log: Log;
+  #running: readonly Listener[] = [];
+  /** Closed, but with connections that something may be told or asked of; and who decides about their next requests. */
+  readonly #retired = new Map<ListenerId, { readonly listener: Listener; heir: Listener | undefined }>();
+
+  constructor(context: ListenerContext) {
+    this.#context = context;
+    this.#log = context.log;
+  }
+
+  get running(): readonly Listener[] {
+    return this.#running;
+  }
+
+  /**
+   * Decides whether all of the plan may be. Binds nothing.
+   * @throws VsockProxyError for the first listener that may not
+   */
+  async prepare(plans: readonly ListenerPlan[]): Promise<Change> {
+    const { added, changed, removed, unchanged } = comparePlans(this.#running, plans);
+    const wanted = [...added.map((plan) => ({ plan, former: undefined })), ...changed];
+    const outcomes = await Promise.allSettled(
+      wanted.map(({ plan, former }) => Listener.prepare(plan, this.#context, former)),
+    );
+    const prepared = outcomes.filter((outcome) => outcome.status === 'fulfilled').map(({ value }) => value);
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure !== undefined) {
+      for (const listener of prepared) listener.service.stop();
+      throw failure.reason;
+    }
+    return {
+      added: prepared.slice(0, added.length),
+      changed: changed.flatMap(({ former }, index) => {
+        const next = prepared[added.length + index];
+        return next === undefined ? [] : [{ former, next }];
+      }),
+      removed,
+      unchanged,
+    };
+  }
+
+  /**
+   * Binds what is new, then closes what is old. When something cannot be bound, what runs is what ran before.
+   * @throws VsockProxyError `listen-failed`
+   */
+  commit(change: Change, seam: Seam, report: Report): void {
+    this.#forgetRetired(seam, report);
+    try {
+      for (const listener of change.added) listener.bind(seam, report, this.#log);
+      for (const { former, next } of change.changed) next.bind(seam, report, this.#log, former);
+    } catch (error) {
+      for (const listener of change.added) this.#retire(listener, undefined, seam);
+      for (const { former, next } of change.changed) this.#retire(next, former, seam);
+      throw explainConflict(error, change);
+    }
+    for (const listener of change.added) {
+      for (const { on } of listener.bound) this.#log.info(`Bound to ${formatAddress(on)}`);
+    }
+    for (const { former, next } of change.changed) this.#retire(former, next, seam);
+    for (const listener of change.removed) this.#retire(listener, undefined, seam);
+    this.#running = [...change.unchanged, ...newOnes(change)];
+  }
+
+  /**
+   * Says which sockets of systemd no listener uses. They stay open: they are systemd's, where clients can connect and wait
+   * whatever is closed here, and the next plan may use them.
+   */
+  async tellUnusedSockets(): Promise<void> {
+    const used = new Set(this.#running.map(({ plan: { on } }) => (on.family === 'systemd' ? on.name : undefined)));
+    for (const name of (await this.#context.activatedSockets()).keys()) {
+      if (used.has(name)) continue;
+      this.#log.warn(
+        `systemd has passed a socket with the name ${quoteBriefly(name)}, which no listener uses: its clients wait for nobody. ` +
+          `Hint: give it a listener (listen: ${quoteBriefly(`systemd:${name}`)}), or stop its .socket unit`,
+      );
+    }
+  }
+
+  /** Lets go of what was prepared and is not wanted any more. */
+  discard(change: Change): void {
+    for (const listener of newOnes(change)) listener.service.stop();
+  }
+
+  /** Ends the resolving of names; the data plane closes the sockets. */
+  stop(): void {
+    for (const { service } of this.#running) service.stop();
+  }
+
+  /** Closes it. Its connections go on; their next requests are decided about by its heir, and refused without one. */
+  #retire(listener: Listener, heir: Listener | undefined, seam: Seam): void {
+    listener.close(seam);
+    for (const { id } of listener.bound) {
+      this.#retired.set(id, { listener, heir: listener });
+      // Of its clients, some may wait for the first addresses of a name.
+      if (listener.service.kind === 'fixed' && heir?.service.kind === 'fixed') heir.service.attach(id, seam);
+    }
+    for (const [id, retired] of this.#retired) {
+      if (retired.heir !== listener) continue;
+      retired.heir = heir;
+      const { answerer } = retired.listener.service;
+      if (answerer !== undefined) seam.asking.setAnswerer(id, inherit(answerer, heirOf(retired)));
+    }
+  }
+
+  /** Of whom the data plane does not tell any more, nothing will come. */
+  #forgetRetired({ dataPlane, asking }: Seam, report: Report): void {
+    const known = new Set(dataPlane.counters().map(({ listener }) => listener));
+    for (const id of this.#retired.keys()) {
+      if (known.has(id)) continue;
+      this.#retired.delete(id);
+      asking.removeAnswerer(id);
+      report.removeRoute(id);
+    }
+  }
+}
+
+/** `added tcp: 127.0.0.1:80; removed unix: /run/x; 3 listeners unchanged`. */
+export function describeChange({ added, changed, removed, unchanged }: Change): string {
+  const meaningful = changed.filter(({ former, next }) => !isSame(former.plan, next.plan));
+  const same = unchanged.length + changed.length - meaningful.length;
+  const list = (verb: string, listeners: readonly Listener[]) =>
+    listeners.length === 0 ? [] : [`${verb} ${listeners.map(({ plan }) => formatAddress(plan.on)).join(', ')}`];
+  return [
+    ...list('added', added),
+    ...list(
+      'changed',
+      meaningful.map(({ next }) => next),
+    ),
+    ...list('removed', removed),
+    ...(same > 0 ? [`${count(same, 'listener')} unchanged`] : []),
+  ].join('; ');
+}
+
+function newOnes({ added, changed }: Change): readonly Listener[] {
+  return [...added, ...changed.map(({ next }) => next)];
+}
+
+function heirOf({ listener, heir }: { readonly listener: Listener; readonly heir: Listener | undefined }) {
+  return heir?.plan.route.kind === listener.plan.route.kind ? heir.service.answerer : undefined;
+}
+
+/** What is under way is brought to its end as it was begun; what is new is up to the heir. */
+function inherit(former: Answerer, heir: Answerer | undefined): Answerer {
+  const first = heir === undefined ? () => GONE : (ask: FirstAsk) => heir.first(ask);
+  return { first, later: (ask, request) => former.later(ask, request) };
+}
+
+const GONE = {
+  verdict: { action: 'reject', reason: 'denied' },
+  refusal: { problem: 'its listener has been removed from the configuration', subject: 'of a removed listener' },
+} as const;
+
+/** The address may be held by a listener that this change removes, in other words. */
+function explainConflict(error: unknown, { removed }: Change): unknown {
+  if (!(error instanceof VsockProxyError) || error.errno !== 'EADDRINUSE' || removed.length === 0) return error;
+  const { code, message, errno, place } = error;
+  const hint =
+    `${removed.map(({ plan }) => formatAddress(plan.on)).join(', ')} may overlap with it and is removed in the same step: ` +
+    'reload once without the new one, then with it';
+  return new VsockProxyError(code, message, { hint, errno, ...(place === undefined ? {} : { place }), cause: error });
+}

@@ -1,0 +1,206 @@
+/** Close records in words. */
+import type { CloseReason, CloseRecord, SocketAddress } from '../../dataplane/contract.ts';
+import type { ListenerPlan } from '../../plan.ts';
+import type { Refusal } from '../handlers/dispatcher.ts';
+import { describeErrno } from './errno.ts';
+import { formatAddress, formatClient, formatServer, nameClient } from './format.ts';
+
+/** What the connections of a listener are told with. */
+export interface ReportedRoute extends Pick<ListenerPlan, 'place' | 'limits' | 'timeouts'> {
+  /** As bound. */
+  readonly on: SocketAddress;
+  /** What all clients want to reach, as `host:port`; absent where each asks for its own. */
+  readonly target?: string;
+  /** Why there is no address, while there is none. */
+  readonly absence: () => string;
+}
+
+/** A record, and what is known of its connection besides. */
+export interface Ending {
+  readonly record: CloseRecord;
+  /** Why it was refused, if it was. */
+  readonly refusal?: Refusal | undefined;
+  /** What it was to reach, as `host:port`. */
+  readonly target: string;
+}
+
+/** Why a client could not be served, and what to do about it. */
+export interface Failure {
+  readonly problem: string;
+  readonly hint?: string | undefined;
+  /** Where there is no end of different problems: what such clients have in common, and what of this one matters. */
+  readonly flood?: { readonly what: string; readonly subject: string };
+}
+
+/** @returns undefined when the connection came about, and then ended in one way or another */
+export function findFailure({ record, refusal, target }: Ending, route: ReportedRoute): Failure | undefined {
+  const what = WHAT_FLOODS[record.reason];
+  if (what === undefined) return undefined;
+  if (refusal !== undefined) return { ...refusal, flood: { what, subject: refusal.subject } };
+  const server = record.server === undefined ? target : formatServer(record.server);
+  const at = server === target ? '' : ` at ${server}`;
+  const failure = describeFailure(record, target, at, route);
+  if (failure === undefined || route.target !== undefined) return failure;
+  const errno = record.errno === undefined ? '' : `: ${record.errno}`;
+  const subject = record.reason === 'head-timeout' ? nameClient(record.client) : `${target}${at}${errno}`;
+  return { ...failure, flood: { what, subject } };
+}
+
+const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
+  denied: 'met a denial',
+  malformed: 'sent or got what cannot be understood',
+  'head-timeout': 'did not say in time where they want to go',
+  'verdict-timeout': 'could not be decided about in time',
+  'no-upstream': 'could not be served for want of an address',
+  'connect-failed': 'could not be connected',
+  'connect-timeout': 'could not be connected in time',
+  internal: 'failed in the proxy itself',
+};
+
+function describeFailure(record: CloseRecord, target: string, at: string, route: ReportedRoute): Failure | undefined {
+  const errno = record.errno ?? 'unknown reason';
+  switch (record.reason) {
+    case 'no-upstream':
+      return {
+        problem: `no address for ${target}: ${route.absence()}`,
+        hint: 'the name is tried again all the time; see the warnings about it',
+      };
+    case 'connect-failed':
+      return {
+        problem: `could not connect to ${target}${at}: ${describeErrno(errno)}`,
+        hint: connectHint(errno, record.server),
+      };
+    case 'connect-timeout':
+      return {
+        problem: `could not connect to ${target}${at} within ${route.timeouts.connectMs} ms`,
+        hint: `${connectHint('ETIMEDOUT', record.server)}; the deadline is timeouts.connect`,
+      };
+    case 'internal':
+      return {
+        problem: `the proxy itself failed while ${record.phase}: ${describeErrno(errno)}`,
+        hint: resourceHint(errno),
+      };
+    case 'head-timeout':
+      return {
+        problem: `no whole request head or ClientHello came within ${route.timeouts.headMs} ms (timeouts.head)`,
+        hint: 'the client may have expected another protocol here',
+      };
+    case 'verdict-timeout':
+      return {
+        problem: `it was not clear within ${route.timeouts.headMs} ms (timeouts.head) where it may go`,
+        hint: 'most likely the DNS servers are slow; see the warnings about names',
+      };
+    case 'malformed': {
+      const message = record.endedBy === 'server' ? 'response' : 'request';
+      return { problem: `the body of its ${message} is not framed as announced` };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The AWS proxy's line at the end of a connection, with the reason where it was not the usual one. */
+export function describeEnd(record: CloseRecord, { on, timeouts }: ReportedRoute): string {
+  const line = `Client on ${formatClient(record.client, on)} disconnected`;
+  switch (record.reason) {
+    case 'reset':
+      return `${line}: reset by the ${record.endedBy}${record.errno === undefined ? '' : ` (${record.errno})`}`;
+    case 'idle-timeout':
+      return `${line}: nothing was sent for ${timeouts.idleMs} ms (timeouts.idle)`;
+    case 'drained':
+      return `${line}: still open at the end of the drain`;
+    default:
+      return line;
+  }
+}
+
+/** Everything that a close record holds, in one line. */
+export function describeRecord({ record, target }: Ending, { on }: ReportedRoute): string {
+  const server = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
+  const errno = record.errno === undefined ? '' : ` (${record.errno})`;
+  return (
+    `Closed connection ${record.connection} from ${formatClient(record.client, on)} on ${formatAddress(on)} ` +
+    `to ${target}${server}: ${record.reason}${errno} by the ${record.endedBy} while ${record.phase}; ` +
+    `bytes up ${record.bytesUp}, down ${record.bytesDown}; ` +
+    `ms queued ${round(record.queuedMs)}, connect ${round(record.connectMs)}, total ${round(record.totalMs)}`
+  );
+}
+
+function round(ms: number): string {
+  return ms.toFixed(1);
+}
+
+function connectHint(errno: string, server: SocketAddress | undefined): string {
+  switch (server?.family) {
+    case 'vsock':
+      return vsockHint(errno);
+    case 'unix':
+      return unixHint(errno);
+    default:
+      return tcpHint(errno);
+  }
+}
+
+function vsockHint(errno: string): string {
+  switch (errno) {
+    case 'ECONNRESET':
+    case 'ECONNREFUSED':
+      return 'nothing listens on this port there; if it is the parent, is vsock-proxy running on it?';
+    case 'ETIMEDOUT':
+      return 'no machine answers for this CID; the parent of a Nitro Enclave is 3';
+    case 'ENODEV':
+      return 'no machine has this CID, or this one has no vsock device; the parent of a Nitro Enclave is 3';
+    default:
+      return resourceHint(errno);
+  }
+}
+
+function unixHint(errno: string): string {
+  switch (errno) {
+    case 'ECONNREFUSED':
+      return 'nothing listens there';
+    case 'ENOENT':
+      return 'the file of the socket does not exist';
+    case 'EAGAIN':
+      return 'the queue of the server is full';
+    case 'EACCES':
+    case 'EPERM':
+      return 'the socket must be writable for this user';
+    default:
+      return resourceHint(errno);
+  }
+}
+
+function tcpHint(errno: string): string {
+  switch (errno) {
+    case 'ECONNREFUSED':
+      return 'nothing listens there, or a firewall rejects it';
+    case 'ETIMEDOUT':
+      return 'check security groups, network ACLs and routes to the address';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'there is no route to the address; for an IPv6 address without IPv6 on this machine, use --ipv4, or ip_family: ipv4';
+    case 'EACCES':
+    case 'EPERM':
+      return 'a firewall rule, or IPAddressDeny= of the service, forbids it';
+    case 'EADDRNOTAVAIL':
+      return 'all local ports to this address are in use; see net.ipv4.ip_local_port_range';
+    default:
+      return resourceHint(errno);
+  }
+}
+
+/** For errors that may befall every system call which makes something. */
+export function resourceHint(errno: string): string {
+  switch (errno) {
+    case 'EMFILE':
+      return 'raise the number of open files: LimitNOFILE= of the service, or ulimit -n';
+    case 'ENFILE':
+      return 'the whole system has no file left to open: see fs.file-max';
+    case 'ENOBUFS':
+    case 'ENOMEM':
+      return 'the system is short of memory';
+    default:
+      return 'RUST_LOG=debug tells more of each connection';
+  }
+}

@@ -1,0 +1,49 @@
+/** Limits that were reached, in words, and which keys raise them. */
+import type { Fault, SocketAddress } from '../../dataplane/contract.ts';
+import type { ReportedRoute } from './close-records.ts';
+import { nameClient } from './format.ts';
+
+/** Whether the place of a listener is the command line, and no file. */
+export function isCommandLine(place: string): boolean {
+  return place.startsWith('command line');
+}
+
+/** Of the connections of a listener. */
+export function describeLimit({ place, limits }: ReportedRoute): { readonly limit: string; readonly hint: string } {
+  return { limit: `Limit of ${limits.connections} simultaneous connections`, hint: `raise ${whatRaises(place)}` };
+}
+
+function whatRaises(place: string): string {
+  if (place === 'command line of forward') return '--connections';
+  return isCommandLine(place) ? '--num_workers or limits.connections' : keyFor('connections', place);
+}
+
+/** Where a limit may be written: of the listener at this place, or else for all of them. */
+function keyFor(key: string, place: string): string {
+  return isCommandLine(place) ? `limits.${key} of the file` : `limits.${key} of the listener (${place}) or of the file`;
+}
+
+/** Why a client was refused as soon as it was accepted. */
+export function describeRefused(
+  kind: Extract<Fault, { readonly client: SocketAddress }>['kind'],
+  client: SocketAddress,
+  { place, limits }: ReportedRoute,
+): { readonly why: string; readonly hint: string } {
+  const name = nameClient(client);
+  switch (kind) {
+    case 'not-admitted': {
+      const key = client.family === 'tcp' ? 'sources' : 'cids';
+      return { why: `${name} may not connect`, hint: `the listener's ${key} say who may (${place})` };
+    }
+    case 'client-limit':
+      return {
+        why: `${name} has ${limits.connectionsPerClient} connections open already`,
+        hint: `the limit is ${keyFor('connections_per_client', place)}`,
+      };
+    case 'client-rate':
+      return {
+        why: `${name} opens more than ${limits.ratePerClient} connections per second`,
+        hint: `the limit is ${keyFor('rate_per_client', place)}`,
+      };
+  }
+}

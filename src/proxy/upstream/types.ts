@@ -1,0 +1,51 @@
+/** What every upstream has in common, however it comes by its addresses. */
+
+import type { IpAddress, TcpPort } from '../../access/address.ts';
+import type { Denial } from '../../access/decide.ts';
+import type { Client, Policy, Target } from '../../access/rules.ts';
+import type { SocketAddress } from '../../dataplane/contract.ts';
+import type { Remembered } from '../../dns/lifetime.ts';
+import type { Family, Resolver } from '../../dns/resolver.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import type { Log } from '../../platform/log.ts';
+
+export interface UpstreamOptions {
+  readonly target: Target;
+  readonly family: Family;
+  readonly policy: Policy;
+  /** Whom it is for. */
+  readonly client: Client;
+  readonly resolver: Resolver;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** What an earlier upstream of this target and family knew last. */
+  readonly initial?: Remembered | undefined;
+  /**
+   * Called with every change of the addresses, and with none when the first attempt to find any has failed; but not
+   * before the function that these options go to has returned.
+   */
+  readonly onChange: (addresses: readonly SocketAddress[]) => void;
+}
+
+export interface Upstream {
+  /**
+   * Fulfilled once the route is known to be allowed, or once it is clear that this cannot be known yet.
+   * Rejected with a VsockProxyError `denied` when it turns out that the allowlist forbids it.
+   */
+  readonly decided: Promise<void>;
+  /** Why there is no address, while there is none. */
+  absence(): string;
+  /** The last good answer for its name, if it has one. */
+  last(): Remembered | undefined;
+  /** Stops resolving. */
+  stop(): void;
+}
+
+export function denialError({ reason, hint }: Denial): VsockProxyError {
+  return new VsockProxyError('denied', reason, { hint });
+}
+
+export function logMatchedIp(log: Log, ip: IpAddress, port: TcpPort): void {
+  log.info(`Matched with host IP "${ip.text}" and port "${port}"`);
+}

@@ -1,0 +1,150 @@
+/** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
+
+import type { Hostname, IpAddress } from '../../access/address.ts';
+import type { Denial } from '../../access/decide.ts';
+import { type Admission, denyAddresses, describeRefused, guardAddresses } from '../../access/guard.ts';
+import type { NameRule } from '../../access/rules.ts';
+import type { Remembered } from '../../dns/lifetime.ts';
+import type { Answer } from '../../dns/resolver.ts';
+import { type Watch, type WatchEvents, watchName } from '../../dns/watch.ts';
+import type { VsockProxyError } from '../../platform/errors.ts';
+import { count } from '../report/quantities.ts';
+import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+
+/** While a name cannot be resolved, warnings about it are at least this far apart. */
+const WARNING_PERIOD_MS = 60_000;
+
+export class ResolvedUpstream implements Upstream {
+  readonly decided: Promise<void>;
+  readonly #decide: () => void;
+  readonly #deny: (error: VsockProxyError) => void;
+  readonly #name: Hostname;
+  readonly #namedBy: NameRule | undefined;
+  readonly #options: UpstreamOptions;
+  readonly #watch: Watch;
+  #isDecided = false;
+  #asked = false;
+  #absence: string;
+  #warnedAt = Number.NEGATIVE_INFINITY;
+  /** Whether there is an answer in use, whatever the guard lets through of it. */
+  #answered = false;
+
+  /** @param namedBy the rule that lists the name; without it, only addresses that the allowlist covers are used */
+  constructor(name: Hostname, namedBy: NameRule | undefined, options: UpstreamOptions) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.decided = promise;
+    this.#decide = () => {
+      this.#isDecided = true;
+      resolve();
+    };
+    this.#deny = reject;
+    this.#name = name;
+    this.#namedBy = namedBy;
+    this.#options = options;
+    this.#absence = `${name} is not resolved yet`;
+    if (namedBy !== undefined) this.#decide();
+
+    const { family, resolver, clock, log } = options;
+    // An earlier answer of which nothing may be used any more decides nothing: a fresh one is on its way.
+    const initial =
+      options.initial && this.#guard(options.initial.answer).admitted.length > 0 ? options.initial : undefined;
+    const events: WatchEvents = {
+      onQuery: () => {
+        const text = `Resolving hostname: ${name}.`;
+        if (this.#asked) log.debug(text);
+        else log.info(text);
+        this.#asked = true;
+      },
+      onAnswer: (answer, { changed, failuresBefore }) => {
+        if (failuresBefore > 0) {
+          this.#warnedAt = Number.NEGATIVE_INFINITY;
+          log.info(`${name} can be resolved again, after ${count(failuresBefore, 'failure')}`);
+        }
+        this.#answered = true;
+        if (changed) this.#use(answer);
+      },
+      onFailure: (error, { staleMs, retryMs }) => {
+        // That clients are refused from now on is no repetition.
+        if (staleMs === undefined && this.#answered) this.#warnedAt = Number.NEGATIVE_INFINITY;
+        this.#warn(error, staleMs, retryMs);
+        if (staleMs !== undefined) return;
+        this.#answered = false;
+        this.#absence = error.message;
+        options.onChange([]);
+        this.#decide();
+      },
+    };
+    this.#watch = watchName(name, family, { resolver, clock, initial }, events);
+  }
+
+  absence(): string {
+    return this.#absence;
+  }
+
+  last(): Remembered | undefined {
+    return this.#watch.last();
+  }
+
+  stop(): void {
+    this.#watch.stop();
+  }
+
+  #use(answer: Answer): void {
+    const { target, log, onChange } = this.#options;
+    const { admitted, refused } = this.#guard(answer);
+    const [first, ...others] = admitted.map(({ address }) => address);
+    if (first === undefined) {
+      this.#useNone(denyAddresses(target, this.#namedBy, refused));
+      return;
+    }
+    // What a log line says holds already for the next client.
+    onChange(admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port: target.port })));
+    this.#decide();
+    this.#tellUse(first, others, answer);
+    if (refused.length > 0) {
+      log.warn(
+        `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${describeRefused(refused)}`,
+      );
+    }
+  }
+
+  #guard({ addresses }: Answer): Admission {
+    const { target, policy, client } = this.#options;
+    return guardAddresses(policy, target.port, client, this.#namedBy, addresses);
+  }
+
+  #useNone(denial: Denial): void {
+    const { log, onChange } = this.#options;
+    this.#absence = denial.reason;
+    if (!this.#isDecided) {
+      this.#deny(denialError(denial));
+      return;
+    }
+    onChange([]);
+    log.warn(`${denial.reason}; clients are refused. Hint: ${denial.hint}`);
+  }
+
+  #tellUse(first: IpAddress, others: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
+    const { log, target } = this.#options;
+    if (this.#namedBy === undefined) logMatchedIp(log, first, target.port);
+    const server = `for the given server "${this.#name}".`;
+    log.info(`Using IP "${first.text}" ${server} (TTL: ${Math.round(ttlMs / 1000)} secs)`);
+    for (const { text } of others) log.debug(`Also using IP "${text}" ${server}`);
+    if (incomplete !== undefined) log.debug(`No IPv${incomplete.missing} addresses ${server} (${incomplete.code})`);
+  }
+
+  #warn(error: VsockProxyError, staleMs: number | undefined, retryMs: number): void {
+    const { clock, log } = this.#options;
+    const consequence =
+      staleMs === undefined
+        ? 'clients are refused until it can be'
+        : `serving the last good answer, ${Math.round(staleMs / 1000)} s old`;
+    const text = `${error.message}; ${consequence}; next try in ${Math.ceil(retryMs / 1000)} s`;
+    if (clock.now() - this.#warnedAt < WARNING_PERIOD_MS) {
+      log.debug(text);
+    } else {
+      this.#warnedAt = clock.now();
+      log.warn(error.hint === undefined ? text : `${text}. Hint: ${error.hint}`);
+    }
+  }
+}

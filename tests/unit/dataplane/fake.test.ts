@@ -1,0 +1,6 @@
+import { testAsking } from '../../dataplane/asking.ts';
+import { openFakeStage } from '../../dataplane/fake.ts';
+import { testDataPlane } from '../../dataplane/suite.ts';
+
+testDataPlane('the data plane in memory', openFakeStage);
+testAsking('the data plane in memory', openFakeStage);

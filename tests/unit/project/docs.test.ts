@@ -1,0 +1,32 @@
+/** What the documents say is true: their YAML is a configuration, and the table of keys is that of the schema. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { suite, test } from 'node:test';
+import { renderConfiguration } from '../../../scripts/configuration-docs.ts';
+import { inspectText } from '../../../src/config/load.ts';
+
+const ROOT = new URL('../../../', import.meta.url);
+
+function read(path: string): string {
+  return readFileSync(new URL(path, ROOT), 'utf8');
+}
+
+suite('every YAML example of the documents is a configuration', () => {
+  const documents = ['README.md', ...readdirSync(new URL('docs', ROOT)).map((name) => `docs/${name}`)];
+  const examples = documents
+    .filter((path) => path.endsWith('.md'))
+    .flatMap((path) =>
+      [...read(path).matchAll(/^```ya?ml\n(.*?)^```$/gms)].map(([, text = ''], index) => ({ path, text, index })),
+    );
+  assert(examples.length >= 3, `${examples.length} examples`);
+  for (const { path, text, index } of examples) {
+    test(`${path}, number ${index + 1}`, () => {
+      const loaded = inspectText(text, path, 'any');
+      assert(!('problems' in loaded), 'problems' in loaded ? loaded.problems.map(({ line }) => line).join('\n') : '');
+    });
+  }
+});
+
+test('docs/configuration.md is what "make docs" writes', () => {
+  assert.equal(read('docs/configuration.md'), renderConfiguration());
+});

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Ask, ConnectionId, ListenerId, Verdict } from '../../../../src/dataplane/contract.ts';
+import { type Answerer, Asking, type Decision } from '../../../../src/proxy/handlers/dispatcher.ts';
+import { Targets } from '../../../../src/proxy/handlers/target-ids.ts';
+import { Recent } from '../../../../src/proxy/lru.ts';
+import { settle } from '../fixture.ts';
+
+const LISTENER = 1 as ListenerId;
+const CONNECTION = 17 as ConnectionId;
+const HEAD: Ask = {
+  listener: LISTENER,
+  connection: CONNECTION,
+  client: { family: 'vsock', cid: 16, port: 5005 },
+  stage: 'head',
+  bytes: Buffer.from('hello'),
+  ended: false,
+};
+const MORE: Decision = { verdict: { action: 'more' } };
+const INTERNAL: Verdict = { action: 'reject', reason: 'internal' };
+
+function setUp(first: Answerer['first'], later: Answerer['later'] = () => assert.fail('not asked')) {
+  const answers: (readonly [ConnectionId, Verdict])[] = [];
+  const errors: string[] = [];
+  const asking = new Asking({
+    answer: (connection, verdict) => answers.push([connection, verdict]),
+    onError: (error) => errors.push(String(error)),
+  });
+  asking.setAnswerer(LISTENER, { first, later });
+  return { asking, answers, errors };
+}
+
+describe('a question is answered with a rejection', () => {
+  it('when nobody knows its listener', () => {
+    const { asking, answers, errors } = setUp(() => MORE);
+    asking.onAsk([{ ...HEAD, listener: 99 as ListenerId }]);
+    assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
+    assert.deepEqual(errors, ['Error: listener 99 is not known']);
+  });
+
+  it('when answering throws, and the next one is answered all the same', () => {
+    let times = 0;
+    const { asking, answers } = setUp(() => {
+      times += 1;
+      if (times === 1) throw new TypeError('a mistake');
+      return MORE;
+    });
+    asking.onAsk([HEAD, { ...HEAD, connection: 18 as ConnectionId }]);
+    assert.deepEqual(answers, [
+      [CONNECTION, INTERNAL],
+      [18, MORE.verdict],
+    ]);
+    assert.equal(asking.refusalOf(CONNECTION)?.problem, 'its request could not be decided about');
+    asking.end(CONNECTION);
+    assert.equal(asking.size, 0);
+  });
+
+  it('when the promise of an answer is rejected', async () => {
+    const { asking, answers, errors } = setUp(() => Promise.reject(new TypeError('a mistake')));
+    asking.onAsk([HEAD]);
+    await settle();
+    assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
+    assert.deepEqual(errors, ['TypeError: a mistake']);
+  });
+});
+
+describe('what is remembered of a connection', () => {
+  const REFUSED: Decision = {
+    verdict: { action: 'reject', reason: 'denied' },
+    refusal: { problem: 'no', subject: 'a.example:443' },
+  };
+
+  it('is why it was refused, until its end', () => {
+    const { asking } = setUp(() => REFUSED);
+    asking.onAsk([HEAD]);
+    assert.deepEqual(asking.refusalOf(CONNECTION), REFUSED.refusal);
+    asking.end(CONNECTION);
+    assert.equal(asking.refusalOf(CONNECTION), undefined);
+    assert.equal(asking.size, 0);
+  });
+
+  it('is its request, until the answer has been passed on', () => {
+    const request = { method: 'GET', keepAlive: true, version: '1.1' } as const;
+    const seen: unknown[] = [];
+    const { asking } = setUp(
+      () => ({ ...MORE, request }),
+      (_, remembered) => {
+        seen.push(remembered);
+        return {
+          verdict: { action: 'respond', consume: 0, toClient: Buffer.of(), body: { kind: 'none' }, next: true },
+        };
+      },
+    );
+    const { bytes: _bytes, ended: _ended, stage: _stage, ...common } = HEAD as Extract<Ask, { stage: 'head' }>;
+    asking.onAsk([HEAD]);
+    asking.onAsk([{ ...common, stage: 'response', target: 1, bytes: Buffer.of(), ended: false }]);
+    assert.deepEqual(seen, [request]);
+    assert.equal(asking.size, 0);
+  });
+
+  it('is nothing where the answer needs nothing: not one object per tunnel', () => {
+    const { asking } = setUp(() => MORE);
+    for (let id = 1; id <= 1000; id += 1) asking.onAsk([{ ...HEAD, connection: id as ConnectionId }]);
+    assert.equal(asking.size, 0);
+  });
+
+  it('is nothing when it has left before its answer came, and the answer goes nowhere', async () => {
+    const { promise, resolve } = Promise.withResolvers<Decision>();
+    const { asking, answers } = setUp(() => promise);
+    asking.onAsk([HEAD]);
+    assert.equal(asking.size, 1);
+    asking.end(CONNECTION);
+    resolve(REFUSED);
+    await settle();
+    assert.deepEqual(answers, []);
+    assert.equal(asking.size, 0);
+  });
+
+  it('is nothing after the end of everything', async () => {
+    const { promise, resolve } = Promise.withResolvers<Decision>();
+    const { asking, answers } = setUp(() => promise);
+    asking.onAsk([HEAD]);
+    asking.stop();
+    resolve(REFUSED);
+    await settle();
+    assert.deepEqual(answers, []);
+  });
+});
+
+describe('a map of what was used lately', () => {
+  it('keeps the last ones, and at most twice as many', () => {
+    const recent = new Recent<number, number>(10);
+    for (let i = 0; i < 1000; i += 1) {
+      recent.set(i, i);
+      assert.ok(recent.size <= 20);
+      for (let back = 0; back < 10 && back <= i; back += 1) assert.equal(recent.get(i - back), i - back);
+    }
+    assert.equal(recent.get(0), undefined);
+  });
+
+  it('keeps what is used again and again', () => {
+    const recent = new Recent<number, string>(10);
+    recent.set(-1, 'in use');
+    for (let i = 0; i < 1000; i += 1) {
+      recent.set(i, 'seen once');
+      assert.equal(recent.get(-1), 'in use');
+    }
+  });
+});
+
+describe('numbers of targets', () => {
+  it('are the same for the same target, and never those of another', () => {
+    const targets = new Targets();
+    const first = targets.idOf('a.example:443');
+    assert.equal(targets.idOf('a.example:443'), first);
+    const ids = new Set([first]);
+    for (let i = 0; i < 20_000; i += 1) {
+      const id = targets.idOf(`n${i}.example:443`);
+      assert.ok(!ids.has(id));
+      ids.add(id);
+      assert.equal(targets.textOf(id), `n${i}.example:443`);
+    }
+    assert.ok(targets.size <= 8192);
+    assert.equal(targets.textOf(first), undefined);
+    assert.ok(!ids.has(targets.idOf('a.example:443')));
+  });
+});
