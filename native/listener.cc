@@ -123,8 +123,7 @@ void ListenerState::forgetQuietClients(Micros now) {
 }
 
 ClosedGates ListenerState::leave(const CloseRecord& record) {
-  const bool wasWelcome = record.reason < CloseReason::NotAdmitted;
-  if (wasWelcome && limitsClients()) {
+  if (!refusedAtAccept(record.reason) && limitsClients()) {
     const std::lock_guard<std::mutex> lock(occupancy_->clientsMutex);
     auto& clients = occupancy_->clients;
     const auto client = clients.find(record.client.clientKey());

@@ -43,6 +43,31 @@ enum class CloseReason : uint8_t {
 };
 constexpr size_t kCloseReasons = 15;
 
+// Whether a connection that ended so was refused when it was accepted: it never had a place under the limits
+// of its client.
+constexpr bool refusedAtAccept(CloseReason reason) {
+  switch (reason) {
+    case CloseReason::NotAdmitted:
+    case CloseReason::ClientLimit:
+    case CloseReason::ClientRate:
+      return true;
+    case CloseReason::Finished:
+    case CloseReason::Reset:
+    case CloseReason::ConnectFailed:
+    case CloseReason::NoUpstream:
+    case CloseReason::ConnectTimeout:
+    case CloseReason::IdleTimeout:
+    case CloseReason::Drained:
+    case CloseReason::Internal:
+    case CloseReason::HeadTimeout:
+    case CloseReason::Denied:
+    case CloseReason::Malformed:
+    case CloseReason::VerdictTimeout:
+      return false;
+  }
+  return false;
+}
+
 struct CloseRecord {
   ListenerId listener = 0;
   ConnectionId connection = 0;

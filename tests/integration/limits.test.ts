@@ -1,6 +1,7 @@
 /** Limits of single clients: whoever reaches one is refused, told of in one line a period, and nobody else is concerned. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { type DnsServer, startDnsServer } from '../unit/dns/server.ts';
 import { enterNamespace } from './namespace.ts';
 import { Client, type RawServer, startRawServer } from './raw.ts';
 import { type RunningServe, startServe } from './serve.ts';
@@ -12,20 +13,25 @@ enterNamespace(import.meta.filename, { servers: { [SERVER]: ['web.example.com'] 
 const FIXED = 8000;
 const HTTP = 3128;
 const RATED = 8001;
+const SLOW = 3129;
 const CONFIG = `
 allowlist:
 - {address: web.example.com, port: 80}
+- {address: silent.example.com, port: 443}
 limits: {connections_per_client: 5}
 listeners:
 - {listen: "tcp:0.0.0.0:${FIXED}", connect: "web.example.com:80"}
 - {listen: "tcp:0.0.0.0:${HTTP}", route: http}
 - {listen: "tcp:0.0.0.0:${RATED}", connect: "web.example.com:80", limits: {connections_per_client: 0, rate_per_client: 10}}
+- {listen: "tcp:0.0.0.0:${SLOW}", route: http, limits: {connections_per_client: 2}, timeouts: {head: 1s}}
 `;
 
+let dns: DnsServer;
 let server: RawServer;
 let proxy: RunningServe;
 
 before(async () => {
+  dns = await startDnsServer(() => 'silence', 53);
   server = await startRawServer(SERVER, 80, (socket, all) => {
     if (all.endsWith('?')) socket.write('!');
   });
@@ -34,6 +40,7 @@ before(async () => {
 
 after(async () => {
   for (const each of [proxy, server]) await each?.[Symbol.asyncDispose]();
+  dns?.close();
 });
 
 function connect(port: number, from: string): Promise<Client> {
@@ -60,7 +67,7 @@ test('connections of one client: further ones are refused, other clients are not
     await client.receives(/^!!$/);
   }
   await proxy.logged(
-    /WARN .*Client on tcp: 127\.0\.0\.2:\d+ refused: 127\.0\.0\.2 has 5 connections open already\. Hint: the limit is limits\.connections_per_client of the listener \(.*config\.yaml:6\) or of the file\n/,
+    /WARN .*Client on tcp: 127\.0\.0\.2:\d+ refused: 127\.0\.0\.2 has 5 connections open already\. Hint: the limit is limits\.connections_per_client of the listener \(.*config\.yaml:7\) or of the file\n/,
   );
   const [first] = mine;
   first?.socket.end();
@@ -93,6 +100,15 @@ test('new connections per second: a burst of as many is served, the rest of a fl
   await proxy.logged(
     /WARN .*Client on tcp: 127\.0\.0\.6:\d+ refused: 127\.0\.0\.6 opens more than 10 connections per second\. Hint: .*rate_per_client/,
   );
+});
+
+test('clients whose name nobody resolves in time give their places back', async () => {
+  for (let i = 0; i < 4; i += 1) {
+    using client = await connect(SLOW, '127.0.0.8');
+    client.send('CONNECT silent.example.com:443 HTTP/1.1\r\nHost: silent.example.com:443\r\n\r\n');
+    assert.equal(await client.ended(), 'EOF', `client ${i + 1}`);
+  }
+  await proxy.logged(/WARN .*127\.0\.0\.8:\d+: it was not clear within 1000 ms \(timeouts\.head\) where it may go/);
 });
 
 test('one line a period tells how many clients were refused', async () => {

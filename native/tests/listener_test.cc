@@ -1,0 +1,90 @@
+// What a listener counts: each close reason against each limit.
+
+#include "../listener.h"
+
+#include "check.h"
+
+using namespace vsock_proxy;
+
+namespace {
+
+constexpr Micros kSecond = 1000 * 1000;
+const Address kClient = Address::tcp("192.0.2.7", 4711);
+
+ListenSpec limited(uint32_t connections, uint32_t perClient, uint32_t rate) {
+  ListenSpec spec;
+  spec.maxConnections = connections;
+  spec.maxConnectionsPerClient = perClient;
+  spec.ratePerClient = rate;
+  return spec;
+}
+
+std::vector<CloseReason> everyReason() {
+  std::vector<CloseReason> all;
+  for (size_t i = 0; i < kCloseReasons; ++i) all.push_back(static_cast<CloseReason>(i));
+  return all;
+}
+
+void leave(ListenerState& listener, CloseReason reason) {
+  CloseRecord record;
+  record.client = kClient;
+  record.reason = reason;
+  listener.leave(record);
+}
+
+// A client comes. Returns why it is refused, if it is; it has left then, as a gate sees to.
+std::optional<Fault::Kind> come(ListenerState& listener, Micros now) {
+  CHECK(listener.enter());
+  listener.entered(now);
+  const auto refusal = listener.refusal(kClient, now);
+  if (refusal) leave(listener, CloseReason::ClientLimit);
+  return refusal;
+}
+
+}  // namespace
+
+TEST("every close reason gives back the places of its connection, and no other's") {
+  for (const CloseReason reason : everyReason()) {
+    ListenerState listener(1, limited(3, 2, 0), nullptr);
+    CHECK(!come(listener, 1));  // stays
+    for (int i = 0; i < 5; ++i) {
+      CHECK(listener.enter());
+      listener.entered(1);
+      // One that is refused has no place of its client's; any other takes the second.
+      if (!refusedAtAccept(reason)) CHECK(!listener.refusal(kClient, 1));
+      leave(listener, reason);
+      CHECK_EQ(listener.counters().active, 1u);
+    }
+    CHECK_EQ(listener.counters().closed[static_cast<size_t>(reason)], 5u);
+    CHECK(!come(listener, 1));
+    CHECK(come(listener, 1) == Fault::Kind::ClientLimit);  // the one that stayed still counts
+    CHECK(listener.enter());                               // and no more than two have places
+    CHECK(!listener.enter());
+  }
+}
+
+TEST("every close reason leaves the rate of its client as it is") {
+  for (const CloseReason reason : everyReason()) {
+    if (refusedAtAccept(reason)) continue;
+    ListenerState listener(1, limited(10, 1, 2), nullptr);
+    for (int i = 0; i < 2; ++i) {
+      CHECK(!come(listener, 1));
+      leave(listener, reason);
+    }
+    CHECK(come(listener, 1) == Fault::Kind::ClientRate);
+    CHECK(!come(listener, 1 + kSecond / 2));
+    CHECK(come(listener, 1 + kSecond / 2) == Fault::Kind::ClientLimit);
+  }
+}
+
+TEST("every close reason gives its place back to the listener that has taken over the socket") {
+  for (const CloseReason reason : everyReason()) {
+    if (refusedAtAccept(reason)) continue;
+    ListenerState former(1, limited(10, 1, 0), nullptr);
+    CHECK(!come(former, 1));
+    ListenerState heir(2, limited(10, 1, 0), &former);
+    CHECK(come(heir, 1) == Fault::Kind::ClientLimit);
+    leave(former, reason);
+    CHECK(!come(heir, 1));
+  }
+}

@@ -1,0 +1,155 @@
+/** The part of the contract that is about counting: whichever way a connection ends, its places are free again. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type {
+  CloseReason,
+  ConnectionId,
+  DataPlane,
+  Listening,
+  ListenSpec,
+  Verdict,
+} from '../../src/dataplane/contract.ts';
+import type { Peer, Server, Stage } from './stage.ts';
+import { Told } from './told.ts';
+
+/** A deadline that a test waits for. */
+const SOON_MS = 80;
+/** A deadline that no test should reach. */
+const LATE_MS = 20_000;
+/** More than the rate of a client allows. */
+const FLOOD = 6;
+
+const SPEC: Omit<ListenSpec, 'on'> = {
+  kind: 'fixed',
+  maxConnections: 10,
+  maxConnectionsPerClient: 1,
+  ratePerClient: 0,
+  admission: {},
+  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
+  report: 'lifecycle',
+};
+
+export function testEndings(name: string, openStage: () => Stage): void {
+  describe(`${name}, one place for each client`, { timeout: LATE_MS }, () => {
+    let stage: Stage;
+    let told: Told;
+    let dataPlane: DataPlane;
+    let server: Server;
+    let listening: Listening;
+
+    beforeEach(async () => {
+      stage = openStage();
+      told = new Told();
+      dataPlane = stage.open(told);
+      server = await stage.serve();
+    });
+    afterEach(() => stage.close());
+
+    const listen = async (changes: Partial<ListenSpec> = {}, upstream = [server.address]): Promise<void> => {
+      listening = dataPlane.listen({ ...SPEC, on: await stage.freeAddress(), ...changes });
+      dataPlane.setUpstream(listening.id, upstream);
+    };
+    const connect = (): Promise<Peer> => stage.connect(listening.on);
+    const relay = async (): Promise<{ readonly client: Peer; readonly accepted: Peer }> => {
+      const client = await connect();
+      return { client, accepted: await server.accept() };
+    };
+    const finish = async ({ client, accepted }: { readonly client: Peer; readonly accepted: Peer }) => {
+      client.end();
+      accepted.end();
+      await client.ended;
+    };
+    const ask = async (changes: Partial<ListenSpec> = {}): Promise<ConnectionId> => {
+      await listen({ kind: 'ask-head', ...changes });
+      (await connect()).write('head');
+      return (await told.ask()).connection;
+    };
+    const askAndAnswer = async (verdict: Verdict): Promise<void> => dataPlane.answer(await ask(), verdict);
+    const timeouts = (changes: Partial<ListenSpec['timeouts']>) => ({ timeouts: { ...SPEC.timeouts, ...changes } });
+    const counters = () => {
+      const found = dataPlane.counters().find(({ listener }) => listener === listening.id);
+      assert.ok(found);
+      return found;
+    };
+
+    /** How one connection of the client comes to end so, with the listener that it takes. */
+    const served: Readonly<
+      Record<Exclude<CloseReason, 'not-admitted' | 'client-limit' | 'client-rate'>, () => unknown>
+    > = {
+      finished: () => listen().then(relay).then(finish),
+      reset: async () => {
+        await listen();
+        (await relay()).client.reset();
+      },
+      'connect-failed': async () => {
+        await listen({}, [await stage.freeAddress()]);
+        await connect();
+      },
+      'no-upstream': () => listen({}, []).then(connect),
+      'connect-timeout': async () => {
+        await listen(timeouts({ connectMs: SOON_MS }), [await stage.silentAddress()]);
+        await connect();
+      },
+      'idle-timeout': () => listen(timeouts({ idleMs: SOON_MS })).then(relay),
+      drained: async () => {
+        await listen();
+        await relay();
+        assert.equal(await dataPlane.drain(SOON_MS), 1);
+      },
+      internal: () => askAndAnswer({ action: 'interim', consume: 0, toClient: Buffer.from('misfit') }),
+      'head-timeout': async () => {
+        await listen({ kind: 'ask-head', ...timeouts({ headMs: SOON_MS }) });
+        await connect();
+      },
+      'verdict-timeout': () => ask(timeouts({ headMs: SOON_MS })),
+      denied: () => askAndAnswer({ action: 'reject', reason: 'denied' }),
+      malformed: () => askAndAnswer({ action: 'reject', reason: 'malformed' }),
+    };
+
+    for (const [reason, end] of Object.entries(served) as [keyof typeof served, () => unknown][]) {
+      it(`a connection that ends as ${reason} gives its place back`, async () => {
+        await end();
+        assert.equal((await told.record()).reason, reason);
+        const { active, closed } = counters();
+        assert.deepEqual({ active, closed: closed[reason] }, { active: 0, closed: 1 });
+        if (reason === 'drained') return; // nobody comes any more
+        const steps = told.steps.length;
+        const next = await connect();
+        const refused = next.ended.then(() => told.fault());
+        const step = await Promise.race([told.step(steps), refused]);
+        assert.ok('step' in step && step.step === 'accepted', `the next client: ${JSON.stringify(step)}`);
+      });
+    }
+
+    it('a client that is refused as not-admitted takes no place', async () => {
+      await listen({ admission: { sources: [] } });
+      for (let i = 0; i < FLOOD; i += 1) assert.equal(await (await connect()).ended, 'reset');
+      const { active, closed } = counters();
+      assert.deepEqual(
+        { active, refused: closed['not-admitted'], full: closed['client-limit'] },
+        { active: 0, refused: FLOOD, full: 0 },
+      );
+    });
+
+    it('a client that is refused by client-limit takes no place, and frees none of another', async () => {
+      await listen();
+      const first = await relay();
+      for (let i = 0; i < FLOOD; i += 1) assert.equal(await (await connect()).ended, 'reset');
+      assert.equal(counters().closed['client-limit'], FLOOD);
+      await finish(first);
+      await told.record();
+      await relay();
+      assert.equal(counters().closed['client-limit'], FLOOD);
+    });
+
+    it('a client that is refused by client-rate takes no place, and frees none of another', async () => {
+      await listen({ maxConnectionsPerClient: FLOOD, ratePerClient: FLOOD - 1 });
+      const clients = await Promise.all(Array.from({ length: FLOOD }, connect));
+      assert.equal(await Promise.race(clients.map(({ ended }) => ended)), 'reset');
+      await told.fault();
+      assert.equal((await told.fault()).kind, 'client-rate');
+      const { active, closed } = counters();
+      assert.deepEqual({ active, refused: closed['client-rate'] }, { active: FLOOD - 1, refused: 1 });
+    });
+  });
+}
