@@ -81,6 +81,8 @@ std::string connectHint(const Address& to, int error) {
       return "the queue of the server is full";
     case EACCES:
       return "the socket must be writable for this user";
+    case ETIMEDOUT:
+      return "nothing answers at this address";
     case ENETUNREACH:
     case EHOSTUNREACH:
       return "there is no route to the address; in an enclave, bring the loopback up: ip link set lo up";
@@ -108,7 +110,7 @@ std::optional<Failure> findFailure(const CloseRecord& record, const Forward& for
       return Failure{connecting + ": " + describeErrno(record.error), connectHint(forward.to, record.error)};
     case CloseReason::ConnectTimeout:
       return Failure{connecting + " within " + std::to_string(forward.connectTimeout / 1000) + " ms",
-                     connectHint(forward.to, ETIMEDOUT)};
+                     connectHint(forward.to, ETIMEDOUT) + "; the deadline is --connect-timeout"};
     case CloseReason::Internal:
       return Failure{std::string("the forwarder itself failed while ") + describePhase(record.phase) + ": " +
                          describeErrno(record.error),

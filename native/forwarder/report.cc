@@ -53,6 +53,8 @@ const char* describe(CloseReason reason) {
   return "";
 }
 
+std::string nameInBrackets(int error) { return error == 0 ? "" : " (" + nameErrno(error) + ")"; }
+
 }  // namespace
 
 Report::Report(Loop& loop, const Forward& forward, const Log& log, std::function<ListenerCounters()> counters)
@@ -72,16 +74,16 @@ void Report::tell(const CloseRecord& record) {
   if (log_.enables(Level::Debug)) log_.debug(describeRecord(record));
   const auto failure = findFailure(record, forward_);
   if (!failure) return log_.info(describeEnd(record));
-  throttle_.report(
-      failure->problem,
-      [&] {
-        log_.warn("Client on " + describeClient(record.client) + ": " + failure->problem + " (after " +
-                  std::to_string(record.totalMicros / 1000) + " ms). Hint: " + failure->hint);
-      },
-      [this, line = failure->line()](size_t times) {
-        if (times != 0) log_.warn("The same for " + count(times, "more client") + kWithin + ": " + line);
+  const std::string line = "Client on " + describeClient(record.client) + ": " + failure->problem +
+                           " (after " + std::to_string((record.totalMicros + 500) / 1000) + " ms)";
+  const bool isFirst = throttle_.report(
+      failure->problem, [&] { log_.warn(line + ". Hint: " + failure->hint); },
+      [this, same = failure->line()](size_t times) {
+        if (times != 0) log_.warn("The same for " + count(times, "more client") + kWithin + ": " + same);
         return times != 0;
       });
+  // Whoever reads of each connection reads how each ended.
+  if (!isFirst) log_.info(line);
 }
 
 void Report::tell(const Fault& fault) {
@@ -100,19 +102,18 @@ void Report::tellLimit() {
   const std::string limit =
       "Limit of " + std::to_string(forward_.maxConnections) + " simultaneous connections";
   throttle_.report(
-      "limit",
-      [&] {
-        told_ = counters_();
-        told_.limitHits -= 1;  // this one
-        log_.warn(limit + " reached: a client waits" + kRaiseLimit);
-      },
+      "limit", [&] { log_.warn(limit + " reached: a client waits" + kRaiseLimit); },
       [this, limit](size_t) {
         const ListenerCounters now = counters_();
         const uint64_t waits = now.limitHits - told_.limitHits;
         if (waits == 0 && now.waitingSince == 0) return false;
         const auto waited = static_cast<Micros>(now.limitWaitMicros - told_.limitWaitMicros);
+        const std::string waiting =
+            now.waitingSince == 0
+                ? "none waits now"
+                : "one waits now (for " + seconds(monotonicMicros() - now.waitingSince) + ")";
         log_.warn(limit + ": " + count(waits, "client") + " had to wait" + kWithin + " (" + seconds(waited) +
-                  " in all), " + (now.waitingSince == 0 ? "none waits now" : "one waits now") + kRaiseLimit);
+                  " in all), " + waiting + kRaiseLimit);
         told_ = now;
         return true;
       });
@@ -128,9 +129,10 @@ std::string Report::describeEnd(const CloseRecord& record) const {
   const std::string line = "Client on " + describeClient(record.client) + " disconnected";
   switch (record.reason) {
     case CloseReason::Reset:
-      return line + ": reset by the " + describe(record.endedBy) + " (" + describeErrno(record.error) + ")";
+      return line + ": reset by the " + describe(record.endedBy) + nameInBrackets(record.error);
     case CloseReason::IdleTimeout:
-      return line + ": nothing was sent for " + seconds(forward_.idleTimeout) + " (--idle-timeout)";
+      return line + ": nothing was sent for " + std::to_string(forward_.idleTimeout / 1000) +
+             " ms (--idle-timeout)";
     case CloseReason::Drained:
       return line + ": still open at the end of the drain";
     default:
@@ -139,10 +141,9 @@ std::string Report::describeEnd(const CloseRecord& record) const {
 }
 
 std::string Report::describeRecord(const CloseRecord& record) const {
-  const std::string error = record.error == 0 ? "" : " (" + describeErrno(record.error) + ")";
   return "Closed connection " + std::to_string(record.connection) + " from " + describeClient(record.client) +
-         " to " + describeServer(forward_.to) + ": " + describe(record.reason) + error + " by the " +
-         describe(record.endedBy) +
+         " on " + vsock_proxy::describe(forward_.on) + " to " + describeServer(forward_.to) + ": " +
+         describe(record.reason) + nameInBrackets(record.error) + " by the " + describe(record.endedBy) +
          (record.phase == Phase::Relaying ? " while relaying" : " while connecting") + "; bytes up " +
          std::to_string(record.bytesUp) + ", down " + std::to_string(record.bytesDown) + "; ms queued " +
          milliseconds(record.queuedMicros) + ", connect " + milliseconds(record.connectMicros) + ", total " +

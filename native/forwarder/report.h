@@ -33,7 +33,7 @@ class Report {
   const Forward& forward_;
   const Log& log_;
   const std::function<ListenerCounters()> counters_;
-  ListenerCounters told_;  // of the limit
+  ListenerCounters told_;  // what the lines about the limit have accounted for
   Throttle throttle_;
 };
 

@@ -1,7 +1,6 @@
 #include "text.h"
 
 #include <cstdio>
-#include <cstring>
 
 namespace vsock_proxy {
 namespace {
@@ -14,8 +13,11 @@ std::string ipAndPort(const Address& address) {
   return address.family() == AF_INET6 ? "[" + ip + "]" + port : ip + port;
 }
 
-// In units of a tenth, so that nothing rounds to more than has passed.
-std::string tenths(int64_t number) { return std::to_string(number / 10) + "." + std::to_string(number % 10); }
+// `part` of them are a tenth.
+std::string tenths(int64_t micros, int64_t part) {
+  const int64_t number = (micros + part / 2) / part;
+  return std::to_string(number / 10) + "." + std::to_string(number % 10);
+}
 
 }  // namespace
 
@@ -61,12 +63,17 @@ std::string describeServer(const Address& server) {
   return server.isTcp() ? ipAndPort(server) : describe(server);
 }
 
-std::string describeErrno(int error) {
+std::string nameErrno(int error) {
   const char* name = strerrorname_np(error);
+  return name == nullptr ? "error " + std::to_string(error) : name;
+}
+
+std::string describeErrno(int error) {
+  const std::string name = nameErrno(error);
   const char* words = strerrordesc_np(error);
-  if (name == nullptr || words == nullptr) return "error " + std::to_string(error);
-  std::string text = std::string(name) + ": " + words;
-  char& first = text[std::strlen(name) + 2];
+  if (words == nullptr) return name;
+  std::string text = name + ": " + words;
+  char& first = text[name.size() + 2];
   if (first >= 'A' && first <= 'Z') first = static_cast<char>(first - 'A' + 'a');
   return text;
 }
@@ -75,7 +82,7 @@ std::string count(uint64_t number, std::string_view noun) {
   return std::to_string(number) + " " + std::string(noun) + (number == 1 ? "" : "s");
 }
 
-std::string seconds(Micros micros) { return tenths(micros / 100'000) + " s"; }
-std::string milliseconds(Micros micros) { return tenths(micros / 100); }
+std::string seconds(Micros micros) { return tenths(micros, 100'000) + " s"; }
+std::string milliseconds(Micros micros) { return tenths(micros, 100); }
 
 }  // namespace vsock_proxy

@@ -22,12 +22,14 @@ std::string quoteBriefly(std::string_view text);
 std::string describe(const Address& address);
 // A server: of TCP, `10.0.0.7:443`; others as in `describe`.
 std::string describeServer(const Address& server);
+// `ECONNREFUSED`, and `error 123456` of one that has no name.
+std::string nameErrno(int error);
 // `ECONNREFUSED: connection refused`
 std::string describeErrno(int error);
 
 // `1 client`, `2 clients`
 std::string count(uint64_t number, std::string_view noun);
-// `1.2 s`, `1.2`
+// `1.2 s`, `1.2`, rounded
 std::string seconds(Micros micros);
 std::string milliseconds(Micros micros);
 

@@ -2,32 +2,42 @@
 
 namespace vsock_proxy {
 
-void Throttle::report(const std::string& key, const std::function<void()>& first, Again again) {
+bool Throttle::report(const std::string& key, const std::function<void()>& first, Again again) {
   const auto known = open_.find(key);
   if (known != open_.end()) {
-    ++known->second.times;
-    return;
+    ++known->second->times;
+    return false;
   }
   first();
-  open_.emplace(key, Open{0, std::move(again)});
-  if (!timer_.armed()) loop_.arm(timer_, loop_.now() + period_);
+  std::unique_ptr<Open> trouble(new Open{0, std::move(again), Timer([this, key] { onPeriod(key); })});
+  loop_.arm(trouble->timer, loop_.now() + period_);
+  open_.emplace(key, std::move(trouble));
+  return true;
 }
 
 void Throttle::stop() {
-  loop_.disarm(timer_);
   for (const auto& [key, trouble] : open_) {
-    if (trouble.times != 0) trouble.again(trouble.times);
+    if (trouble->times != 0) trouble->again(trouble->times);
   }
-  open_.clear();
+  clear();
 }
 
-void Throttle::onPeriod() {
-  for (auto trouble = open_.begin(); trouble != open_.end();) {
-    const bool goesOn = trouble->second.again(trouble->second.times);
-    trouble->second.times = 0;
-    trouble = goesOn ? std::next(trouble) : open_.erase(trouble);
+void Throttle::onPeriod(const std::string& key) {
+  const auto known = open_.find(key);
+  Open& trouble = *known->second;
+  const bool goesOn = trouble.again(trouble.times);
+  trouble.times = 0;
+  if (goesOn) {
+    loop_.arm(trouble.timer, loop_.now() + period_);
+    return;
   }
-  if (!open_.empty()) loop_.arm(timer_, loop_.now() + period_);
+  loop_.retire(std::move(known->second));  // its timer is what calls this
+  open_.erase(known);
+}
+
+void Throttle::clear() {
+  for (const auto& [key, trouble] : open_) loop_.disarm(trouble->timer);
+  open_.clear();
 }
 
 }  // namespace vsock_proxy

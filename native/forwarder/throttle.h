@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "../loop.h"
@@ -16,24 +17,26 @@ class Throttle {
   using Again = std::function<bool(size_t times)>;
 
   Throttle(Loop& loop, Micros period) : loop_(loop), period_(period) {}
-  ~Throttle() { loop_.disarm(timer_); }
+  ~Throttle() { clear(); }
 
-  // Troubles with the same key are the same one. `first` says it, the first time.
-  void report(const std::string& key, const std::function<void()>& first, Again again);
+  // Troubles with the same key are the same one. `first` says it, the first time: returns whether it was.
+  bool report(const std::string& key, const std::function<void()>& first, Again again);
   // Says what has not been said yet.
   void stop();
 
  private:
+  // A trouble's periods begin when it does, whatever others there are.
   struct Open {
-    size_t times = 0;
+    size_t times;
     Again again;
+    Timer timer;
   };
-  void onPeriod();
+  void onPeriod(const std::string& key);
+  void clear();
 
   Loop& loop_;
   const Micros period_;
-  std::map<std::string, Open> open_;
-  Timer timer_{[this] { onPeriod(); }};
+  std::map<std::string, std::unique_ptr<Open>> open_;
 };
 
 }  // namespace vsock_proxy

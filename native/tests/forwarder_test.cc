@@ -273,8 +273,13 @@ TEST("numbers and errors in words") {
   CHECK_TEXT(describeErrno(123456), "error 123456");
   CHECK_TEXT(count(1, "client"), "1 client");
   CHECK_TEXT(count(2, "client"), "2 clients");
+  CHECK_TEXT(nameErrno(ECONNREFUSED), "ECONNREFUSED");
+  CHECK_TEXT(nameErrno(123456), "error 123456");
+  // As vsock-proxy rounds them.
   CHECK_TEXT(seconds(12'340'000), "12.3 s");
-  CHECK_TEXT(milliseconds(1'250), "1.2");
+  CHECK_TEXT(seconds(1'960'000), "2.0 s");
+  CHECK_TEXT(milliseconds(1'250), "1.3");
+  CHECK_TEXT(milliseconds(40), "0.0");
 }
 
 TEST("a listener that cannot be bound: the error says why, and what to do") {
@@ -331,10 +336,23 @@ TEST("an absent parent: one warning with its reason and a hint, and then a count
              "(after 10000 ms). Hint: nothing listens on this port there; if it is the parent, is "
              "vsock-proxy running on it?");
   CHECK_SAYS(stage.kept.lines[1].message, "could not connect to cid: 3 port: 8001 within 10000 ms (after");
+  CHECK_SAYS(stage.kept.lines[1].message, "; the deadline is --connect-timeout");
   stage.report.stop();
   CHECK_EQ(stage.kept.lines.size(), 3u);
   CHECK_SAYS(stage.kept.lines[2].message,
              "The same for 2 more clients within 10 s: could not connect to cid: 3 port: 8001: ECONNRESET");
+}
+
+TEST("an absent parent, at level info: a line for each client, and its reason in each") {
+  Stage stage("info");
+  for (int i = 0; i < 4; ++i) stage.report.tell(record(CloseReason::ConnectFailed, ECONNRESET));
+  CHECK_EQ(stage.kept.lines.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(stage.kept.lines[i].level == (i == 0 ? Level::Warn : Level::Info));
+    CHECK_SAYS(stage.kept.lines[i].message,
+               "Client on tcp: 127.0.0.1:5000: could not connect to cid: 3 port: 8001: ECONNRESET: "
+               "connection reset by peer (after 10000 ms)");
+  }
 }
 
 TEST("each connection's life is told at level info, and everything of its end at debug") {
@@ -348,10 +366,14 @@ TEST("each connection's life is told at level info, and everything of its end at
   CHECK_TEXT(lines[0].message, "Accepted connection on tcp: 127.0.0.1:5000");
   CHECK_TEXT(lines[1].message, "Connected client from tcp: 127.0.0.1:5000 to cid: 3 port: 8001");
   CHECK(lines[2].level == Level::Debug);
+  CHECK_SAYS(lines[2].message,
+             "from tcp: 127.0.0.1:5000 on tcp: 127.0.0.1:443 to cid: 3 port: 8001: reset (ECONNRESET) by");
   CHECK_SAYS(lines[2].message, "bytes up 5, down 0; ms queued 0.0, connect 0.0, total 10000.4");
   CHECK_TEXT(lines[3].message,
-             "Client on tcp: 127.0.0.1:5000 disconnected: reset by the server (ECONNRESET: connection reset "
-             "by peer)");
+             "Client on tcp: 127.0.0.1:5000 disconnected: reset by the server (ECONNRESET)");
+  stage.report.tell(record(CloseReason::IdleTimeout));
+  CHECK_TEXT(lines.back().message,
+             "Client on tcp: 127.0.0.1:5000 disconnected: nothing was sent for 3600000 ms (--idle-timeout)");
 
   Stage quiet("warn");
   quiet.report.tell(end);
@@ -361,7 +383,7 @@ TEST("each connection's life is told at level info, and everything of its end at
 TEST("the limit: told at once, then how many waited and for how long") {
   Stage stage("warn");
   stage.counters.limitHits = 1;
-  stage.counters.waitingSince = 1;
+  stage.counters.waitingSince = monotonicMicros() - 2'200'000;
   stage.report.tell(Fault{Fault::Kind::Limit, 1, 0, {}});
   stage.counters.limitHits = 3;
   stage.counters.limitWaitMicros = 1'500'000;
@@ -372,8 +394,7 @@ TEST("the limit: told at once, then how many waited and for how long") {
              "Limit of 1000 simultaneous connections reached: a client waits. Hint: raise --connections");
   CHECK_TEXT(stage.kept.lines[1].message,
              "Limit of 1000 simultaneous connections: 3 clients had to wait within 10 s (1.5 s in all), one "
-             "waits now. "
-             "Hint: raise --connections");
+             "waits now (for 2.2 s). Hint: raise --connections");
 }
 
 TEST("out of descriptors: told once, with what to do") {
@@ -410,4 +431,31 @@ TEST("a trouble that is over is told anew when it comes again") {
   loop.run();
   CHECK_EQ(first, 2);
   CHECK((summaries == std::vector<size_t>{2, 0}));
+}
+
+TEST("a trouble that comes just before another's period ends has a whole period of its own") {
+  Loop loop;
+  CHECK_EQ(loop.open(), 0);
+  constexpr Micros kPeriod = 20'000;
+  Throttle throttle(loop, kPeriod);
+  throttle.report(
+      "early", [] {}, [](size_t) { return false; });
+  Micros began = 0;
+  Micros ended = 0;
+  Timer late([&] {
+    const auto summary = [&](size_t times) {
+      CHECK_EQ(times, 1u);
+      ended = loop.now();
+      loop.stop();
+      return false;
+    };
+    CHECK(throttle.report(
+        "late", [&] { began = loop.now(); }, summary));
+    CHECK(!throttle.report(
+        "late", [] {}, summary));
+  });
+  loop.arm(late, loop.now() + kPeriod - 1);
+  loop.run();
+  CHECK(began != 0);
+  CHECK(ended - began >= kPeriod);
 }
