@@ -35,12 +35,11 @@ TARGET_NODE := .cache/$(ARCH)/node_modules/$(NODE_PACKAGE)/bin/node
 SYSTEM := build/deps/build build/deps/cross
 endif
 
-NATIVE := $(wildcard native/*.cc)
-NATIVE_HEADERS := $(wildcard native/*.h)
-# The data plane without Node.
-PLANE := $(filter-out native/addon.cc,$(NATIVE))
-FORWARDER := $(wildcard native/forwarder/*.cc)
-FORWARDER_HEADERS := $(wildcard native/forwarder/*.h)
+# The data plane, and the two programs that it is part of.
+CORE := $(wildcard native/core/*.cc)
+ADDON := $(CORE) $(wildcard native/node/*.cc)
+FORWARDER := $(CORE) $(wildcard native/forwarder/*.cc)
+NATIVE_HEADERS := $(wildcard native/*/*.h)
 CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
 
 CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
@@ -86,8 +85,12 @@ addon: $(OUT)/vsock.node ## Build the data plane, build/vsock.node
 $(OUT)/glibc/libpthread.so: scripts/glibc.sh | $(SYSTEM)
 	scripts/glibc.sh stand-ins $(PREFIX)g++ $(@D)
 
-$(OUT)/vsock.node: $(NATIVE) $(NATIVE_HEADERS) $(OUT)/glibc/libpthread.so Makefile $(NPM)
-	$(PREFIX)g++ $(ADDON_FLAGS) $(NATIVE) $(OUT)/glibc/single_threaded.o -L$(OUT)/glibc -lpthread $(ADDON_LINK) -o $@
+$(OUT)/addon/%.o: native/%.cc $(NATIVE_HEADERS) Makefile $(NPM) | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)g++ $(ADDON_FLAGS) -c -o $@ $<
+
+$(OUT)/vsock.node: $(ADDON:native/%.cc=$(OUT)/addon/%.o) $(OUT)/glibc/libpthread.so
+	$(PREFIX)g++ $(filter %.o,$^) $(OUT)/glibc/single_threaded.o -L$(OUT)/glibc -lpthread $(ADDON_LINK) -o $@
 	scripts/glibc.sh check $@
 
 .PHONY: bundle
@@ -121,9 +124,12 @@ docs: $(NPM) ## Write docs/configuration.md, by the schema of the file
 .PHONY: vsock-forwarder
 vsock-forwarder: $(OUT)/vsock-forwarder ## Build the forwarder for enclaves, without Node, build/vsock-forwarder (ARCH=aarch64)
 
-$(OUT)/vsock-forwarder: $(FORWARDER) $(PLANE) $(FORWARDER_HEADERS) $(NATIVE_HEADERS) package.json Makefile | $(SYSTEM)
+$(OUT)/forwarder/%.o: native/%.cc $(NATIVE_HEADERS) package.json Makefile | $(SYSTEM)
 	@mkdir -p $(@D)
-	$(PREFIX)g++ $(FORWARDER_FLAGS) $(FORWARDER) $(PLANE) $(FORWARDER_LINK) -o $@
+	$(PREFIX)g++ $(FORWARDER_FLAGS) -c -o $@ $<
+
+$(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
+	$(PREFIX)g++ $^ $(FORWARDER_LINK) -o $@
 
 ## The package
 
@@ -165,10 +171,9 @@ format: $(NPM) | build/deps/lint ## Format the sources
 test-unit: $(NPM) | build/deps/unit ## Run the tests of single modules
 	$(NODE) --test --test-reporter=spec 'tests/unit/**/*.test.ts'
 
-NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*.cc))
-SANITIZED_NATIVE := $(PLANE) $(filter-out %/main.cc,$(FORWARDER))
-SANITIZED_HEADERS := $(NATIVE_HEADERS) $(FORWARDER_HEADERS) $(wildcard native/tests/*.h)
-SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer -Inative
+NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*/*.cc))
+SANITIZED_NATIVE := $(filter-out %/main.cc,$(FORWARDER))
+SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer
 # Without the check of vptr, which opens a pipe, and fails where tests run out of descriptors.
 ASAN := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 TSAN := -fsanitize=thread
@@ -177,11 +182,11 @@ TSAN := -fsanitize=thread
 test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) ## Run the data plane's tests under sanitizers
 	scripts/native-tests.sh $^
 
-build/native/asan/%.o: native/%.cc $(SANITIZED_HEADERS) | build/deps/build
+build/native/asan/%.o: native/%.cc $(NATIVE_HEADERS) | build/deps/build
 	@mkdir -p $(@D)
 	g++ $(SANITIZED_FLAGS) $(ASAN) -c -o $@ $<
 
-build/native/tsan/%.o: native/%.cc $(SANITIZED_HEADERS) | build/deps/build
+build/native/tsan/%.o: native/%.cc $(NATIVE_HEADERS) | build/deps/build
 	@mkdir -p $(@D)
 	g++ $(SANITIZED_FLAGS) $(TSAN) -c -o $@ $<
 
@@ -208,7 +213,7 @@ fuzz-%: build/fuzz/%
 fuzz-protocol: $(NPM)
 	$(NODE) tests/fuzz/protocol.ts $(FUZZ_ROUNDS)
 
-build/fuzz/%: native/fuzz/%_fuzz.cc native/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
+build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
 	@mkdir -p $(@D)
 	clang++-14 $(SANITIZED_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.cc,$^) -o $@
 

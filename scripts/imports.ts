@@ -57,41 +57,36 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * The data plane from top to bottom, with the two programs that it is part of: a file includes headers of its own name
- * and further down only.
+ * The folders of native/, each from top to bottom: a file includes headers of its own name and further down in its folder,
+ * and those of core/, which is the data plane; the two others are the programs that it is part of.
  */
-const NATIVE = [
-  'forwarder/main',
-  'forwarder/report',
-  'forwarder/throttle',
-  'forwarder/failure',
-  'forwarder/log',
-  'forwarder/arguments',
-  'forwarder/text',
-  'forwarder/process',
-  'addon',
-  'engine',
-  'worker',
-  'listener',
-  'precedents',
-  'dialogue',
-  'connection',
-  'pump',
-  'loop',
-  'record',
-  'body',
-  'scratch',
-  'thread',
-  'init',
-  'socket',
-];
+const NATIVE: Readonly<Record<string, readonly string[]>> = {
+  forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
+  node: ['addon', 'process'],
+  core: [
+    'engine',
+    'worker',
+    'listener',
+    'precedents',
+    'dialogue',
+    'connection',
+    'pump',
+    'loop',
+    'messages',
+    'body',
+    'scratch',
+    'thread',
+    'socket',
+  ],
+};
+const CORE = 'core';
 
 /** What stands in some files of native/ only, or (without any) in none. */
 const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
-  { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['addon'], what: 'N-API' },
+  { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/addon'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['socket', 'thread', 'init', 'forwarder/process'],
+    to: ['core/socket', 'core/thread', 'node/process', 'forwarder/process'],
     what: 'a system call',
   },
   {
@@ -144,24 +139,33 @@ function covers(entry: string, target: string): boolean {
 
 function checkCpp(path: string, source: string): readonly Violation[] {
   const unit = unitOf(path);
-  const rank = NATIVE.indexOf(unit);
-  if (rank < 0) return [`${path}:1: has no rank. Hint: give ${unit} its place in scripts/imports.ts`];
+  const below = unitsBelow(unit);
+  if (below === undefined) return [`${path}:1: has no rank. Hint: give ${unit} its place in scripts/imports.ts`];
 
   return withoutComments(source)
     .split('\n')
     .flatMap((line, index) => {
       const place = `${path}:${index + 1}`;
       const header = /#\s*include\s*"(?<header>[^"]+)"/.exec(line)?.groups?.header;
-      const upward = header !== undefined && NATIVE.indexOf(unitOf(header, path)) < rank;
+      const included = header === undefined ? unit : unitOf(header, path);
       return [
-        ...(upward
-          ? [`${place}: ${unit} must not include ${header}. Hint: what is below it is ${list(NATIVE.slice(rank + 1))}`]
+        ...(included !== unit && !below.includes(included)
+          ? [`${place}: ${unit} must not include ${header}. Hint: what is below it is ${list(below)}`]
           : []),
         ...CONFINED.filter(({ pattern, to }) => pattern.test(line) && !to.includes(unit)).map(
           ({ what, to }) => `${place}: ${what} is not for ${unit}. Hint: it is for ${list(to)}`,
         ),
       ];
     });
+}
+
+/** What this unit may include; undefined if it has no rank. */
+function unitsBelow(unit: string): readonly string[] | undefined {
+  const [folder = '', name = ''] = unit.split('/');
+  const rank = NATIVE[folder]?.indexOf(name) ?? -1;
+  if (rank < 0) return undefined;
+  const unitsOf = (of: string, from: number) => (NATIVE[of] ?? []).slice(from).map((each) => `${of}/${each}`);
+  return [...unitsOf(folder, rank + 1), ...(folder === CORE ? [] : unitsOf(CORE, 0))];
 }
 
 /** `native/forwarder/log.cc`, or `log.h` as included by a file of that folder, is the unit `forwarder/log`. */
@@ -188,8 +192,8 @@ if (import.meta.main) {
   const files = readdirSync(new URL('src', root), { recursive: true, encoding: 'utf8' })
     .map((file) => `src/${file}`)
     .concat(
-      ['native', 'native/forwarder'].flatMap((folder) =>
-        readdirSync(new URL(folder, root)).map((file) => `${folder}/${file}`),
+      Object.keys(NATIVE).flatMap((folder) =>
+        readdirSync(new URL(`native/${folder}`, root)).map((file) => `native/${folder}/${file}`),
       ),
     )
     .filter((path) => /\.(ts|cc|h)$/.test(path));

@@ -8,7 +8,7 @@ export ASAN_OPTIONS=halt_on_error=1:detect_leaks=1:detect_stack_use_after_return
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
-[ $# -gt 0 ] || { echo 'native-tests.sh: no tests. Hint: they are native/tests/*.cc' >&2; exit 1; }
+[ $# -gt 0 ] || { echo 'native-tests.sh: no tests. Hint: they are native/tests/*/*.cc' >&2; exit 1; }
 for program in "$@"; do
   echo "▶ $program"
   # ThreadSanitizer of GCC 12 cannot place its shadow where the kernel randomizes addresses too far.

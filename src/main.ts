@@ -7,7 +7,8 @@ import { describeFailure } from './commands/failure.ts';
 import type { EndpointSource } from './commands/kms-endpoint.ts';
 import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
-import { openDataPlane, sendDatagram } from './dataplane/addon.ts';
+import { openDataPlane } from './dataplane/addon.ts';
+import { bringUpLoopback, openPipe, reapOrphans, sendDatagram, unblockSignals } from './dataplane/process.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Plan } from './plan.ts';
@@ -173,7 +174,6 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseEnclaveCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
-  const { bringUpLoopback, openPipe, reapOrphans, unblockSignals } = await import('./dataplane/init.ts');
   const signals = takeSignals(process, isInForeground);
   unblockSignals();
   const { logTo } = parsed.arguments;

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "../record.h"
+#include "../core/messages.h"
 #include "arguments.h"
 
 namespace vsock_proxy {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <type_traits>
 
-#include "../engine.h"
+#include "../core/engine.h"
 #include "arguments.h"
 #include "failure.h"
 #include "log.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "../socket.h"
+#include "../core/socket.h"
 
 namespace vsock_proxy {
 

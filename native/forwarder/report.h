@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
-#include "../listener.h"
-#include "../record.h"
+#include "../core/listener.h"
+#include "../core/messages.h"
 #include "arguments.h"
 #include "log.h"
 #include "throttle.h"

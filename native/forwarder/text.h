@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "../loop.h"
-#include "../socket.h"
+#include "../core/loop.h"
+#include "../core/socket.h"
 
 namespace vsock_proxy {
 

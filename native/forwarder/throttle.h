@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "../loop.h"
+#include "../core/loop.h"
 
 namespace vsock_proxy {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "../body.h"
+#include "../core/body.h"
 
 using namespace vsock_proxy;
 

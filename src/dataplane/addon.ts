@@ -18,7 +18,7 @@ import type {
 } from './contract.ts';
 import { loadAddon } from './load.ts';
 
-/** What native/addon.cc exports: the contract, with errnos and enumerations as numbers in the order of native/record.h. */
+/** What native/node/addon.cc exports: the contract, with errnos and enumerations as numbers in the order of native/core/messages.h. */
 interface Addon {
   start(threads: number, deliver: Deliver, onHead: OnHead): number;
   listen(spec: ListenSpec): {
@@ -48,7 +48,6 @@ interface Addon {
   counters(): readonly RawCounters[];
   beat(): boolean;
   stop(): void;
-  sendDatagram(path: string, text: string): number;
 }
 type Deliver = (
   steps: readonly Progress[],
@@ -183,17 +182,6 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
       running = false;
     },
   };
-}
-
-/**
- * Sends one datagram to a unix socket, which Node.js cannot: unix(7). A path that begins with `@` is abstract.
- * @throws VsockProxyError `internal` with `errno`
- */
-export function sendDatagram(path: string, text: string): void {
-  const error = (loadAddon() as Addon).sendDatagram(path, text);
-  if (error === 0) return;
-  const errno = errnoName(error);
-  throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
 }
 
 function toAddress(family: number, cid: number, port: number, text: string): SocketAddress {

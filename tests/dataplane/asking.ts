@@ -12,7 +12,7 @@ import type {
   TargetId,
   Verdict,
 } from '../../src/dataplane/contract.ts';
-import type { Peer, Server, Stage } from './stage.ts';
+import type { Peer, Server, Stage } from './harness.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */

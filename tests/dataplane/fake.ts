@@ -21,9 +21,9 @@ import type {
 import { VsockProxyError } from '../../src/platform/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
+import type { Stage } from './harness.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
 import { FakePrecedents } from './precedents.ts';
-import type { Stage } from './stage.ts';
 
 /** The contract: at most one fault per listener, kind and second. */
 const FAULT_PERIOD_MS = 1000;

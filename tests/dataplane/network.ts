@@ -2,7 +2,7 @@
 
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import { type Clock, systemClock } from '../../src/platform/clock.ts';
-import type { Peer, Server } from './stage.ts';
+import type { Peer, Server } from './harness.ts';
 
 /** One end of a stream in memory. */
 export class FakeEnd implements Peer {

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, connect as dial, type Socket } from 'no
 import { Worker } from 'node:worker_threads';
 import { openDataPlane } from '../../src/dataplane/addon.ts';
 import type { DataPlane, SocketAddress } from '../../src/dataplane/contract.ts';
-import type { Peer, Server, Stage } from './stage.ts';
+import type { Peer, Server, Stage } from './harness.ts';
 
 const LOOPBACK = '127.0.0.1';
 

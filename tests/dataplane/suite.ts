@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { DataPlane, ListenerId, Listening, ListenSpec } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/platform/errors.ts';
-import type { Peer, Server, Stage } from './stage.ts';
+import type { Peer, Server, Stage } from './harness.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */

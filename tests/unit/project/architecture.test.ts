@@ -75,32 +75,42 @@ const DENIED: readonly { readonly path: string; readonly source: string; readonl
   { path: 'src/helpers.ts', source: '', says: /src\/helpers\.ts:1: has no rule/ },
   { path: 'native/helpers.cc', source: '', says: /native\/helpers\.cc:1: has no rank/ },
   // The data plane goes down only
-  { path: 'native/pump.cc', source: '#include "connection.h"', says: /pump must not include connection\.h/ },
-  { path: 'native/socket.h', source: '#include "loop.h"', says: /what is below it is nobody/ },
+  { path: 'native/core/pump.cc', source: '#include "connection.h"', says: /core\/pump must not include connection\.h/ },
+  { path: 'native/core/socket.h', source: '#include "loop.h"', says: /what is below it is nobody/ },
   {
-    path: 'native/engine.cc',
+    path: 'native/core/engine.cc',
     source: '\n#include <node_api.h>',
-    says: /engine\.cc:2: N-API is not for engine.*it is for addon/,
+    says: /engine\.cc:2: N-API is not for core\/engine.*it is for node\/addon/,
   },
-  { path: 'native/pump.cc', source: '#include <sys/socket.h>', says: /a system call is not for pump/ },
-  { path: 'native/pump.cc', source: '#include <iostream>', says: /writing to stdout/ },
+  { path: 'native/core/pump.cc', source: '#include <sys/socket.h>', says: /a system call is not for core\/pump/ },
+  { path: 'native/core/pump.cc', source: '#include <iostream>', says: /writing to stdout/ },
   { path: 'native/forwarder/log.cc', source: '#include "report.h"', says: /log must not include report\.h/ },
   {
     path: 'native/forwarder/text.h',
-    source: '#include "../engine.h"\n#include "log.h"',
+    source: '#include "../core/engine.h"\n#include "log.h"',
     says: /must not include log\.h/,
   },
-  { path: 'native/engine.cc', source: '#include "forwarder/log.h"', says: /engine must not include forwarder\/log\.h/ },
-  { path: 'native/loop.cc', source: '#include "log.h"', says: /must not include log\.h/ },
+  {
+    path: 'native/core/engine.cc',
+    source: '#include "../forwarder/log.h"',
+    says: /engine must not include \.\.\/forwarder\/log\.h/,
+  },
+  { path: 'native/core/loop.cc', source: '#include "log.h"', says: /must not include log\.h/ },
   { path: 'native/forwarder/socket.cc', source: '', says: /forwarder\/socket\.cc:1: has no rank/ },
+  {
+    path: 'native/forwarder/main.cc',
+    source: '#include "../node/process.h"',
+    says: /main must not include \.\.\/node\/process\.h/,
+  },
+  { path: 'native/node/addon.cc', source: '#include "../forwarder/log.h"', says: /addon must not include/ },
   { path: 'native/forwarder/main.cc', source: '#include <signal.h>', says: /a system call is not for forwarder\/main/ },
   { path: 'native/forwarder/report.cc', source: 'std::puts("x");', says: /it is for forwarder\/process/ },
   {
-    path: 'native/addon.cc',
+    path: 'native/node/addon.cc',
     source: '  fprintf(stderr, "x");',
-    says: /writing to stdout, stderr or a log is not for addon/,
+    says: /writing to stdout, stderr or a log is not for node\/addon/,
   },
-  { path: 'native/socket.cc', source: 'write(STDERR_FILENO, text, size);', says: /writing to stdout/ },
+  { path: 'native/core/socket.cc', source: 'write(STDERR_FILENO, text, size);', says: /writing to stdout/ },
 ];
 
 for (const { path, source, says } of DENIED) {
@@ -118,11 +128,11 @@ const ALLOWED: readonly { readonly path: string; readonly source: string }[] = [
   { path: 'src/config/schema.ts', source: `import * as z from 'zod/mini';` },
   { path: 'src/platform/errors.ts', source: `// as opposed to import 'node:fs'\n/* or from '../platform/log.ts' */` },
   { path: 'src/platform/escape.ts', source: `Buffer.from('text')` },
-  { path: 'native/addon.cc', source: '#include <node_api.h>\n#include "engine.h"' },
-  { path: 'native/connection.cc', source: '#include "connection.h"\n#include "pump.h"\n#include <vector>' },
-  { path: 'native/forwarder/main.cc', source: '#include "../engine.h"\n#include "log.h"' },
+  { path: 'native/node/addon.cc', source: '#include <node_api.h>\n#include "../core/engine.h"' },
+  { path: 'native/core/connection.cc', source: '#include "connection.h"\n#include "pump.h"\n#include <vector>' },
+  { path: 'native/forwarder/main.cc', source: '#include "../core/engine.h"\n#include "log.h"' },
   { path: 'native/forwarder/process.cc', source: '#include <unistd.h>\nwrite(STDERR_FILENO, text, size);' },
-  { path: 'native/socket.cc', source: '#include <sys/socket.h>\n  snprintf(text, size, "%d", 1);' },
+  { path: 'native/core/socket.cc', source: '#include <sys/socket.h>\n  snprintf(text, size, "%d", 1);' },
 ];
 
 for (const { path, source } of ALLOWED) {

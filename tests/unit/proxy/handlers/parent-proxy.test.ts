@@ -3,8 +3,8 @@ import { suite, test } from 'node:test';
 import type { Hostname } from '../../../../src/access/address.ts';
 import type { SocketAddress } from '../../../../src/dataplane/contract.ts';
 import type { ListenerPlan } from '../../../../src/plan.ts';
+import type { Peer } from '../../../dataplane/harness.ts';
 import type { FakeEnd } from '../../../dataplane/network.ts';
-import type { Peer } from '../../../dataplane/stage.ts';
 import { settle } from '../fixture.ts';
 import { listener, NAME, setUpProxy } from '../running.ts';
 

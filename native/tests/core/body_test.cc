@@ -1,11 +1,11 @@
 // Bodies, whole and cut at every byte.
 
-#include "../body.h"
+#include "../../core/body.h"
 
 #include <string>
 #include <vector>
 
-#include "check.h"
+#include "../check.h"
 
 using namespace vsock_proxy;
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "../pump.h"
-#include "../socket.h"
-#include "check.h"
+#include "../../core/pump.h"
+#include "../../core/socket.h"
+#include "../check.h"
 
 using namespace vsock_proxy;
 

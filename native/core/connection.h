@@ -35,8 +35,8 @@
 #include <vector>
 
 #include "loop.h"
+#include "messages.h"
 #include "pump.h"
-#include "record.h"
 
 namespace vsock_proxy {
 

@@ -2,8 +2,8 @@
 #include <thread>
 #include <vector>
 
-#include "../loop.h"
-#include "check.h"
+#include "../../core/loop.h"
+#include "../check.h"
 
 using namespace vsock_proxy;
 

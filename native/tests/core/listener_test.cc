@@ -1,8 +1,8 @@
 // What a listener counts: each close reason against each limit.
 
-#include "../listener.h"
+#include "../../core/listener.h"
 
-#include "check.h"
+#include "../check.h"
 
 using namespace vsock_proxy;
 

@@ -18,8 +18,8 @@
 
 #include "connection.h"
 #include "loop.h"
+#include "messages.h"
 #include "precedents.h"
-#include "record.h"
 
 namespace vsock_proxy {
 

@@ -1,6 +1,6 @@
 // The engine as its users see it: real sockets on loopback, two relay threads, one event queue.
 
-#include "stage.h"
+#include "../harness.h"
 
 #include <sys/resource.h>
 

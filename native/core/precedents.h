@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "loop.h"
-#include "record.h"
+#include "messages.h"
 
 namespace vsock_proxy {
 

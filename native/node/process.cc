@@ -1,4 +1,4 @@
-#include "init.h"
+#include "process.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "socket.h"
+#include "../core/socket.h"
 
 namespace vsock_proxy {
 namespace {

@@ -11,7 +11,7 @@
 #include "connection.h"
 #include "listener.h"
 #include "loop.h"
-#include "record.h"
+#include "messages.h"
 #include "thread.h"
 
 namespace vsock_proxy {

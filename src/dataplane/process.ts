@@ -1,4 +1,4 @@
-/** The calls of native/init.h, which the first process of an enclave needs. */
+/** What a process has to do and Node.js cannot, by calls of the addon that need no data plane: native/node/process.h. */
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
 import { loadAddon } from './load.ts';
@@ -8,6 +8,7 @@ interface Addon {
   openPipe(): PipeEnds & { readonly error: number };
   unblockSignals(): void;
   reapOrphans(own: number): void;
+  sendDatagram(path: string, text: string): number;
 }
 
 /**
@@ -53,4 +54,15 @@ export function unblockSignals(): void {
  */
 export function reapOrphans(own: number): void {
   (loadAddon() as Addon).reapOrphans(own);
+}
+
+/**
+ * Sends one datagram to a unix socket, which Node.js cannot: unix(7). A path that begins with `@` is abstract.
+ * @throws VsockProxyError `internal` with `errno`
+ */
+export function sendDatagram(path: string, text: string): void {
+  const error = (loadAddon() as Addon).sendDatagram(path, text);
+  if (error === 0) return;
+  const errno = getSystemErrorName(-error);
+  throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
 }

@@ -17,7 +17,7 @@
 #include <deque>
 #include <thread>
 
-#include "../engine.h"
+#include "../core/engine.h"
 #include "check.h"
 
 using namespace vsock_proxy;

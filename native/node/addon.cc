@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "engine.h"
-#include "init.h"
+#include "../core/engine.h"
+#include "process.h"
 
 namespace vsock_proxy {
 namespace {
@@ -247,7 +247,7 @@ class Js {
     return value;
   }
 
-  // `phase`, `reason`, `endedBy`: as numbers, in the order of record.h. `error`: an errno or 0.
+  // `phase`, `reason`, `endedBy`: as numbers, in the order of messages.h. `error`: an errno or 0.
   napi_value operator()(const CloseRecord& record) {
     napi_value value = object();
     set(value, "listener", number(record.listener));
@@ -291,7 +291,7 @@ class Js {
     return "";
   }
 
-  // `reason`: as a number, in the order of record.h. `error`: an errno or 0.
+  // `reason`: as a number, in the order of messages.h. `error`: an errno or 0.
   napi_value operator()(const Ask& ask) {
     napi_value value = object();
     set(value, "stage", text(stageOf(ask)));
@@ -554,7 +554,7 @@ napi_value drain(napi_env env, napi_callback_info info) {
   return call.js.undefined();
 }
 
-// counters() → ListenerCounters[], `closed` in the order of record.h
+// counters() → ListenerCounters[], `closed` in the order of messages.h
 napi_value counters(napi_env env, napi_callback_info info) {
   Call call(env, info);
   napi_value all = call.js.array();

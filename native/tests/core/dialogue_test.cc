@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-#include "stage.h"
+#include "../harness.h"
 
 namespace {
 

@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "../forwarder/arguments.h"
-#include "../forwarder/failure.h"
-#include "../forwarder/log.h"
-#include "../forwarder/report.h"
-#include "../forwarder/text.h"
-#include "../forwarder/throttle.h"
-#include "check.h"
+#include "../../forwarder/arguments.h"
+#include "../../forwarder/failure.h"
+#include "../../forwarder/log.h"
+#include "../../forwarder/report.h"
+#include "../../forwarder/text.h"
+#include "../../forwarder/throttle.h"
+#include "../check.h"
 
 using namespace vsock_proxy;
 

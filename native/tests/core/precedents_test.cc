@@ -1,6 +1,6 @@
-#include "precedents.h"
+#include "../../core/precedents.h"
 
-#include "check.h"
+#include "../check.h"
 
 namespace {
 
