@@ -62,7 +62,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
  */
 const NATIVE: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
-  node: ['addon', 'process'],
+  node: ['addon', 'process', 'vsock'],
   core: [
     'engine',
     'worker',
@@ -86,7 +86,7 @@ const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly strin
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/addon'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['core/socket', 'core/thread', 'node/process', 'forwarder/process'],
+    to: ['core/socket', 'core/thread', 'node/process', 'node/vsock', 'forwarder/process'],
     what: 'a system call',
   },
   {

@@ -9,6 +9,7 @@
 
 #include "../core/engine.h"
 #include "process.h"
+#include "vsock.h"
 
 namespace vsock_proxy {
 namespace {
@@ -613,6 +614,36 @@ napi_value reapOrphans(napi_env env, napi_callback_info info) {
   return call.js.undefined();
 }
 
+// vsockSupport() → {error, cid, cidError}. Needs no engine.
+napi_value vsockSupport(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const VsockSupport support = vsock_proxy::vsockSupport();
+  napi_value result = call.js.object();
+  call.js.set(result, "error", call.js.number(support.error));
+  call.js.set(result, "cid", call.js.number(support.cid));
+  call.js.set(result, "cidError", call.js.number(support.cidError));
+  return result;
+}
+
+// vsockListeners() → {error, listeners: {cid, port, inode}[]}. Needs no engine.
+napi_value vsockListeners(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  std::vector<VsockListener> found;
+  const int error = vsock_proxy::vsockListeners(found);
+  napi_value listeners = call.js.array();
+  for (const VsockListener& one : found) {
+    napi_value listener = call.js.object();
+    call.js.set(listener, "cid", call.js.number(one.cid));
+    call.js.set(listener, "port", call.js.number(one.port));
+    call.js.set(listener, "inode", call.js.number(one.inode));
+    call.js.push(listeners, listener);
+  }
+  napi_value result = call.js.object();
+  call.js.set(result, "error", call.js.number(error));
+  call.js.set(result, "listeners", listeners);
+  return result;
+}
+
 // stop()
 napi_value stop(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -644,6 +675,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"openPipe", nullptr, openPipe, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"unblockSignals", nullptr, unblockSignals, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"reapOrphans", nullptr, reapOrphans, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"vsockSupport", nullptr, vsockSupport, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"vsockListeners", nullptr, vsockListeners, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);
