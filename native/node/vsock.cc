@@ -34,7 +34,7 @@ int ask(int fd) {
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.body.sdiag_family = AF_VSOCK;
   request.body.vdiag_states = 1U << kListen;
-  return send(fd, &request, sizeof request, 0) < 0 ? errno : 0;
+  return ::send(fd, &request, sizeof request, 0) < 0 ? errno : 0;
 }
 
 // Takes one message; true when it was the last one.
