@@ -67,7 +67,7 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
     'engine',
     'worker',
     'listener',
-    'precedents',
+    'decision_cache',
     'dialogue',
     'connection',
     'pump',

@@ -66,10 +66,10 @@ Connection::~Connection() {
 
 void Connection::start(ListenerKind kind, const Upstream& upstream) {
   switch (kind) {
-    case ListenerKind::AskClient:
-      return startDialogue(Ask::Stage::Client);
-    case ListenerKind::AskHead:
-      return startDialogue(Ask::Stage::Head);
+    case ListenerKind::DecideClient:
+      return startDialogue(DecisionRequest::Kind::Client);
+    case ListenerKind::DecideHead:
+      return startDialogue(DecisionRequest::Kind::Head);
     case ListenerKind::Fixed:
       loop_.arm(deadline_, acceptedAt_ + timeouts_.connect);
       if (upstream) dial(upstream);
@@ -169,11 +169,11 @@ void Connection::failDial(Ending ending) {
   // What was ready for when it is connected: nobody gets it.
   up_ = Pump();
   down_ = Pump();
-  dialogue_->stage = Ask::Stage::Failed;
+  dialogue_->kind = DecisionRequest::Kind::Failed;
   dialogue_->ending = ending;
-  state_ = State::Asking;
+  state_ = State::Deciding;
   loop_.arm(deadline_, loop_.now() + timeouts_.head);
-  ask();
+  requestDecision();
 }
 
 // `watched`: whether `server` is in the poller already, as an attempt.
@@ -186,7 +186,7 @@ void Connection::beginRelay(UniqueFd server, const Address& address, bool watche
   endDial();
   activeAt_ = loop_.now();
   observer_.onConnected(*this);
-  if (dialogue_ && dialogue_->stage == Ask::Stage::Response) return beginExchange();
+  if (dialogue_ && dialogue_->kind == DecisionRequest::Kind::Response) return beginExchange();
   relay();
 }
 
@@ -210,8 +210,8 @@ void Connection::armQuietDeadline() {
 
 void Connection::onSideReady(Side& side, uint32_t events) {
   switch (state_) {
-    case State::Asking:
-      if (&side == &client_ && !asked()) collect(side);
+    case State::Deciding:
+      if (&side == &client_ && !awaitsDecision()) collect(side);
       return;
     case State::Relaying:
       return onRelayReady(side, events);
@@ -348,7 +348,7 @@ void Connection::onDeadline() {
       return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
       return onRelayDeadline();
-    case State::Asking:
+    case State::Deciding:
     case State::Exchanging:
     case State::Leaving:
       return onDialogueDeadline();
@@ -371,7 +371,7 @@ void Connection::onRelayDeadline() {
 // Returns whether the connection has ended.
 bool Connection::checkQuiet() {
   if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
-    close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Asking);
+    close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Deciding);
     return true;
   }
   if (activeAt_ + timeouts_.quiet <= loop_.now()) {

@@ -1,6 +1,6 @@
 // One accepted connection, from accept to its close record.
 //
-//             setUpstream, verdict         an address answers              both directions done,
+//             setUpstream, decision         an address answers              both directions done,
 //   Waiting, ────────────────► Connecting ────────────────► Relaying ──── a reset, a deadline ───► Closed
 //   Asking                      │      │                                                             ▲
 //    ▲ │ │                      │      └───── every address failed, connect deadline ────────────────┤
@@ -18,7 +18,7 @@
 // short of descriptors or memory: then everything is tried again, until the connect deadline.
 //
 // On a listener that asks it starts in Asking: the control plane is shown what the client has sent,
-// and its verdict says what follows. After `connect` the connection is like any other. An `exchange`
+// and its decision says what follows. After `connect` the connection is like any other. An `exchange`
 // is one request and its response, both with a known end (RFC 9112); then the client may ask again. A
 // `handshake` is an exchange with the server alone, after which the connection relays.
 //
@@ -26,7 +26,7 @@
 // other direction goes on. A reset passes on as a reset. What epoll watches is computed from the
 // state after each step and never stored elsewhere.
 //
-// connection.cc has what every connection goes through, dialogue.cc the states of those that ask.
+// connection.cc has what every connection goes through, dialogue.cc the states of those that request.
 
 #pragma once
 
@@ -43,7 +43,7 @@ namespace vsock_proxy {
 // What new connections of a listener try, in order. Shared, never changed once made.
 using Upstream = std::shared_ptr<const std::vector<Address>>;
 
-enum class ListenerKind : uint8_t { Fixed, AskClient, AskHead };
+enum class ListenerKind : uint8_t { Fixed, DecideClient, DecideHead };
 
 struct ConnectionTimeouts {
   Micros connect = 0;
@@ -59,7 +59,7 @@ class Connection;
 // Hears of the turns in a connection's life that concern others.
 class ConnectionObserver {
  public:
-  virtual void onAsk(Connection& connection, Ask ask) = 0;
+  virtual void onDecisionRequest(Connection& connection, DecisionRequest request) = 0;
   virtual void onConnected(Connection& connection) = 0;
   // The connection has ended and let go of its sockets; retire it, and destroy it no earlier than that.
   virtual void onClosed(Connection& connection) = 0;
@@ -89,12 +89,13 @@ class Connection {
   // From Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
   // Whether a question is open; what it is about; and its answer.
-  bool asked() const { return dialogue_ && dialogue_->asked; }
+  bool awaitsDecision() const { return dialogue_ && dialogue_->asked; }
   // What the client has sent, while the question is about that.
   std::string_view head() const {
-    return asked() && dialogue_->stage == Ask::Stage::Head ? dialogue_->bytes : std::string_view();
+    return awaitsDecision() && dialogue_->kind == DecisionRequest::Kind::Head ? dialogue_->bytes
+                                                                              : std::string_view();
   }
-  void answer(Verdict verdict);
+  void decide(Decision decision);
   // Ends the connection if its client has nothing under way.
   void endIfIdle();
   // Ends the connection and resets both sides.
@@ -107,7 +108,7 @@ class Connection {
   size_t place = 0;
 
  private:
-  enum class State : uint8_t { Waiting, Asking, Connecting, Relaying, Exchanging, Leaving, Closed };
+  enum class State : uint8_t { Waiting, Deciding, Connecting, Relaying, Exchanging, Leaving, Closed };
 
   // One of the two sockets, with what epoll watches of it.
   struct Side final : Watch {
@@ -153,8 +154,8 @@ class Connection {
 
   // What a connection has besides while the control plane is asked about it.
   struct Dialogue {
-    Ask::Stage stage = Ask::Stage::Head;  // of the question that is open or comes next
-    bool asked = false;                   // it is open
+    DecisionRequest::Kind kind = DecisionRequest::Kind::Head;  // of the question that is open or comes next
+    bool asked = false;                                        // it is open
     std::string bytes;        // that nobody has consumed: the client's, or with Response the server's
     size_t atLeast = 0;       // so many, before the next question
     int until = -1;           // a byte that must be among the new ones; -1: any
@@ -200,15 +201,15 @@ class Connection {
   void close(const Ending& ending, bool reset);
 
   // dialogue.cc
-  void startDialogue(Ask::Stage stage);
-  void ask();
+  void startDialogue(DecisionRequest::Kind kind);
+  void requestDecision();
   void collect(Side& side);
   bool isWorthAsking(size_t before) const;
-  void connect(Verdict& verdict);
-  void exchange(Verdict& verdict);
-  void interim(Verdict& verdict);
-  void respond(Verdict& verdict);
-  void relayAfter(Verdict& verdict);
+  void connect(Decision& decision);
+  void exchange(Decision& decision);
+  void interim(Decision& decision);
+  void respond(Decision& decision);
+  void relayAfter(Decision& decision);
   void beginExchange();
   void onExchangeReady(Side& side, uint32_t events);
   bool collectsResponse() const;

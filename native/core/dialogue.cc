@@ -15,43 +15,43 @@ constexpr unsigned kMostInterims = 16;
 
 }  // namespace
 
-void Connection::startDialogue(Ask::Stage stage) {
-  state_ = State::Asking;
-  record_.phase = Phase::Asking;
+void Connection::startDialogue(DecisionRequest::Kind kind) {
+  state_ = State::Deciding;
+  record_.phase = Phase::Deciding;
   dialogue_ = std::make_unique<Dialogue>();
-  dialogue_->stage = stage;
+  dialogue_->kind = kind;
   loop_.arm(deadline_, acceptedAt_ + timeouts_.head);
-  if (stage == Ask::Stage::Client) return ask();
+  if (kind == DecisionRequest::Kind::Client) return requestDecision();
   collect(client_);
 }
 
-void Connection::ask() {
+void Connection::requestDecision() {
   dialogue_->asked = true;
   dialogue_->fresh = false;
-  Ask ask;
-  ask.stage = dialogue_->stage;
-  ask.listener = record_.listener;
-  ask.connection = record_.connection;
-  ask.client = record_.client;
-  ask.target = record_.target;
-  switch (ask.stage) {
-    case Ask::Stage::Client:
-      ask.local = localAddress(client_.fd.get());
+  DecisionRequest request;
+  request.kind = dialogue_->kind;
+  request.listener = record_.listener;
+  request.connection = record_.connection;
+  request.client = record_.client;
+  request.target = record_.target;
+  switch (request.kind) {
+    case DecisionRequest::Kind::Client:
+      request.local = localAddress(client_.fd.get());
       break;
-    case Ask::Stage::Head:
-    case Ask::Stage::Response:
-      ask.bytes = dialogue_->bytes;
-      ask.ended = dialogue_->ended;
+    case DecisionRequest::Kind::Head:
+    case DecisionRequest::Kind::Response:
+      request.bytes = dialogue_->bytes;
+      request.ended = dialogue_->ended;
       break;
-    case Ask::Stage::Failed:
-      ask.reason = dialogue_->ending.reason;
-      ask.error = dialogue_->ending.error;
-      ask.server = record_.server;
+    case DecisionRequest::Kind::Failed:
+      request.reason = dialogue_->ending.reason;
+      request.error = dialogue_->ending.error;
+      request.server = record_.server;
       break;
   }
   // Nobody is read from meanwhile.
-  if (state_ == State::Asking) watch(client_, false, 0);
-  observer_.onAsk(*this, std::move(ask));
+  if (state_ == State::Deciding) watch(client_, false, 0);
+  observer_.onDecisionRequest(*this, std::move(request));
 }
 
 // Reads more of a head, of the client's or of the server's.
@@ -66,7 +66,7 @@ void Connection::collect(Side& side) {
       dialogue.error = read.error;
     }
     // The time for a later request begins with its first byte.
-    if (state_ == State::Asking && dialogue.later && before == 0 && read.bytes != 0) {
+    if (state_ == State::Deciding && dialogue.later && before == 0 && read.bytes != 0) {
       loop_.arm(deadline_, loop_.now() + timeouts_.head);
     }
     dialogue.bytes.append(loop_.scratch().buffer(), read.bytes);
@@ -76,7 +76,7 @@ void Connection::collect(Side& side) {
   if (state_ == State::Exchanging) return;
   if (dialogue.error != 0) return close({CloseReason::Reset, Party::Client, dialogue.error}, true);
   if (dialogue.ended && dialogue.bytes.empty()) return close({CloseReason::Finished, Party::Client}, false);
-  if (dialogue.fresh) return ask();
+  if (dialogue.fresh) return requestDecision();
   watch(client_, true, EPOLLIN);
 }
 
@@ -89,79 +89,79 @@ bool Connection::isWorthAsking(size_t before) const {
          dialogue.bytes.find(static_cast<char>(dialogue.until), before) != std::string::npos;
 }
 
-void Connection::answer(Verdict verdict) {
-  if (!asked()) return;
+void Connection::decide(Decision decision) {
+  if (!awaitsDecision()) return;
   dialogue_->asked = false;
-  const Ask::Stage stage = dialogue_->stage;
-  const bool fits = verdict.consume <= dialogue_->bytes.size();
-  const bool ofClient = stage == Ask::Stage::Client || stage == Ask::Stage::Head;
-  const bool ofServer = stage == Ask::Stage::Response;
+  const DecisionRequest::Kind kind = dialogue_->kind;
+  const bool fits = decision.consume <= dialogue_->bytes.size();
+  const bool ofClient = kind == DecisionRequest::Kind::Client || kind == DecisionRequest::Kind::Head;
+  const bool ofServer = kind == DecisionRequest::Kind::Response;
   const bool full = dialogue_->bytes.size() >= kHeadBytes;
-  switch (verdict.action) {
-    case Verdict::Action::More:
-      if (stage != Ask::Stage::Head && !ofServer) break;
+  switch (decision.action) {
+    case Decision::Action::More:
+      if (kind != DecisionRequest::Kind::Head && !ofServer) break;
       if (full || dialogue_->ended) {
         return close({CloseReason::Malformed, ofServer ? Party::Server : Party::Client}, true);
       }
-      dialogue_->atLeast = verdict.atLeast;
-      dialogue_->until = verdict.until;
+      dialogue_->atLeast = decision.atLeast;
+      dialogue_->until = decision.until;
       return ofServer ? settleExchange(nullptr, 0) : watch(client_, true, EPOLLIN);
-    case Verdict::Action::Connect:
+    case Decision::Action::Connect:
       if (!ofClient || !fits) break;
-      return connect(verdict);
-    case Verdict::Action::Exchange:
-      if (stage != Ask::Stage::Head || !fits) break;
-      return exchange(verdict);
-    case Verdict::Action::Interim:
+      return connect(decision);
+    case Decision::Action::Exchange:
+      if (kind != DecisionRequest::Kind::Head || !fits) break;
+      return exchange(decision);
+    case Decision::Action::Interim:
       if (!ofServer || !fits || dialogue_->handshake) break;
-      return interim(verdict);
-    case Verdict::Action::Respond:
+      return interim(decision);
+    case Decision::Action::Respond:
       if (!ofServer || !fits || dialogue_->handshake) break;
-      return respond(verdict);
-    case Verdict::Action::Relay:
+      return respond(decision);
+    case Decision::Action::Relay:
       if (!ofServer || !fits || !dialogue_->handshake) break;
-      return relayAfter(verdict);
-    case Verdict::Action::Reject:
-      if (verdict.target != kNoTarget) record_.target = verdict.target;
-      down_.prime(verdict.toClient);
-      if (stage != Ask::Stage::Failed)
-        dialogue_->ending = {verdict.reason, ofServer ? Party::Server : Party::Proxy, 0};
+      return relayAfter(decision);
+    case Decision::Action::Reject:
+      if (decision.target != kNoTarget) record_.target = decision.target;
+      down_.prime(decision.toClient);
+      if (kind != DecisionRequest::Kind::Failed)
+        dialogue_->ending = {decision.reason, ofServer ? Party::Server : Party::Proxy, 0};
       return leave(dialogue_->ending);
   }
   close({CloseReason::Internal, Party::Proxy, EPROTO}, true);
 }
 
-void Connection::connect(Verdict& verdict) {
-  record_.target = verdict.target;
-  std::string early = dialogue_->bytes.substr(verdict.consume);
-  up_.prime(verdict.toServer);
+void Connection::connect(Decision& decision) {
+  record_.target = decision.target;
+  std::string early = dialogue_->bytes.substr(decision.consume);
+  up_.prime(decision.toServer);
   *dialogue_ = Dialogue();
-  dialogue_->explain = verdict.explain || verdict.handshake;
-  if (verdict.handshake) {
-    dialogue_->stage = Ask::Stage::Response;
+  dialogue_->explain = decision.explain || decision.handshake;
+  if (decision.handshake) {
+    dialogue_->kind = DecisionRequest::Kind::Response;
     dialogue_->handshake = true;
     dialogue_->early = std::move(early);
     up_.hold();
     down_.hold();
   } else {
     up_.prime(early);
-    down_.prime(verdict.toClient);
-    if (!verdict.explain) dialogue_.reset();
+    down_.prime(decision.toClient);
+    if (!decision.explain) dialogue_.reset();
   }
   loop_.arm(deadline_, loop_.now() + timeouts_.connect);
-  dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
+  dial(std::make_shared<const std::vector<Address>>(std::move(decision.addresses)));
 }
 
-void Connection::exchange(Verdict& verdict) {
-  record_.target = verdict.target;
-  up_.prime(verdict.toServer);
-  up_.limit(verdict.body, std::string_view(dialogue_->bytes).substr(verdict.consume));
+void Connection::exchange(Decision& decision) {
+  record_.target = decision.target;
+  up_.prime(decision.toServer);
+  up_.limit(decision.body, std::string_view(dialogue_->bytes).substr(decision.consume));
   down_.hold();
   *dialogue_ = Dialogue();
-  dialogue_->stage = Ask::Stage::Response;
+  dialogue_->kind = DecisionRequest::Kind::Response;
   dialogue_->explain = true;
   loop_.arm(deadline_, loop_.now() + timeouts_.connect);
-  dial(std::make_shared<const std::vector<Address>>(std::move(verdict.addresses)));
+  dial(std::make_shared<const std::vector<Address>>(std::move(decision.addresses)));
 }
 
 void Connection::beginExchange() {
@@ -214,10 +214,10 @@ bool Connection::collectsResponse() const {
   return !dialogue_->asked && !dialogue_->responding && !dialogue_->ended && !down_.wantsSink();
 }
 
-void Connection::interim(Verdict& verdict) {
+void Connection::interim(Decision& decision) {
   if (++dialogue_->interims > kMostInterims) return close({CloseReason::Malformed, Party::Server}, true);
-  down_.prime(verdict.toClient);
-  dialogue_->bytes.erase(0, verdict.consume);
+  down_.prime(decision.toClient);
+  dialogue_->bytes.erase(0, decision.consume);
   dialogue_->atLeast = 0;
   dialogue_->until = -1;
   dialogue_->fresh = !dialogue_->bytes.empty() || dialogue_->ended;
@@ -225,17 +225,17 @@ void Connection::interim(Verdict& verdict) {
   settleExchange(nullptr, 0);
 }
 
-void Connection::respond(Verdict& verdict) {
+void Connection::respond(Decision& decision) {
   Dialogue& dialogue = *dialogue_;
-  const auto rest = std::string_view(dialogue.bytes).substr(verdict.consume);
+  const auto rest = std::string_view(dialogue.bytes).substr(decision.consume);
   dialogue.responding = true;
-  dialogue.untilEof = verdict.untilEof;
-  dialogue.next = verdict.next;
-  down_.prime(verdict.toClient);
-  if (verdict.untilEof)
+  dialogue.untilEof = decision.untilEof;
+  dialogue.next = decision.next;
+  down_.prime(decision.toClient);
+  if (decision.untilEof)
     down_.prime(rest);
   else
-    down_.limit(verdict.body, rest);
+    down_.limit(decision.body, rest);
   dialogue.bytes = std::string();
   down_.release();
   // A reset is told only once; what follows it reads as an EOF.
@@ -245,10 +245,10 @@ void Connection::respond(Verdict& verdict) {
 }
 
 // The server has said what it takes to relay.
-void Connection::relayAfter(Verdict& verdict) {
+void Connection::relayAfter(Decision& decision) {
   up_.prime(dialogue_->early);
-  down_.prime(verdict.toClient);
-  down_.prime(std::string_view(dialogue_->bytes).substr(verdict.consume));
+  down_.prime(decision.toClient);
+  down_.prime(std::string_view(dialogue_->bytes).substr(decision.consume));
   const int error = dialogue_->error;
   if (error != 0) return settleExchange(&server_, error);
   up_.release();
@@ -283,7 +283,7 @@ void Connection::settleExchange(const Side* failedSide, int error) {
     case Pump::State::Flowing:
       break;
   }
-  if (!dialogue.responding && !dialogue.asked && dialogue.fresh && !down_.wantsSink()) ask();
+  if (!dialogue.responding && !dialogue.asked && dialogue.fresh && !down_.wantsSink()) requestDecision();
 
   const auto interest = [](bool in, bool out) {
     return (in ? uint32_t{EPOLLIN} : 0) | (out ? uint32_t{EPOLLOUT} : 0);
@@ -306,15 +306,15 @@ void Connection::endExchange() {
   down_ = Pump();
   *dialogue_ = Dialogue();
   if (!next) return leave({CloseReason::Finished, Party::Server});
-  state_ = State::Asking;
-  record_.phase = Phase::Asking;
+  state_ = State::Deciding;
+  record_.phase = Phase::Deciding;
   record_.server = Address();
   record_.target = kNoTarget;
   dialogue_->later = true;
   dialogue_->bytes = std::move(behind);
   if (!dialogue_->bytes.empty()) {
     loop_.arm(deadline_, loop_.now() + timeouts_.head);
-    return ask();
+    return requestDecision();
   }
   activeAt_ = loop_.now();
   armQuietDeadline();
@@ -367,7 +367,7 @@ void Connection::onDialogueDeadline() {
   Dialogue& dialogue = *dialogue_;
   const bool isIdle = state_ == State::Exchanging || (dialogue.later && dialogue.bytes.empty());
   if (state_ == State::Leaving) return close(dialogue.ending, down_.wantsSink());
-  if (dialogue.stage == Ask::Stage::Failed) return close(dialogue.ending, true);
+  if (dialogue.kind == DecisionRequest::Kind::Failed) return close(dialogue.ending, true);
   if (dialogue.handshake) {
     const Ending late{CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT};
     if (dialogue.asked) return close(late, true);
@@ -378,12 +378,12 @@ void Connection::onDialogueDeadline() {
     if (!checkQuiet()) armQuietDeadline();
     return;
   }
-  close({dialogue.asked ? CloseReason::VerdictTimeout : CloseReason::HeadTimeout, Party::Proxy, ETIMEDOUT},
+  close({dialogue.asked ? CloseReason::DecisionTimeout : CloseReason::HeadTimeout, Party::Proxy, ETIMEDOUT},
         false);
 }
 
 void Connection::endIfIdle() {
-  if (state_ != State::Asking || !dialogue_->later || !dialogue_->bytes.empty() || dialogue_->asked) return;
+  if (state_ != State::Deciding || !dialogue_->later || !dialogue_->bytes.empty() || dialogue_->asked) return;
   close({CloseReason::Finished, Party::Proxy}, false);
 }
 

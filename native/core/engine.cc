@@ -34,8 +34,8 @@ void Engine::stop() {
 
 Opened Engine::openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const {
   if (spec.inherited >= 0) return duplicateListening(spec.inherited);
-  if (spec.adopted != 0) {
-    const auto other = listeners_.find(spec.adopted);
+  if (spec.predecessor != 0) {
+    const auto other = listeners_.find(spec.predecessor);
     if (other == listeners_.end() || !other->second.socket) return {UniqueFd(), "listen", EBADF};
     file = other->second.socket->file();
     return duplicateListening(other->second.socket->fd());
@@ -52,9 +52,9 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
   const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file));
-  const auto former = spec.adopted == 0 ? listeners_.end() : listeners_.find(spec.adopted);
+  const auto predecessor = spec.predecessor == 0 ? listeners_.end() : listeners_.find(spec.predecessor);
   const auto state = std::make_shared<ListenerState>(
-      id, spec, former == listeners_.end() ? nullptr : former->second.state.get());
+      id, spec, predecessor == listeners_.end() ? nullptr : predecessor->second.state.get());
   listeners_.emplace(id, Listener{state, socket});
   for (const auto& worker : workers_) worker->addListener(socket, state);
   return {id, on};
@@ -65,14 +65,14 @@ void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
   for (const auto& worker : workers_) worker->setUpstream(listener, upstream);
 }
 
-void Engine::answer(std::vector<Answer> answers) {
+void Engine::decide(std::vector<ConnectionDecision> decisions) {
   const auto workers = static_cast<unsigned>(workers_.size());
-  std::vector<std::vector<Answer>> byWorker(workers);
-  for (Answer& answer : answers) {
-    byWorker[Worker::keeperOf(answer.connection, workers)].push_back(std::move(answer));
+  std::vector<std::vector<ConnectionDecision>> byWorker(workers);
+  for (ConnectionDecision& one : decisions) {
+    byWorker[Worker::ownerOf(one.connection, workers)].push_back(std::move(one));
   }
   for (unsigned i = 0; i < workers; ++i) {
-    if (!byWorker[i].empty()) workers_[i]->answer(std::move(byWorker[i]));
+    if (!byWorker[i].empty()) workers_[i]->decide(std::move(byWorker[i]));
   }
 }
 
@@ -135,7 +135,7 @@ void Engine::onConnectionsGone(size_t count, size_t aborted) {
   tellWhenDrained();
 }
 
-Worker& Engine::keeperFor(Worker& worker) {
+Worker& Engine::ownerFor(Worker& worker) {
   const auto& least = *std::min_element(workers_.begin(), workers_.end(),
                                         [](const auto& a, const auto& b) { return a->load() < b->load(); });
   return least->load() + kImbalance <= worker.load() ? *least : worker;

@@ -35,8 +35,8 @@ class Engine final : public WorkerObserver {
   Listening listen(const ListenSpec& spec);
   void setUpstream(ListenerId listener, std::vector<Address> addresses);
   // A thread that has slept is woken once for all of them.
-  void answer(std::vector<Answer> answers);
-  // Its address is free afterwards, unless another listener has adopted its socket.
+  void decide(std::vector<ConnectionDecision> decisions);
+  // Its address is free afterwards, unless another listener has taken over its socket.
   void closeListener(ListenerId listener);
   // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
   void drain(Micros limit);
@@ -50,7 +50,7 @@ class Engine final : public WorkerObserver {
  private:
   void onConnectionBegun() override { ++active_; }
   void onConnectionsGone(size_t count, size_t aborted) override;
-  Worker& keeperFor(Worker& worker) override;
+  Worker& ownerFor(Worker& worker) override;
   void openGates(const ClosedGates& gates) override;
   void onEvents(std::vector<Event>& events) override;
   bool congested() const override;

@@ -46,10 +46,10 @@ bool Admission::admits(const Address& client) const {
   });
 }
 
-ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* former)
+ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor)
     : id(id),
       spec(spec),
-      occupancy_(former != nullptr ? former->occupancy_ : std::make_shared<Occupancy>(id)) {
+      occupancy_(predecessor != nullptr ? predecessor->occupancy_ : std::make_shared<Occupancy>(id)) {
   occupancy_->listener = id;
 }
 

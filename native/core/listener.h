@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "connection.h"
+#include "decision_cache.h"
 #include "loop.h"
 #include "messages.h"
-#include "precedents.h"
 
 namespace vsock_proxy {
 
@@ -37,9 +37,9 @@ struct Admission {
 
 struct ListenSpec {
   ListenerKind kind = ListenerKind::Fixed;
-  Address on;            // of no family where the socket exists already:
-  int inherited = -1;    // as this descriptor of another maker,
-  uint32_t adopted = 0;  // or as that of this listener
+  Address on;                // of no family where the socket exists already:
+  int inherited = -1;        // as this descriptor of another maker,
+  uint32_t predecessor = 0;  // or as that of this listener
   uint32_t maxConnections = 1;
   uint32_t maxConnectionsPerClient = 0;  // 0: no limit
   uint32_t ratePerClient = 0;            // new connections per second; 0: no limit
@@ -91,8 +91,8 @@ struct ClosedGates {
 // from any thread.
 class ListenerState {
  public:
-  // `former`: the listener whose socket it takes over, if it does.
-  ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* former);
+  // `predecessor`: the listener whose socket it takes over, if it does.
+  ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor);
 
   const ListenerId id;
   const ListenSpec spec;
@@ -199,7 +199,7 @@ class Gate final : public Watch {
   const std::shared_ptr<ListenerState>& state() const { return state_; }
 
   Upstream upstream;  // null until it is known
-  Precedents precedents;
+  DecisionCache cache;
 
  private:
   void onReady(uint32_t events) override;

@@ -21,7 +21,7 @@ using TargetId = int64_t;
 constexpr TargetId kNoTarget = -1;
 
 enum class Party : uint8_t { Client, Server, Proxy };
-enum class Phase : uint8_t { Asking, Connecting, Relaying };
+enum class Phase : uint8_t { Deciding, Connecting, Relaying };
 
 // Why a connection ended.
 enum class CloseReason : uint8_t {
@@ -39,7 +39,7 @@ enum class CloseReason : uint8_t {
   NotAdmitted,
   ClientLimit,
   ClientRate,
-  VerdictTimeout,
+  DecisionTimeout,
 };
 constexpr size_t kCloseReasons = 15;
 
@@ -62,7 +62,7 @@ constexpr bool refusedAtAccept(CloseReason reason) {
     case CloseReason::HeadTimeout:
     case CloseReason::Denied:
     case CloseReason::Malformed:
-    case CloseReason::VerdictTimeout:
+    case CloseReason::DecisionTimeout:
       return false;
   }
   return false;
@@ -109,10 +109,10 @@ struct Drained {
   uint64_t aborted = 0;  // that were still open at the deadline
 };
 
-// A question about a connection, which waits for the Verdict.
-struct Ask {
-  enum class Stage : uint8_t { Client, Head, Response, Failed };
-  Stage stage = Stage::Client;
+// A question about a connection, which waits for the Decision.
+struct DecisionRequest {
+  enum class Kind : uint8_t { Client, Head, Response, Failed };
+  Kind kind = Kind::Client;
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
@@ -125,8 +125,8 @@ struct Ask {
   int error = 0;                                    // with Failed
 };
 
-// What makes other clients equal to the one that a verdict is about, so that it holds for them too.
-struct Precedent {
+// What makes other clients equal to the one that a decision is about, so that it holds for them too.
+struct CacheRule {
   struct Range {
     size_t from = 0;
     size_t to = 0;
@@ -136,7 +136,7 @@ struct Precedent {
   int64_t lasts = 0;          // microseconds; 0: it is none
 };
 
-struct Verdict {
+struct Decision {
   enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Relay, Reject };
   Action action = Action::Reject;
   TargetId target = kNoTarget;
@@ -148,7 +148,7 @@ struct Verdict {
   std::string toClient;
   bool explain = false;                        // with Connect
   bool handshake = false;                      // with Connect
-  Precedent precedent;                         // with Connect, about a head
+  CacheRule cache;                             // with Connect, about a head
   Body body = Body::none();                    // with Exchange and Respond
   bool untilEof = false;                       // with Respond, instead of a body
   bool next = false;                           // with Respond
@@ -156,11 +156,11 @@ struct Verdict {
 };
 
 // What is to become of a connection that waits.
-struct Answer {
+struct ConnectionDecision {
   ConnectionId connection = 0;
-  Verdict verdict;
+  Decision decision;
 };
 
-using Event = std::variant<Progress, CloseRecord, Fault, Drained, Ask>;
+using Event = std::variant<Progress, CloseRecord, Fault, Drained, DecisionRequest>;
 
 }  // namespace vsock_proxy

@@ -79,7 +79,7 @@ void Worker::openGate(ListenerId listener) {
   });
 }
 
-void Worker::adopt(Accepted accepted) {
+void Worker::take(Accepted accepted) {
   // std::function wants to be copied, a descriptor must not be.
   auto shared = std::make_shared<Accepted>(std::move(accepted));
   loop_.post([this, shared] {
@@ -88,18 +88,18 @@ void Worker::adopt(Accepted accepted) {
   });
 }
 
-void Worker::answer(std::vector<Answer> answers) {
-  auto shared = std::make_shared<std::vector<Answer>>(std::move(answers));
+void Worker::decide(std::vector<ConnectionDecision> decisions) {
+  auto shared = std::make_shared<std::vector<ConnectionDecision>>(std::move(decisions));
   loop_.post([this, shared] {
-    for (Answer& answer : *shared) {
-      const auto asking = asking_.find(answer.connection);
-      if (asking == asking_.end()) continue;
-      Connection& asker = *asking->second;
-      asking_.erase(asking);
-      if (Gate* gate = gateOf(asker.record().listener)) {
-        gate->precedents.add(asker.record().client, asker.head(), answer.verdict, loop_.now());
+    for (ConnectionDecision& one : *shared) {
+      const auto waiting = undecided_.find(one.connection);
+      if (waiting == undecided_.end()) continue;
+      Connection& connection = *waiting->second;
+      undecided_.erase(waiting);
+      if (Gate* gate = gateOf(connection.record().listener)) {
+        gate->cache.add(connection.record().client, connection.head(), one.decision, loop_.now());
       }
-      asker.answer(std::move(answer.verdict));
+      connection.decide(std::move(one.decision));
     }
   });
 }
@@ -156,23 +156,23 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   accepted.record.client = peer;
   accepted.record.queuedMicros = queued;
   observer_.onConnectionBegun();
-  Worker& keeper = observer_.keeperFor(*this);
-  accepted.record.connection = keeper.newId();
-  keeper.load_.fetch_add(1, std::memory_order_relaxed);
-  if (&keeper == this) return keep(std::move(accepted));
-  keeper.adopt(std::move(accepted));
+  Worker& owner = observer_.ownerFor(*this);
+  accepted.record.connection = owner.newId();
+  owner.load_.fetch_add(1, std::memory_order_relaxed);
+  if (&owner == this) return keep(std::move(accepted));
+  owner.take(std::move(accepted));
 }
 
-// A listener that is closed has no gate, and its precedents are gone with that.
-void Worker::onAsk(Connection& connection, Ask ask) {
-  if (ask.stage == Ask::Stage::Head) {
-    const Gate* gate = gateOf(ask.listener);
-    const Verdict* known =
-        gate == nullptr ? nullptr : gate->precedents.find(ask.client, ask.bytes, loop_.now());
-    if (known != nullptr) return connection.answer(*known);
+// A listener that is closed has no gate, and its cache is gone with that.
+void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) {
+  if (request.kind == DecisionRequest::Kind::Head) {
+    const Gate* gate = gateOf(request.listener);
+    const Decision* known =
+        gate == nullptr ? nullptr : gate->cache.find(request.client, request.bytes, loop_.now());
+    if (known != nullptr) return connection.decide(*known);
   }
-  asking_.emplace(ask.connection, &connection);
-  report(std::move(ask));
+  undecided_.emplace(request.connection, &connection);
+  report(std::move(request));
 }
 
 void Worker::onConnected(Connection& connection) {
@@ -193,7 +193,7 @@ void Worker::onClosed(Connection& connection) {
   load_.fetch_sub(1, std::memory_order_relaxed);
 
   const CloseRecord& record = connection.record();
-  if (connection.asked()) asking_.erase(record.connection);
+  if (connection.awaitsDecision()) undecided_.erase(record.connection);
   const ClosedGates closedGates = gone.listener->leave(record);
   if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
   onPlaceFreed(closedGates);

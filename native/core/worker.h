@@ -34,7 +34,7 @@ class WorkerObserver {
   // Connections are gone, some of them aborted, and all their events are delivered.
   virtual void onConnectionsGone(size_t count, size_t aborted) = 0;
   // Who shall keep a connection that `worker` accepted.
-  virtual Worker& keeperFor(Worker& worker) = 0;
+  virtual Worker& ownerFor(Worker& worker) = 0;
   virtual void openGates(const ClosedGates& gates) = 0;
   virtual void onEvents(std::vector<Event>& events) = 0;
   virtual bool congested() const = 0;
@@ -60,8 +60,8 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void setUpstream(ListenerId listener, Upstream upstream);
   void removeListener(ListenerId listener);
   void openGate(ListenerId listener);
-  void adopt(Accepted accepted);
-  void answer(std::vector<Answer> answers);
+  void take(Accepted accepted);
+  void decide(std::vector<ConnectionDecision> decisions);
   void beat(uint64_t number);
   // Aborts what is left at `deadline`. The gates must have been removed.
   void drain(Micros deadline);
@@ -71,7 +71,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   // The last beat that it has run for.
   uint64_t beats() const { return beats_; }
   // Which of the workers keeps a connection.
-  static unsigned keeperOf(ConnectionId connection, unsigned workers) {
+  static unsigned ownerOf(ConnectionId connection, unsigned workers) {
     return static_cast<unsigned>(connection % workers);
   }
 
@@ -90,7 +90,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
 
   ConnectionId newId() { return ++begun_ * workers_ + index_; }
 
-  void onAsk(Connection& connection, Ask ask) override;
+  void onDecisionRequest(Connection& connection, DecisionRequest request) override;
   void onConnected(Connection& connection) override;
   void onClosed(Connection& connection) override;
   void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) override;
@@ -108,7 +108,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
   Loop loop_;
   std::map<ListenerId, std::unique_ptr<Gate>> gates_;
   std::vector<Live> live_;
-  std::unordered_map<ConnectionId, Connection*> asking_;  // that wait for their verdict
+  std::unordered_map<ConnectionId, Connection*> undecided_;  // that wait for their decision
   size_t mostLive_ = 0;
   // Since the last round.
   std::vector<Event> events_;

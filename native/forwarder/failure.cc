@@ -126,7 +126,7 @@ std::optional<Failure> findFailure(const CloseRecord& record, const Forward& for
     case CloseReason::NotAdmitted:
     case CloseReason::ClientLimit:
     case CloseReason::ClientRate:
-    case CloseReason::VerdictTimeout:
+    case CloseReason::DecisionTimeout:
       return std::nullopt;
   }
   return std::nullopt;

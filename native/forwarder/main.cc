@@ -120,7 +120,7 @@ void Forwarder::tellEvents() {
           using One = std::decay_t<decltype(one)>;
           if constexpr (std::is_same_v<One, Drained>) {
             tell(one);
-          } else if constexpr (!std::is_same_v<One, Ask>) {  // nobody asks on a fixed listener
+          } else if constexpr (!std::is_same_v<One, DecisionRequest>) {  // nobody asks on a fixed listener
             report_.tell(one);
           }
         },

@@ -47,7 +47,7 @@ const char* describe(CloseReason reason) {
     case CloseReason::NotAdmitted:
     case CloseReason::ClientLimit:
     case CloseReason::ClientRate:
-    case CloseReason::VerdictTimeout:
+    case CloseReason::DecisionTimeout:
       return "internal";
   }
   return "";

@@ -19,22 +19,22 @@ constexpr double kMicrosPerMs = 1000;
 // Answers that are collected before the threads that wait for them are woken. Each wake-up costs as much as
 // some answers, for whoever is woken interrupts who answers; but no thread shall stand still while many are
 // made.
-constexpr size_t kMostAnswers = 16;
+constexpr size_t kDecisionsPerWakeup = 16;
 
 struct Instance {
   std::unique_ptr<Engine> engine;
   napi_threadsafe_function deliver = nullptr;
   napi_ref onHead = nullptr;
   bool delivering = false;
-  std::vector<Answer> answers;
+  std::vector<ConnectionDecision> decisions;
 
-  void take(Answer answer) {
-    answers.push_back(std::move(answer));
-    if (!delivering || answers.size() == kMostAnswers) sendAnswers();
+  void take(ConnectionDecision decided) {
+    decisions.push_back(std::move(decided));
+    if (!delivering || decisions.size() == kDecisionsPerWakeup) sendDecisions();
   }
-  void sendAnswers() {
-    if (engine && !answers.empty()) engine->answer(std::move(answers));
-    answers.clear();
+  void sendDecisions() {
+    if (engine && !decisions.empty()) engine->decide(std::move(decisions));
+    decisions.clear();
   }
 };
 
@@ -175,36 +175,36 @@ class Js {
     if (kind == "length") return Body::length(static_cast<uint64_t>(toNumber(get(from, "bytes"))));
     return Body::none();
   }
-  // Any but `connect`. What a verdict's action does not have stays as it is in an empty one.
-  Verdict toVerdict(napi_value from) {
-    Verdict verdict;
+  // Any but `connect`. What a decision's action does not have stays as it is in an empty one.
+  Decision toDecision(napi_value from) {
+    Decision decision;
     const std::string action = toText(get(from, "action"));
-    if (has(from, "target")) verdict.target = static_cast<TargetId>(toNumber(get(from, "target")));
-    if (has(from, "toClient")) verdict.toClient = toBytes(get(from, "toClient"));
-    if (has(from, "toServer")) verdict.toServer = toBytes(get(from, "toServer"));
-    if (has(from, "consume")) verdict.consume = toSize(get(from, "consume"));
-    if (has(from, "addresses")) verdict.addresses = toAddresses(get(from, "addresses"));
+    if (has(from, "target")) decision.target = static_cast<TargetId>(toNumber(get(from, "target")));
+    if (has(from, "toClient")) decision.toClient = toBytes(get(from, "toClient"));
+    if (has(from, "toServer")) decision.toServer = toBytes(get(from, "toServer"));
+    if (has(from, "consume")) decision.consume = toSize(get(from, "consume"));
+    if (has(from, "addresses")) decision.addresses = toAddresses(get(from, "addresses"));
     if (action == "more") {
-      verdict.action = Verdict::Action::More;
-      if (has(from, "atLeast")) verdict.atLeast = toSize(get(from, "atLeast"));
-      if (has(from, "until")) verdict.until = static_cast<int>(toNumber(get(from, "until")));
+      decision.action = Decision::Action::More;
+      if (has(from, "atLeast")) decision.atLeast = toSize(get(from, "atLeast"));
+      if (has(from, "until")) decision.until = static_cast<int>(toNumber(get(from, "until")));
     } else if (action == "exchange") {
-      verdict.action = Verdict::Action::Exchange;
-      verdict.body = toBody(get(from, "body"));
+      decision.action = Decision::Action::Exchange;
+      decision.body = toBody(get(from, "body"));
     } else if (action == "interim") {
-      verdict.action = Verdict::Action::Interim;
+      decision.action = Decision::Action::Interim;
     } else if (action == "relay") {
-      verdict.action = Verdict::Action::Relay;
+      decision.action = Decision::Action::Relay;
     } else if (action == "respond") {
-      verdict.action = Verdict::Action::Respond;
+      decision.action = Decision::Action::Respond;
       napi_value body = get(from, "body");
-      verdict.body = toBody(body);
-      verdict.untilEof = toText(get(body, "kind")) == "eof";
-      verdict.next = toBool(get(from, "next"));
+      decision.body = toBody(body);
+      decision.untilEof = toText(get(body, "kind")) == "eof";
+      decision.next = toBool(get(from, "next"));
     } else {
-      verdict.reason = toReason(toText(get(from, "reason")));
+      decision.reason = toReason(toText(get(from, "reason")));
     }
-    return verdict;
+    return decision;
   }
   static CloseReason toReason(const std::string& reason) {
     if (reason == "denied") return CloseReason::Denied;
@@ -293,39 +293,39 @@ class Js {
   }
 
   // `reason`: as a number, in the order of messages.h. `error`: an errno or 0.
-  napi_value operator()(const Ask& ask) {
+  napi_value operator()(const DecisionRequest& request) {
     napi_value value = object();
-    set(value, "stage", text(stageOf(ask)));
-    set(value, "listener", number(ask.listener));
-    set(value, "connection", number(static_cast<double>(ask.connection)));
-    set(value, "client", address(ask.client));
-    setTarget(value, ask.target);
-    switch (ask.stage) {
-      case Ask::Stage::Client:
-        set(value, "local", address(ask.local));
+    set(value, "kind", text(kindOf(request)));
+    set(value, "listener", number(request.listener));
+    set(value, "connection", number(static_cast<double>(request.connection)));
+    set(value, "client", address(request.client));
+    setTarget(value, request.target);
+    switch (request.kind) {
+      case DecisionRequest::Kind::Client:
+        set(value, "local", address(request.local));
         break;
-      case Ask::Stage::Head:  // deliverHead
+      case DecisionRequest::Kind::Head:  // deliverHead
         break;
-      case Ask::Stage::Response:
-        set(value, "bytes", bytes(ask.bytes));
-        set(value, "ended", boolean(ask.ended));
+      case DecisionRequest::Kind::Response:
+        set(value, "bytes", bytes(request.bytes));
+        set(value, "ended", boolean(request.ended));
         break;
-      case Ask::Stage::Failed:
-        set(value, "reason", number(static_cast<double>(ask.reason)));
-        set(value, "error", number(ask.error));
-        if (ask.server.family() != AF_UNSPEC) set(value, "server", address(ask.server));
+      case DecisionRequest::Kind::Failed:
+        set(value, "reason", number(static_cast<double>(request.reason)));
+        set(value, "error", number(request.error));
+        if (request.server.family() != AF_UNSPEC) set(value, "server", address(request.server));
     }
     return value;
   }
-  static const char* stageOf(const Ask& ask) {
-    switch (ask.stage) {
-      case Ask::Stage::Client:
+  static const char* kindOf(const DecisionRequest& request) {
+    switch (request.kind) {
+      case DecisionRequest::Kind::Client:
         return "client";
-      case Ask::Stage::Head:
+      case DecisionRequest::Kind::Head:
         return "head";
-      case Ask::Stage::Response:
+      case DecisionRequest::Kind::Response:
         return "response";
-      case Ask::Stage::Failed:
+      case DecisionRequest::Kind::Failed:
         return "failed";
     }
     return "";
@@ -371,22 +371,22 @@ struct Call {
 
 // onHead(listener, connection, family, cid, port, path or ip, bytes, ended): the question that is asked more
 // often than all others, without the cost of an object with named properties.
-void deliverHead(napi_env env, const Instance& instance, const Ask& ask) {
+void deliverHead(napi_env env, const Instance& instance, const DecisionRequest& request) {
   Js js(env);
-  const Address& client = ask.client;
+  const Address& client = request.client;
   const bool isVsock = client.family() == AF_VSOCK;
   const bool isUnix = client.family() == AF_UNIX;
   napi_value arguments[] = {
-      js.number(ask.listener),
-      js.number(static_cast<double>(ask.connection)),
+      js.number(request.listener),
+      js.number(static_cast<double>(request.connection)),
       js.number(isVsock  ? 0
                 : isUnix ? 1
                          : 2),
       js.number(isVsock ? client.cid() : 0),
       js.number(isUnix ? 0 : client.port()),
       js.text(isVsock ? "" : (isUnix ? client.path() : client.ip()).c_str()),
-      js.bytes(ask.bytes),
-      js.boolean(ask.ended),
+      js.bytes(request.bytes),
+      js.boolean(request.ended),
   };
   napi_value onHead;
   napi_get_reference_value(env, instance.onHead, &onHead);
@@ -409,9 +409,9 @@ void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
     }
     napi_handle_scope scope;
     napi_open_handle_scope(env, &scope);
-    const Ask* ask = std::get_if<Ask>(&event);
-    if (ask != nullptr && ask->stage == Ask::Stage::Head) {
-      deliverHead(env, *instance, *ask);
+    const DecisionRequest* request = std::get_if<DecisionRequest>(&event);
+    if (request != nullptr && request->kind == DecisionRequest::Kind::Head) {
+      deliverHead(env, *instance, *request);
     } else {
       js.push(arguments[kind], std::visit(js, event));
     }
@@ -420,7 +420,7 @@ void deliverEvents(napi_env env, napi_value deliver, void* context, void*) {
   instance->delivering = true;
   napi_call_function(env, js.undefined(), deliver, 5, arguments, nullptr);
   instance->delivering = false;
-  instance->sendAnswers();
+  instance->sendDecisions();
 }
 
 void stopEngine(napi_env env, Instance* instance) {
@@ -445,8 +445,8 @@ napi_value start(napi_env env, napi_callback_info info) {
 }
 
 ListenerKind toKind(const std::string& kind) {
-  if (kind == "ask-client") return ListenerKind::AskClient;
-  return kind == "ask-head" ? ListenerKind::AskHead : ListenerKind::Fixed;
+  if (kind == "decide-client") return ListenerKind::DecideClient;
+  return kind == "decide-head" ? ListenerKind::DecideHead : ListenerKind::Fixed;
 }
 
 // listen(spec) → {id, on, call, error}
@@ -460,8 +460,8 @@ napi_value listen(napi_env env, napi_callback_info info) {
   const std::string family = js.toText(js.get(on, "family"));
   if (family == "inherited") {
     spec.inherited = static_cast<int>(js.toNumber(js.get(on, "fd")));
-  } else if (family == "adopted") {
-    spec.adopted = static_cast<ListenerId>(js.toNumber(js.get(on, "listener")));
+  } else if (family == "predecessor") {
+    spec.predecessor = static_cast<ListenerId>(js.toNumber(js.get(on, "listener")));
   } else {
     spec.on = js.toAddress(on);
   }
@@ -494,40 +494,40 @@ napi_value setUpstream(napi_env env, napi_callback_info info) {
   return js.undefined();
 }
 
-// answer(connection, verdict)
-napi_value answer(napi_env env, napi_callback_info info) {
+// decide(connection, decision)
+napi_value decide(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  call.instance->take(
-      {static_cast<ConnectionId>(call.js.toNumber(call.arguments[0])), call.js.toVerdict(call.arguments[1])});
+  call.instance->take({static_cast<ConnectionId>(call.js.toNumber(call.arguments[0])),
+                       call.js.toDecision(call.arguments[1])});
   return call.js.undefined();
 }
 
-// connect(connection, target, consume, addresses, toServer, toClient, explain, handshake, precedentMs,
-// precedentBytes, except): answer(…) with the verdict that nearly all questions end in; `addresses` as of
+// connect(connection, target, consume, addresses, toServer, toClient, explain, handshake, cacheMs,
+// cacheBytes, except): decide(…) with the decision that nearly all questions end in; `addresses` as of
 // `addressList`, `except` as from, to, from, to …
 napi_value connect(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Js& js = call.js;
-  Verdict verdict;
-  verdict.action = Verdict::Action::Connect;
-  verdict.target = static_cast<TargetId>(js.toNumber(call.arguments[1]));
-  verdict.consume = js.toSize(call.arguments[2]);
+  Decision decision;
+  decision.action = Decision::Action::Connect;
+  decision.target = static_cast<TargetId>(js.toNumber(call.arguments[1]));
+  decision.consume = js.toSize(call.arguments[2]);
   void* addresses = nullptr;
   napi_get_value_external(env, call.arguments[3], &addresses);
-  verdict.addresses = *static_cast<std::vector<Address>*>(addresses);
-  verdict.toServer = js.toBytes(call.arguments[4]);
-  verdict.toClient = js.toBytes(call.arguments[5]);
-  verdict.explain = js.toBool(call.arguments[6]);
-  verdict.handshake = js.toBool(call.arguments[7]);
-  verdict.precedent.lasts = js.toMicros(call.arguments[8]);
-  if (verdict.precedent.lasts > 0) {
-    verdict.precedent.bytes = js.toSize(call.arguments[9]);
+  decision.addresses = *static_cast<std::vector<Address>*>(addresses);
+  decision.toServer = js.toBytes(call.arguments[4]);
+  decision.toClient = js.toBytes(call.arguments[5]);
+  decision.explain = js.toBool(call.arguments[6]);
+  decision.handshake = js.toBool(call.arguments[7]);
+  decision.cache.lasts = js.toMicros(call.arguments[8]);
+  if (decision.cache.lasts > 0) {
+    decision.cache.bytes = js.toSize(call.arguments[9]);
     for (uint32_t i = 0; i + 1 < js.length(call.arguments[10]); i += 2) {
       const auto bound = [&](uint32_t index) { return js.toSize(js.at(call.arguments[10], index)); };
-      verdict.precedent.except.push_back({bound(i), bound(i + 1)});
+      decision.cache.except.push_back({bound(i), bound(i + 1)});
     }
   }
-  call.instance->take({static_cast<ConnectionId>(js.toNumber(call.arguments[0])), std::move(verdict)});
+  call.instance->take({static_cast<ConnectionId>(js.toNumber(call.arguments[0])), std::move(decision)});
   return js.undefined();
 }
 
@@ -663,7 +663,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"start", nullptr, start, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"listen", nullptr, listen, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"setUpstream", nullptr, setUpstream, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
-      {"answer", nullptr, answer, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"decide", nullptr, decide, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"connect", nullptr, connect, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"addressList", nullptr, addressList, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"closeListener", nullptr, closeListener, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

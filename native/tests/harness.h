@@ -130,7 +130,7 @@ class Plane {
 
   CloseRecord nextClose() { return std::get<CloseRecord>(next(1)); }
   Fault nextFault() { return std::get<Fault>(next(2)); }
-  Ask nextAsk() { return std::get<Ask>(next(4)); }
+  DecisionRequest nextRequest() { return std::get<DecisionRequest>(next(4)); }
   Event next(size_t kind) {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {

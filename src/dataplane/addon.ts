@@ -1,12 +1,13 @@
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
 import type {
-  Ask,
   CloseReason,
   CloseRecord,
   ConnectionId,
   DataPlane,
   DataPlaneEvents,
+  Decision,
+  DecisionRequest,
   Fault,
   ListenerCounters,
   ListenerId,
@@ -14,7 +15,6 @@ import type {
   Phase,
   Progress,
   SocketAddress,
-  Verdict,
 } from './contract.ts';
 import { loadAddon } from './load.ts';
 
@@ -27,7 +27,7 @@ interface Addon {
     readonly call: string;
     readonly error: number;
   };
-  answer(connection: ConnectionId, verdict: Exclude<Verdict, ConnectVerdict>): void;
+  decide(connection: ConnectionId, decision: Exclude<Decision, ConnectDecision>): void;
   connect(
     connection: ConnectionId,
     target: number,
@@ -54,9 +54,9 @@ type Deliver = (
   records: readonly RawRecord[],
   faults: readonly RawFault[],
   aborted: number | undefined,
-  asks: readonly RawAsk[],
+  asks: readonly RawRequest[],
 ) => void;
-/** Of each question with stage `head`, ahead of what is delivered with it. `text`: the path or the IP address. */
+/** Of each question of kind `head`, ahead of what is delivered with it. `text`: the path or the IP address. */
 type OnHead = (
   listener: ListenerId,
   connection: ConnectionId,
@@ -67,12 +67,12 @@ type OnHead = (
   bytes: Uint8Array,
   ended: boolean,
 ) => void;
-type ConnectVerdict = Extract<Verdict, { readonly action: 'connect' }>;
+type ConnectDecision = Extract<Decision, { readonly action: 'connect' }>;
 /** Addresses as the addon has them. */
 type AddressList = object & { readonly __brand: 'AddressList' };
-type RawAsk = Exclude<Ask, { readonly stage: 'head' | 'failed' }> | RawFailedAsk;
-type FailedAsk = Extract<Ask, { readonly stage: 'failed' }>;
-type RawFailedAsk = Omit<FailedAsk, 'reason' | 'errno'> & { readonly reason: number; readonly error: number };
+type RawRequest = Exclude<DecisionRequest, { readonly kind: 'head' | 'failed' }> | RawFailedRequest;
+type FailedRequest = Extract<DecisionRequest, { readonly kind: 'failed' }>;
+type RawFailedRequest = Omit<FailedRequest, 'reason' | 'errno'> & { readonly reason: number; readonly error: number };
 type RawRecord = Omit<CloseRecord, 'phase' | 'reason' | 'endedBy' | 'errno'> & {
   readonly phase: number;
   readonly reason: number;
@@ -87,7 +87,7 @@ type RawFault = {
 };
 type RawCounters = Omit<ListenerCounters, 'closed'> & { readonly closed: readonly number[] };
 
-const PHASES: readonly Phase[] = ['asking', 'connecting', 'relaying'];
+const PHASES: readonly Phase[] = ['deciding', 'connecting', 'relaying'];
 const PARTIES: readonly CloseRecord['endedBy'][] = ['client', 'server', 'proxy'];
 const REASONS: readonly CloseReason[] = [
   'finished',
@@ -104,10 +104,10 @@ const REASONS: readonly CloseReason[] = [
   'not-admitted',
   'client-limit',
   'client-rate',
-  'verdict-timeout',
+  'decision-timeout',
 ];
 
-const NO_PRECEDENT = { forMs: 0, bytes: 0, except: [] } as const;
+const NOT_CACHED = { forMs: 0, bytes: 0, except: [] } as const;
 
 /**
  * Starts the data plane.
@@ -119,20 +119,20 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   const addon = loadAddon() as Addon;
   let running = true;
   let onDrained: ((aborted: number) => void) | undefined;
-  let heads: Ask[] = [];
+  let heads: DecisionRequest[] = [];
 
   const deliver: Deliver = (steps, records, faults, aborted, others) => {
     const asks = others.length === 0 ? heads : [...heads, ...others.map(toAsk)];
     heads = [];
     // Of one connection, a question comes behind the steps before it, and nothing behind its end.
     if (steps.length > 0) events.onProgress(steps);
-    if (asks.length > 0) events.onAsk(asks);
+    if (asks.length > 0) events.onDecisionRequest(asks);
     if (records.length > 0) events.onClose(records.map(toRecord));
     if (faults.length > 0) events.onFault(faults.map(toFault));
     if (aborted !== undefined) onDrained?.(aborted);
   };
   const error = addon.start(threads, deliver, (listener, connection, family, cid, port, text, bytes, ended) => {
-    heads.push({ stage: 'head', listener, connection, client: toAddress(family, cid, port, text), bytes, ended });
+    heads.push({ kind: 'head', listener, connection, client: toAddress(family, cid, port, text), bytes, ended });
   });
   if (error !== 0) {
     throw new VsockProxyError('internal', `Could not start ${threads} relay threads: ${errnoName(error)}`, {
@@ -141,7 +141,7 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
     });
   }
 
-  // Most verdicts have the addresses of an earlier one.
+  // Most decisions have the addresses of an earlier one.
   const lists = new WeakMap<readonly SocketAddress[], AddressList>();
   const listOf = (addresses: readonly SocketAddress[]): AddressList => {
     const known = lists.get(addresses);
@@ -162,10 +162,10 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
       throw new VsockProxyError('listen-failed', `${call}: ${errnoName(error)}`, { errno: errnoName(error) });
     },
     setUpstream: (listener, addresses) => live().setUpstream(listener, addresses),
-    answer(connection, verdict) {
-      if (verdict.action !== 'connect') return live().answer(connection, verdict);
-      const { target, consume, addresses, toServer, toClient, explain, handshake = false } = verdict;
-      const { forMs, bytes, except } = verdict.precedent ?? NO_PRECEDENT;
+    decide(connection, decision) {
+      if (decision.action !== 'connect') return live().decide(connection, decision);
+      const { target, consume, addresses, toServer, toClient, explain, handshake = false } = decision;
+      const { forMs, bytes, except } = decision.cache ?? NOT_CACHED;
       const list = listOf(addresses);
       live().connect(connection, target, consume, list, toServer, toClient, explain, handshake, forMs, bytes, except);
     },
@@ -195,10 +195,10 @@ function toAddress(family: number, cid: number, port: number, text: string): Soc
   }
 }
 
-function toAsk(ask: RawAsk): Ask {
-  if (ask.stage !== 'failed') return ask;
+function toAsk(ask: RawRequest): DecisionRequest {
+  if (ask.kind !== 'failed') return ask;
   const { reason, error, ...rest } = ask;
-  const failed = { ...rest, reason: named(REASONS, reason) as FailedAsk['reason'] };
+  const failed = { ...rest, reason: named(REASONS, reason) as FailedRequest['reason'] };
   return error === 0 ? failed : { ...failed, errno: errnoName(error) };
 }
 

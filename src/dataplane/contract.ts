@@ -5,8 +5,8 @@
  * here carries payload: once a connection relays, no byte of it passes through JavaScript.
  *
  * A *fixed* listener was decided when its route was made; the data plane connects its clients to
- * the addresses of `setUpstream` without asking anyone. A listener that *asks* reports each client by
- * `onAsk`, with the bytes that it has sent so far, and does with it what `answer` says.
+ * the addresses of `setUpstream` without asking anyone. A listener that *asks* requests a decision about each client by
+ * `onDecisionRequest`, with the bytes that it has sent so far, and does with it what `decide` says.
  */
 
 /** Identifies one listener for the life of the process. Never reused. */
@@ -30,8 +30,8 @@ export interface InheritedSocket {
  * The socket of another listener, with the clients in its queue: for a change of everything but the address. The
  * connections of both count for the new limits.
  */
-export interface AdoptedSocket {
-  readonly family: 'adopted';
+export interface PredecessorSocket {
+  readonly family: 'predecessor';
   /** It shares the socket until it is closed. */
   readonly listener: ListenerId;
 }
@@ -45,7 +45,7 @@ export interface ConnectionTimeouts {
   readonly connectMs: number;
   /** Without a byte in either direction while relaying; also between two requests. */
   readonly idleMs: number;
-  /** From accept, or the first byte of a later request, until a verdict that connects or rejects. */
+  /** From accept, or the first byte of a later request, until a decision that connects or rejects. */
   readonly headMs: number;
 }
 
@@ -60,11 +60,11 @@ export interface Admission {
 export interface ListenSpec {
   /**
    * - `fixed`: to the addresses of `setUpstream`.
-   * - `ask-client`: asks as soon as a client is accepted, without a byte of it.
-   * - `ask-head`: asks when the client has sent something, and again for more, up to 16 KiB in all.
+   * - `decide-client`: asks as soon as a client is accepted, without a byte of it.
+   * - `decide-head`: asks when the client has sent something, and again for more, up to 16 KiB in all.
    */
-  readonly kind: 'fixed' | 'ask-client' | 'ask-head';
-  readonly on: SocketAddress | InheritedSocket | AdoptedSocket;
+  readonly kind: 'fixed' | 'decide-client' | 'decide-head';
+  readonly on: SocketAddress | InheritedSocket | PredecessorSocket;
   /** Connections open at once (at least 1). At the limit accepting pauses and clients wait in the kernel's queue. */
   readonly maxConnections: number;
   /** Of one client, which is a CID, an IP address, or all of a unix socket; further ones are refused. 0: no limit. */
@@ -90,23 +90,23 @@ export type Framing =
   | { readonly kind: 'chunked' }
   | { readonly kind: 'eof' };
 
-/** A question about one connection. It waits for its answer, under its deadline; there is one at a time. */
-export type Ask = Question & {
+/** A connection waits for a {@link Decision}, under its deadline; it requests one at a time. */
+export type DecisionRequest = DecisionSubject & {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
   readonly client: SocketAddress;
 };
 
-export type Question =
-  /** Kind `ask-client`. `local` is where the client connected to. */
-  | { readonly stage: 'client'; readonly local: SocketAddress }
+export type DecisionSubject =
+  /** Kind `decide-client`. `local` is where the client connected to. */
+  | { readonly kind: 'client'; readonly local: SocketAddress }
   /** All bytes that the client has sent and nobody has consumed. `ended`: its EOF came. Never empty and ended. */
-  | { readonly stage: 'head'; readonly bytes: Uint8Array; readonly ended: boolean }
+  | { readonly kind: 'head'; readonly bytes: Uint8Array; readonly ended: boolean }
   /** All bytes that the server has sent after an `exchange` or handshake and nobody has consumed. `ended`: its EOF or a reset came. */
-  | { readonly stage: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
-  /** Nobody could be connected, after a verdict with `explain`; to be answered with `reject`. */
+  | { readonly kind: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
+  /** Nobody could be connected, after a decision with `explain`; to be answered with `reject`. */
   | {
-      readonly stage: 'failed';
+      readonly kind: 'failed';
       readonly target: TargetId;
       readonly reason: 'connect-failed' | 'connect-timeout' | 'no-upstream' | 'internal';
       readonly server?: SocketAddress;
@@ -114,11 +114,11 @@ export type Question =
     };
 
 /**
- * Whom else a verdict is for: a client of the same CID or IP address, on the same listener, whose first `bytes` bytes
+ * Whom else a decision is for: a client of the same CID or IP address, on the same listener, whose first `bytes` bytes
  * are the same but for those in `except` gets it without a question, for `forMs` or until the listener is closed. The
  * data plane may forget it earlier, and keeps none of more than 4 KiB.
  */
-export interface Precedent {
+export interface CacheRule {
   /** At least `consume`, and no more than there are. */
   readonly bytes: number;
   /** Ranges within them: where one begins, where it ends, where the next one begins … */
@@ -126,8 +126,11 @@ export interface Precedent {
   readonly forMs: number;
 }
 
-/** One that does not fit the stage, or comes for a connection that has ended, is ignored or ends the connection. */
-export type Verdict =
+/**
+ * What is to become of a connection. One for a connection that has ended is ignored. One that does not fit its request
+ * ends the connection as `internal` (EPROTO).
+ */
+export type Decision =
   /**
    * `head`, `response`: not enough bytes yet. The next question comes with the EOF, with a full head, or with more bytes:
    * `atLeast` in all, and the byte `until` among the new ones. Where nothing more can come, the connection ends as
@@ -145,22 +148,22 @@ export type Verdict =
       readonly consume: number;
       readonly toServer?: Uint8Array;
       readonly toClient?: Uint8Array;
-      /** Ask with stage `failed` instead of ending the connection when none of the addresses answers. */
+      /** A request of kind `failed` instead of ending the connection when none of the addresses answers. */
       readonly explain: boolean;
       /**
-       * Send `toServer` alone, and ask with stage `response` about what the server answers, for a `relay` or `reject`;
+       * Send `toServer` alone, and request a decision of kind `response` about what the server answers, for a `relay` or `reject`;
        * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`. Once
        * connected, the server has `headMs` and `connectMs` together for it.
        */
       readonly handshake?: true;
       /** `head` only. */
-      readonly precedent?: Precedent;
+      readonly cache?: CacheRule;
     }
   /** `response` of a handshake: relay. The bytes behind the first `consume` are the client's, after `toClient`. */
   | { readonly action: 'relay'; readonly consume: number; readonly toClient?: Uint8Array }
   /**
    * `head`: connect, send `toServer`, then exactly one `body` of the client's; what it sends behind it is the next
-   * head. The server's answer comes as stage `response`. A failure to connect comes as stage `failed`.
+   * head. The server's answer comes as kind `response`. A failure to connect comes as kind `failed`.
    */
   | {
       readonly action: 'exchange';
@@ -186,7 +189,7 @@ export type Verdict =
       readonly body: Framing;
       readonly next: boolean;
     }
-  /** Any stage: send `toClient`, if any, and end the connection for this reason. */
+  /** Any kind: send `toClient`, if any, and end the connection for this reason. */
   | {
       readonly action: 'reject';
       readonly target?: TargetId;
@@ -208,12 +211,12 @@ export type Progress =
       readonly connection: ConnectionId;
       readonly client: SocketAddress;
       readonly server: SocketAddress;
-      /** Of the verdict, on listeners that ask. */
+      /** Of the decision, on listeners that ask. */
       readonly target?: TargetId;
     };
 
 /** How far a connection had come when it ended. */
-export type Phase = 'asking' | 'connecting' | 'relaying';
+export type Phase = 'deciding' | 'connecting' | 'relaying';
 
 /**
  * Why a connection ended.
@@ -224,9 +227,9 @@ export type Phase = 'asking' | 'connecting' | 'relaying';
  * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` where it waited for one.
  * - `connect-timeout`, `idle-timeout`: a deadline of {@link ConnectionTimeouts} passed.
  * - `drained`: still open when the drain deadline passed.
- * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a verdict did not fit.
- * - `head-timeout`: the client did not send what it takes within `headMs`. `verdict-timeout`: it did, and no verdict came.
- * - `denied`, `malformed`: so a verdict said; `malformed` also where the body of an exchange was not framed as announced.
+ * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a decision did not fit.
+ * - `head-timeout`: the client did not send what it takes within `headMs`. `decision-timeout`: it did, and no decision came.
+ * - `denied`, `malformed`: so a decision said; `malformed` also where the body of an exchange was not framed as announced.
  * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, as {@link ListenSpec} has it. Of
  *   these there are no records, for a client could make thousands a second: a {@link Fault} tells, and the counters.
  */
@@ -245,7 +248,7 @@ export type CloseReason =
   | 'not-admitted'
   | 'client-limit'
   | 'client-rate'
-  | 'verdict-timeout';
+  | 'decision-timeout';
 
 /** Exactly one of these exists for each connection that was accepted and not refused. */
 export interface CloseRecord {
@@ -254,9 +257,9 @@ export interface CloseRecord {
   readonly client: SocketAddress;
   /** The address that was connected, or the last one tried; absent with `no-upstream`. */
   readonly server?: SocketAddress;
-  /** Of the last verdict that had one, on listeners that ask. */
+  /** Of the last decision that had one, on listeners that ask. */
   readonly target?: TargetId;
-  /** Bytes delivered from client to server, those of verdicts included. */
+  /** Bytes delivered from client to server, those of decisions included. */
   readonly bytesUp: number;
   /** Bytes delivered from server to client. */
   readonly bytesDown: number;
@@ -308,7 +311,7 @@ export interface DataPlaneEvents {
   onProgress(steps: readonly Progress[]): void;
   onClose(records: readonly CloseRecord[]): void;
   onFault(faults: readonly Fault[]): void;
-  onAsk(asks: readonly Ask[]): void;
+  onDecisionRequest(requests: readonly DecisionRequest[]): void;
 }
 
 export interface Listening {
@@ -323,8 +326,8 @@ export interface DataPlane {
    * @throws VsockProxyError `listen-failed` with `errno` and `syscall` when socket, bind or listen fails.
    */
   listen(spec: ListenSpec): Listening;
-  /** Answers an {@link Ask}. Without an answer the connection ends at its deadline. */
-  answer(connection: ConnectionId, verdict: Verdict): void;
+  /** Decides about a connection that waits for it: {@link DecisionRequest}. Without a decision it ends at its deadline. */
+  decide(connection: ConnectionId, decision: Decision): void;
   /**
    * `fixed` only. Replaces the addresses that connections try, in order: those of clients who connect from now on, and of those who
    * wait for the first ones. Atomic; established connections stay. Unknown ids are ignored.

@@ -66,7 +66,7 @@ export class Listener {
       // Without anyone who reads them, thousands of lines a second would be composed for nothing.
       report: log.enables('info') ? 'lifecycle' : 'failures',
     } as const;
-    const sockets = former?.bound.map(({ id }) => ({ family: 'adopted', listener: id }) as const) ?? this.#sockets;
+    const sockets = former?.bound.map(({ id }) => ({ family: 'predecessor', listener: id }) as const) ?? this.#sockets;
     try {
       for (const socket of sockets) {
         const { id, on } = bind(seam.dataPlane, { ...spec, on: socket }, plan.on);

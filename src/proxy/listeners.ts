@@ -5,7 +5,7 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 import { comparePlans, isSame } from './changes.ts';
-import type { Answerer, FirstAsk } from './handlers/dispatcher.ts';
+import type { Answerer, FirstRequest } from './handlers/dispatcher.ts';
 import type { Seam } from './handlers/handler.ts';
 import { Listener, type ListenerContext } from './listener.ts';
 import { formatAddress } from './report/format.ts';
@@ -165,12 +165,12 @@ function heirOf({ listener, heir }: { readonly listener: Listener; readonly heir
 
 /** What is under way is brought to its end as it was begun; what is new is up to the heir. */
 function inherit(former: Answerer, heir: Answerer | undefined): Answerer {
-  const first = heir === undefined ? () => GONE : (ask: FirstAsk) => heir.first(ask);
+  const first = heir === undefined ? () => GONE : (ask: FirstRequest) => heir.first(ask);
   return { first, later: (ask, request) => former.later(ask, request) };
 }
 
 const GONE = {
-  verdict: { action: 'reject', reason: 'denied' },
+  decision: { action: 'reject', reason: 'denied' },
   refusal: { problem: 'its listener has been removed from the configuration', subject: 'of a removed listener' },
 } as const;
 

@@ -55,7 +55,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   const log = logFor('vsock_proxy::proxy');
   const targets = new Targets();
   const asking = new Asking({
-    answer: (connection, verdict) => dataPlane.answer(connection, verdict),
+    decide: (connection, decision) => dataPlane.decide(connection, decision),
     onError: (error) => report.tellError(error),
   });
   const report = openReport({
@@ -95,7 +95,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   const first = await listeners.prepare(plan.listeners);
   const dataPlane = openDataPlane({
     ...report.events,
-    onAsk: asking.onAsk,
+    onDecisionRequest: asking.onDecisionRequest,
     onClose(records) {
       report.events.onClose(records);
       for (const { connection } of records) asking.end(connection);

@@ -2,11 +2,11 @@
 import type {
   CloseReason,
   CloseRecord,
+  Decision,
+  DecisionSubject,
   ListenSpec,
-  Question,
   SocketAddress,
   TargetId,
-  Verdict,
 } from '../../src/dataplane/contract.ts';
 import { FakeBody } from './body.ts';
 import type { FakeEnd, FakeNetwork } from './network.ts';
@@ -15,7 +15,7 @@ export type Identity = Pick<CloseRecord, 'listener' | 'connection' | 'client' | 
 
 export interface ConnectionEvents {
   onConnected(server: SocketAddress, target: TargetId | undefined): void;
-  onAsk(question: Question): void;
+  onDecisionRequest(question: DecisionSubject): void;
   onClosed(record: CloseRecord): void;
 }
 
@@ -24,8 +24,8 @@ const PEEK_BYTES = 16 * 1024;
 
 const ANYTHING = { atLeast: 0, until: undefined, after: 0 };
 
-type ConnectVerdict = Extract<Verdict, { readonly action: 'connect' | 'exchange' }>;
-type FailedReason = Extract<Question, { readonly stage: 'failed' }>['reason'];
+type ConnectDecision = Extract<Decision, { readonly action: 'connect' | 'exchange' }>;
+type FailedReason = Extract<DecisionSubject, { readonly kind: 'failed' }>['reason'];
 
 export class FakeConnection {
   readonly identity: Identity;
@@ -36,14 +36,14 @@ export class FakeConnection {
   #server: FakeEnd | undefined;
   /** Connected, or tried last. */
   #address: SocketAddress | undefined;
-  /** Waiting: no upstream has been set yet. Asking: for a head or its verdict. */
-  #state: 'waiting' | 'asking' | 'connecting' | 'relaying' | 'exchanging' | 'closed';
-  #asked: Question | undefined;
+  /** Waiting: no upstream has been set yet. Asking: for a head or its decision. */
+  #state: 'waiting' | 'deciding' | 'connecting' | 'relaying' | 'exchanging' | 'closed';
+  #asked: DecisionSubject | undefined;
   /** Bytes and end that the last question showed, to ask again only when there is more. */
   #shown = '';
   /** What the last `more` waits for. */
   #wanted: { readonly atLeast: number; readonly until: number | undefined; readonly after: number } = ANYTHING;
-  #verdict: ConnectVerdict | undefined;
+  #decision: ConnectDecision | undefined;
   #target: TargetId | undefined;
   /** To connect, which has been asked about. */
   #failure: Parameters<FakeConnection['close']> | undefined;
@@ -76,7 +76,7 @@ export class FakeConnection {
     this.#spec = spec;
     this.#events = events;
     this.#acceptedAt = network.clock.now();
-    this.#state = spec.kind === 'fixed' ? 'waiting' : 'asking';
+    this.#state = spec.kind === 'fixed' ? 'waiting' : 'deciding';
   }
 
   /** @param local where the client connected to */
@@ -84,7 +84,7 @@ export class FakeConnection {
     const { kind, timeouts } = this.#spec;
     if (kind === 'fixed') return this.#setDeadline(timeouts.connectMs, 'no-upstream');
     this.#setDeadline(timeouts.headMs, 'head-timeout');
-    if (kind === 'ask-client') this.#ask({ stage: 'client', local });
+    if (kind === 'decide-client') this.#ask({ kind: 'client', local });
     this.#client.watch(() => this.#look());
     this.#look();
   }
@@ -95,35 +95,35 @@ export class FakeConnection {
   }
 
   /** The question that is not answered yet. */
-  get asked(): Question | undefined {
+  get asked(): DecisionSubject | undefined {
     return this.#asked;
   }
 
   /** The client between two requests is left, the others after the one that is under way. */
   drain(): void {
     this.#draining = true;
-    if (this.#state === 'asking' && this.#isLater && this.#shown === '') this.#leave();
+    if (this.#state === 'deciding' && this.#isLater && this.#shown === '') this.#leave();
   }
 
-  answer(verdict: Verdict) {
+  decide(decision: Decision) {
     const asked = this.#asked;
     if (asked === undefined) return;
     this.#asked = undefined;
-    if (verdict.action === 'reject') return this.#reject(verdict, asked.stage);
-    switch (asked.stage) {
+    if (decision.action === 'reject') return this.#reject(decision, asked.kind);
+    switch (asked.kind) {
       case 'client':
-        if (verdict.action === 'connect') return this.#follow(verdict);
+        if (decision.action === 'connect') return this.#follow(decision);
         break;
       case 'head':
-        if (verdict.action === 'connect' || verdict.action === 'exchange') return this.#follow(verdict);
-        if (verdict.action === 'more') return this.#awaitMore(asked, 'client', verdict);
+        if (decision.action === 'connect' || decision.action === 'exchange') return this.#follow(decision);
+        if (decision.action === 'more') return this.#awaitMore(asked, 'client', decision);
         break;
       case 'response':
-        if (verdict.action === 'more') return this.#awaitMore(asked, 'server', verdict);
+        if (decision.action === 'more') return this.#awaitMore(asked, 'server', decision);
         if (this.#isHandshake) {
-          if (verdict.action === 'relay') return this.#relayAfter(verdict);
-        } else if (verdict.action === 'interim' || verdict.action === 'respond') {
-          return this.#respond(verdict);
+          if (decision.action === 'relay') return this.#relayAfter(decision);
+        } else if (decision.action === 'interim' || decision.action === 'respond') {
+          return this.#respond(decision);
         }
         break;
       case 'failed':
@@ -134,7 +134,7 @@ export class FakeConnection {
 
   close(reason: CloseReason, endedBy: CloseRecord['endedBy'], errno?: string): void {
     if (this.#state === 'closed') return;
-    const phase = this.#state === 'asking' || this.#asked?.stage === 'failed' ? 'asking' : this.#connectedPhase();
+    const phase = this.#state === 'deciding' || this.#asked?.kind === 'failed' ? 'deciding' : this.#connectedPhase();
     this.#state = 'closed';
     this.#asked = undefined;
     this.#cancelDeadline();
@@ -162,9 +162,9 @@ export class FakeConnection {
     return this.#server === undefined ? 'connecting' : 'relaying';
   }
 
-  #ask(question: Question): void {
+  #ask(question: DecisionSubject): void {
     this.#asked = question;
-    this.#events.onAsk(question);
+    this.#events.onDecisionRequest(question);
   }
 
   /** Like epoll: whatever has happened on either side, looks at both. */
@@ -172,7 +172,7 @@ export class FakeConnection {
     if (this.#state === 'relaying' && this.#server !== undefined) this.#relay(this.#server);
     else if (this.#state === 'exchanging' && this.#server !== undefined) this.#exchange(this.#server);
     else if (this.#client.ending === 'reset') this.close('reset', 'client', 'ECONNRESET');
-    else if (this.#state === 'asking' && this.#asked === undefined) this.#showHead();
+    else if (this.#state === 'deciding' && this.#asked === undefined) this.#showHead();
   }
 
   /** Asks about what the client has sent, if that is more than the last time. */
@@ -186,28 +186,31 @@ export class FakeConnection {
       // The first byte of a later request.
       if (this.#shown === '' && this.#isLater) this.#setDeadline(this.#spec.timeouts.headMs, 'head-timeout');
       this.#shown = `${bytes.length} ${ended}`;
-      this.#ask({ stage: 'head', bytes: Uint8Array.from(bytes), ended });
+      this.#ask({ kind: 'head', bytes: Uint8Array.from(bytes), ended });
     }
   }
 
   #awaitMore(
     { bytes, ended }: { readonly bytes: Uint8Array; readonly ended: boolean },
     from: 'client' | 'server',
-    { atLeast = 0, until }: Extract<Verdict, { readonly action: 'more' }>,
+    { atLeast = 0, until }: Extract<Decision, { readonly action: 'more' }>,
   ) {
     if (ended || bytes.length >= PEEK_BYTES) return this.close('malformed', from);
     this.#wanted = { atLeast, until, after: bytes.length };
     this.#look();
   }
 
-  /** Whether these are what the last verdict waits for. */
+  /** Whether these are what the last decision waits for. */
   #isWorthAsking(bytes: Uint8Array, ended: boolean): boolean {
     const { atLeast, until, after } = this.#wanted;
     if (ended || bytes.length >= PEEK_BYTES) return true;
     return bytes.length >= atLeast && (until === undefined || bytes.subarray(after).includes(until));
   }
 
-  #reject({ reason, toClient, target }: Extract<Verdict, { readonly action: 'reject' }>, stage: Question['stage']) {
+  #reject(
+    { reason, toClient, target }: Extract<Decision, { readonly action: 'reject' }>,
+    kind: DecisionSubject['kind'],
+  ) {
     this.#target = target ?? this.#target;
     if (toClient !== undefined) {
       this.#client.write(toClient);
@@ -215,16 +218,16 @@ export class FakeConnection {
       this.#hasEnd = true;
       this.#bytesDown += toClient.length;
     }
-    if (stage === 'failed' && this.#failure !== undefined) this.close(...this.#failure);
-    else this.close(reason, stage === 'response' ? 'server' : 'proxy');
+    if (kind === 'failed' && this.#failure !== undefined) this.close(...this.#failure);
+    else this.close(reason, kind === 'response' ? 'server' : 'proxy');
   }
 
-  #follow(verdict: ConnectVerdict): void {
-    this.#verdict = verdict;
-    this.#target = verdict.target;
-    this.#client.consume(verdict.consume);
+  #follow(decision: ConnectDecision): void {
+    this.#decision = decision;
+    this.#target = decision.target;
+    this.#client.consume(decision.consume);
     this.#setDeadline(this.#spec.timeouts.connectMs, 'connect-timeout');
-    this.#dial(verdict.addresses);
+    this.#dial(decision.addresses);
   }
 
   #dial(addresses: readonly SocketAddress[]) {
@@ -245,15 +248,15 @@ export class FakeConnection {
   }
 
   #fail(reason: FailedReason, endedBy: 'server' | 'proxy', errno?: string) {
-    const verdict = this.#verdict;
-    if (verdict === undefined || (verdict.action === 'connect' && !verdict.explain && !this.#isHandshake)) {
+    const decision = this.#decision;
+    if (decision === undefined || (decision.action === 'connect' && !decision.explain && !this.#isHandshake)) {
       return this.close(reason, endedBy, errno);
     }
     this.#failure = [reason, endedBy, errno];
     this.#setDeadline(this.#spec.timeouts.headMs, reason);
     this.#ask({
-      stage: 'failed',
-      target: verdict.target,
+      kind: 'failed',
+      target: decision.target,
       reason,
       ...(this.#address === undefined ? {} : { server: this.#address }),
       ...(errno === undefined ? {} : { errno }),
@@ -261,14 +264,14 @@ export class FakeConnection {
   }
 
   #connected(server: FakeEnd, address: SocketAddress): void {
-    const verdict = this.#verdict;
+    const decision = this.#decision;
     this.#server = server;
     this.#connectMs ??= this.#network.clock.now() - this.#acceptedAt;
-    this.#state = verdict?.action === 'exchange' || this.#isHandshake ? 'exchanging' : 'relaying';
-    this.#events.onConnected(address, verdict?.target);
-    if (verdict?.toServer !== undefined) this.#send(server, verdict.toServer);
-    if (verdict?.action === 'connect' && verdict.toClient !== undefined) this.#send(this.#client, verdict.toClient);
-    this.#up = new FakeBody(verdict?.action === 'exchange' ? verdict.body : { kind: 'none' });
+    this.#state = decision?.action === 'exchange' || this.#isHandshake ? 'exchanging' : 'relaying';
+    this.#events.onConnected(address, decision?.target);
+    if (decision?.toServer !== undefined) this.#send(server, decision.toServer);
+    if (decision?.action === 'connect' && decision.toClient !== undefined) this.#send(this.#client, decision.toClient);
+    this.#up = new FakeBody(decision?.action === 'exchange' ? decision.body : { kind: 'none' });
     this.#down = undefined;
     this.#shown = '';
     this.#wanted = ANYTHING;
@@ -279,10 +282,10 @@ export class FakeConnection {
   }
 
   get #isHandshake(): boolean {
-    return this.#verdict?.action === 'connect' && this.#verdict.handshake === true;
+    return this.#decision?.action === 'connect' && this.#decision.handshake === true;
   }
 
-  #relayAfter({ consume, toClient }: Extract<Verdict, { readonly action: 'relay' }>): void {
+  #relayAfter({ consume, toClient }: Extract<Decision, { readonly action: 'relay' }>): void {
     this.#server?.consume(consume);
     if (toClient !== undefined) this.#send(this.#client, toClient);
     this.#state = 'relaying';
@@ -337,17 +340,17 @@ export class FakeConnection {
     if (this.#asked !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
     if ((bytes.length === 0 && !ended) || this.#target === undefined || !this.#isWorthAsking(bytes, ended)) return;
     this.#shown = `${bytes.length} ${ended}`;
-    this.#ask({ stage: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended });
+    this.#ask({ kind: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended });
   }
 
-  #respond(verdict: Extract<Verdict, { readonly action: 'interim' | 'respond' }>): void {
-    this.#server?.consume(verdict.consume);
+  #respond(decision: Extract<Decision, { readonly action: 'interim' | 'respond' }>): void {
+    this.#server?.consume(decision.consume);
     this.#shown = '';
     this.#wanted = ANYTHING;
-    this.#send(this.#client, verdict.toClient);
-    if (verdict.action === 'respond') {
-      this.#down = new FakeBody(verdict.body);
-      this.#next = verdict.next;
+    this.#send(this.#client, decision.toClient);
+    if (decision.action === 'respond') {
+      this.#down = new FakeBody(decision.body);
+      this.#next = decision.next;
     }
     this.#look();
   }
@@ -356,7 +359,7 @@ export class FakeConnection {
   #finishExchange(server: FakeEnd) {
     server.end();
     if (!this.#next || !this.#up.done || this.#draining) return this.#leave();
-    this.#state = 'asking';
+    this.#state = 'deciding';
     this.#server = undefined;
     this.#isLater = true;
     this.#shown = '';
@@ -384,7 +387,7 @@ export class FakeConnection {
       if (reason === 'connect-timeout' || (reason === 'no-upstream' && this.#state === 'connecting')) {
         this.#fail('connect-timeout', 'proxy', 'ETIMEDOUT');
       } else if (reason === 'head-timeout' && this.#asked !== undefined) {
-        this.close('verdict-timeout', 'proxy', 'ETIMEDOUT');
+        this.close('decision-timeout', 'proxy', 'ETIMEDOUT');
       } else {
         this.close(reason, 'proxy', 'ETIMEDOUT');
       }

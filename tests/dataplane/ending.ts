@@ -5,11 +5,11 @@ import type {
   CloseReason,
   ConnectionId,
   DataPlane,
+  Decision,
   Listening,
   ListenSpec,
-  Verdict,
 } from '../../src/dataplane/contract.ts';
-import type { Peer, Server, Stage } from './harness.ts';
+import type { Harness, Peer, Server } from './harness.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
@@ -29,27 +29,27 @@ const SPEC: Omit<ListenSpec, 'on'> = {
   report: 'lifecycle',
 };
 
-export function testEndings(name: string, openStage: () => Stage): void {
+export function testEndings(name: string, openHarness: () => Harness): void {
   describe(`${name}, one place for each client`, { timeout: LATE_MS }, () => {
-    let stage: Stage;
+    let harness: Harness;
     let told: Told;
     let dataPlane: DataPlane;
     let server: Server;
     let listening: Listening;
 
     beforeEach(async () => {
-      stage = openStage();
+      harness = openHarness();
       told = new Told();
-      dataPlane = stage.open(told);
-      server = await stage.serve();
+      dataPlane = harness.open(told);
+      server = await harness.serve();
     });
-    afterEach(() => stage.close());
+    afterEach(() => harness.close());
 
     const listen = async (changes: Partial<ListenSpec> = {}, upstream = [server.address]): Promise<void> => {
-      listening = dataPlane.listen({ ...SPEC, on: await stage.freeAddress(), ...changes });
+      listening = dataPlane.listen({ ...SPEC, on: await harness.freeAddress(), ...changes });
       dataPlane.setUpstream(listening.id, upstream);
     };
-    const connect = (): Promise<Peer> => stage.connect(listening.on);
+    const connect = (): Promise<Peer> => harness.connect(listening.on);
     const relay = async (): Promise<{ readonly client: Peer; readonly accepted: Peer }> => {
       const client = await connect();
       return { client, accepted: await server.accept() };
@@ -60,11 +60,11 @@ export function testEndings(name: string, openStage: () => Stage): void {
       await client.ended;
     };
     const ask = async (changes: Partial<ListenSpec> = {}): Promise<ConnectionId> => {
-      await listen({ kind: 'ask-head', ...changes });
+      await listen({ kind: 'decide-head', ...changes });
       (await connect()).write('head');
       return (await told.ask()).connection;
     };
-    const askAndAnswer = async (verdict: Verdict): Promise<void> => dataPlane.answer(await ask(), verdict);
+    const askAndAnswer = async (decision: Decision): Promise<void> => dataPlane.decide(await ask(), decision);
     const timeouts = (changes: Partial<ListenSpec['timeouts']>) => ({ timeouts: { ...SPEC.timeouts, ...changes } });
     const counters = () => {
       const found = dataPlane.counters().find(({ listener }) => listener === listening.id);
@@ -82,12 +82,12 @@ export function testEndings(name: string, openStage: () => Stage): void {
         (await relay()).client.reset();
       },
       'connect-failed': async () => {
-        await listen({}, [await stage.freeAddress()]);
+        await listen({}, [await harness.freeAddress()]);
         await connect();
       },
       'no-upstream': () => listen({}, []).then(connect),
       'connect-timeout': async () => {
-        await listen(timeouts({ connectMs: SOON_MS }), [await stage.silentAddress()]);
+        await listen(timeouts({ connectMs: SOON_MS }), [await harness.silentAddress()]);
         await connect();
       },
       'idle-timeout': () => listen(timeouts({ idleMs: SOON_MS })).then(relay),
@@ -98,10 +98,10 @@ export function testEndings(name: string, openStage: () => Stage): void {
       },
       internal: () => askAndAnswer({ action: 'interim', consume: 0, toClient: Buffer.from('misfit') }),
       'head-timeout': async () => {
-        await listen({ kind: 'ask-head', ...timeouts({ headMs: SOON_MS }) });
+        await listen({ kind: 'decide-head', ...timeouts({ headMs: SOON_MS }) });
         await connect();
       },
-      'verdict-timeout': () => ask(timeouts({ headMs: SOON_MS })),
+      'decision-timeout': () => ask(timeouts({ headMs: SOON_MS })),
       denied: () => askAndAnswer({ action: 'reject', reason: 'denied' }),
       malformed: () => askAndAnswer({ action: 'reject', reason: 'malformed' }),
     };

@@ -3,12 +3,13 @@
  * against it and against the addon.
  */
 import type {
-  Ask,
   CloseReason,
   CloseRecord,
   ConnectionId,
   DataPlane,
   DataPlaneEvents,
+  Decision,
+  DecisionRequest,
   Fault,
   ListenerCounters,
   ListenerId,
@@ -16,14 +17,13 @@ import type {
   ListenSpec,
   Progress,
   SocketAddress,
-  Verdict,
 } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/platform/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
-import type { Stage } from './harness.ts';
+import { FakeDecisionCache } from './decision-cache.ts';
+import type { Harness } from './harness.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
-import { FakePrecedents } from './precedents.ts';
 
 /** The contract: at most one fault per listener, kind and second. */
 const FAULT_PERIOD_MS = 1000;
@@ -38,7 +38,7 @@ interface Listener {
   upstream: readonly SocketAddress[] | undefined;
   readonly connections: Set<FakeConnection>;
   readonly clients: FakeClients;
-  readonly precedents: FakePrecedents;
+  readonly cache: FakeDecisionCache;
   readonly totals: { accepted: number; bytesUp: number; bytesDown: number; limitHits: number; limitWaitMs: number };
   readonly closed: Record<CloseReason, number>;
   readonly toldAt: Map<Fault['kind'], number>;
@@ -55,7 +55,7 @@ export class FakeDataPlane implements DataPlane {
   #steps: Progress[] = [];
   #records: CloseRecord[] = [];
   #faults: Fault[] = [];
-  #asks: Ask[] = [];
+  #asks: DecisionRequest[] = [];
   #stopped = false;
   #onEmpty: (() => void) | undefined;
   /** What `beat` says, for tests of what follows when a thread hangs. */
@@ -79,7 +79,7 @@ export class FakeDataPlane implements DataPlane {
       upstream: undefined,
       connections: new Set(),
       clients: new FakeClients(spec, this.#network.clock),
-      precedents: new FakePrecedents(this.#network.clock),
+      cache: new FakeDecisionCache(this.#network.clock),
       totals: { accepted: 0, bytesUp: 0, bytesDown: 0, limitHits: 0, limitWaitMs: 0 },
       closed: { ...NOTHING_CLOSED },
       toldAt: new Map(),
@@ -90,12 +90,12 @@ export class FakeDataPlane implements DataPlane {
     return { id: listener.id, on: socket.address };
   }
 
-  answer(connection: ConnectionId, verdict: Verdict): void {
+  decide(connection: ConnectionId, decision: Decision): void {
     const asking = this.#connections.get(connection);
     if (asking?.asked === undefined) return;
     const { listener, client } = asking.identity;
-    this.#listeners.get(listener)?.precedents.add(client, asking.asked, verdict);
-    asking.answer(verdict);
+    this.#listeners.get(listener)?.cache.add(client, asking.asked, decision);
+    asking.decide(decision);
   }
 
   setUpstream(id: ListenerId, addresses: readonly SocketAddress[]): void {
@@ -167,7 +167,7 @@ export class FakeDataPlane implements DataPlane {
       throw new VsockProxyError('listen-failed', `${call}: ${errno}`, { errno });
     };
     if (on.family === 'inherited') return inherited.get(on.fd) ?? fail('getsockname', 'EBADF');
-    if (on.family === 'adopted') {
+    if (on.family === 'predecessor') {
       const former = this.#listeners.get(on.listener);
       return former?.isOpen ? former.socket : fail('dup', 'EBADF');
     }
@@ -226,9 +226,9 @@ export class FakeDataPlane implements DataPlane {
         if (lifecycle) this.#steps.push(step);
         this.#flushSoon();
       },
-      onAsk: (question) => {
-        const known = listener.isOpen ? listener.precedents.find(client.address, question) : undefined;
-        if (known !== undefined) return connection.answer(known);
+      onDecisionRequest: (question) => {
+        const known = listener.isOpen ? listener.cache.find(client.address, question) : undefined;
+        if (known !== undefined) return connection.decide(known);
         this.#asks.push({ ...common, ...question });
         this.#flushSoon();
       },
@@ -265,7 +265,7 @@ export class FakeDataPlane implements DataPlane {
     this.#asks = [];
     if (this.#stopped) return;
     if (steps.length > 0) this.#events.onProgress(steps);
-    if (asks.length > 0) this.#events.onAsk(asks);
+    if (asks.length > 0) this.#events.onDecisionRequest(asks);
     if (records.length > 0) this.#events.onClose(records);
     if (faults.length > 0) this.#events.onFault(faults);
   }
@@ -286,11 +286,11 @@ const NOTHING_CLOSED: Readonly<Record<CloseReason, number>> = {
   'not-admitted': 0,
   'client-limit': 0,
   'client-rate': 0,
-  'verdict-timeout': 0,
+  'decision-timeout': 0,
 };
 
-/** The stage in memory. */
-export function openFakeStage(network = new FakeNetwork()): Stage {
+/** The harness in memory. */
+export function openFakeHarness(network = new FakeNetwork()): Harness {
   const opened: DataPlane[] = [];
   return {
     open(events) {

@@ -20,7 +20,7 @@ export interface Server {
   accept(): Promise<Peer>;
 }
 
-export interface Stage {
+export interface Harness {
   open(events: DataPlaneEvents): DataPlane;
   /** Where nobody listens. */
   freeAddress(): Promise<SocketAddress>;
@@ -29,6 +29,6 @@ export interface Stage {
   serve(): Promise<Server>;
   /** An address that never answers, neither yes nor no. */
   silentAddress(): Promise<SocketAddress>;
-  /** Ends everything that the stage has started. */
+  /** Ends everything that the harness has started. */
   close(): Promise<void>;
 }

@@ -1,14 +1,14 @@
-/** The stage of real sockets, on loopback, around the addon. */
+/** The harness of real sockets, on loopback, around the addon. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { openDataPlane } from '../../src/dataplane/addon.ts';
 import type { DataPlane, SocketAddress } from '../../src/dataplane/contract.ts';
-import type { Peer, Server, Stage } from './harness.ts';
+import type { Harness, Peer, Server } from './harness.ts';
 
 const LOOPBACK = '127.0.0.1';
 
-export function openSocketStage(threads: number): Stage {
+export function openSocketHarness(threads: number): Harness {
   const cleanUps: (() => unknown)[] = [];
   const opened: DataPlane[] = [];
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { DataPlane, ListenerId, Listening, ListenSpec } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/platform/errors.ts';
-import type { Peer, Server, Stage } from './harness.ts';
+import type { Harness, Peer, Server } from './harness.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
@@ -24,21 +24,21 @@ const SPEC: Omit<ListenSpec, 'on'> = {
   report: 'lifecycle',
 };
 
-export function testDataPlane(name: string, openStage: () => Stage): void {
+export function testDataPlane(name: string, openHarness: () => Harness): void {
   describe(name, { timeout: LATE_MS }, () => {
-    let stage: Stage;
+    let harness: Harness;
     let told: Told;
     let dataPlane: DataPlane;
 
     beforeEach(() => {
-      stage = openStage();
+      harness = openHarness();
       told = new Told();
-      dataPlane = stage.open(told);
+      dataPlane = harness.open(told);
     });
-    afterEach(() => stage.close());
+    afterEach(() => harness.close());
 
     const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> => {
-      const on = await stage.freeAddress();
+      const on = await harness.freeAddress();
       return dataPlane.listen({ ...SPEC, on, ...changes });
     };
     const listenTo = async (server: Server, changes: Partial<ListenSpec> = {}): Promise<Listening> => {
@@ -47,13 +47,13 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       return listening;
     };
     const connectThrough = async ({ on }: Listening, server: Server): Promise<{ client: Peer; accepted: Peer }> => {
-      const client = await stage.connect(on);
+      const client = await harness.connect(on);
       return { client, accepted: await server.accept() };
     };
     /** Every thread must hear of it first: until then the kernel may still take a client, whom nobody serves. */
     const refusesSoon = async ({ on }: Listening): Promise<void> => {
       const slipsIn = () =>
-        stage.connect(on).then(
+        harness.connect(on).then(
           (peer) => peer,
           () => undefined,
         );
@@ -77,7 +77,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       it('without any address a client is refused, and the record says so', async () => {
         const listening = await listen();
         dataPlane.setUpstream(listening.id, []);
-        const client = await stage.connect(listening.on);
+        const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
         const record = await told.record();
         assert.equal(record.reason, 'no-upstream');
@@ -88,7 +88,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
       it('before the first addresses a client waits, up to the connect deadline', async () => {
         const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
-        const client = await stage.connect(listening.on);
+        const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
         const record = await told.record();
         assert.equal(record.reason, 'no-upstream');
@@ -97,9 +97,9 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
       it('a server that refuses gives a record with its address and errno', async () => {
         const listening = await listen();
-        const address = await stage.freeAddress();
+        const address = await harness.freeAddress();
         dataPlane.setUpstream(listening.id, [address]);
-        const client = await stage.connect(listening.on);
+        const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
         const record = await told.record();
         assert.equal(record.reason, 'connect-failed');
@@ -111,9 +111,9 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
       it('a server that does not answer meets the connect deadline', async () => {
         const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
-        const address = await stage.silentAddress();
+        const address = await harness.silentAddress();
         dataPlane.setUpstream(listening.id, [address]);
-        const client = await stage.connect(listening.on);
+        const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
         const record = await told.record();
         assert.equal(record.reason, 'connect-timeout');
@@ -131,13 +131,13 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
         const listening = await listen();
         dataPlane.stop();
         dataPlane.stop();
-        await assert.rejects(stage.connect(listening.on));
+        await assert.rejects(harness.connect(listening.on));
       });
     });
 
     describe('relaying', () => {
       it('bytes arrive in both directions, and are counted', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         const { client, accepted } = await connectThrough(listening, server);
         client.write('question');
@@ -156,7 +156,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it("half-close: the server's reply still arrives after the client's EOF", async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const { client, accepted } = await connectThrough(await listenTo(server), server);
         client.write('all of it');
         client.end();
@@ -169,7 +169,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it("half-close: the client's bytes still arrive after the server's EOF", async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const { client, accepted } = await connectThrough(await listenTo(server), server);
         accepted.end();
         assert.equal(await client.ended, 'eof');
@@ -180,9 +180,9 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('what a client sends before the server is reached is not lost', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listen();
-        const client = await stage.connect(listening.on);
+        const client = await harness.connect(listening.on);
         client.write('early');
         client.end();
         dataPlane.setUpstream(listening.id, [server.address]);
@@ -192,7 +192,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a reset by the client is passed on as a reset', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const { client, accepted } = await connectThrough(await listenTo(server), server);
         client.write('x');
         await accepted.receives('x');
@@ -205,7 +205,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a reset by the server is passed on as a reset', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const { client, accepted } = await connectThrough(await listenTo(server), server);
         accepted.reset();
         assert.equal(await client.ended, 'reset');
@@ -213,7 +213,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a connection without traffic ends at the idle deadline', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server, { timeouts: { ...SPEC.timeouts, idleMs: SOON_MS } });
         const { client, accepted } = await connectThrough(listening, server);
         assert.equal(await client.ended, 'reset');
@@ -226,25 +226,25 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
     describe('addresses', () => {
       it('the next one is tried when the first refuses', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listen();
-        dataPlane.setUpstream(listening.id, [await stage.freeAddress(), server.address]);
+        dataPlane.setUpstream(listening.id, [await harness.freeAddress(), server.address]);
         const { client } = await connectThrough(listening, server);
         client.reset();
         assert.deepEqual((await told.record()).server, server.address);
       });
 
       it('the next one is tried when the first does not answer', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listen();
-        dataPlane.setUpstream(listening.id, [await stage.silentAddress(), server.address]);
+        dataPlane.setUpstream(listening.id, [await harness.silentAddress(), server.address]);
         const { client } = await connectThrough(listening, server);
         client.reset();
         assert.deepEqual((await told.record()).server, server.address);
       });
 
       it('new ones are for new connections: established ones stay', async () => {
-        const [old, young] = [await stage.serve(), await stage.serve()];
+        const [old, young] = [await harness.serve(), await harness.serve()];
         const listening = await listenTo(old);
         const first = await connectThrough(listening, old);
         dataPlane.setUpstream(listening.id, [young.address]);
@@ -256,10 +256,10 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('taken away and given again, they serve again', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         dataPlane.setUpstream(listening.id, []);
-        assert.equal(await (await stage.connect(listening.on)).ended, 'reset');
+        assert.equal(await (await harness.connect(listening.on)).ended, 'reset');
         dataPlane.setUpstream(listening.id, [server.address]);
         const { client, accepted } = await connectThrough(listening, server);
         client.write('again');
@@ -269,10 +269,10 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
     describe('the limit', () => {
       it('a client beyond it waits, which is told and counted, and is served when a place is free', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server, { maxConnections: 1 });
         const first = await connectThrough(listening, server);
-        const second = await stage.connect(listening.on);
+        const second = await harness.connect(listening.on);
         second.write('patience');
         assert.deepEqual(await told.fault(), { kind: 'limit', listener: listening.id });
         const waiting = countersOf(listening);
@@ -296,7 +296,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
     describe('what is told', () => {
       it('of the lifecycle: accepted, connected, closed, in this order and once each', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         const { client, accepted } = await connectThrough(listening, server);
         client.end();
@@ -311,7 +311,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('of failures only: nothing but the records of those, while counters count all', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server, { report: 'failures' });
         const good = await connectThrough(listening, server);
         good.client.end();
@@ -329,7 +329,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       it('of each connection under its own number', async () => {
         const listening = await listen();
         dataPlane.setUpstream(listening.id, []);
-        const clients = [await stage.connect(listening.on), await stage.connect(listening.on)];
+        const clients = [await harness.connect(listening.on), await harness.connect(listening.on)];
         await Promise.all(clients.map(({ ended }) => ended));
         assert.notEqual((await told.record(0)).connection, (await told.record(1)).connection);
       });
@@ -337,7 +337,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
 
     describe('ending', () => {
       it('a closed listener takes no more clients, and its connections go on', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         const { client, accepted } = await connectThrough(listening, server);
         dataPlane.closeListener(listening.id);
@@ -354,7 +354,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a drain takes no more clients and waits for the open connections', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         const { client, accepted } = await connectThrough(listening, server);
         const drained = dataPlane.drain(LATE_MS);
@@ -369,7 +369,7 @@ export function testDataPlane(name: string, openStage: () => Stage): void {
       });
 
       it('a drain resets what is still open at its deadline, and all is told before it ends', async () => {
-        const server = await stage.serve();
+        const server = await harness.serve();
         const listening = await listenTo(server);
         const one = await connectThrough(listening, server);
         const other = await connectThrough(listening, server);

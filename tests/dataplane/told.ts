@@ -1,11 +1,11 @@
 /** Collects what a data plane tells, and lets tests wait for it. */
-import type { Ask, CloseRecord, DataPlaneEvents, Fault, Progress } from '../../src/dataplane/contract.ts';
+import type { CloseRecord, DataPlaneEvents, DecisionRequest, Fault, Progress } from '../../src/dataplane/contract.ts';
 
 export class Told implements DataPlaneEvents {
   readonly steps: Progress[] = [];
   readonly records: CloseRecord[] = [];
   readonly faults: Fault[] = [];
-  readonly asks: Ask[] = [];
+  readonly asks: DecisionRequest[] = [];
   /** The four kinds in the order in which they came, one word each. */
   readonly order: string[] = [];
   readonly #watchers = new Set<() => void>();
@@ -25,9 +25,9 @@ export class Told implements DataPlaneEvents {
     this.#note(faults.map(({ kind }) => kind));
   }
 
-  onAsk(asks: readonly Ask[]): void {
+  onDecisionRequest(asks: readonly DecisionRequest[]): void {
     this.asks.push(...asks);
-    this.#note(asks.map(({ stage }) => stage));
+    this.#note(asks.map(({ kind }) => kind));
   }
 
   /** The close record at this place, when it has come. */
@@ -39,7 +39,7 @@ export class Told implements DataPlaneEvents {
     return this.#at(this.faults, index);
   }
 
-  ask(index = 0): Promise<Ask> {
+  ask(index = 0): Promise<DecisionRequest> {
     return this.#at(this.asks, index);
   }
 

@@ -6,47 +6,47 @@
 
 namespace {
 
-using Stage = Ask::Stage;
-using Action = Verdict::Action;
+using Kind = DecisionRequest::Kind;
+using Action = Decision::Action;
 
 // Of a TCP client, so that its resets can be seen.
-ListenSpec asking(ListenerKind kind = ListenerKind::AskHead) {
+ListenSpec asking(ListenerKind kind = ListenerKind::DecideHead) {
   ListenSpec asking = tcpSpec();
   asking.kind = kind;
   return asking;
 }
 
-struct Desk {
-  explicit Desk(const ListenSpec& with = asking()) {
+struct ControlPlane {
+  explicit ControlPlane(const ListenSpec& with = asking()) {
     const Engine::Listening listening = plane.engine.listen(with);
     CHECK_EQ(listening.error, 0);
     id = listening.id;
     on = listening.on;
   }
   Peer client() const { return Peer::connect(on); }
-  Ask asked(Stage stage, const std::string& bytes) {
-    Ask ask = plane.nextAsk();
-    CHECK_EQ(static_cast<int>(ask.stage), static_cast<int>(stage));
+  DecisionRequest asked(Kind kind, const std::string& bytes) {
+    DecisionRequest ask = plane.nextRequest();
+    CHECK_EQ(static_cast<int>(ask.kind), static_cast<int>(kind));
     if (ask.bytes != bytes) check::fail(__FILE__, __LINE__, "asked about: " + ask.bytes);
     return ask;
   }
   // Answers `more` until it is asked about all of these bytes.
-  Ask askedInParts(Stage stage, const std::string& bytes) {
+  DecisionRequest askedInParts(Kind kind, const std::string& bytes) {
     for (;;) {
-      Ask ask = plane.nextAsk();
-      CHECK_EQ(static_cast<int>(ask.stage), static_cast<int>(stage));
+      DecisionRequest ask = plane.nextRequest();
+      CHECK_EQ(static_cast<int>(ask.kind), static_cast<int>(kind));
       CHECK(bytes.compare(0, ask.bytes.size(), ask.bytes) == 0);
       if (ask.bytes.size() == bytes.size()) return ask;
-      answer(ask, Action::More);
+      decide(ask, Action::More);
     }
   }
-  void answer(const Ask& ask, Verdict verdict) {
-    plane.engine.answer({{ask.connection, std::move(verdict)}});
+  void decide(const DecisionRequest& ask, Decision decision) {
+    plane.engine.decide({{ask.connection, std::move(decision)}});
   }
-  void answer(const Ask& ask, Action action) {
-    Verdict verdict;
-    verdict.action = action;
-    answer(ask, std::move(verdict));
+  void decide(const DecisionRequest& ask, Action action) {
+    Decision decision;
+    decision.action = action;
+    decide(ask, std::move(decision));
   }
   CloseRecord closed(CloseReason reason) {
     const CloseRecord record = plane.nextClose();
@@ -64,198 +64,199 @@ struct Desk {
   ListenerId id = 0;
 };
 
-Verdict connectTo(const Address& address, size_t consume = 0) {
-  Verdict verdict;
-  verdict.action = Action::Connect;
-  verdict.target = 7;
-  verdict.addresses = {address};
-  verdict.consume = consume;
-  return verdict;
+Decision connectTo(const Address& address, size_t consume = 0) {
+  Decision decision;
+  decision.action = Action::Connect;
+  decision.target = 7;
+  decision.addresses = {address};
+  decision.consume = consume;
+  return decision;
 }
 
-Verdict exchangeWith(const Address& address, size_t consume, Body body, const std::string& head = "HEAD;") {
-  Verdict verdict = connectTo(address, consume);
-  verdict.action = Action::Exchange;
-  verdict.toServer = head;
-  verdict.body = body;
-  return verdict;
+Decision exchangeWith(const Address& address, size_t consume, Body body, const std::string& head = "HEAD;") {
+  Decision decision = connectTo(address, consume);
+  decision.action = Action::Exchange;
+  decision.toServer = head;
+  decision.body = body;
+  return decision;
 }
 
-Verdict respondWith(size_t consume, Body body, bool next, const std::string& head = "ANSWER;") {
-  Verdict verdict;
-  verdict.action = Action::Respond;
-  verdict.consume = consume;
-  verdict.toClient = head;
-  verdict.body = body;
-  verdict.next = next;
-  return verdict;
+Decision respondWith(size_t consume, Body body, bool next, const std::string& head = "ANSWER;") {
+  Decision decision;
+  decision.action = Action::Respond;
+  decision.consume = consume;
+  decision.toClient = head;
+  decision.body = body;
+  decision.next = next;
+  return decision;
 }
 
-Verdict reject(CloseReason reason, const std::string& reply = "") {
-  Verdict verdict;
-  verdict.reason = reason;
-  verdict.toClient = reply;
-  return verdict;
+Decision reject(CloseReason reason, const std::string& reply = "") {
+  Decision decision;
+  decision.reason = reason;
+  decision.toClient = reply;
+  return decision;
 }
 
 }  // namespace
 
-TEST("a verdict that does not fit ends the connection") {
+TEST("a decision that does not fit ends the connection") {
   const Server server;
-  Verdict tooMuch = connectTo(server.address(), 6);
-  Verdict response = respondWith(0, Body::none(), false);
-  Verdict interim;
+  Decision tooMuch = connectTo(server.address(), 6);
+  Decision response = respondWith(0, Body::none(), false);
+  Decision interim;
   interim.action = Action::Interim;
-  for (const Verdict& verdict : {tooMuch, response, interim}) {
-    Desk desk;
-    const Peer client = desk.client();
+  for (const Decision& decision : {tooMuch, response, interim}) {
+    ControlPlane control;
+    const Peer client = control.client();
     client.write("hello");
-    desk.answer(desk.asked(Stage::Head, "hello"), verdict);
+    control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
     CHECK_EQ(client.readError(), ECONNRESET);
-    CHECK_EQ(desk.closed(CloseReason::Internal).error, EPROTO);
-    desk.checkCounters(CloseReason::Internal, 1);
+    CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
+    control.checkCounters(CloseReason::Internal, 1);
   }
 }
 
 TEST("an answer without a question, a late one and one twice change nothing") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  desk.plane.engine.answer({{12345, connectTo(server.address())}});
-  Peer client = desk.client();
+  control.plane.engine.decide({{12345, connectTo(server.address())}});
+  Peer client = control.client();
   client.write("hello");
-  const Ask ask = desk.asked(Stage::Head, "hello");
-  desk.answer(ask, connectTo(server.address()));
-  desk.answer(ask, reject(CloseReason::Denied));
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
+  control.decide(ask, connectTo(server.address()));
+  control.decide(ask, reject(CloseReason::Denied));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "hello");
   client.close();
   CHECK(accepted.readAll().empty());
   accepted.endWriting();
-  desk.closed(CloseReason::Finished);
-  desk.answer(ask, reject(CloseReason::Denied));
-  desk.checkCounters(CloseReason::Finished, 1);
+  control.closed(CloseReason::Finished);
+  control.decide(ask, reject(CloseReason::Denied));
+  control.checkCounters(CloseReason::Finished, 1);
 }
 
 TEST("a rejected client has its reply, even if it sends on, and sees the end of it") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("hello");
-  const Ask ask = desk.asked(Stage::Head, "hello");
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
   client.write(std::string(100 * 1000, 'x'));
-  desk.answer(ask, reject(CloseReason::Denied, "no, and why"));
+  control.decide(ask, reject(CloseReason::Denied, "no, and why"));
   CHECK(client.readAll() == "no, and why");
   client.write(std::string(1000, 'x'));
   client.endWriting();
-  const CloseRecord record = desk.closed(CloseReason::Denied);
-  CHECK_EQ(static_cast<int>(record.phase), static_cast<int>(Phase::Asking));
+  const CloseRecord record = control.closed(CloseReason::Denied);
+  CHECK_EQ(static_cast<int>(record.phase), static_cast<int>(Phase::Deciding));
   CHECK_EQ(record.bytesDown, 11);
 }
 
 TEST("a rejected client that never leaves is left") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("hello");
-  desk.answer(desk.asked(Stage::Head, "hello"), reject(CloseReason::Denied, "no"));
-  desk.closed(CloseReason::Denied);
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), reject(CloseReason::Denied, "no"));
+  control.closed(CloseReason::Denied);
 }
 
 TEST("a rejected client without a reply is reset") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("hello");
-  desk.answer(desk.asked(Stage::Head, "hello"), reject(CloseReason::Malformed));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), reject(CloseReason::Malformed));
   CHECK_EQ(client.readError(), ECONNRESET);
-  desk.closed(CloseReason::Malformed);
+  control.closed(CloseReason::Malformed);
 }
 
 TEST("a client that sends nothing, too little, or gets no answer meets the head deadline") {
   ListenSpec spec = asking();
   spec.timeouts.head = kSecond / 2;
-  Desk desk(spec);
-  const Peer silent = desk.client();
+  ControlPlane control(spec);
+  const Peer silent = control.client();
   CHECK(silent.readAll().empty());
-  desk.closed(CloseReason::HeadTimeout);
-  const Peer slow = desk.client();
+  control.closed(CloseReason::HeadTimeout);
+  const Peer slow = control.client();
   slow.write("hel");
-  desk.answer(desk.asked(Stage::Head, "hel"), Action::More);
-  desk.closed(CloseReason::HeadTimeout);
-  const Peer unanswered = desk.client();
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hel"), Action::More);
+  control.closed(CloseReason::HeadTimeout);
+  const Peer unanswered = control.client();
   unanswered.write("hello");
-  const Ask ask = desk.asked(Stage::Head, "hello");
-  desk.closed(CloseReason::VerdictTimeout);
-  desk.checkCounters(CloseReason::HeadTimeout, 2);
-  desk.checkCounters(CloseReason::VerdictTimeout, 1);
-  desk.answer(ask, reject(CloseReason::Denied));
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
+  control.closed(CloseReason::DecisionTimeout);
+  control.checkCounters(CloseReason::HeadTimeout, 2);
+  control.checkCounters(CloseReason::DecisionTimeout, 1);
+  control.decide(ask, reject(CloseReason::Denied));
 }
 
 TEST("a client that leaves before it has said anything has finished") {
-  Desk desk;
-  desk.client().close();
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Finished).endedBy), static_cast<int>(Party::Client));
+  ControlPlane control;
+  control.client().close();
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Finished).endedBy), static_cast<int>(Party::Client));
 }
 
 TEST("a client that leaves in the middle of a head: asked with its end, and `more` is malformed then") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("hel");
   client.endWriting();
-  Ask ask = desk.plane.nextAsk();
+  DecisionRequest ask = control.plane.nextRequest();
   if (!ask.ended) {
-    desk.answer(ask, Action::More);
-    ask = desk.plane.nextAsk();
+    control.decide(ask, Action::More);
+    ask = control.plane.nextRequest();
   }
   CHECK(ask.ended && ask.bytes == "hel");
-  desk.answer(ask, Action::More);
-  desk.closed(CloseReason::Malformed);
+  control.decide(ask, Action::More);
+  control.closed(CloseReason::Malformed);
 }
 
 TEST("a head grows with each question, up to its limit") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   std::string sent;
   for (const char* part : {"a", "bc", "def"}) {
     client.write(part);
     sent += part;
-    desk.answer(desk.asked(Stage::Head, sent), Action::More);
+    control.decide(control.asked(DecisionRequest::Kind::Head, sent), Action::More);
   }
   client.write(std::string(Connection::kHeadBytes, 'x'));
   sent.append(Connection::kHeadBytes - sent.size(), 'x');
-  desk.answer(desk.askedInParts(Stage::Head, sent), Action::More);
-  desk.closed(CloseReason::Malformed);
+  control.decide(control.askedInParts(DecisionRequest::Kind::Head, sent), Action::More);
+  control.closed(CloseReason::Malformed);
 }
 
 TEST("a head is asked about again only when so many bytes, or a certain one, have come") {
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("ab");
-  Verdict more;
+  Decision more;
   more.action = Action::More;
   more.atLeast = 5;
-  desk.answer(desk.asked(Stage::Head, "ab"), more);
+  control.decide(control.asked(DecisionRequest::Kind::Head, "ab"), more);
   client.write("c");
   client.write("de");
   more.atLeast = 0;
   more.until = ';';
-  desk.answer(desk.asked(Stage::Head, "abcde"), more);
+  control.decide(control.asked(DecisionRequest::Kind::Head, "abcde"), more);
   for (int i = 0; i < 100; ++i) client.write("x");
   client.write(";");
   std::string all = "abcde" + std::string(100, 'x') + ";";
-  desk.answer(desk.asked(Stage::Head, all), more);
+  control.decide(control.asked(DecisionRequest::Kind::Head, all), more);
   client.write("and the end");
   client.endWriting();
-  Ask ask = desk.plane.nextAsk();
+  DecisionRequest ask = control.plane.nextRequest();
   CHECK(ask.ended);
   CHECK(ask.bytes == all + "and the end");
-  desk.answer(ask, reject(CloseReason::Malformed));
-  desk.closed(CloseReason::Malformed);
+  control.decide(ask, reject(CloseReason::Malformed));
+  control.closed(CloseReason::Malformed);
 }
 
 TEST("what came behind a request is no more than a head may be, and `more` of it ends the connection") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::chunked()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   std::thread writer([&] {
@@ -267,42 +268,43 @@ TEST("what came behind a request is no more than a head may be, and `more` of it
   });
   CHECK(accepted.read(5) == "0\r\n\r\n");
   accepted.write("s;");
-  desk.answer(desk.askedInParts(Stage::Response, "s;"), respondWith(2, Body::none(), true));
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
+                 respondWith(2, Body::none(), true));
   for (;;) {
-    const Ask ask = desk.plane.nextAsk();
+    const DecisionRequest ask = control.plane.nextRequest();
     CHECK(ask.bytes.size() <= Connection::kHeadBytes);
-    desk.answer(ask, Action::More);
+    control.decide(ask, Action::More);
     if (ask.bytes.size() == Connection::kHeadBytes) break;
   }
-  desk.closed(CloseReason::Malformed);
+  control.closed(CloseReason::Malformed);
   writer.join();
 }
 
-TEST("connect: what is not consumed goes to the server, between what the verdict gives both") {
-  Desk desk;
+TEST("connect: what is not consumed goes to the server, between what the decision gives both") {
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("CONNECT;early");
-  Verdict verdict = connectTo(server.address(), 8);
-  verdict.toServer = "from the proxy;";
-  verdict.toClient = "go on;";
-  desk.answer(desk.asked(Stage::Head, "CONNECT;early"), verdict);
+  Decision decision = connectTo(server.address(), 8);
+  decision.toServer = "from the proxy;";
+  decision.toClient = "go on;";
+  control.decide(control.asked(DecisionRequest::Kind::Head, "CONNECT;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(20) == "from the proxy;early");
   CHECK(client.read(6) == "go on;");
   client.write(" and later");
   client.endWriting();
   CHECK(accepted.readAll() == " and later");
-  accepted.write("answer");
+  accepted.write("decide");
   accepted.endWriting();
-  CHECK(client.readAll() == "answer");
-  const CloseRecord record = desk.closed(CloseReason::Finished);
+  CHECK(client.readAll() == "decide");
+  const CloseRecord record = control.closed(CloseReason::Finished);
   CHECK_EQ(record.target, 7);
   CHECK_EQ(record.bytesUp, 30);
   CHECK_EQ(record.bytesDown, 12);
   const Progress connected = [&] {
     for (;;) {
-      const Progress step = std::get<Progress>(desk.plane.next(0));
+      const Progress step = std::get<Progress>(control.plane.next(0));
       if (step.step == Progress::Step::Connected) return step;
     }
   }();
@@ -310,32 +312,32 @@ TEST("connect: what is not consumed goes to the server, between what the verdict
 }
 
 TEST("connect: a client that has ended its half already gets its answer") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("all of it");
   client.endWriting();
-  desk.answer(desk.askedInParts(Stage::Head, "all of it"), connectTo(server.address()));
+  control.decide(control.askedInParts(DecisionRequest::Kind::Head, "all of it"), connectTo(server.address()));
   const Peer accepted = server.accept();
   CHECK(accepted.readAll() == "all of it");
-  accepted.write("answer");
+  accepted.write("decide");
   accepted.endWriting();
-  CHECK(client.readAll() == "answer");
-  desk.closed(CloseReason::Finished);
+  CHECK(client.readAll() == "decide");
+  control.closed(CloseReason::Finished);
 }
 
 TEST("connect: large data in both directions after a head, none lost") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   const std::string up = pattern(5 << 20, 1);
   const std::string down = pattern(5 << 20, 2);
   std::thread writer([&] {
     client.write("head;" + up);
     client.endWriting();
   });
-  Ask ask = desk.plane.nextAsk();
-  desk.answer(ask, connectTo(server.address(), 5));
+  DecisionRequest ask = control.plane.nextRequest();
+  control.decide(ask, connectTo(server.address(), 5));
   const Peer accepted = server.accept();
   std::thread answering([&] {
     accepted.write(down);
@@ -346,34 +348,34 @@ TEST("connect: large data in both directions after a head, none lost") {
   writer.join();
   answering.join();
   reading.join();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("a failure to connect: with `explain` asked about once more, else the end") {
   const Server refusing("127.0.0.1", -1);
-  Desk desk;
-  const Peer client = desk.client();
+  ControlPlane control;
+  const Peer client = control.client();
   client.write("hello");
-  Verdict verdict = connectTo(refusing.address());
-  desk.answer(desk.asked(Stage::Head, "hello"), verdict);
+  Decision decision = connectTo(refusing.address());
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
   CHECK_EQ(client.readError(), ECONNRESET);
-  CHECK_EQ(desk.closed(CloseReason::ConnectFailed).error, ECONNREFUSED);
+  CHECK_EQ(control.closed(CloseReason::ConnectFailed).error, ECONNREFUSED);
 
-  const Peer other = desk.client();
+  const Peer other = control.client();
   other.write("hello");
-  verdict.explain = true;
-  verdict.toClient = "connected;";  // which it never will be
-  desk.answer(desk.asked(Stage::Head, "hello"), verdict);
-  const Ask failed = desk.plane.nextAsk();
-  CHECK_EQ(static_cast<int>(failed.stage), static_cast<int>(Stage::Failed));
+  decision.explain = true;
+  decision.toClient = "connected;";  // which it never will be
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+  const DecisionRequest failed = control.plane.nextRequest();
+  CHECK_EQ(static_cast<int>(failed.kind), static_cast<int>(DecisionRequest::Kind::Failed));
   CHECK_EQ(static_cast<int>(failed.reason), static_cast<int>(CloseReason::ConnectFailed));
   CHECK_EQ(failed.error, ECONNREFUSED);
   CHECK_EQ(failed.target, 7);
   CHECK_EQ(failed.server.port(), refusing.address().port());
-  desk.answer(failed, reject(CloseReason::ConnectFailed, "refused"));
+  control.decide(failed, reject(CloseReason::ConnectFailed, "refused"));
   CHECK(other.readAll() == "refused");
   other.endWriting();
-  const CloseRecord record = desk.closed(CloseReason::ConnectFailed);
+  const CloseRecord record = control.closed(CloseReason::ConnectFailed);
   CHECK_EQ(record.error, ECONNREFUSED);
   CHECK_EQ(static_cast<int>(record.endedBy), static_cast<int>(Party::Server));
 }
@@ -381,73 +383,73 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
 TEST("a failure to connect: no addresses, and a deadline, are asked about too") {
   ListenSpec spec = asking();
   spec.timeouts.connect = kSecond / 2;
-  Desk desk(spec);
-  Peer client = desk.client();
+  ControlPlane control(spec);
+  Peer client = control.client();
   client.write("hello");
-  Verdict verdict = connectTo(Address());
-  verdict.explain = true;
-  verdict.addresses.clear();
-  desk.answer(desk.asked(Stage::Head, "hello"), verdict);
-  const Ask none = desk.asked(Stage::Failed, "");
+  Decision decision = connectTo(Address());
+  decision.explain = true;
+  decision.addresses.clear();
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+  const DecisionRequest none = control.asked(DecisionRequest::Kind::Failed, "");
   CHECK_EQ(static_cast<int>(none.reason), static_cast<int>(CloseReason::NoUpstream));
   CHECK_EQ(none.server.family(), AF_UNSPEC);
   client.close();
-  desk.answer(none, reject(CloseReason::NoUpstream, "nowhere"));
-  desk.closed(CloseReason::NoUpstream);
+  control.decide(none, reject(CloseReason::NoUpstream, "nowhere"));
+  control.closed(CloseReason::NoUpstream);
 
   const Server silent("127.0.0.1", 0);
   const Peer first = Peer::connect(silent.address());  // fills its queue
-  const Peer waiting = desk.client();
+  const Peer waiting = control.client();
   waiting.write("hello");
-  verdict.addresses = {silent.address()};
-  desk.answer(desk.asked(Stage::Head, "hello"), verdict);
-  const Ask late = desk.asked(Stage::Failed, "");
+  decision.addresses = {silent.address()};
+  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+  const DecisionRequest late = control.asked(DecisionRequest::Kind::Failed, "");
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
-  desk.answer(late, Action::More);
-  CHECK_EQ(desk.closed(CloseReason::Internal).error, EPROTO);
+  control.decide(late, Action::More);
+  CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
 }
 
 TEST("a client is asked about before it has said anything, with where it connected to") {
-  Desk desk(asking(ListenerKind::AskClient));
+  ControlPlane control(asking(ListenerKind::DecideClient));
   const Server server;
-  const Peer client = desk.client();
-  const Ask ask = desk.asked(Stage::Client, "");
-  CHECK_EQ(ask.local.port(), desk.on.port());
+  const Peer client = control.client();
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Client, "");
+  CHECK_EQ(ask.local.port(), control.on.port());
   CHECK(ask.client.ip() == "127.0.0.1");
-  Verdict verdict = connectTo(server.address());
-  verdict.toServer = "PROXY;";
-  desk.answer(ask, verdict);
+  Decision decision = connectTo(server.address());
+  decision.toServer = "PROXY;";
+  control.decide(ask, decision);
   const Peer accepted = server.accept();
   accepted.write("server speaks first");
   CHECK(accepted.read(6) == "PROXY;");
   CHECK(client.read(19) == "server speaks first");
   client.endWriting();
   accepted.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("a handshake: the client's bytes wait until the server has agreed, then everything flows") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;early");
-  Verdict verdict = connectTo(server.address(), 5);
-  verdict.toServer = "agree?";
-  verdict.handshake = true;
-  desk.answer(desk.asked(Stage::Head, "head;early"), verdict);
+  Decision decision = connectTo(server.address(), 5);
+  decision.toServer = "agree?";
+  decision.handshake = true;
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(6) == "agree?");
   client.write(" bird");
   accepted.write("wait;");
-  desk.answer(desk.asked(Stage::Response, "wait;"), Action::More);
+  control.decide(control.asked(DecisionRequest::Kind::Response, "wait;"), Action::More);
   accepted.write("yes;and more");
-  const Ask ask = desk.asked(Stage::Response, "wait;yes;and more");
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "wait;yes;and more");
   CHECK(!accepted.readable());
-  Verdict relay;
+  Decision relay;
   relay.action = Action::Relay;
   relay.consume = 9;
   relay.toClient = "go;";
-  desk.answer(ask, relay);
+  control.decide(ask, relay);
   CHECK(accepted.read(10) == "early bird");
   CHECK(client.read(11) == "go;and more");
   client.endWriting();
@@ -455,204 +457,213 @@ TEST("a handshake: the client's bytes wait until the server has agreed, then eve
   accepted.write("!");
   accepted.endWriting();
   CHECK(client.readAll() == "!");
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("a handshake: a server that refuses, ends or cannot be reached is asked about") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
   const Server refusing("127.0.0.1", -1);
   const auto begin = [&](const Address& address) {
-    Peer client = desk.client();
+    Peer client = control.client();
     client.write("head;");
-    Verdict verdict = connectTo(address, 5);
-    verdict.toServer = "agree?";
-    verdict.handshake = true;
-    desk.answer(desk.asked(Stage::Head, "head;"), verdict);
+    Decision decision = connectTo(address, 5);
+    decision.toServer = "agree?";
+    decision.handshake = true;
+    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"), decision);
     return client;
   };
   const Peer unlucky = begin(refusing.address());
-  desk.answer(desk.asked(Stage::Failed, ""), reject(CloseReason::ConnectFailed, "refused"));
+  control.decide(control.asked(DecisionRequest::Kind::Failed, ""),
+                 reject(CloseReason::ConnectFailed, "refused"));
   CHECK(unlucky.readAll() == "refused");
-  desk.closed(CloseReason::ConnectFailed);
+  control.closed(CloseReason::ConnectFailed);
 
   const Peer left = begin(server.address());
   server.accept().close();
-  const Ask ended = desk.asked(Stage::Response, "");
+  const DecisionRequest ended = control.asked(DecisionRequest::Kind::Response, "");
   CHECK(ended.ended);
-  desk.answer(ended, reject(CloseReason::Malformed, "gone"));
+  control.decide(ended, reject(CloseReason::Malformed, "gone"));
   CHECK(left.readAll() == "gone");
-  desk.closed(CloseReason::Malformed);
+  control.closed(CloseReason::Malformed);
 
   const Peer denied = begin(server.address());
   const Peer accepted = server.accept();
   accepted.write("no;");
-  const Ask ask = desk.asked(Stage::Response, "no;");
-  desk.answer(ask, respondWith(3, Body::none(), false));
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "no;");
+  control.decide(ask, respondWith(3, Body::none(), false));
   CHECK_EQ(denied.readError(), ECONNRESET);
-  desk.closed(CloseReason::Internal);
+  control.closed(CloseReason::Internal);
 }
 
 TEST("a handshake: a server that says nothing has as long as we had, and is asked about") {
   ListenSpec spec = asking();
   spec.timeouts.connect = kSecond / 2;
   spec.timeouts.head = kSecond / 2;
-  Desk desk(spec);
+  ControlPlane control(spec);
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  Verdict verdict = connectTo(server.address(), 5);
-  verdict.toServer = "agree?";
-  verdict.handshake = true;
-  desk.answer(desk.asked(Stage::Head, "head;"), verdict);
+  Decision decision = connectTo(server.address(), 5);
+  decision.toServer = "agree?";
+  decision.handshake = true;
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"), decision);
   const Peer accepted = server.accept();
   const auto connected = std::chrono::steady_clock::now();
   CHECK(accepted.read(6) == "agree?");
-  const Ask late = desk.asked(Stage::Failed, "");
+  const DecisionRequest late = control.asked(DecisionRequest::Kind::Failed, "");
   CHECK(std::chrono::steady_clock::now() - connected > std::chrono::milliseconds(900));
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
-  desk.answer(late, reject(CloseReason::ConnectTimeout, "late"));
+  control.decide(late, reject(CloseReason::ConnectTimeout, "late"));
   CHECK(client.readAll() == "late");
-  desk.closed(CloseReason::ConnectTimeout);
+  control.closed(CloseReason::ConnectTimeout);
 }
 
 TEST("an exchange: interim responses without end are the end") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
-  Verdict interim;
+  Decision interim;
   interim.action = Action::Interim;
   interim.consume = 1;
   interim.toClient = "go on;";
   accepted.write(std::string(100, '1'));
-  for (int i = 0; i < 17; ++i) desk.answer(desk.plane.nextAsk(), interim);
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
+  for (int i = 0; i < 17; ++i) control.decide(control.plane.nextRequest(), interim);
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
 }
 
 TEST("an exchange: one request, one response, and the next request on the same connection") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   for (int round = 0; round < 3; ++round) {
     client.write("head;body!");
-    desk.answer(desk.askedInParts(Stage::Head, "head;body!"),
-                exchangeWith(server.address(), 5, Body::length(5)));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Head, "head;body!"),
+                   exchangeWith(server.address(), 5, Body::length(5)));
     const Peer accepted = server.accept();
     CHECK(accepted.read(10) == "HEAD;body!");
     accepted.write("status;12345678");
-    desk.answer(desk.askedInParts(Stage::Response, "status;12345678"), respondWith(7, Body::length(8), true));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;12345678"),
+                   respondWith(7, Body::length(8), true));
     CHECK(client.read(15) == "ANSWER;12345678");
     CHECK(accepted.readAll().empty());
   }
   client.endWriting();
-  const CloseRecord record = desk.closed(CloseReason::Finished);
+  const CloseRecord record = control.closed(CloseReason::Finished);
   CHECK_EQ(record.bytesUp, 30);
   CHECK_EQ(record.bytesDown, 45);
 }
 
 TEST("an exchange: pipelined requests are asked about one by one, and never reach the server before") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("one;two;three;");
-  Ask ask = desk.asked(Stage::Head, "one;two;three;");
+  DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "one;two;three;");
   const size_t sizes[] = {4, 4, 6};
   const char* rests[] = {"two;three;", "three;", ""};
   for (int i = 0; i < 3; ++i) {
-    desk.answer(ask, exchangeWith(server.address(), sizes[i], Body::none()));
+    control.decide(ask, exchangeWith(server.address(), sizes[i], Body::none()));
     const Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     CHECK(!accepted.readable());
     accepted.write("s;");
-    desk.answer(desk.askedInParts(Stage::Response, "s;"), respondWith(2, Body::none(), true));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
+                   respondWith(2, Body::none(), true));
     CHECK(client.read(7) == "ANSWER;");
-    if (i < 2) ask = desk.asked(Stage::Head, rests[i]);
+    if (i < 2) ask = control.asked(DecisionRequest::Kind::Head, rests[i]);
   }
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: chunked bodies in both directions, cut at every byte") {
   const std::string chunks = "5\r\nhello\r\n3;x\r\nabc\r\n0\r\nTrailer: t\r\n\r\n";
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   for (size_t cut = 0; cut <= chunks.size(); ++cut) {
     client.write("head;" + chunks.substr(0, cut));
-    Ask ask = desk.plane.nextAsk();
-    desk.answer(ask, exchangeWith(server.address(), 5, Body::chunked()));
+    DecisionRequest ask = control.plane.nextRequest();
+    control.decide(ask, exchangeWith(server.address(), 5, Body::chunked()));
     const Peer accepted = server.accept();
     CHECK(accepted.read(5 + cut) == "HEAD;" + chunks.substr(0, cut));
     client.write(chunks.substr(cut));
     CHECK(accepted.read(chunks.size() - cut) == chunks.substr(cut));
     accepted.write("status;" + chunks.substr(0, cut));
-    desk.answer(desk.askedInParts(Stage::Response, "status;" + chunks.substr(0, cut)),
-                respondWith(7, Body::chunked(), true));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;" + chunks.substr(0, cut)),
+                   respondWith(7, Body::chunked(), true));
     CHECK(client.read(7 + cut) == "ANSWER;" + chunks.substr(0, cut));
     accepted.write(chunks.substr(cut) + "what nobody asked for");
     CHECK(client.read(chunks.size() - cut) == chunks.substr(cut));
   }
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: malformed chunks end it, and the server is not told that they were whole") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;5\r\nhel");
-  desk.answer(desk.asked(Stage::Head, "head;5\r\nhel"), exchangeWith(server.address(), 5, Body::chunked()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;5\r\nhel"),
+                 exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(11) == "HEAD;5\r\nhel");
   client.write("loX\r\n0\r\n\r\n");
   CHECK_EQ(accepted.readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Client));
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Client));
 
-  const Peer other = desk.client();
+  const Peer other = control.client();
   other.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   const Peer broken = server.accept();
   broken.write("status;5\r\nhelloX");
-  desk.answer(desk.askedInParts(Stage::Response, "status;5\r\nhelloX"),
-              respondWith(7, Body::chunked(), true));
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;5\r\nhelloX"),
+                 respondWith(7, Body::chunked(), true));
   CHECK_EQ(other.readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
 }
 
 TEST("an exchange: a request that breaks off is reset, not completed") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;hel");
-  desk.answer(desk.asked(Stage::Head, "head;hel"), exchangeWith(server.address(), 5, Body::length(5)));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;hel"),
+                 exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   client.endWriting();
   CHECK_EQ(accepted.readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Client));
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Client));
 }
 
 TEST("an exchange: a response that breaks off is reset, not completed") {
   const auto breakOff = [](bool reset, Body body) {
-    Desk desk;
+    ControlPlane control;
     const Server server;
-    const Peer client = desk.client();
+    const Peer client = control.client();
     client.write("head;");
-    desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                   exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     accepted.write("status;5\r\nhel");
-    desk.answer(desk.askedInParts(Stage::Response, "status;5\r\nhel"), respondWith(7, body, true));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;5\r\nhel"),
+                   respondWith(7, body, true));
     CHECK(client.read(13) == "ANSWER;5\r\nhel");
     if (reset)
       accepted.reset();
     else
       accepted.close();
     CHECK_EQ(client.readError(), ECONNRESET);
-    CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Server));
+    CHECK_EQ(static_cast<int>(control.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Server));
   };
   breakOff(false, Body::length(100));
   breakOff(false, Body::chunked());
@@ -661,18 +672,19 @@ TEST("an exchange: a response that breaks off is reset, not completed") {
 }
 
 TEST("an exchange: a response up to the server's EOF, and the end of the connection with it") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   const std::string down = pattern(1 << 20, 3);
   accepted.write("status;");
-  Verdict verdict = respondWith(7, Body::none(), false);
-  verdict.untilEof = true;
-  desk.answer(desk.askedInParts(Stage::Response, "status;"), verdict);
+  Decision decision = respondWith(7, Body::none(), false);
+  decision.untilEof = true;
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;"), decision);
   std::thread writer([&] {
     accepted.write(down);
     accepted.close();
@@ -680,187 +692,199 @@ TEST("an exchange: a response up to the server's EOF, and the end of the connect
   CHECK(client.readAll() == "ANSWER;" + down);
   writer.join();
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: a reset within a response up to the EOF is a reset") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   accepted.write("status;");
-  const Ask ask = desk.askedInParts(Stage::Response, "status;");
-  Verdict verdict = respondWith(7, Body::none(), false);
-  verdict.untilEof = true;
-  desk.answer(ask, verdict);
+  const DecisionRequest ask = control.askedInParts(DecisionRequest::Kind::Response, "status;");
+  Decision decision = respondWith(7, Body::none(), false);
+  decision.untilEof = true;
+  control.decide(ask, decision);
   CHECK(client.read(7) == "ANSWER;");
   accepted.reset();
   CHECK_EQ(client.readError(), ECONNRESET);
-  desk.closed(CloseReason::Reset);
+  control.closed(CloseReason::Reset);
 }
 
 TEST("an exchange: interim responses go ahead of the final one") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::length(4)));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::length(4)));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   accepted.write("100;200;");
-  Verdict interim;
+  Decision interim;
   interim.action = Action::Interim;
   interim.consume = 4;
   interim.toClient = "continue;";
-  desk.answer(desk.askedInParts(Stage::Response, "100;200;"), interim);
-  const Ask ask = desk.asked(Stage::Response, "200;");
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "100;200;"), interim);
+  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "200;");
   CHECK(client.read(9) == "continue;");
   client.write("body");
   CHECK(accepted.read(4) == "body");
-  desk.answer(ask, respondWith(4, Body::none(), true));
+  control.decide(ask, respondWith(4, Body::none(), true));
   CHECK(client.read(7) == "ANSWER;");
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: a server that ends without an answer, or with a broken one, is asked about with its end") {
   for (const bool reset : {false, true}) {
-    Desk desk;
+    ControlPlane control;
     const Server server;
-    const Peer client = desk.client();
+    const Peer client = control.client();
     client.write("head;");
-    desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                   exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     if (reset)
       accepted.reset();
     else
       accepted.close();
-    const Ask ask = desk.asked(Stage::Response, "");
+    const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "");
     CHECK(ask.ended);
-    desk.answer(ask, reject(CloseReason::Malformed, "bad gateway"));
+    control.decide(ask, reject(CloseReason::Malformed, "bad gateway"));
     CHECK(client.readAll() == "bad gateway");
     client.endWriting();
-    CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
+    CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy),
+             static_cast<int>(Party::Server));
   }
 }
 
 TEST("an exchange: a server that answers before it has the request gets no next one") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;he");
-  desk.answer(desk.asked(Stage::Head, "head;he"), exchangeWith(server.address(), 5, Body::length(5)));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;he"),
+                 exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   accepted.write("413;");
-  desk.answer(desk.askedInParts(Stage::Response, "413;"), respondWith(4, Body::none(), true));
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "413;"),
+                 respondWith(4, Body::none(), true));
   CHECK(client.readAll() == "ANSWER;");
   client.write("llo");
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: a client that leaves while the server thinks ends it") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  Peer client = desk.client();
+  Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   client.reset();
   CHECK_EQ(accepted.readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(desk.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Client));
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Client));
 }
 
 TEST("an exchange: large bodies against slow readers, none lost") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   const std::string up = pattern(3 << 20, 4);
   const std::string down = pattern(3 << 20, 5);
   std::thread writer([&] { client.write("head;" + up); });
-  Ask ask = desk.plane.nextAsk();
-  desk.answer(ask, exchangeWith(server.address(), 5, Body::length(up.size())));
+  DecisionRequest ask = control.plane.nextRequest();
+  control.decide(ask, exchangeWith(server.address(), 5, Body::length(up.size())));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5 + up.size()) == "HEAD;" + up);
   writer.join();
   std::thread answering([&] { accepted.write("status;" + down); });
-  const Ask response = desk.plane.nextAsk();
-  desk.answer(response, respondWith(7, Body::length(down.size()), true));
+  const DecisionRequest response = control.plane.nextRequest();
+  control.decide(response, respondWith(7, Body::length(down.size()), true));
   CHECK(client.read(7 + down.size()) == "ANSWER;" + down);
   answering.join();
   client.endWriting();
-  desk.closed(CloseReason::Finished);
+  control.closed(CloseReason::Finished);
 }
 
 TEST("an exchange: the idle deadline holds, while the server thinks and between requests") {
   ListenSpec spec = asking();
   spec.timeouts.idle = kSecond / 20;
-  Desk desk(spec);
+  ControlPlane control(spec);
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
-  desk.closed(CloseReason::IdleTimeout);
+  control.closed(CloseReason::IdleTimeout);
 
-  const Peer other = desk.client();
+  const Peer other = control.client();
   other.write("head;");
-  desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::none()));
   const Peer second = server.accept();
   second.write("s;");
-  desk.answer(desk.askedInParts(Stage::Response, "s;"), respondWith(2, Body::none(), true));
+  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
+                 respondWith(2, Body::none(), true));
   CHECK(other.readAll() == "ANSWER;");
-  desk.closed(CloseReason::IdleTimeout);
+  control.closed(CloseReason::IdleTimeout);
 }
 
 TEST("a drain ends clients between two requests at once, and answers those that have one under way") {
-  Desk desk;
+  ControlPlane control;
   const Server server;
-  const Peer idle = desk.client();
-  const Peer busy = desk.client();
+  const Peer idle = control.client();
+  const Peer busy = control.client();
   const auto request = [&](const Peer& client) {
     client.write("head;");
-    desk.answer(desk.asked(Stage::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+                   exchangeWith(server.address(), 5, Body::none()));
     return server.accept();
   };
   const auto respond = [&](const Peer& accepted) {
     accepted.write("s;");
-    desk.answer(desk.askedInParts(Stage::Response, "s;"), respondWith(2, Body::none(), true));
+    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
+                   respondWith(2, Body::none(), true));
   };
   respond(request(idle));
   CHECK(idle.read(7) == "ANSWER;");
   const Peer accepted = request(busy);
-  desk.plane.engine.drain(10 * kSecond);
+  control.plane.engine.drain(10 * kSecond);
   CHECK(idle.readAll().empty());
   respond(accepted);
   CHECK(busy.readAll() == "ANSWER;");
   busy.endWriting();
-  CHECK_EQ(std::get<Drained>(desk.plane.next(3)).aborted, 0);
+  CHECK_EQ(std::get<Drained>(control.plane.next(3)).aborted, 0);
 }
 
 TEST("a client that may not connect is refused, and told of once a second") {
   ListenSpec spec = tcpSpec();
   spec.admission.sources = {{Address::tcp("127.0.0.2", 0), 32}, {Address::tcp("10.0.0.0", 0), 8}};
-  Desk desk(spec);
-  for (int i = 0; i < 5; ++i) CHECK_EQ(desk.client().readError(), ECONNRESET);
-  const Fault fault = desk.plane.nextFault();
+  ControlPlane control(spec);
+  for (int i = 0; i < 5; ++i) CHECK_EQ(control.client().readError(), ECONNRESET);
+  const Fault fault = control.plane.nextFault();
   CHECK_EQ(static_cast<int>(fault.kind), static_cast<int>(Fault::Kind::NotAdmitted));
   CHECK(fault.client.ip() == "127.0.0.1");
-  CHECK_EQ(desk.plane.pending(), 0);
-  desk.checkCounters(CloseReason::NotAdmitted, 5);
+  CHECK_EQ(control.plane.pending(), 0);
+  control.checkCounters(CloseReason::NotAdmitted, 5);
 }
 
 TEST("a client without a CID is refused where CIDs are listed") {
   ListenSpec spec = tcpSpec();
   spec.admission.cids = {{16}};
-  Desk desk(spec);
-  CHECK_EQ(desk.client().readError(), ECONNRESET);
-  desk.plane.nextFault();
+  ControlPlane control(spec);
+  CHECK_EQ(control.client().readError(), ECONNRESET);
+  control.plane.nextFault();
 }
 
 TEST("sources: a prefix covers its addresses, to the bit") {
@@ -885,45 +909,45 @@ TEST("sources: a prefix covers its addresses, to the bit") {
 TEST("one client at its limit is refused, another is served") {
   ListenSpec spec = tcpSpec();
   spec.maxConnectionsPerClient = 2;
-  Desk desk(spec);
+  ControlPlane control(spec);
   const Server server;
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
-  Peer one = desk.client();
+  control.plane.engine.setUpstream(control.id, {server.address()});
+  Peer one = control.client();
   Peer first = server.accept();
-  const Peer two = desk.client();
+  const Peer two = control.client();
   const Peer second = server.accept();
-  CHECK_EQ(desk.client().readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(desk.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientLimit));
-  const Peer other = Peer::connectFrom("127.0.0.9", desk.on);
+  CHECK_EQ(control.client().readError(), ECONNRESET);
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientLimit));
+  const Peer other = Peer::connectFrom("127.0.0.9", control.on);
   const Peer third = server.accept();
   one.close();
   first.close();
-  desk.closed(CloseReason::Finished);
-  const Peer again = desk.client();
+  control.closed(CloseReason::Finished);
+  const Peer again = control.client();
   server.accept().write("welcome");
   CHECK(again.read(7) == "welcome");
-  CHECK_EQ(desk.plane.engine.counters().at(0).closed[static_cast<size_t>(CloseReason::ClientLimit)], 1);
+  CHECK_EQ(control.plane.engine.counters().at(0).closed[static_cast<size_t>(CloseReason::ClientLimit)], 1);
 }
 
 TEST("one client that comes too often is refused, another is served") {
   ListenSpec spec = tcpSpec();
   spec.ratePerClient = 1;
-  Desk desk(spec);
+  ControlPlane control(spec);
   const Server server;
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
-  const Peer first = desk.client();
+  control.plane.engine.setUpstream(control.id, {server.address()});
+  const Peer first = control.client();
   const Peer accepted = server.accept();
   int refused = 0;  // at least one of many that come one after the other
   for (int i = 0; i < 20 && refused == 0; ++i) {
-    const Peer client = desk.client();
+    const Peer client = control.client();
     int error = 0;
     client.endWriting();
     client.read(1, &error);
     if (error != 0) ++refused;
   }
   CHECK(refused > 0);
-  CHECK_EQ(static_cast<int>(desk.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientRate));
-  const Peer other = Peer::connectFrom("127.0.0.9", desk.on);
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientRate));
+  const Peer other = Peer::connectFrom("127.0.0.9", control.on);
   other.write("me");
   while (server.accept().read(2) != "me") continue;  // past those that were served
 }
@@ -960,91 +984,91 @@ TEST("what is no listening socket is not inherited") {
   CHECK_EQ(plane.engine.listen(inherited).error, EBADF);
 }
 
-TEST("an adopted socket keeps its clients, its file, and the old listener's connections") {
+TEST("an predecessor socket keeps its clients, its file, and the old listener's connections") {
   ListenSpec limited = spec();
   limited.maxConnections = 1;
-  Desk desk(limited);
+  ControlPlane control(limited);
   const Server before;
   const Server after;
-  desk.plane.engine.setUpstream(desk.id, {before.address()});
-  const Peer old = desk.client();
+  control.plane.engine.setUpstream(control.id, {before.address()});
+  const Peer old = control.client();
   const Peer oldServer = before.accept();
-  const Peer queued = desk.client();  // in the kernel's queue
-  desk.plane.nextFault();
+  const Peer queued = control.client();  // in the kernel's queue
+  control.plane.nextFault();
 
-  ListenSpec adopted = spec(Address());
-  adopted.adopted = desk.id;
-  const Engine::Listening listening = desk.plane.engine.listen(adopted);
+  ListenSpec predecessor = spec(Address());
+  predecessor.predecessor = control.id;
+  const Engine::Listening listening = control.plane.engine.listen(predecessor);
   CHECK_EQ(listening.error, 0);
   CHECK(listening.on.path() == kSocketPath);
-  desk.plane.engine.setUpstream(listening.id, {after.address()});
-  desk.plane.engine.closeListener(desk.id);
+  control.plane.engine.setUpstream(listening.id, {after.address()});
+  control.plane.engine.closeListener(control.id);
   after.accept().write("welcome");
   CHECK(queued.read(7) == "welcome");
   old.write("still");
   CHECK(oldServer.read(5) == "still");
-  const Peer next = desk.client();
+  const Peer next = control.client();
   after.accept().write("welcome");
   CHECK(next.read(7) == "welcome");
-  adopted.adopted = desk.id;
-  CHECK_EQ(desk.plane.engine.listen(adopted).error, EBADF);
-  adopted.adopted = 12345;
-  CHECK_EQ(desk.plane.engine.listen(adopted).error, EBADF);
-  desk.plane.engine.closeListener(listening.id);
+  predecessor.predecessor = control.id;
+  CHECK_EQ(control.plane.engine.listen(predecessor).error, EBADF);
+  predecessor.predecessor = 12345;
+  CHECK_EQ(control.plane.engine.listen(predecessor).error, EBADF);
+  control.plane.engine.closeListener(listening.id);
 }
 
 TEST("the limits of a listener that adopts count the connections of the one before") {
   ListenSpec limited = tcpSpec();
   limited.maxConnections = 2;
   limited.maxConnectionsPerClient = 2;
-  Desk desk(limited);
+  ControlPlane control(limited);
   const Server server;
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
-  Peer first = desk.client();
+  control.plane.engine.setUpstream(control.id, {server.address()});
+  Peer first = control.client();
   Peer firstServer = server.accept();
-  ListenSpec adopted = limited;
-  adopted.on = Address();
-  adopted.maxConnections = 3;
-  ListenerId before = desk.id;
+  ListenSpec predecessor = limited;
+  predecessor.on = Address();
+  predecessor.maxConnections = 3;
+  ListenerId before = control.id;
   ListenerId id = 0;
   for (int i = 0; i < 3; ++i) {
-    adopted.adopted = before;
-    id = desk.plane.engine.listen(adopted).id;
+    predecessor.predecessor = before;
+    id = control.plane.engine.listen(predecessor).id;
     CHECK(id != 0);
-    desk.plane.engine.setUpstream(id, {server.address()});
-    desk.plane.engine.closeListener(before);
+    control.plane.engine.setUpstream(id, {server.address()});
+    control.plane.engine.closeListener(before);
     before = id;
   }
-  const Peer second = desk.client();
+  const Peer second = control.client();
   const Peer secondServer = server.accept();
-  CHECK_EQ(desk.client().readError(), ECONNRESET);  // the third of this client
-  desk.plane.nextFault();
-  const Peer other = Peer::connectFrom("127.0.0.9", desk.on);
+  CHECK_EQ(control.client().readError(), ECONNRESET);  // the third of this client
+  control.plane.nextFault();
+  const Peer other = Peer::connectFrom("127.0.0.9", control.on);
   server.accept().write("welcome");
   CHECK(other.read(7) == "welcome");
-  const Peer waiting = Peer::connectFrom("127.0.0.8", desk.on);  // the fourth of all
-  CHECK_EQ(static_cast<int>(desk.plane.nextFault().kind), static_cast<int>(Fault::Kind::Limit));
+  const Peer waiting = Peer::connectFrom("127.0.0.8", control.on);  // the fourth of all
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::Limit));
   first.close();  // of the first listener, whose place it gives to a client of the last
   firstServer.close();
   server.accept().write("welcome");
   CHECK(waiting.read(7) == "welcome");
 }
 
-TEST("a listener goes on where it was when the one that has adopted its socket is closed") {
+TEST("a listener goes on where it was when the one that has predecessor its socket is closed") {
   ListenSpec limited = tcpSpec();
   limited.maxConnections = 1;
-  Desk desk(limited);
+  ControlPlane control(limited);
   const Server server;
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
-  Peer first = desk.client();
+  control.plane.engine.setUpstream(control.id, {server.address()});
+  Peer first = control.client();
   Peer firstServer = server.accept();
-  const Peer second = desk.client();
-  desk.plane.nextFault();
-  ListenSpec adopted = limited;
-  adopted.on = Address();
-  adopted.adopted = desk.id;
-  const ListenerId id = desk.plane.engine.listen(adopted).id;
-  desk.plane.engine.closeListener(id);
+  const Peer second = control.client();
+  control.plane.nextFault();
+  ListenSpec predecessor = limited;
+  predecessor.on = Address();
+  predecessor.predecessor = control.id;
+  const ListenerId id = control.plane.engine.listen(predecessor).id;
+  control.plane.engine.closeListener(id);
   first.close();
   firstServer.close();
   server.accept().write("welcome");
@@ -1052,37 +1076,37 @@ TEST("a listener goes on where it was when the one that has adopted its socket i
 }
 
 TEST("clients who wait for the first addresses get those that come when the listener is closed already") {
-  Desk desk(tcpSpec());
+  ControlPlane control(tcpSpec());
   const Server server;
-  const Peer client = desk.client();
+  const Peer client = control.client();
   client.write("hello");
-  while (desk.plane.engine.counters().at(0).accepted == 0) std::this_thread::yield();
-  desk.plane.engine.closeListener(desk.id);
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
+  while (control.plane.engine.counters().at(0).accepted == 0) std::this_thread::yield();
+  control.plane.engine.closeListener(control.id);
+  control.plane.engine.setUpstream(control.id, {server.address()});
   CHECK(server.accept().read(5) == "hello");
 }
 
 TEST("the counters of a closed listener go with its last connection") {
-  Desk desk(tcpSpec());
+  ControlPlane control(tcpSpec());
   const Server server;
-  desk.plane.engine.setUpstream(desk.id, {server.address()});
-  const Peer client = desk.client();
+  control.plane.engine.setUpstream(control.id, {server.address()});
+  const Peer client = control.client();
   const Peer accepted = server.accept();
-  desk.plane.engine.closeListener(desk.id);
-  CHECK_EQ(desk.plane.engine.counters().size(), 1);
+  control.plane.engine.closeListener(control.id);
+  CHECK_EQ(control.plane.engine.counters().size(), 1);
   client.endWriting();
   accepted.endWriting();
-  desk.closed(CloseReason::Finished);
-  CHECK_EQ(desk.plane.engine.counters().size(), 1);
-  CHECK_EQ(desk.plane.engine.counters().size(), 0);
+  control.closed(CloseReason::Finished);
+  CHECK_EQ(control.plane.engine.counters().size(), 1);
+  CHECK_EQ(control.plane.engine.counters().size(), 0);
 }
 
 TEST("unix servers are connected to like others") {
-  Desk desk(tcpSpec());
+  ControlPlane control(tcpSpec());
   Opened opened = listenOn(Address::unixPath(kSocketPath));
   CHECK(opened.fd);
-  desk.plane.engine.setUpstream(desk.id, {Address::unixPath(kSocketPath)});
-  const Peer client = desk.client();
+  control.plane.engine.setUpstream(control.id, {Address::unixPath(kSocketPath)});
+  const Peer client = control.client();
   client.write("hello");
   pollfd query{opened.fd.get(), POLLIN, 0};
   CHECK(poll(&query, 1, kPatienceSeconds * 1000) == 1);

@@ -80,11 +80,11 @@ TEST("every close reason leaves the rate of its client as it is") {
 TEST("every close reason gives its place back to the listener that has taken over the socket") {
   for (const CloseReason reason : everyReason()) {
     if (refusedAtAccept(reason)) continue;
-    ListenerState former(1, limited(10, 1, 0), nullptr);
-    CHECK(!come(former, 1));
-    ListenerState heir(2, limited(10, 1, 0), &former);
-    CHECK(come(heir, 1) == Fault::Kind::ClientLimit);
-    leave(former, reason);
-    CHECK(!come(heir, 1));
+    ListenerState predecessor(1, limited(10, 1, 0), nullptr);
+    CHECK(!come(predecessor, 1));
+    ListenerState successor(2, limited(10, 1, 0), &predecessor);
+    CHECK(come(successor, 1) == Fault::Kind::ClientLimit);
+    leave(predecessor, reason);
+    CHECK(!come(successor, 1));
   }
 }

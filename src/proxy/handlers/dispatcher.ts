@@ -4,7 +4,7 @@
  * Whatever goes wrong on the way to an answer ends that one connection. Of a connection only what the next question
  * or its end needs is kept, and no longer than that.
  */
-import type { Ask, ConnectionId, DataPlane, ListenerId, Verdict } from '../../dataplane/contract.ts';
+import type { ConnectionId, DataPlane, Decision, DecisionRequest, ListenerId } from '../../dataplane/contract.ts';
 import type { Asked } from '../../protocol/http-response.ts';
 
 /** Why a client is not served, for the log. */
@@ -16,29 +16,29 @@ export interface Refusal {
   readonly subject: string;
 }
 
-export interface Decision {
-  readonly verdict: Verdict;
-  /** With a verdict that rejects. */
+export interface Handled {
+  readonly decision: Decision;
+  /** With a decision that rejects. */
   readonly refusal?: Refusal;
   /** The request that later questions of this connection are about. */
   readonly request?: Asked;
 }
 
 /** What is asked of each client first, and before each further request. */
-export type FirstAsk = Extract<Ask, { readonly stage: 'client' | 'head' }>;
-export type LaterAsk = Exclude<Ask, FirstAsk>;
+export type FirstRequest = Extract<DecisionRequest, { readonly kind: 'client' | 'head' }>;
+export type LaterRequest = Exclude<DecisionRequest, FirstRequest>;
 
 /** How long who asks for the same gets the same answer, unasked: names are not looked up more often. */
-export const PRECEDENT_MS = 1000;
+export const CACHE_MS = 1000;
 
 /** Answers the questions of a listener's connections. May throw: that rejects the connection. */
 export interface Answerer {
-  first(ask: FirstAsk): Decision | Promise<Decision>;
-  later(ask: LaterAsk, request: Asked | undefined): Decision;
+  first(ask: FirstRequest): Handled | Promise<Handled>;
+  later(ask: LaterRequest, request: Asked | undefined): Handled;
 }
 
 export interface AskingOptions {
-  readonly answer: DataPlane['answer'];
+  readonly decide: DataPlane['decide'];
   /** Must not throw. */
   readonly onError: (error: unknown) => void;
 }
@@ -47,7 +47,7 @@ export class Asking {
   readonly #options: AskingOptions;
   readonly #answerers = new Map<ListenerId, Answerer>();
   /** Connections of which something is to be remembered: each until its next answer, at most until its end. */
-  readonly #remembered = new Map<ConnectionId, Pick<Decision, 'refusal' | 'request'>>();
+  readonly #remembered = new Map<ConnectionId, Pick<Handled, 'refusal' | 'request'>>();
 
   constructor(options: AskingOptions) {
     this.#options = options;
@@ -63,7 +63,7 @@ export class Asking {
   }
 
   /** The event of the data plane. */
-  readonly onAsk = (asks: readonly Ask[]): void => {
+  readonly onDecisionRequest = (asks: readonly DecisionRequest[]): void => {
     for (const ask of asks) {
       try {
         this.#answer(ask);
@@ -94,18 +94,18 @@ export class Asking {
     return this.#remembered.size;
   }
 
-  #answer(ask: Ask): void {
+  #answer(ask: DecisionRequest): void {
     const answerer = this.#answerers.get(ask.listener);
     if (answerer === undefined) throw new Error(`listener ${ask.listener} is not known`);
-    const decision =
-      ask.stage === 'client' || ask.stage === 'head'
+    const handled =
+      ask.kind === 'client' || ask.kind === 'head'
         ? answerer.first(ask)
         : answerer.later(ask, this.#remembered.get(ask.connection)?.request);
-    if (decision instanceof Promise) this.#await(ask, decision);
-    else this.#give(ask, decision);
+    if (handled instanceof Promise) this.#await(ask, handled);
+    else this.#give(ask, handled);
   }
 
-  #await(ask: Ask, decision: Promise<Decision>): void {
+  #await(ask: DecisionRequest, handled: Promise<Handled>): void {
     // What is remembered meanwhile is the waiting itself: it goes when the connection does.
     const waiting = {};
     this.#remembered.set(ask.connection, waiting);
@@ -117,22 +117,22 @@ export class Asking {
         this.#fail(ask, error);
       }
     };
-    decision.then(
+    handled.then(
       (settled) => unlessGone(() => this.#give(ask, settled)),
       (error: unknown) => unlessGone(() => this.#fail(ask, error)),
     );
   }
 
-  #give({ connection }: Ask, { verdict, refusal, request }: Decision): void {
+  #give({ connection }: DecisionRequest, { decision, refusal, request }: Handled): void {
     if (refusal !== undefined) this.#remembered.set(connection, { refusal });
     else if (request !== undefined) this.#remembered.set(connection, { request });
     else this.#remembered.delete(connection);
-    this.#options.answer(connection, verdict);
+    this.#options.decide(connection, decision);
   }
 
-  #fail(ask: Ask, error: unknown): void {
+  #fail(ask: DecisionRequest, error: unknown): void {
     this.#options.onError(error);
     const refusal = { problem: 'its request could not be decided about', subject: 'internal' };
-    this.#give(ask, { verdict: { action: 'reject', reason: 'internal' }, refusal });
+    this.#give(ask, { decision: { action: 'reject', reason: 'internal' }, refusal });
   }
 }

@@ -1,10 +1,10 @@
 /** Answers about clients that are asked about before they say anything: those of routes to one server. */
 
 import type { Client } from '../../access/rules.ts';
-import type { SocketAddress, Verdict } from '../../dataplane/contract.ts';
+import type { Decision, SocketAddress } from '../../dataplane/contract.ts';
 import { type IpEndpoint, proxyHeader } from '../../protocol/proxy-header.ts';
 import type { Destination } from './authorizer.ts';
-import type { Answerer, Decision, FirstAsk } from './dispatcher.ts';
+import type { Answerer, FirstRequest, Handled } from './dispatcher.ts';
 import { refuseDestination } from './refusal.ts';
 import type { Targets } from './target-ids.ts';
 
@@ -19,19 +19,19 @@ export interface ClientAnswererOptions {
 export function answerClients({ targets, find, ...options }: ClientAnswererOptions): Answerer {
   return {
     first(ask) {
-      if (ask.stage !== 'client') throw new Error('a route to one server reads nothing of its clients');
+      if (ask.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
       const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
-      const decide = (destination: Destination): Decision => {
+      const decide = (destination: Destination): Handled => {
         if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
         const { text, addresses } = destination;
-        const verdict = {
+        const decision = {
           action: 'connect',
           target: targets.idOf(text),
           addresses,
           consume: 0,
           explain: false,
         } as const;
-        return { verdict: toServer === undefined ? verdict : { ...verdict, toServer } };
+        return { decision: toServer === undefined ? decision : { ...decision, toServer } };
       };
       const destination = find(clientOf(ask.client));
       return destination instanceof Promise ? destination.then(decide) : decide(destination);
@@ -42,10 +42,10 @@ export function answerClients({ targets, find, ...options }: ClientAnswererOptio
   };
 }
 
-/** The same verdict for all, but for what it says of the client. */
-export function answerWith(verdictOn: (ask: FirstAsk) => Verdict): Answerer {
+/** The same decision for all, but for what it says of the client. */
+export function answerWith(decisionOn: (ask: FirstRequest) => Decision): Answerer {
   return {
-    first: (ask) => ({ verdict: verdictOn(ask) }),
+    first: (ask) => ({ decision: decisionOn(ask) }),
     later() {
       throw new Error('nothing is asked about a connection that relays');
     },

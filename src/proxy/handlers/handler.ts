@@ -119,18 +119,18 @@ function openAnswers({ route }: ListenerPlan, answerer: Answerer): Service {
   const attach = (listener: ListenerId, { asking }: Seam) => asking.setAnswerer(listener, answerer);
   switch (route.kind) {
     case 'target':
-      return { ...UNRESOLVED, kind: 'ask-client', target: formatTarget(route.target), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatTarget(route.target), answerer, attach };
     case 'address':
-      return { ...UNRESOLVED, kind: 'ask-client', target: formatAddress(route.address), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatAddress(route.address), answerer, attach };
     case 'enclave':
-      return { ...UNRESOLVED, kind: 'ask-client', target: formatEnclave(route), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatEnclave(route), answerer, attach };
     case 'log':
-      return { ...UNRESOLVED, kind: 'ask-client', target: 'the log', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: 'the log', answerer, attach };
     case 'names':
-      return { ...UNRESOLVED, kind: 'ask-client', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', answerer, attach };
     case 'http':
     case 'sni':
-      return { ...UNRESOLVED, kind: 'ask-head', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-head', answerer, attach };
   }
 }
 

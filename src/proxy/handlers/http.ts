@@ -13,7 +13,7 @@ import {
 import { type Asked, parseResponse } from '../../protocol/http-response.ts';
 import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
 import { type Destination, type Destinations, UNREACHABLE } from './authorizer.ts';
-import { type Answerer, type Decision, type LaterAsk, PRECEDENT_MS } from './dispatcher.ts';
+import { type Answerer, CACHE_MS, type Handled, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { settleTunnel } from './parent-tunnel.ts';
 import { refuseDestination } from './refusal.ts';
@@ -34,7 +34,7 @@ export function answerHttp({ targets, destinations, through }: HttpAnswererOptio
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   return {
     first(ask) {
-      if (ask.stage !== 'head') throw new Error('a request is asked about with its bytes');
+      if (ask.kind !== 'head') throw new Error('a request is asked about with its bytes');
       const request = parseRequest(ask.bytes);
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
@@ -44,7 +44,7 @@ export function answerHttp({ targets, destinations, through }: HttpAnswererOptio
       return refuseRequest({ status: 400, problem: `${destination.problem}. Hint: ${destination.hint}` });
     },
     later(ask, request) {
-      if (ask.stage === 'failed') return explainFailure(ask, nameOf(ask.target), request);
+      if (ask.kind === 'failed') return explainFailure(ask, nameOf(ask.target), request);
       if (request === undefined) {
         return settleTunnel(ask, { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail });
       }
@@ -54,46 +54,46 @@ export function answerHttp({ targets, destinations, through }: HttpAnswererOptio
 }
 
 /** A head that is not whole becomes so with a line feed only. */
-const MORE: Decision = { verdict: { action: 'more', until: 0x0a } };
+const MORE: Handled = { decision: { action: 'more', until: 0x0a } };
 const CUT_OFF = { status: 400, problem: 'the request ended before its head was whole' } as const;
 
-function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'problem'>): Decision {
+function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'problem'>): Handled {
   const toClient = reply(status, { reason: problem, proxyStatus: FAILURES['bad-request'].proxyStatus });
   return {
-    verdict: { action: 'reject', reason: 'malformed', toClient },
+    decision: { action: 'reject', reason: 'malformed', toClient },
     refusal: { problem: `it was answered ${status}: ${problem}`, subject: problem },
   };
 }
 
-function decideHere(request: Request, destination: Destination, targets: Targets): Decision {
+function decideHere(request: Request, destination: Destination, targets: Targets): Handled {
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
   const { text, addresses } = destination;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
-  return { verdict: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
+  return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
 }
 
-function decideThrough(request: Request, destination: Destination, targets: Targets): Decision {
+function decideThrough(request: Request, destination: Destination, targets: Targets): Handled {
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
   const { text, addresses } = destination;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
-  return { verdict: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
+  return { decision: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
 }
 
 /** Nobody else's tunnel can be told from it but by its head. */
 function consumeHead({ headBytes }: ConnectRequest) {
-  return { consume: headBytes, precedent: { bytes: headBytes, except: [], forMs: PRECEDENT_MS } } as const;
+  return { consume: headBytes, cache: { bytes: headBytes, except: [], forMs: CACHE_MS } } as const;
 }
 
-function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Decision {
+function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Handled {
   return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
 }
 
-function exchange(request: ForwardRequest, { text, addresses }: Allowed, targets: Targets, toServer: Buffer): Decision {
+function exchange(request: ForwardRequest, { text, addresses }: Allowed, targets: Targets, toServer: Buffer): Handled {
   const { headBytes: consume, body, method, keepAlive, version } = request;
   return {
-    verdict: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },
+    decision: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },
     request: { method, keepAlive, version },
   };
 }
@@ -122,16 +122,16 @@ function explain(destination: Exclude<Destination, { readonly kind: 'allowed' }>
 }
 
 function explainFailure(
-  { reason, errno = '' }: Extract<LaterAsk, { readonly stage: 'failed' }>,
+  { reason, errno = '' }: Extract<LaterRequest, { readonly kind: 'failed' }>,
   target: string,
   request: Asked | undefined,
-): Decision {
+): Handled {
   const toClient = fail(
     failureOf(reason, errno),
     `could not connect to ${target}: ${errno || reason}`,
     request?.method,
   );
-  return { verdict: { action: 'reject', reason, toClient } };
+  return { decision: { action: 'reject', reason, toClient } };
 }
 
 function failureOf(reason: string, errno: string): FailureKind {
@@ -160,10 +160,10 @@ function failureOf(reason: string, errno: string): FailureKind {
 }
 
 function passResponse(
-  { bytes, ended }: Extract<LaterAsk, { readonly stage: 'response' }>,
+  { bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>,
   target: string,
   request: Asked,
-): Decision {
+): Handled {
   const response = parseResponse(bytes, request);
   switch (response.kind) {
     case 'more': {
@@ -174,17 +174,17 @@ function passResponse(
     case 'malformed':
       return refuseResponse('bad-response', `${target}: ${response.problem}`, request);
     case 'interim':
-      return { verdict: { action: 'interim', consume: response.headBytes, toClient: response.head }, request };
+      return { decision: { action: 'interim', consume: response.headBytes, toClient: response.head }, request };
     case 'final': {
       const { headBytes: consume, head: toClient, body, keepAlive: next } = response;
-      return { verdict: { action: 'respond', consume, toClient, body, next } };
+      return { decision: { action: 'respond', consume, toClient, body, next } };
     }
   }
 }
 
-function refuseResponse(kind: FailureKind, problem: string, { method }: Asked): Decision {
+function refuseResponse(kind: FailureKind, problem: string, { method }: Asked): Handled {
   return {
-    verdict: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, method) },
+    decision: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, method) },
     refusal: { problem: `no usable response: ${problem}`, subject: problem },
   };
 }

@@ -1,7 +1,7 @@
 /** What another HTTP proxy has answered to CONNECT, as a decision about the client who waits for the tunnel. */
 import type { FailureKind } from '../../protocol/http-reply.ts';
 import { type FinalResponse, parseResponse } from '../../protocol/http-response.ts';
-import type { Decision, LaterAsk } from './dispatcher.ts';
+import type { Handled, LaterRequest } from './dispatcher.ts';
 
 export interface TunnelClient {
   /** `host:port`. */
@@ -15,12 +15,12 @@ export interface TunnelClient {
 const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const;
 /** As long as those of our own replies. */
 const LONGEST_REASON = 500;
-const MORE: Decision = { verdict: { action: 'more' } };
+const MORE: Handled = { decision: { action: 'more' } };
 
 export function settleTunnel(
-  { bytes, ended }: Extract<LaterAsk, { readonly stage: 'response' }>,
+  { bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>,
   client: TunnelClient,
-): Decision {
+): Handled {
   const response = parseResponse(bytes, CONNECT);
   switch (response.kind) {
     case 'more':
@@ -34,9 +34,9 @@ export function settleTunnel(
   }
 }
 
-function relay({ headBytes: consume }: FinalResponse, { established }: TunnelClient): Decision {
+function relay({ headBytes: consume }: FinalResponse, { established }: TunnelClient): Handled {
   const told = established === undefined ? {} : { toClient: established };
-  return { verdict: { action: 'relay', consume, ...told } };
+  return { decision: { action: 'relay', consume, ...told } };
 }
 
 /** The other proxy's words go on to the client, if it understands them, and into the log. */
@@ -45,7 +45,7 @@ function passRefusal(
   bytes: Uint8Array,
   ended: boolean,
   client: TunnelClient,
-): Decision {
+): Handled {
   if (body.kind !== 'length') return refuse('bad-response', `it answered ${status} in an unknown form`, client);
   const whole = bytes.subarray(headBytes, headBytes + body.bytes);
   if (whole.length < body.bytes && !ended) return MORE;
@@ -53,7 +53,7 @@ function passRefusal(
   const told = client.fail === undefined ? {} : { toClient: Buffer.concat([head, whole]) };
   const subject = `${client.target}: ${status}`;
   return {
-    verdict: { action: 'reject', reason: reasonOf(status), ...told },
+    decision: { action: 'reject', reason: reasonOf(status), ...told },
     refusal: { problem: `the proxy at the other end answered ${status} for ${client.target}: ${reason}`, subject },
   };
 }
@@ -63,11 +63,11 @@ function reasonOf(status: number): 'denied' | 'connect-timeout' | 'connect-faile
   return status === 504 ? 'connect-timeout' : 'connect-failed';
 }
 
-function refuse(kind: FailureKind, problem: string, { target, fail }: TunnelClient): Decision {
+function refuse(kind: FailureKind, problem: string, { target, fail }: TunnelClient): Handled {
   const reason = `no tunnel to ${target} through the proxy at the other end: ${problem}`;
   const told = fail === undefined ? {} : { toClient: fail(kind, reason) };
   return {
-    verdict: { action: 'reject', reason: 'connect-failed', ...told },
+    decision: { action: 'reject', reason: 'connect-failed', ...told },
     refusal: { problem: reason, subject: target },
   };
 }

@@ -2,7 +2,7 @@
 import type { TcpPort } from '../../access/address.ts';
 import { essence, parseClientHello } from '../../protocol/tls-client-hello.ts';
 import type { Destination, Destinations } from './authorizer.ts';
-import { type Answerer, type Decision, PRECEDENT_MS } from './dispatcher.ts';
+import { type Answerer, CACHE_MS, type Handled } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { refuseDestination } from './refusal.ts';
 import type { Targets } from './target-ids.ts';
@@ -14,22 +14,22 @@ export interface SniAnswererOptions {
 }
 
 export function answerSni({ targets, destinations, port }: SniAnswererOptions): Answerer {
-  const decide = (destination: Destination, hello: Uint8Array): Decision => {
+  const decide = (destination: Destination, hello: Uint8Array): Handled => {
     if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
     const { text, addresses } = destination;
-    const verdict = { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } as const;
+    const decision = { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } as const;
     const what = essence(hello);
-    return { verdict: what === undefined ? verdict : { ...verdict, precedent: { ...what, forMs: PRECEDENT_MS } } };
+    return { decision: what === undefined ? decision : { ...decision, cache: { ...what, forMs: CACHE_MS } } };
   };
   return {
     first(ask) {
-      if (ask.stage !== 'head') throw new Error('a ClientHello is asked about with its bytes');
+      if (ask.kind !== 'head') throw new Error('a ClientHello is asked about with its bytes');
       const hello = parseClientHello(ask.bytes);
       switch (hello.kind) {
         case 'more':
           return ask.ended
             ? malformed('it ended before its ClientHello was whole')
-            : { verdict: { action: 'more', atLeast: hello.atLeast } };
+            : { decision: { action: 'more', atLeast: hello.atLeast } };
         case 'malformed':
           return malformed(`it sent no usable ClientHello: ${hello.problem}`);
         case 'no-name':
@@ -47,11 +47,11 @@ export function answerSni({ targets, destinations, port }: SniAnswererOptions): 
   };
 }
 
-function malformed(problem: string): Decision {
-  return { verdict: { action: 'reject', reason: 'malformed' }, refusal: { problem, subject: problem } };
+function malformed(problem: string): Handled {
+  return { decision: { action: 'reject', reason: 'malformed' }, refusal: { problem, subject: problem } };
 }
 
 /** What it asks for cannot be told, or is nothing that could be allowed. */
-function denied(problem: string): Decision {
-  return { verdict: { action: 'reject', reason: 'denied' }, refusal: { problem, subject: problem } };
+function denied(problem: string): Handled {
+  return { decision: { action: 'reject', reason: 'denied' }, refusal: { problem, subject: problem } };
 }

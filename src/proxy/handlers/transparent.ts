@@ -22,7 +22,7 @@ export interface NamesAnswererOptions {
 export function answerNames({ targets, destinations, nameOf }: NamesAnswererOptions): Answerer {
   return {
     first(ask) {
-      if (ask.stage !== 'client' || ask.local.family !== 'tcp')
+      if (ask.kind !== 'client' || ask.local.family !== 'tcp')
         throw new Error('an address stands for a name, over TCP');
       const name = nameOf(ask.local.ip);
       const port = toTcpPort(ask.local.port);
@@ -32,10 +32,10 @@ export function answerNames({ targets, destinations, nameOf }: NamesAnswererOpti
       const { text, addresses } = destination;
       const toServer = tunnelRequest(text);
       const common = { target: targets.idOf(text), addresses, consume: 0, explain: true } as const;
-      return { verdict: { action: 'connect', ...common, toServer, handshake: true } };
+      return { decision: { action: 'connect', ...common, toServer, handshake: true } };
     },
     later(ask) {
-      if (ask.stage === 'failed') return { verdict: { action: 'reject', reason: ask.reason } };
+      if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
       return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' });
     },
   };
@@ -43,7 +43,7 @@ export function answerNames({ targets, destinations, nameOf }: NamesAnswererOpti
 
 function refuseAddress(local: { readonly ip: string; readonly port: number }) {
   return {
-    verdict: { action: 'reject', reason: 'denied' },
+    decision: { action: 'reject', reason: 'denied' },
     refusal: {
       problem: `no name is known for ${formatIpPort(local)}, which it has connected to`,
       hint: 'look the name up again; what listens inside the enclave needs a port outside of egress.transparent_ports',

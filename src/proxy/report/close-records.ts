@@ -50,7 +50,7 @@ const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
   denied: 'met a denial',
   malformed: 'sent or got what cannot be understood',
   'head-timeout': 'did not say in time where they want to go',
-  'verdict-timeout': 'could not be decided about in time',
+  'decision-timeout': 'could not be decided about in time',
   'no-upstream': 'could not be served for want of an address',
   'connect-failed': 'could not be connected',
   'connect-timeout': 'could not be connected in time',
@@ -85,7 +85,7 @@ function describeFailure(record: CloseRecord, target: string, at: string, route:
         problem: `no whole request head or ClientHello came within ${route.timeouts.headMs} ms (timeouts.head)`,
         hint: 'the client may have expected another protocol here',
       };
-    case 'verdict-timeout':
+    case 'decision-timeout':
       return {
         problem: `it was not clear within ${route.timeouts.headMs} ms (timeouts.head) where it may go`,
         hint: 'most likely the DNS servers are slow; see the warnings about names',

@@ -36,7 +36,7 @@ export interface ReportOptions {
 }
 
 export interface Report {
-  readonly events: Omit<DataPlaneEvents, 'onAsk'>;
+  readonly events: Omit<DataPlaneEvents, 'onDecisionRequest'>;
   /** Before the first event of this listener can come. */
   addRoute(listener: ListenerId, route: ReportedRoute): void;
   /** When no event of it can come any more. */

@@ -1,8 +1,8 @@
-import { testAsking } from '../../dataplane/asking.ts';
+import { testDeciding } from '../../dataplane/deciding.ts';
 import { testEndings } from '../../dataplane/ending.ts';
-import { openFakeStage } from '../../dataplane/fake.ts';
+import { openFakeHarness } from '../../dataplane/fake.ts';
 import { testDataPlane } from '../../dataplane/suite.ts';
 
-testDataPlane('the data plane in memory', openFakeStage);
-testAsking('the data plane in memory', openFakeStage);
-testEndings('the data plane in memory', openFakeStage);
+testDataPlane('the data plane in memory', openFakeHarness);
+testDeciding('the data plane in memory', openFakeHarness);
+testEndings('the data plane in memory', openFakeHarness);

@@ -17,7 +17,7 @@ describe('what is kept of closed listeners', () => {
     const answerers = new Set<ListenerId>();
     const told = new Told();
     const dataPlane = new FakeDataPlane(new FakeNetwork({ clock }), told);
-    const asking = new Asking({ answer: () => undefined, onError: assert.ifError });
+    const asking = new Asking({ decide: () => undefined, onError: assert.ifError });
     asking.setAnswerer = (id) => answerers.add(id);
     asking.removeAnswerer = (id) => answerers.delete(id);
     const report: Report = {

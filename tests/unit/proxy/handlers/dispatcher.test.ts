@@ -1,29 +1,29 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Ask, ConnectionId, ListenerId, Verdict } from '../../../../src/dataplane/contract.ts';
-import { type Answerer, Asking, type Decision } from '../../../../src/proxy/handlers/dispatcher.ts';
+import type { ConnectionId, Decision, DecisionRequest, ListenerId } from '../../../../src/dataplane/contract.ts';
+import { type Answerer, Asking, type Handled } from '../../../../src/proxy/handlers/dispatcher.ts';
 import { Targets } from '../../../../src/proxy/handlers/target-ids.ts';
 import { Recent } from '../../../../src/proxy/lru.ts';
 import { settle } from '../fixture.ts';
 
 const LISTENER = 1 as ListenerId;
 const CONNECTION = 17 as ConnectionId;
-const HEAD: Ask = {
+const HEAD: DecisionRequest = {
   listener: LISTENER,
   connection: CONNECTION,
   client: { family: 'vsock', cid: 16, port: 5005 },
-  stage: 'head',
+  kind: 'head',
   bytes: Buffer.from('hello'),
   ended: false,
 };
-const MORE: Decision = { verdict: { action: 'more' } };
-const INTERNAL: Verdict = { action: 'reject', reason: 'internal' };
+const MORE: Handled = { decision: { action: 'more' } };
+const INTERNAL: Decision = { action: 'reject', reason: 'internal' };
 
 function setUp(first: Answerer['first'], later: Answerer['later'] = () => assert.fail('not asked')) {
-  const answers: (readonly [ConnectionId, Verdict])[] = [];
+  const answers: (readonly [ConnectionId, Decision])[] = [];
   const errors: string[] = [];
   const asking = new Asking({
-    answer: (connection, verdict) => answers.push([connection, verdict]),
+    decide: (connection, decision) => answers.push([connection, decision]),
     onError: (error) => errors.push(String(error)),
   });
   asking.setAnswerer(LISTENER, { first, later });
@@ -33,7 +33,7 @@ function setUp(first: Answerer['first'], later: Answerer['later'] = () => assert
 describe('a question is answered with a rejection', () => {
   it('when nobody knows its listener', () => {
     const { asking, answers, errors } = setUp(() => MORE);
-    asking.onAsk([{ ...HEAD, listener: 99 as ListenerId }]);
+    asking.onDecisionRequest([{ ...HEAD, listener: 99 as ListenerId }]);
     assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
     assert.deepEqual(errors, ['Error: listener 99 is not known']);
   });
@@ -45,10 +45,10 @@ describe('a question is answered with a rejection', () => {
       if (times === 1) throw new TypeError('a mistake');
       return MORE;
     });
-    asking.onAsk([HEAD, { ...HEAD, connection: 18 as ConnectionId }]);
+    asking.onDecisionRequest([HEAD, { ...HEAD, connection: 18 as ConnectionId }]);
     assert.deepEqual(answers, [
       [CONNECTION, INTERNAL],
-      [18, MORE.verdict],
+      [18, MORE.decision],
     ]);
     assert.equal(asking.refusalOf(CONNECTION)?.problem, 'its request could not be decided about');
     asking.end(CONNECTION);
@@ -57,7 +57,7 @@ describe('a question is answered with a rejection', () => {
 
   it('when the promise of an answer is rejected', async () => {
     const { asking, answers, errors } = setUp(() => Promise.reject(new TypeError('a mistake')));
-    asking.onAsk([HEAD]);
+    asking.onDecisionRequest([HEAD]);
     await settle();
     assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
     assert.deepEqual(errors, ['TypeError: a mistake']);
@@ -65,14 +65,14 @@ describe('a question is answered with a rejection', () => {
 });
 
 describe('what is remembered of a connection', () => {
-  const REFUSED: Decision = {
-    verdict: { action: 'reject', reason: 'denied' },
+  const REFUSED: Handled = {
+    decision: { action: 'reject', reason: 'denied' },
     refusal: { problem: 'no', subject: 'a.example:443' },
   };
 
   it('is why it was refused, until its end', () => {
     const { asking } = setUp(() => REFUSED);
-    asking.onAsk([HEAD]);
+    asking.onDecisionRequest([HEAD]);
     assert.deepEqual(asking.refusalOf(CONNECTION), REFUSED.refusal);
     asking.end(CONNECTION);
     assert.equal(asking.refusalOf(CONNECTION), undefined);
@@ -87,27 +87,32 @@ describe('what is remembered of a connection', () => {
       (_, remembered) => {
         seen.push(remembered);
         return {
-          verdict: { action: 'respond', consume: 0, toClient: Buffer.of(), body: { kind: 'none' }, next: true },
+          decision: { action: 'respond', consume: 0, toClient: Buffer.of(), body: { kind: 'none' }, next: true },
         };
       },
     );
-    const { bytes: _bytes, ended: _ended, stage: _stage, ...common } = HEAD as Extract<Ask, { stage: 'head' }>;
-    asking.onAsk([HEAD]);
-    asking.onAsk([{ ...common, stage: 'response', target: 1, bytes: Buffer.of(), ended: false }]);
+    const {
+      bytes: _bytes,
+      ended: _ended,
+      kind: _stage,
+      ...common
+    } = HEAD as Extract<DecisionRequest, { kind: 'head' }>;
+    asking.onDecisionRequest([HEAD]);
+    asking.onDecisionRequest([{ ...common, kind: 'response', target: 1, bytes: Buffer.of(), ended: false }]);
     assert.deepEqual(seen, [request]);
     assert.equal(asking.size, 0);
   });
 
   it('is nothing where the answer needs nothing: not one object per tunnel', () => {
     const { asking } = setUp(() => MORE);
-    for (let id = 1; id <= 1000; id += 1) asking.onAsk([{ ...HEAD, connection: id as ConnectionId }]);
+    for (let id = 1; id <= 1000; id += 1) asking.onDecisionRequest([{ ...HEAD, connection: id as ConnectionId }]);
     assert.equal(asking.size, 0);
   });
 
   it('is nothing when it has left before its answer came, and the answer goes nowhere', async () => {
-    const { promise, resolve } = Promise.withResolvers<Decision>();
+    const { promise, resolve } = Promise.withResolvers<Handled>();
     const { asking, answers } = setUp(() => promise);
-    asking.onAsk([HEAD]);
+    asking.onDecisionRequest([HEAD]);
     assert.equal(asking.size, 1);
     asking.end(CONNECTION);
     resolve(REFUSED);
@@ -117,9 +122,9 @@ describe('what is remembered of a connection', () => {
   });
 
   it('is nothing after the end of everything', async () => {
-    const { promise, resolve } = Promise.withResolvers<Decision>();
+    const { promise, resolve } = Promise.withResolvers<Handled>();
     const { asking, answers } = setUp(() => promise);
-    asking.onAsk([HEAD]);
+    asking.onDecisionRequest([HEAD]);
     asking.stop();
     resolve(REFUSED);
     await settle();

@@ -269,7 +269,7 @@ describe('CONNECT', () => {
     const plane = planes[0];
     assert.ok(plane);
     const answered: unknown[] = [];
-    plane.answer = (connection, verdict) => answered.push([connection, verdict.action]);
+    plane.decide = (connection, decision) => answered.push([connection, decision.action]);
     const client = await net.connect(ON, CLIENT);
     client.write(CONNECT.replace('\r\n\r\n', '\r\nUser-Agent: another\r\n\r\n'));
     await Promise.resolve();
@@ -283,11 +283,11 @@ describe('CONNECT', () => {
     await server.accept();
     const plane = planes[0];
     assert.ok(plane);
-    const answer = plane.answer.bind(plane);
+    const answer = plane.decide.bind(plane);
     let answers = 0;
-    plane.answer = (connection, verdict) => {
+    plane.decide = (connection, decision) => {
       answers += 1;
-      answer(connection, verdict);
+      answer(connection, decision);
     };
     assert.equal((await request(CONNECT)).received, ESTABLISHED);
     assert.equal(answers, 0);

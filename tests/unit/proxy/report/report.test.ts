@@ -288,7 +288,7 @@ describe('the life of a connection, in the words of the AWS proxy', () => {
 });
 
 describe('listeners whose clients each ask for a target', () => {
-  const DENIED = record('denied', { phase: 'asking', endedBy: 'proxy' });
+  const DENIED = record('denied', { phase: 'deciding', endedBy: 'proxy' });
 
   it('name it where a client is connected, and in the record', () => {
     const { logged, events } = setUp({ asks: true, level: 'debug' });
@@ -335,7 +335,7 @@ describe('listeners whose clients each ask for a target', () => {
   it('tell of clients that say nothing, and of bodies that make no sense', () => {
     const { logged, events } = setUp({ asks: true, level: 'warn' });
     events.onClose([
-      record('head-timeout', { phase: 'asking', endedBy: 'proxy' }),
+      record('head-timeout', { phase: 'deciding', endedBy: 'proxy' }),
       record('malformed', { endedBy: 'client' }),
     ]);
     assert.deepEqual(logged.take(), [

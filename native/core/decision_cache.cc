@@ -1,16 +1,16 @@
-#include "precedents.h"
+#include "decision_cache.h"
 
 #include <algorithm>
 
 namespace vsock_proxy {
 
-bool Precedents::Entry::covers(const std::string& who, std::string_view bytes) const {
+bool DecisionCache::Entry::covers(const std::string& who, std::string_view bytes) const {
   if (client != who || bytes.size() < head.size()) return false;
   size_t from = 0;
   const auto isSameUpTo = [&](size_t to) {
     return bytes.compare(from, to - from, head, from, to - from) == 0;
   };
-  for (const Precedent::Range& range : verdict.precedent.except) {
+  for (const CacheRule::Range& range : decision.cache.except) {
     if (!isSameUpTo(range.from)) return false;
     from = range.to;
   }
@@ -18,32 +18,32 @@ bool Precedents::Entry::covers(const std::string& who, std::string_view bytes) c
 }
 
 // Whether it is one, and one that can be kept.
-bool Precedents::keeps(const Verdict& verdict, std::string_view bytes) {
-  const Precedent& precedent = verdict.precedent;
-  if (precedent.lasts <= 0 || precedent.bytes > std::min(bytes.size(), kLongestHead)) return false;
+bool DecisionCache::keeps(const Decision& decision, std::string_view bytes) {
+  const CacheRule& cache = decision.cache;
+  if (cache.lasts <= 0 || cache.bytes > std::min(bytes.size(), kLongestHead)) return false;
   size_t at = 0;
-  for (const Precedent::Range& range : precedent.except) {
+  for (const CacheRule::Range& range : cache.except) {
     if (range.from < at || range.to < range.from) return false;
     at = range.to;
   }
-  return std::max(at, verdict.consume) <= precedent.bytes;
+  return std::max(at, decision.consume) <= cache.bytes;
 }
 
-void Precedents::add(const Address& client, std::string_view bytes, const Verdict& verdict, Micros now) {
-  if (!keeps(verdict, bytes)) return;
+void DecisionCache::add(const Address& client, std::string_view bytes, const Decision& decision, Micros now) {
+  if (!keeps(decision, bytes)) return;
   const std::string who = client.clientKey();
   const auto isReplaced = [&](const Entry& entry) { return entry.until <= now || entry.covers(who, bytes); };
   entries_.erase(std::remove_if(entries_.begin(), entries_.end(), isReplaced), entries_.end());
   if (entries_.size() == kMost) entries_.erase(entries_.begin());
-  const Precedent& precedent = verdict.precedent;
-  entries_.push_back({who, std::string(bytes.substr(0, precedent.bytes)), verdict, now + precedent.lasts});
+  const CacheRule& cache = decision.cache;
+  entries_.push_back({who, std::string(bytes.substr(0, cache.bytes)), decision, now + cache.lasts});
 }
 
-const Verdict* Precedents::find(const Address& client, std::string_view bytes, Micros now) const {
+const Decision* DecisionCache::find(const Address& client, std::string_view bytes, Micros now) const {
   if (entries_.empty()) return nullptr;
   const std::string who = client.clientKey();
   for (const Entry& entry : entries_) {
-    if (entry.until > now && entry.covers(who, bytes)) return &entry.verdict;
+    if (entry.until > now && entry.covers(who, bytes)) return &entry.decision;
   }
   return nullptr;
 }
