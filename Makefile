@@ -40,6 +40,7 @@ CORE := $(wildcard native/core/*.cc)
 ADDON := $(CORE) $(wildcard native/node/*.cc)
 FORWARDER := $(CORE) $(wildcard native/forwarder/*.cc)
 NATIVE_HEADERS := $(wildcard native/*/*.h)
+SHELL_FILES := $(wildcard packaging/ami/provision packaging/ami/validate packaging/ami/clean packaging/repo/build tests/ami/*.sh)
 CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
 
 CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
@@ -59,7 +60,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: $(addprefix build/deps/,build cross rpm lint unit fuzz test e2e demo bench) $(NPM) ## Install what building, testing and measuring need
+deps: $(addprefix build/deps/,build cross rpm lint unit fuzz test e2e repo ami demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*
@@ -135,7 +136,7 @@ $(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
 
 RELEASE := 1
 RPM := build/nitro-enclaves-vsock-proxy-$(VERSION)-$(RELEASE).$(ARCH).rpm
-PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard service/* configs/*.yaml configs/examples/* docs/* *.md) LICENSE
+PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/ami/* service/* configs/*.yaml configs/examples/* docs/* *.md) LICENSE
 
 .PHONY: rpm
 rpm: $(RPM) ## Build the package for Amazon Linux 2023, build/*.rpm (ARCH=aarch64: for that machine)
@@ -148,6 +149,12 @@ $(RPM): $(OUT)/vsock-proxy $(OUT)/contents/sbom.cdx.json $(PACKED) Makefile | bu
 	  --define 'upstream $(VERSION)' --define 'release_number $(RELEASE)' \
 	  --define '_topdir $(CURDIR)/$(OUT)/rpm' --define '_rpmdir $(@D)' --define '_rpmfilename $(@F)' packaging/rpm/nitro-enclaves-vsock-proxy.spec
 
+.PHONY: repo
+repo: | build/deps/repo ## Make a signed repository for yum and dnf, build/repo (SIGNING_KEY=FINGERPRINT REPO_URL=https://…)
+	$(MAKE) rpm ARCH=x86_64
+	$(MAKE) rpm ARCH=aarch64
+	packaging/repo/build build/repo $(foreach arch,x86_64 aarch64,build/nitro-enclaves-vsock-proxy-$(VERSION)-$(RELEASE).$(arch).rpm)
+
 ## Checks, the cheap ones first
 
 .PHONY: test
@@ -159,6 +166,7 @@ lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules and gene
 	$(BIOME) check --error-on-warnings .
 	$(NODE) node_modules/.bin/tsc
 	clang-format --dry-run -Werror $(CXX_FILES)
+	shellcheck $(SHELL_FILES)
 	$(NODE) scripts/imports.ts
 	$(NODE) scripts/configuration-docs.ts --check
 
@@ -226,6 +234,11 @@ test-integration: | build/deps/test ## Run the tests of the built executable
 .PHONY: test-e2e
 test-e2e: vsock-proxy vsock-forwarder e2e-packages ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
+
+.PHONY: test-ami
+test-ami: e2e-packages | build/deps/repo build/deps/ami ## Run the tests of the repository and of what images are made by
+	$(MAKE) rpm ARCH=aarch64
+	$(NODE) --test --test-reporter=spec 'tests/ami/*.test.ts'
 
 .PHONY: e2e-packages
 e2e-packages: rpm

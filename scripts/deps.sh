@@ -11,6 +11,7 @@ build  strip                            binutils               binutils
 cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
 rpm    rpmbuild                         rpm                    rpm-build
 lint   clang-format                     clang-format           -
+lint   shellcheck                       shellcheck             ShellCheck
 fuzz   clang++-14                       clang-14               -
 fuzz   /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a  libclang-rt-14-dev  -
 unit   openssl                          openssl                openssl
@@ -39,6 +40,13 @@ e2e    gcc                              gcc                    gcc
 e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
 e2e    ip                               iproute2               iproute
 e2e    unshare                          util-linux             util-linux
+repo   rpmsign                          rpm                    rpm-sign
+repo   createrepo_c                     createrepo-c           createrepo_c
+repo   gpg                              gnupg                  gnupg2
+ami    packer                           packer                 -
+ami    mmdebstrap                       mmdebstrap             -
+ami    unshare                          util-linux             util-linux
+ami    ip                               iproute2               iproute
 demo   python3                          python3                python3
 demo   /usr/lib*/python3*/ssl.py        python3                python3
 demo   openssl                          openssl                openssl
