@@ -1,12 +1,13 @@
 #include "vsock.h"
 
+#include <sys/socket.h>  // first: linux/vm_sockets.h of Linux 6.1 and older needs it and does not say so
+
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/vm_sockets.h>
 #include <linux/vm_sockets_diag.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
