@@ -3,6 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Placement } from './aws/partitions.ts';
+import type { CheckDependencies } from './commands/check/check.ts';
+import type { Host } from './commands/doctor/host.ts';
+import type { Network } from './commands/doctor/network.ts';
 import { describeFailure } from './commands/failure.ts';
 import type { EndpointSource } from './commands/kms-endpoint.ts';
 import { type CommandName, findCommand } from './commands/list.ts';
@@ -29,15 +32,19 @@ const MAX_RELAY_THREADS = 4;
 
 /** How long `check --resolve` asks the metadata service, which runs where the proxy does or not at all. */
 const CHECK_METADATA_MS = 5_000;
+/** For `doctor`, which makes all of its checks at once. */
+const DOCTOR_METADATA_MS = 3_000;
 /** At the start of an instance the network may come up late; the service manager tries again after this. */
 const SERVE_METADATA_MS = 60_000;
 
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
+  doctor: runDoctorCommand,
   enclave: runEnclaveCommand,
   forward: runForward,
   'kms-endpoint': runKmsEndpoint,
+  probe: runProbeCommand,
   serve: runServe,
   schema: async (argv) => print((await import('./commands/schema.ts')).runSchema(argv)),
 };
@@ -82,16 +89,97 @@ async function runCheckCommand(argv: readonly string[]): Promise<number> {
   const { parseCheckCommand, runCheck } = await import('./commands/check/check.ts');
   const parsed = parseCheckCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
+  const { text, exitStatus } = await runCheck(parsed.arguments, checkDependenciesOfProcess());
+  return print(text, exitStatus);
+}
+
+function checkDependenciesOfProcess(): CheckDependencies {
   const resolver = createSystemResolver();
-  const { text, exitStatus } = await runCheck(parsed.arguments, {
+  return {
     async lookUp(name, family) {
       const { addresses } = await resolver.resolve(name, family, new AbortController().signal);
       return addresses;
     },
     // Somebody is looking: the answer, or one error.
     readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
+  };
+}
+
+async function runDoctorCommand(argv: readonly string[]): Promise<number> {
+  const { parseDoctorCommand, runDoctor } = await import('./commands/doctor/doctor.ts');
+  const parsed = parseDoctorCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const { describeVerdict } = await import('./commands/doctor/file.ts');
+  const { runCheck } = await import('./commands/check/check.ts');
+  const network = await openNetworkOfProcess();
+  const { text, exitStatus } = await runDoctor(parsed.arguments, {
+    host: await openHostOfProcess(),
+    network,
+    async judge(configPath, target) {
+      const report = await runCheck({ configPath, target, resolve: false, json: true }, checkDependenciesOfProcess());
+      return describeVerdict(report.text);
+    },
   });
+  network.close();
   return print(text, exitStatus);
+}
+
+async function runProbeCommand(argv: readonly string[]): Promise<number> {
+  const { parseProbeCommand, runProbe } = await import('./commands/probe.ts');
+  const parsed = parseProbeCommand(argv);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const network = await openNetworkOfProcess();
+  const { text, exitStatus } = await runProbe(parsed.arguments, network);
+  network.close();
+  return print(text, exitStatus);
+}
+
+async function openHostOfProcess(): Promise<Host> {
+  const { exists, findHolder, kernelRelease, listDirectory, readFile, runProgram } = await import('./platform/host.ts');
+  const { listVsockListeners, readVsockSupport } = await import('./dataplane/vsock.ts');
+  return {
+    pid: process.pid,
+    env,
+    kernel: kernelRelease(),
+    now: () => new Date(),
+    read: readFile,
+    list: listDirectory,
+    exists,
+    run: runProgram,
+    vsock: readVsockSupport,
+    vsockListeners: listVsockListeners,
+    holderOf: findHolder,
+  };
+}
+
+async function openNetworkOfProcess(): Promise<Network & { close(): void }> {
+  const { openPath } = await import('./dataplane/path.ts');
+  const { askConnect, shakeHands } = await import('./platform/probe.ts');
+  const path = openPath((events) => openDataPlane(events, { threads: 1 }));
+  const resolver = createSystemResolver();
+  return {
+    async dial(to, timeoutMs) {
+      const dialled = await path.dial(to, timeoutMs);
+      if (dialled.kind === 'failed') return dialled;
+      dialled.socket.destroy();
+      return { kind: 'connected', ms: dialled.ms };
+    },
+    async handshake(to, serverName, timeoutMs) {
+      const dialled = await path.dial(to, timeoutMs);
+      if (dialled.kind === 'failed') return { kind: 'failed', ms: dialled.ms, reason: dialled.errno };
+      const { ms: handshakeMs, ...outcome } = await shakeHands(dialled.socket, serverName, timeoutMs);
+      return outcome.kind === 'done'
+        ? { ...outcome, connectMs: dialled.ms, handshakeMs }
+        : { ...outcome, connectMs: dialled.ms, ms: handshakeMs };
+    },
+    async askProxy(proxy, target, timeoutMs) {
+      const dialled = await path.dial({ family: 'tcp', ...proxy }, timeoutMs);
+      return dialled.kind === 'failed' ? { errno: dialled.errno } : await askConnect(dialled.socket, target, timeoutMs);
+    },
+    resolve: ({ name }) => resolver.resolve(name, 'any', new AbortController().signal),
+    readPlacement: () => readPlacementOfInstance(DOCTOR_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
+    close: () => path.close(),
+  };
 }
 
 async function runKmsEndpoint(argv: readonly string[]): Promise<number> {

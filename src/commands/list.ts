@@ -19,6 +19,11 @@ export const COMMANDS = {
     summary: 'in an enclave: pass TCP connections on to a port of the parent',
   },
   check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
+  doctor: { usage: '[OPTIONS]', summary: 'check the machine: vsock, enclaves, service, network, and what mends them' },
+  probe: {
+    usage: '[OPTIONS] <address>',
+    summary: 'connect as an enclave does, and tell how far it got',
+  },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
   'kms-endpoint': {
     usage: '[OPTIONS]',

@@ -1,0 +1,256 @@
+/** `vsock-proxy doctor`: whether everything that the proxy needs is as it should be, and what mends what is not. */
+
+import { parseHost, toTcpPort } from '../../access/address.ts';
+import type { Target } from '../../access/rules.ts';
+import { inspectFile, type LoadedFile } from '../../config/load.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls } from '../../platform/escape.ts';
+import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
+import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { type Check, type Finding, fail, skip } from './check.ts';
+import { enclaveChecks } from './enclave.ts';
+import { describeConfig } from './file.ts';
+import type { Host } from './host.ts';
+import { type Network, networkChecks } from './network.ts';
+import { nitroChecks } from './nitro.ts';
+import { readUnit, SERVICE, serviceChecks } from './service.ts';
+import { formatTarget, type Purpose, readPurpose } from './targets.ts';
+import { vsockChecks } from './vsock.ts';
+
+export interface DoctorArguments {
+  /** Absent: that of the service, or the default. */
+  readonly configPath?: string;
+  readonly where: 'parent' | 'enclave';
+  /** Whether servers may be asked. */
+  readonly network: boolean;
+  readonly json: boolean;
+  /** Whether a warning counts as a failure. */
+  readonly strict: boolean;
+  /** Names of checks to leave out. */
+  readonly skip: readonly string[];
+  readonly nitroCli: string;
+}
+
+export interface DoctorDependencies {
+  readonly host: Host;
+  readonly network: Network;
+  /** Whether the rules of the file let a client through to the target: `vsock-proxy check`. */
+  readonly judge: (configPath: string, target: Target) => Promise<Finding>;
+}
+
+const HELP = `
+Each check prints one line: ok, warn, fail or skip, its name, what was found, and
+how to mend it. Nothing is changed. Without --network no server is asked, but for
+the metadata service of the instance.
+
+Examples:
+
+  vsock-proxy doctor
+  vsock-proxy doctor --network --json
+  vsock-proxy doctor --enclave --config /etc/vsock-proxy.yaml     in an enclave
+
+Exit status: 0 if nothing fails (with --strict: and nothing warns), 1 if not, 2 if
+the command line cannot be understood.
+`;
+
+/** As commander names and leaves them. */
+interface RawOptions {
+  readonly config?: string;
+  readonly enclave?: true;
+  readonly network?: true;
+  readonly json?: true;
+  readonly strict?: true;
+  readonly skip?: readonly string[];
+  readonly nitroCli: string;
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`
+ */
+export function parseDoctorCommand(
+  argv: readonly string[],
+): { readonly kind: 'run'; readonly arguments: DoctorArguments } | { readonly kind: 'text'; readonly text: string } {
+  const command = defineCommand('doctor')
+    .option('--config <config_file>', 'the YAML file (default: that of the service)')
+    .option('--enclave', 'check this enclave, not a parent')
+    .option('--network', 'resolve the names of servers, connect, and do a TLS handshake')
+    .option('--strict', 'a warning counts as a failure')
+    .option('--skip <name>', 'leave this check out; may be repeated', (name: string, names: readonly string[] = []) => [
+      ...names,
+      name,
+    ])
+    .option('--json', 'print one JSON object')
+    .option('--nitro-cli <program>', 'what tells which enclaves run', 'nitro-cli')
+    .addHelpText('after', HELP);
+  const parsed: Parsed<RawOptions> = parseArguments(command, argv);
+  if (parsed.kind === 'text') return parsed;
+  const {
+    config,
+    enclave,
+    network = false,
+    json = false,
+    strict = false,
+    skip: skipped = [],
+    nitroCli,
+  } = parsed.options;
+  const where = enclave ? 'enclave' : 'parent';
+  const unknown = skipped.find((name) => !NAMES[where].includes(name));
+  if (unknown !== undefined) {
+    throw new VsockProxyError('usage', `there is no check ${JSON.stringify(escapeControls(unknown))}`, {
+      hint: `the checks are ${NAMES[where].join(', ')}`,
+    });
+  }
+  return {
+    kind: 'run',
+    arguments: {
+      where,
+      network,
+      json,
+      strict,
+      skip: skipped,
+      nitroCli,
+      ...(config !== undefined && { configPath: config }),
+    },
+  };
+}
+
+/** In the order in which they are printed: what others need comes first. A test holds them against the checks. */
+const NAMES: Readonly<Record<DoctorArguments['where'], readonly string[]>> = {
+  parent: [
+    ...['vsock', 'cid', 'vsock-namespace', 'vhost', 'port', 'port-9000', 'kernel'],
+    ...['nitro-driver', 'allocator', 'enclaves'],
+    ...['unit', 'service', 'command', 'descriptors', 'config', 'endpoint'],
+    ...['metadata', 'resolv-conf', 'clock', 'names', 'servers'],
+  ],
+  enclave: ['vsock', 'loopback', 'config', 'hosts', 'resolv-conf', 'nsm', 'clock', 'dns', 'parent', 'policy'],
+};
+
+/** A check that was run. */
+export interface Examined extends Finding {
+  readonly name: string;
+}
+
+export async function runDoctor(
+  { where, configPath, network, json, strict, skip: skipped, nitroCli }: DoctorArguments,
+  dependencies: DoctorDependencies,
+): Promise<{ readonly text: string; readonly exitStatus: number }> {
+  const checks =
+    where === 'parent'
+      ? await parentChecks(dependencies, { configPath, network, nitroCli })
+      : enclaveChecks(dependencies.host, dependencies.network, configPath ?? DEFAULT_CONFIG_PATH);
+  const examined = (await Promise.all(checks.map((check) => examine(check, skipped)))).flat();
+  const failed = examined.some(({ status }) => status === 'fail' || (strict && status === 'warn'));
+  return { text: json ? formatJson(examined, failed) : formatText(examined), exitStatus: failed ? 1 : 0 };
+}
+
+async function examine(check: Check, skipped: readonly string[]): Promise<readonly Examined[]> {
+  const { name } = check;
+  if (skipped.includes(name)) return [{ name, ...skip('left out by --skip') }];
+  try {
+    const findings = await check.run();
+    return (Array.isArray(findings) ? (findings as readonly Finding[]) : [findings as Finding]).map((each) => ({
+      name,
+      ...each,
+    }));
+  } catch (error) {
+    return [{ name, ...fail(`the check itself failed: ${error instanceof Error ? error.message : String(error)}`) }];
+  }
+}
+
+async function parentChecks(
+  { host, network, judge }: DoctorDependencies,
+  options: { readonly configPath: string | undefined; readonly network: boolean; readonly nitroCli: string },
+): Promise<readonly Check[]> {
+  const unit = await readUnit(host);
+  const configPath = options.configPath ?? configOf(unit?.words ?? []) ?? DEFAULT_CONFIG_PATH;
+  const serves = unit?.words[1] === 'serve';
+  const loaded = inspectFile(configPath, serves ? 'serve' : 'any');
+  const file = 'problems' in loaded ? undefined : loaded;
+  const endpoint = readEndpoint(host);
+  const purpose = readPurpose(unit?.words ?? [], file, endpoint);
+  return [
+    ...vsockChecks(host, purpose.ports, unit?.pid),
+    ...nitroChecks(host, options.nitroCli),
+    ...serviceChecks(host, unit, connectionsOf(file, purpose)),
+    { name: 'config', run: () => describeConfig(configPath, loaded) },
+    { name: 'endpoint', run: () => checkEndpoint(configPath, file, purpose, judge) },
+    ...networkChecks({
+      host,
+      network,
+      allowed: options.network,
+      targets: purpose.targets,
+      endpointGiven: isEndpointGiven(host, purpose, file),
+    }),
+  ];
+}
+
+/** The value behind `--config`, of a process that runs. */
+function configOf(words: readonly string[]): string | undefined {
+  const at = words.indexOf('--config');
+  return at < 0 ? words.find((word) => word.startsWith('--config='))?.slice('--config='.length) : words[at + 1];
+}
+
+const SYSCONFIG = `/etc/sysconfig/${SERVICE}`;
+const FOUND_ENDPOINT = `/run/${SERVICE}/endpoint`;
+
+/** The KMS endpoint that an administrator gave, or that the last start has found. */
+function readEndpoint(host: Host): Target | undefined {
+  const given = valueIn(host.read(SYSCONFIG), 'VSOCK_PROXY_KMS_ENDPOINT');
+  const name = given ?? valueIn(host.read(FOUND_ENDPOINT), 'KMS_ENDPOINT');
+  const parsed = name === undefined ? undefined : parseHost(name);
+  const port = toTcpPort(443);
+  return parsed === undefined || parsed.kind === 'malformed' || port === undefined ? undefined : { host: parsed, port };
+}
+
+function valueIn(text: string | undefined, key: string): string | undefined {
+  const [, value] = new RegExp(`^\\s*${key}="?([^"\\s]+)"?\\s*$`, 'm').exec(text ?? '') ?? [];
+  return value;
+}
+
+/** Nothing asks the metadata service where the endpoint is given, and where `serve` has no placeholders to fill. */
+function isEndpointGiven(host: Host, { form }: Purpose, file: LoadedFile | undefined): boolean {
+  if (form === 'proxy') return valueIn(host.read(SYSCONFIG), 'VSOCK_PROXY_KMS_ENDPOINT') !== undefined;
+  return !JSON.stringify(file?.settings.listeners ?? '').includes('${');
+}
+
+/** Of all listeners together. */
+function connectionsOf(file: LoadedFile | undefined, { form, ports }: Purpose): number | undefined {
+  if (file === undefined) return undefined;
+  const { connections } = file.settings.limits;
+  if (form === 'proxy') return connections ?? 4;
+  return (connections ?? 1000) * Math.max(1, ports.length);
+}
+
+async function checkEndpoint(
+  configPath: string,
+  file: LoadedFile | undefined,
+  { form, targets }: Purpose,
+  judge: DoctorDependencies['judge'],
+): Promise<Finding | readonly Finding[]> {
+  if (file === undefined) return skip('the configuration is not valid');
+  if (targets.length === 0) return skip(form === 'serve' ? 'no listener has a fixed server' : 'no server is known yet');
+  return await Promise.all(
+    targets.map(async (target) => {
+      const finding = await judge(configPath, target);
+      return { ...finding, found: `${formatTarget(target)}: ${finding.found}` };
+    }),
+  );
+}
+
+const WIDTH = { ok: 'ok  ', warn: 'warn', fail: 'fail', skip: 'skip' } as const;
+
+function formatText(examined: readonly Examined[]): string {
+  const width = Math.max(...examined.map(({ name }) => name.length));
+  const lines = examined.flatMap(({ status, name, found, fix }) => [
+    `${WIDTH[status]}  ${name.padEnd(width)}  ${escapeControls(found)}`,
+    ...(fix === undefined ? [] : [`${' '.repeat(width + 8)}→ ${escapeControls(fix)}`]),
+  ]);
+  const of = (status: Finding['status']) => examined.filter((each) => each.status === status).length;
+  return `${lines.join('\n')}\n\n${of('ok')} ok, ${of('warn')} warnings, ${of('fail')} failures, ${of('skip')} skipped\n`;
+}
+
+/** One object; its keys are an interface. */
+function formatJson(examined: readonly Examined[], failed: boolean): string {
+  return `${JSON.stringify({ ok: !failed, checks: examined }, undefined, 2)}\n`;
+}

@@ -1,0 +1,55 @@
+/** What the service, or the file alone, is there for: ports that enclaves connect to, and servers behind them. */
+import { parseHost, parseTcpPort } from '../../access/address.ts';
+import type { Target } from '../../access/rules.ts';
+import type { LoadedFile } from '../../config/load.ts';
+import { draftListeners } from '../../config/partial-plan.ts';
+import { parseUnsigned } from '../line/number.ts';
+
+export interface Purpose {
+  /** The form of the AWS proxy has one port and one server; `serve` those of the file. */
+  readonly form: 'proxy' | 'serve';
+  /** vsock ports. */
+  readonly ports: readonly number[];
+  readonly targets: readonly Target[];
+}
+
+/**
+ * @param words the command line of the process that runs; none where none does
+ * @param file absent where it is not valid
+ * @param fallback the server of the service when it does not run
+ */
+export function readPurpose(
+  words: readonly string[],
+  file: LoadedFile | undefined,
+  fallback: Target | undefined,
+): Purpose {
+  const [, port = '', host = '', remotePort = ''] = words;
+  const local = parseUnsigned(port);
+  if (local !== undefined) {
+    const parsed = parseHost(host);
+    const tcpPort = parseTcpPort(remotePort);
+    const targets = parsed.kind === 'malformed' || tcpPort === undefined ? [] : [{ host: parsed, port: tcpPort }];
+    return { form: 'proxy', ports: [local], targets };
+  }
+  if (file?.settings.listeners !== undefined || words[1] === 'serve') {
+    const drafts = file === undefined ? [] : draftListeners(file);
+    return {
+      form: 'serve',
+      ports: drafts.flatMap(({ on }) => (on.family === 'vsock' ? [on.port] : [])),
+      targets: drafts.flatMap(({ route }) => (route.kind === 'target' ? [route.target] : [])),
+    };
+  }
+  return {
+    form: 'proxy',
+    ports: fallback === undefined ? [] : [DEFAULT_PORT],
+    targets: fallback === undefined ? [] : [fallback],
+  };
+}
+
+const DEFAULT_PORT = 8000;
+
+/** `kms.eu-west-1.amazonaws.com:443`, `[::1]:443`. */
+export function formatTarget({ host, port }: Target): string {
+  if (host.kind === 'name') return `${host.name}:${port}`;
+  return host.ip.text.includes(':') ? `[${host.ip.text}]:${port}` : `${host.ip.text}:${port}`;
+}

@@ -1,0 +1,168 @@
+/** Checks of AF_VSOCK on the machine: whether it is there, whose CID this is, who holds the ports, and where CIDs lead. */
+import { CID_PARENT } from '../../platform/vsock.ts';
+import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
+import type { Host, VsockListener } from './host.ts';
+
+const MODULES = 'modprobe vsock';
+const SECCOMP_FIX =
+  "give the container a seccomp profile that allows socket(AF_VSOCK): docs/platforms.md, 'In a container'";
+
+export function vsockChecks(host: Host, ports: readonly number[], servicePid: number | undefined): readonly Check[] {
+  return [
+    { name: 'vsock', run: () => checkFamily(host) },
+    { name: 'cid', run: () => checkCid(host) },
+    { name: 'vsock-namespace', run: () => checkNamespace(host) },
+    { name: 'vhost', run: () => checkVhost(host) },
+    { name: 'port', run: () => checkPorts(host, ports, servicePid) },
+    { name: 'port-9000', run: () => checkConsolePort(host) },
+    { name: 'kernel', run: () => checkKernel(host) },
+  ];
+}
+
+/** Who forbids it is told by the errno, and by what confines this process. */
+export function checkFamily(host: Host): Finding {
+  const { errno } = host.vsock();
+  switch (errno) {
+    case undefined:
+      return ok('AF_VSOCK sockets can be made');
+    case 'EAFNOSUPPORT':
+      return fail('this kernel has no AF_VSOCK: the module vsock is not loaded, and could not be', MODULES);
+    case 'EPERM':
+    case 'EACCES':
+      return denied(host, errno);
+    default:
+      return fail(`no AF_VSOCK socket can be made: ${errno}`);
+  }
+}
+
+function denied(host: Host, errno: string): Finding {
+  const what = `AF_VSOCK is forbidden to this process (${errno})`;
+  const label = host.read('/proc/self/attr/current')?.replace(/\0/g, '').trim() ?? '';
+  if (errno === 'EPERM' && /^Seccomp:\t2$/m.test(host.read('/proc/self/status') ?? '')) {
+    return fail(`${what}: a seccomp filter is in force`, SECCOMP_FIX);
+  }
+  if (host.read('/sys/fs/selinux/enforce')?.trim() === '1') {
+    return fail(
+      `${what}: SELinux is enforcing, and this runs as ${label}`,
+      'ausearch -m avc -c vsock-proxy -ts recent',
+    );
+  }
+  if (/\(enforce\)$/.test(label)) {
+    const profile = label.replace(/ \(enforce\)$/, '');
+    return fail(
+      `${what}: the AppArmor profile ${profile} is in force`,
+      `add "network vsock," to the profile ${profile}`,
+    );
+  }
+  return fail(what, SECCOMP_FIX);
+}
+
+function checkCid(host: Host): Finding {
+  const { errno, cid } = host.vsock();
+  if (errno !== undefined) return skip('without AF_VSOCK there is none');
+  if (cid === undefined) return skip('/dev/vsock cannot be opened, and nothing else tells the CID');
+  if (cid === CID_PARENT) return ok(`this machine has CID ${CID_PARENT}, as a parent of enclaves has`);
+  return fail(
+    `this machine has CID ${cid === 0xffff_ffff ? 'none' : cid}, and a parent of enclaves has ${CID_PARENT}: the proxy cannot listen there`,
+    'launch the instance with enclaves enabled (--enclave-options Enabled=true), or listen with --cid any',
+  );
+}
+
+const NS_MODE = '/proc/sys/net/vsock/ns_mode';
+
+/** Linux 7.0 and later: sockets of a namespace that is local never meet those of enclaves. */
+function checkNamespace(host: Host): Finding {
+  const mode = host.read(NS_MODE)?.trim();
+  if (mode === undefined) return ok('vsock knows no network namespaces on this kernel');
+  if (mode !== 'local') return ok(`vsock of this network namespace is ${mode}`);
+  return fail(
+    'vsock of this network namespace is its own (ns_mode is local): what listens here, enclaves cannot reach',
+    'run the proxy in the network namespace of the host (for a pod: hostNetwork: true)',
+  );
+}
+
+/** With vhost_vsock, CIDs above 2 are looked for among virtual machines of this one first: on kernels before 7.1 only there. */
+function checkVhost(host: Host): Finding {
+  if (!host.exists('/sys/module/vhost_vsock')) return ok('vhost_vsock is not loaded');
+  const fallback = host.read('/proc/sys/net/vsock/g2h_fallback')?.trim();
+  if (fallback === '1')
+    return ok('vhost_vsock is loaded, and what it does not know goes to the enclaves (g2h_fallback)');
+  const cause = fallback === '0' ? 'net.vsock.g2h_fallback is 0' : 'this kernel has no net.vsock.g2h_fallback';
+  return warn(
+    `vhost_vsock is loaded, and ${cause}: programs that do not ask for the host's way find no enclave by its CID. This proxy asks for it`,
+    fallback === '0' ? 'sysctl -w net.vsock.g2h_fallback=1' : 'rmmod vhost_vsock, if no virtual machines need it',
+  );
+}
+
+function checkPorts(
+  host: Host,
+  ports: readonly number[],
+  servicePid: number | undefined,
+): readonly Finding[] | Finding {
+  const listeners = host.vsockListeners();
+  if (ports.length === 0) return skip('no listener on vsock is configured');
+  if (listeners === undefined) return skip('the kernel does not tell who listens: modprobe vsock_diag, as root');
+  return ports.map((port) => checkPort(host, listeners, port, servicePid));
+}
+
+function checkPort(host: Host, listeners: readonly VsockListener[], port: number, servicePid?: number): Finding {
+  const listener = listeners.find((each) => each.port === port);
+  if (listener === undefined) {
+    return servicePid === undefined
+      ? warn(`nobody listens on vsock port ${port}`, 'systemctl start nitro-enclaves-vsock-proxy')
+      : fail(
+          `the service runs, and nobody listens on vsock port ${port}`,
+          'systemctl restart nitro-enclaves-vsock-proxy',
+        );
+  }
+  const holder = host.holderOf(listener.inode);
+  if (holder === undefined)
+    return warn(`vsock port ${port} is taken by a process that this user may not see`, 'run it as root');
+  const who = `${holder.command} (process ${holder.pid}${holder.unit === undefined ? '' : `, ${holder.unit}`})`;
+  if (servicePid === undefined ? holder.command === 'vsock-proxy' : holder.pid === servicePid || holder.pid === 1) {
+    return ok(`vsock port ${port} is held by ${who}`);
+  }
+  return fail(`vsock port ${port} is held by ${who}, and the service cannot have it`, stopOf(holder.pid, holder.unit));
+}
+
+function stopOf(pid: number, unit: string | undefined): string {
+  return unit?.endsWith('.service') ? `systemctl disable --now ${unit}` : `kill ${pid}`;
+}
+
+const CONSOLE_PORT = 9000;
+
+/** nitro-cli binds it itself while an enclave boots. */
+function checkConsolePort(host: Host): Finding {
+  const listeners = host.vsockListeners();
+  if (listeners === undefined) return skip('the kernel does not tell who listens: modprobe vsock_diag, as root');
+  const taken = listeners.find(({ port }) => port === CONSOLE_PORT);
+  if (taken === undefined)
+    return ok(`vsock port ${CONSOLE_PORT}, which nitro-cli needs while an enclave boots, is free`);
+  const holder = host.holderOf(taken.inode);
+  if (holder?.command.startsWith('nitro-cli'))
+    return ok(`vsock port ${CONSOLE_PORT} is held by nitro-cli: an enclave is booting`);
+  return fail(
+    `vsock port ${CONSOLE_PORT} is held by ${holder?.command ?? 'another process'}: nitro-cli needs it, and no enclave boots`,
+    holder === undefined ? undefined : stopOf(holder.pid, holder.unit),
+  );
+}
+
+/**
+ * Faults of kernels that end in a listener which refuses everybody, or in enclaves that hang. Mended upstream in Linux
+ * 7.1; vendors mend older kernels, too, and only their changelog tells.
+ */
+const FAULTS = 'CVE-2026-46214';
+const MENDED = [7, 1] as const;
+
+async function checkKernel(host: Host): Promise<Finding> {
+  const [major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(host.kernel) ?? []).slice(1).map(Number);
+  if (major > MENDED[0] || (major === MENDED[0] && minor >= MENDED[1])) return ok(`Linux ${host.kernel}`);
+  const changelog = await host.run('rpm', ['-q', '--changelog', `kernel-${host.kernel}`]);
+  if (changelog?.status === 0 && changelog.stdout.includes(FAULTS)) {
+    return ok(`Linux ${host.kernel}, whose changelog has ${FAULTS}`);
+  }
+  return warn(
+    `Linux ${host.kernel} may have ${FAULTS}, by which a vsock listener refuses everybody until it is opened anew`,
+    'dnf upgrade kernel, and restart the service whenever clients get ECONNRESET at once',
+  );
+}

@@ -1,0 +1,88 @@
+/** A way from Node.js, which knows no vsock, to a socket address of any family: one client of a data plane of its own. */
+import { createConnection, type Socket } from 'node:net';
+import type { CloseRecord, DataPlane, DataPlaneEvents, SocketAddress } from './contract.ts';
+
+/** How a connection was made, or not; `ms` since it was asked for. */
+export type Dialled =
+  | { readonly kind: 'connected'; readonly ms: number; readonly socket: Socket }
+  | { readonly kind: 'failed'; readonly ms: number; readonly errno: string };
+
+/** What carries connections to vsock. Close it when none is needed any more: it has a thread. */
+export interface Path {
+  /** The socket is the caller's to destroy. */
+  dial(to: SocketAddress, timeoutMs: number): Promise<Dialled>;
+  close(): void;
+}
+
+const LIMITS = { maxConnections: 1, maxConnectionsPerClient: 0, ratePerClient: 0 };
+
+/** @param open of one relay thread */
+export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
+  let dataPlane: DataPlane | undefined;
+  const connected = new Map<number, () => void>();
+  const ended = new Map<number, (record: CloseRecord) => void>();
+  const events: DataPlaneEvents = {
+    onProgress(steps) {
+      for (const { step, listener } of steps) if (step === 'connected') connected.get(listener)?.();
+    },
+    onClose(records) {
+      for (const record of records) ended.get(record.listener)?.(record);
+    },
+    onFault: () => undefined,
+    onAsk: () => undefined,
+  };
+
+  const dialThrough = async (plane: DataPlane, to: SocketAddress, timeoutMs: number): Promise<Dialled> => {
+    const began = performance.now();
+    const elapsed = () => Math.round(performance.now() - began);
+    const { id, on } = plane.listen({
+      kind: 'fixed',
+      on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
+      ...LIMITS,
+      admission: {},
+      timeouts: { connectMs: timeoutMs, idleMs: 0, headMs: timeoutMs },
+      report: 'lifecycle',
+    });
+    plane.setUpstream(id, [to]);
+    const { promise, resolve } = Promise.withResolvers<Dialled>();
+    const socket = createConnection({ host: '127.0.0.1', port: on.family === 'tcp' ? on.port : 0 });
+    socket.on('error', ({ code = 'EIO' }: NodeJS.ErrnoException) =>
+      resolve({ kind: 'failed', ms: elapsed(), errno: code }),
+    );
+    connected.set(id, () => resolve({ kind: 'connected', ms: elapsed(), socket }));
+    ended.set(id, ({ reason, errno }) => resolve({ kind: 'failed', ms: elapsed(), errno: errno ?? reason }));
+    const outcome = await promise;
+    plane.closeListener(id);
+    connected.delete(id);
+    ended.delete(id);
+    if (outcome.kind === 'failed') socket.destroy();
+    return outcome;
+  };
+
+  return {
+    dial(to, timeoutMs) {
+      if (to.family !== 'vsock') return dialDirectly(to, timeoutMs);
+      dataPlane ??= open(events);
+      return dialThrough(dataPlane, to, timeoutMs);
+    },
+    close: () => dataPlane?.stop(),
+  };
+}
+
+function dialDirectly(to: Exclude<SocketAddress, { family: 'vsock' }>, timeoutMs: number): Promise<Dialled> {
+  const began = performance.now();
+  const elapsed = () => Math.round(performance.now() - began);
+  const { promise, resolve } = Promise.withResolvers<Dialled>();
+  const socket = createConnection(to.family === 'unix' ? { path: to.path } : { host: to.ip, port: to.port });
+  socket.setTimeout(timeoutMs, () =>
+    socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })),
+  );
+  socket.on('error', ({ code = 'EIO' }: NodeJS.ErrnoException) =>
+    resolve({ kind: 'failed', ms: elapsed(), errno: code }),
+  );
+  socket.once('connect', () => {
+    socket.setTimeout(0);
+    resolve({ kind: 'connected', ms: elapsed(), socket });
+  });
+  return promise;
+}
