@@ -29,7 +29,7 @@ export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
       for (const record of records) ended.get(record.listener)?.(record);
     },
     onFault: () => undefined,
-    onAsk: () => undefined,
+    onDecisionRequest: () => undefined,
   };
 
   const dialThrough = async (plane: DataPlane, to: SocketAddress, timeoutMs: number): Promise<Dialled> => {
