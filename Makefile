@@ -109,8 +109,8 @@ $(OUT)/node: $(NPM_TARGET) | $(SYSTEM)
 	@mkdir -p $(@D)
 	$(PREFIX)strip -o $@ $(TARGET_NODE)
 
-$(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node scripts/executable.ts
-	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $@
+$(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $(OUT)/vsock-forwarder scripts/executable.ts
+	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(filter-out %.ts,$^) $@
 
 .PHONY: configs
 configs: $(NPM) ## Write the default allowlist, configs/vsock-proxy.yaml

@@ -251,10 +251,8 @@ async function openEnclaveDirectory(nitroCli: string, log: Log): Promise<Enclave
 }
 
 async function runForward(argv: readonly string[]): Promise<number> {
-  const { parseForwardCommand } = await import('./commands/forward.ts');
-  const parsed = parseForwardCommand(argv);
-  if (parsed.kind === 'text') return print(parsed.text);
-  return await runPlan(openLogOfProcess(), () => Promise.resolve(parsed.plan));
+  const { becomeProgram } = await import('./dataplane/program.ts');
+  return becomeProgram('vsock-forwarder', [process.argv0, 'forward', ...argv]);
 }
 
 async function runEnclaveCommand(argv: readonly string[]): Promise<number> {

@@ -59,7 +59,7 @@ export interface ListenerTimeouts {
 }
 
 export interface ListenerPlan {
-  /** Where it is written: `vsock-proxy.yaml:14`, `command line` or `command line of forward`. */
+  /** Where it is written: `vsock-proxy.yaml:14`, or `command line`. */
   readonly place: string;
   readonly on: SocketAddress | ActivatedSocket;
   readonly route: RoutePlan | NamesRoute;

@@ -20,7 +20,8 @@ constexpr Micros kLongestTimeoutMs = Micros{168} * 3600 * 1000;
 
 constexpr const char* kUsage = "[OPTIONS] <local> <cid> <port>";
 
-constexpr const char* kHelp = R"(Usage: vsock-forwarder [OPTIONS] <local> <cid> <port>
+// With `PROGRAM` in the place of its name.
+constexpr const char* kHelp = R"(Usage: PROGRAM [OPTIONS] <local> <cid> <port>
 
 Carries each connection made to <local> to a vsock address: the enclave's side of
 vsock-proxy, for applications that know nothing of vsock.
@@ -45,8 +46,8 @@ Options:
 Times: 500ms, 10s, 5m, 1h; a bare number is seconds.
 
 Examples:
-  vsock-forwarder 127.0.0.1:443 3 8001         TCP in the enclave to its parent
-  vsock-forwarder vsock:3000 127.0.0.1:3000    the parent to a server in the enclave
+  PROGRAM 127.0.0.1:443 3 8001         TCP in the enclave to its parent
+  PROGRAM vsock:3000 127.0.0.1:3000    the parent to a server in the enclave
 
 Logs go to standard error. RUST_LOG=info tells of each connection, RUST_LOG=warn
 of those that failed; without it, only errors are told.
@@ -260,7 +261,17 @@ bool takesValue(const std::string& option) {
   return option == "--connections" || option == "--connect-timeout" || option == "--idle-timeout";
 }
 
-Invocation parse(const std::vector<std::string>& words, const std::string& version) {
+std::string helpOf(const std::string& program) {
+  static constexpr std::string_view kPlaceholder = "PROGRAM";
+  std::string help = kHelp;
+  for (size_t at = 0; (at = help.find(kPlaceholder, at)) != std::string::npos; at += program.size()) {
+    help.replace(at, kPlaceholder.size(), program);
+  }
+  return help;
+}
+
+Invocation parse(const std::string& program, const std::vector<std::string>& words,
+                 const std::string& version) {
   Forward forward;
   std::vector<std::string> arguments;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -273,8 +284,8 @@ Invocation parse(const std::vector<std::string>& words, const std::string& versi
       arguments.push_back(word);
       continue;
     }
-    if (word == "-h" || word == "--help") return Text{kHelp};
-    if (word == "-V" || word == "--version") return Text{"vsock-forwarder " + version + "\n"};
+    if (word == "-h" || word == "--help") return Text{helpOf(program)};
+    if (word == "-V" || word == "--version") return Text{program + " " + version + "\n"};
     const size_t equals = word.find('=');
     const std::string option = word.substr(0, equals);
     if (!takesValue(option)) throw Refusal("unknown option " + quoteBriefly(option));
@@ -292,12 +303,13 @@ Invocation parse(const std::vector<std::string>& words, const std::string& versi
 
 }  // namespace
 
-Invocation parseArguments(const std::vector<std::string>& words, const std::string& version) {
+Invocation parseArguments(const std::string& program, const std::vector<std::string>& words,
+                          const std::string& version) {
   try {
-    return parse(words, version);
+    return parse(program, words, version);
   } catch (const Refusal& refusal) {
-    return UsageError{std::string("error: ") + refusal.what() + "\nUsage: vsock-forwarder " + kUsage +
-                      " (more: vsock-forwarder --help)\n"};
+    return UsageError{std::string("error: ") + refusal.what() + "\nUsage: " + program + " " + kUsage +
+                      " (more: " + program + " --help)\n"};
   }
 }
 

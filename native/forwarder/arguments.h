@@ -32,7 +32,8 @@ struct UsageError {
 
 using Invocation = std::variant<Forward, Text, UsageError>;
 
-// `words`: without the program's own name.
-Invocation parseArguments(const std::vector<std::string>& words, const std::string& version);
+// `program`: as it was called, for its texts. `words`: what follows that.
+Invocation parseArguments(const std::string& program, const std::vector<std::string>& words,
+                          const std::string& version);
 
 }  // namespace vsock_proxy

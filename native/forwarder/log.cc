@@ -25,9 +25,10 @@ std::optional<Level> parseLevel(std::string_view text) {
 }
 
 std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(' ');
+  static constexpr const char* kSpace = " \t\n\v\f\r";
+  const size_t first = text.find_first_not_of(kSpace);
   if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(' ') - first + 1);
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
 // What stands before the next `separator`, which is taken off with it.
@@ -38,18 +39,23 @@ std::string_view takeUpTo(char separator, std::string_view& text) {
   return part;
 }
 
+std::string invalid(std::string_view spec) { return "invalid logging spec '" + escapeBriefly(spec) + "'"; }
+
 void readDirective(std::string_view entry, LogFilter& filter) {
+  std::string_view levelName = entry;
   const bool hasLevel = entry.find('=') != std::string_view::npos;
-  const std::string_view name = trim(takeUpTo('=', entry));
-  const std::string_view levelName = trim(entry);
+  const std::string_view name = trim(takeUpTo('=', levelName));
+  levelName = trim(levelName);
   const auto alone = hasLevel ? std::nullopt : parseLevel(name);
   const auto level = levelName.empty() ? Level::Trace : parseLevel(levelName);
-  if (alone) {
+  if (levelName.find('=') != std::string_view::npos) {
+    filter.warnings.push_back(invalid(entry));
+  } else if (alone) {
     filter.directives.emplace_back("", *alone);
   } else if (level) {
     filter.directives.emplace_back(name, *level);
   } else {
-    filter.warnings.push_back("invalid logging spec " + quoteBriefly(levelName) + ", ignoring it");
+    filter.warnings.push_back(invalid(levelName));
   }
 }
 
@@ -57,11 +63,17 @@ void readDirective(std::string_view entry, LogFilter& filter) {
 
 LogFilter parseLogFilter(std::string_view spec) {
   LogFilter filter;
-  std::string_view list = takeUpTo('/', spec);
-  if (!spec.empty()) filter.warnings.push_back("no filter by /regex here, ignoring it");
+  std::string_view regex = spec;
+  std::string_view list = takeUpTo('/', regex);
+  if (regex.find('/') != std::string_view::npos) {
+    filter.warnings.push_back(invalid(spec) + " (too many '/'s)");
+    list = {};
+  } else if (!regex.empty()) {
+    filter.warnings.push_back("no filter by /regex here");
+  }
   while (!list.empty()) {
-    const std::string_view entry = takeUpTo(',', list);
-    if (!trim(entry).empty()) readDirective(entry, filter);
+    const std::string_view entry = trim(takeUpTo(',', list));
+    if (!entry.empty()) readDirective(entry, filter);
   }
   if (filter.directives.empty()) filter.directives.emplace_back("", Level::Error);
   return filter;

@@ -157,7 +157,7 @@ ListenerCounters Forwarder::counters() {
 int run(const Forward& forward) {
   const char* spec = std::getenv("RUST_LOG");
   const LogFilter filter = parseLogFilter(spec == nullptr ? "" : spec);
-  for (const std::string& warning : filter.warnings) writeStderr("warning: " + warning + "\n");
+  for (const std::string& warning : filter.warnings) writeStderr("warning: " + warning + ", ignoring it\n");
   return Forwarder(forward, filter).run();
 }
 
@@ -172,7 +172,14 @@ int run(const UsageError& error) {
 }  // namespace vsock_proxy
 
 int main(int count, char** words) {
-  const auto invocation =
-      vsock_proxy::parseArguments(std::vector<std::string>(words + 1, words + count), VSOCK_PROXY_VERSION);
+  std::vector<std::string> arguments(words + 1, words + count);
+  std::string program = "vsock-forwarder";
+  // The executable vsock-proxy runs this program in its own place, and passes its words on as they are.
+  if (!arguments.empty() && arguments.front() == "forward") {
+    vsock_proxy::nameProcess("vsock-proxy");
+    program = "vsock-proxy forward";
+    arguments.erase(arguments.begin());
+  }
+  const auto invocation = vsock_proxy::parseArguments(program, arguments, VSOCK_PROXY_VERSION);
   return std::visit([](const auto& what) { return vsock_proxy::run(what); }, invocation);
 }

@@ -1,6 +1,7 @@
 #include "process.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -28,8 +29,11 @@ bool writeIfRoom(int fd, const std::string& text) {
 
 }  // namespace
 
+void nameProcess(const char* name) { prctl(PR_SET_NAME, name); }
+
 Opened openStopSignals() {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   sigset_t stop;
   sigemptyset(&stop);
   sigaddset(&stop, SIGTERM);

@@ -9,8 +9,12 @@
 
 namespace vsock_proxy {
 
+// What ps(1) and the journal show: prctl(2), PR_SET_NAME.
+void nameProcess(const char* name);
+
 // From now on SIGTERM and SIGINT end nothing, but make this descriptor readable. SIGPIPE does nothing at
-// all. Before any thread is started.
+// all, nor does SIGHUP, by which vsock-proxy reads its file again: here is none. Before any thread is
+// started.
 Opened openStopSignals();
 // One that has come, or 0.
 int takeSignal(int fd);

@@ -44,9 +44,11 @@ std::string quote(std::string_view text) {
   return quoted + '"';
 }
 
-std::string quoteBriefly(std::string_view text) {
-  return '"' + escape(text.substr(0, kBriefly)) + (text.size() > kBriefly ? "…\"" : "\"");
+std::string escapeBriefly(std::string_view text) {
+  return escape(text.substr(0, kBriefly)) + (text.size() > kBriefly ? "…" : "");
 }
+
+std::string quoteBriefly(std::string_view text) { return '"' + escapeBriefly(text) + '"'; }
 
 std::string describe(const Address& address) {
   switch (address.family()) {

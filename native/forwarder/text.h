@@ -15,7 +15,9 @@ namespace vsock_proxy {
 std::string escape(std::string_view text);
 // The text in double quotes, with quotes and backslashes in it escaped.
 std::string quote(std::string_view text);
-// A value from outside in double quotes, escaped, and cut after 80 bytes.
+// A value from outside, escaped, and cut after 80 bytes.
+std::string escapeBriefly(std::string_view text);
+// The same in double quotes.
 std::string quoteBriefly(std::string_view text);
 
 // `cid: 3 port: 8000`, `tcp: 127.0.0.1:443`, `unix: /run/x.sock`

@@ -644,6 +644,26 @@ napi_value vsockListeners(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// openMemoryFile(name) → {fd, error}. Needs no engine.
+napi_value openMemoryFile(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const MemoryFile file = vsock_proxy::openMemoryFile(call.js.toText(call.arguments[0]).c_str());
+  napi_value result = call.js.object();
+  call.js.set(result, "fd", call.js.number(file.fd));
+  call.js.set(result, "error", call.js.number(file.error));
+  return result;
+}
+
+// execute(fd, words) → errno, if at all. Needs no engine.
+napi_value execute(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  std::vector<std::string> words;
+  for (uint32_t i = 0; i < call.js.length(call.arguments[1]); ++i) {
+    words.push_back(call.js.toText(call.js.at(call.arguments[1], i)));
+  }
+  return call.js.number(vsock_proxy::execute(static_cast<int>(call.js.toNumber(call.arguments[0])), words));
+}
+
 // stop()
 napi_value stop(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -677,6 +697,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"reapOrphans", nullptr, reapOrphans, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"vsockSupport", nullptr, vsockSupport, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"vsockListeners", nullptr, vsockListeners, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"openMemoryFile", nullptr, openMemoryFile, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"execute", nullptr, execute, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"stop", nullptr, stop, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,11 @@ constexpr uint32_t kMask = 0xff000000;  // of 127.0.0.0/8
 
 constexpr const char* kSecond = "lo:1";
 constexpr uint32_t kSecondAddress = 0x7f400000;  // 127.64.0.0
+
+constexpr int kLastStandardStream = 2;
+
+// MFD_EXEC, which kernels before 6.3 neither know nor need.
+constexpr unsigned kExecutable = 0x10;
 
 ifreq request(const char* name) {
   ifreq request{};
@@ -85,6 +91,23 @@ void unblockSignals() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+MemoryFile openMemoryFile(const char* name) {
+  int fd = memfd_create(name, MFD_CLOEXEC | kExecutable);
+  if (fd < 0 && errno == EINVAL) fd = memfd_create(name, MFD_CLOEXEC);
+  return {fd, fd < 0 ? errno : 0};
+}
+
+int execute(int program, const std::vector<std::string>& words) {
+  for (int stream = 0; stream <= kLastStandardStream; ++stream) fcntl(stream, F_SETFD, 0);
+  unblockSignals();
+  for (const int ignored : {SIGPIPE, SIGXFSZ}) signal(ignored, SIG_DFL);
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  fexecve(program, arguments.data(), environ);
+  return errno;
 }
 
 void reapOrphans(pid_t own) {

@@ -1,8 +1,11 @@
-// What the first process of an enclave has to do and Node.js cannot: the loopback link, orphans, and pipes.
+// What Node.js cannot do of a process: the loopback link, orphans, pipes, and another program in its place.
 
 #pragma once
 
 #include <sys/types.h>
+
+#include <string>
+#include <vector>
 
 namespace vsock_proxy {
 
@@ -34,5 +37,21 @@ void unblockSignals();
 // one that it did start: who started it waits for it, and until then nothing behind it in the kernel's list
 // is seen.
 void reapOrphans(pid_t own);
+
+// The caller closes `fd`; exec(3) does, too. Error 0, or the errno of memfd_create(2), and there is none.
+struct MemoryFile {
+  int fd = -1;
+  int error = 0;
+};
+
+// A file in memory that may be executed: it needs no directory that is writable and not mounted noexec. The
+// sysctl vm.memfd_noexec may forbid it.
+MemoryFile openMemoryFile(const char* name);
+
+// Runs the program that the descriptor has open in the place of this one, with these words (the first is its
+// name) and this environment. Standard streams and signals are as a new process finds them, whatever Node.js
+// has done with them.
+// Returns only when it cannot: the errno of fexecve(3).
+int execute(int program, const std::vector<std::string>& words);
 
 }  // namespace vsock_proxy

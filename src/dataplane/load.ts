@@ -18,7 +18,7 @@ export function loadAddon(): unknown {
  * `RUNTIME_DIRECTORY` comes from systemd, as a list when the unit names several. In a Nitro Enclave /dev/shm, /tmp and
  * /run are mounted noexec; where the executable is, code can be executed.
  */
-function scratchDirectories(): readonly string[] {
+export function scratchDirectories(): readonly string[] {
   const runtime = process.env.RUNTIME_DIRECTORY?.split(':').filter((path) => path.startsWith('/')) ?? [];
   return [...runtime, '/dev/shm', '/tmp', '/var/tmp', dirname(process.execPath)];
 }

@@ -48,6 +48,11 @@ for (const { arch, out, front } of MACHINES) {
     assert.deepEqual(await run([...front, executable, '--version']), expected);
   });
 
+  test(`${arch}: it carries the forwarder for its machine`, () => {
+    const forwarder = readFileSync(join(PROJECT, out, 'vsock-forwarder'));
+    assert(readFileSync(executable).includes(forwarder));
+  });
+
   test(`${arch}: Node's symbols are stripped`, (t) => {
     const mib = statSync(executable).size / 1024 / 1024;
     t.diagnostic(`${mib.toFixed(1)} MiB`);

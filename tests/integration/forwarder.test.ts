@@ -1,17 +1,17 @@
 /**
- * `vsock-forwarder` and `vsock-proxy forward`: relays like the proxy, and patient with a parent that restarts. The former is
- * small and static besides.
+ * `vsock-forwarder`, and `vsock-proxy forward`, which runs it in its own place: relays like the proxy, patient with a
+ * parent that restarts, small and static.
  */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { Output, type Program } from '../program.ts';
-import { launch, run, untilMade } from './launch.ts';
+import { launch, run, untilMade, withMounts } from './launch.ts';
 import { afterTest, buffer, connect, ending, LOOPBACK, listen, text } from './loopback.ts';
 import { EXECUTABLE, FORWARDER, type ForwarderOptions, freePort, type RunningProxy, startForwarder } from './proxy.ts';
 import { testRelay } from './relay.ts';
@@ -22,8 +22,17 @@ const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8'));
 const PATIENCE_MS = 30_000;
 const MIB = 1024 * 1024;
 
-/** The two programs with this job. */
-const PROGRAMS = [[FORWARDER], [EXECUTABLE, 'forward']];
+/** The two ways to call it. */
+const PROGRAMS = [
+  { name: 'vsock-forwarder', program: [FORWARDER] },
+  { name: 'vsock-proxy forward', program: [EXECUTABLE, 'forward'] },
+] as const;
+
+/** In front of a program: files in memory must not be executed. The sysctl is of the PID namespace. */
+const NO_MEMORY_FILES = [
+  ...['unshare', '--pid', '--fork', '--mount-proc', 'sh', '-ec'],
+  ...['echo 2 >/proc/sys/vm/memfd_noexec; exec "$@"', 'sh'],
+];
 
 /** A new directory, for sockets. */
 function makePlace(): string {
@@ -32,8 +41,8 @@ function makePlace(): string {
   return directory;
 }
 
-for (const program of PROGRAMS) {
-  suite(program.join(' '), () => {
+for (const { name, program } of PROGRAMS) {
+  suite(name, () => {
     async function forwardTo(
       to: string,
       options: Omit<ForwarderOptions, 'program' | 'to'> = {},
@@ -84,6 +93,8 @@ for (const program of PROGRAMS) {
         ),
       );
       assert.equal(forwarder.log.split('WARN').length, 2, forwarder.log);
+      // At level info, each of the others has its line, too.
+      await forwarder.logged(/(?: INFO .*: could not connect to unix: .* \(after \d+ ms\)\n[\s\S]*){2}/);
       await listen((socket) => socket.end('here'), path);
       assert.equal(await text(await connect(forwarder)), 'here');
     });
@@ -117,8 +128,98 @@ for (const program of PROGRAMS) {
       forwarder.program.kill('SIGTERM');
       assert.equal((await forwarder.program.outcome(PATIENCE_MS)).status, 128 + 15);
     });
+
+    test('help and version are on standard output', async () => {
+      assert.deepEqual(await run([...program, '--version']), {
+        status: 0,
+        stdout: `${name} ${VERSION}\n`,
+        stderr: '',
+      });
+      const { status, stdout, stderr } = await run([...program, '--help']);
+      assert.deepEqual([status, stderr], [0, '']);
+      assert(stdout.startsWith(`Usage: ${name} [OPTIONS] <local> <cid> <port>\n`), stdout);
+    });
+
+    test('what cannot be understood is status 2, with the usage', async () => {
+      assert.deepEqual(await run([...program, 'localhost:443', '3', '8001']), {
+        status: 2,
+        stdout: '',
+        stderr:
+          'error: Local address is not valid: "localhost" is no IP address. Hint: names are not looked up: write 127.0.0.1:443\n' +
+          `Usage: ${name} [OPTIONS] <local> <cid> <port> (more: ${name} --help)\n`,
+      });
+    });
+
+    test('what cannot be bound is status 1, with the reason and a hint in one line', async () => {
+      const port = await listen(() => undefined);
+      const { status, stdout, stderr } = await run([...program, `${LOOPBACK}:${port}`, '3', '8001']);
+      assert.deepEqual([status, stdout], [1, '']);
+      assert.equal(
+        stderr,
+        `Error: "Could not listen for connections: Could not bind to tcp: 127.0.0.1:${port}: EADDRINUSE: ` +
+          'address already in use. Hint: another process listens on this port"\n',
+      );
+    });
+
+    test('a RUST_LOG that is not understood is told of, and stops nothing', async () => {
+      const { status, stderr } = await run([...program, '1.2.3.4:5', '3', '8001'], { RUST_LOG: 'vsock_proxy=\x1b[1m' });
+      assert.equal(status, 1);
+      assert.match(stderr, /^warning: invalid logging spec '\\u\{1b\}\[1m', ignoring it\nError: "Could not listen/);
+    });
+
+    test('a limit and a deadline that are reached are named by their options', async () => {
+      const path = join(makePlace(), 'server.sock');
+      await listen((socket) => socket.resume(), path);
+      const forwarder = await forwardTo(`unix:${path}`, { args: ['--connections=1', '--idle-timeout=300ms'] });
+      await connect(forwarder);
+      await connect(forwarder);
+      await forwarder.logged(/WARN .*Limit of 1 simultaneous connections reached: .*Hint: raise --connections\n/);
+      await forwarder.logged(/INFO .* disconnected: nothing was sent for 300 ms \(--idle-timeout\)\n/);
+    });
+
+    test('its process is one, has the name and the words that it was given, and less than 1 MiB of its own', async () => {
+      const path = join(makePlace(), 'listener');
+      const words = [...program, `unix:${path}`, `unix:${path}`];
+      const forwarder = launch(words);
+      afterTest(() => forwarder.kill());
+      await untilMade(path, forwarder);
+      assert.equal(readFileSync(`/proc/${forwarder.pid}/comm`, 'utf8'), `${name.split(' ')[0]}\n`);
+      assert.deepEqual(readFileSync(`/proc/${forwarder.pid}/cmdline`, 'utf8').split('\0'), [...words, '']);
+      const own = memoryOf(forwarder, 'RssAnon');
+      assert.ok(own < 1024, `${own} KiB`);
+      // Signals are as a new process finds them, whatever ran here before.
+      const signals = /^SigBlk:\s+(\w+)\nSigIgn:\s+(\w+)$/m.exec(readFileSync(`/proc/${forwarder.pid}/status`, 'utf8'));
+      assert.deepEqual(signals?.slice(1).map(signalsOf), [
+        ['SIGINT', 'SIGTERM'],
+        ['SIGHUP', 'SIGPIPE'],
+      ]);
+      forwarder.kill('SIGHUP');
+      forwarder.kill('SIGTERM');
+      assert.equal((await forwarder.outcome(PATIENCE_MS)).status, 0);
+    });
   });
 }
+
+test('vsock-proxy forward runs from memory; where that is forbidden, from a directory that allows it', async () => {
+  const place = makePlace();
+  for (const [front, expected] of [
+    [[], /^\/memfd:vsock-forwarder \(deleted\)$/],
+    [NO_MEMORY_FILES, /^\/dev\/shm\/#\d+ \(deleted\)$/],
+    [[...withMounts('mount -t tmpfs -o noexec none /dev/shm'), ...NO_MEMORY_FILES], /^\/tmp\/#\d+ \(deleted\)$/],
+  ] as const) {
+    const path = join(place, 'listener');
+    const command = [EXECUTABLE, 'forward', `unix:${path}`, `unix:${path}`];
+    const shell = [
+      'sh',
+      '-c',
+      '"$@" & until [ -S "$0" ]; do sleep 0.02; done; readlink /proc/$!/exe; kill $!; wait $!',
+      path,
+    ];
+    const { status, stdout, stderr } = await run([...front, ...shell, ...command]);
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout.trimEnd(), expected);
+  }
+});
 
 suite('its process', () => {
   test('by itself it says nothing, and an empty root directory is enough', async () => {
@@ -173,50 +274,17 @@ suite('its process', () => {
   });
 });
 
-suite('its command line', () => {
-  test('help and version are on standard output', async () => {
-    assert.deepEqual(await run([FORWARDER, '--version']), {
-      status: 0,
-      stdout: `vsock-forwarder ${VERSION}\n`,
-      stderr: '',
-    });
-    const { status, stdout, stderr } = await run([FORWARDER, '--help']);
-    assert.deepEqual([status, stderr], [0, '']);
-    assert.match(stdout, /^Usage: vsock-forwarder \[OPTIONS\] <local> <cid> <port>\n/);
-  });
-
-  test('what cannot be understood is status 2, with the usage', async () => {
-    assert.deepEqual(await run([FORWARDER, 'localhost:443', '3', '8001']), {
-      status: 2,
-      stdout: '',
-      stderr:
-        'error: Local address is not valid: "localhost" is no IP address. Hint: names are not looked up: write 127.0.0.1:443\n' +
-        'Usage: vsock-forwarder [OPTIONS] <local> <cid> <port> (more: vsock-forwarder --help)\n',
-    });
-  });
-
-  test('what cannot be bound is status 1, with the reason and a hint in one line', async () => {
-    const port = await listen(() => undefined);
-    const { status, stdout, stderr } = await run([FORWARDER, `${LOOPBACK}:${port}`, '3', '8001']);
-    assert.deepEqual([status, stdout], [1, '']);
-    assert.equal(
-      stderr,
-      `Error: "Could not listen for connections: Could not bind to tcp: 127.0.0.1:${port}: EADDRINUSE: ` +
-        'address already in use. Hint: another process listens on this port"\n',
-    );
-  });
-
-  test('a RUST_LOG that is not understood is told of, and stops nothing', async () => {
-    const { status, stderr } = await run([FORWARDER, '1.2.3.4:5', '3', '8001'], { RUST_LOG: 'vsock_proxy=\x1b[1m' });
-    assert.equal(status, 1);
-    assert.match(stderr, /^warning: invalid logging spec "\\u\{1b\}\[1m", ignoring it\nError: "Could not listen/);
-  });
-});
-
 /** In KiB: proc_pid_status(5). */
 function memoryOf(program: Program, field: 'VmHWM' | 'VmRSS' | 'RssAnon'): number {
   const status = readFileSync(`/proc/${program.pid}/status`, 'utf8');
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+}
+
+/** The names of a mask of signals: proc_pid_status(5). */
+function signalsOf(mask: string): readonly string[] {
+  const bits = BigInt(`0x${mask}`);
+  const names = Object.entries(constants.signals).filter(([, number]) => (bits >> BigInt(number - 1)) & 1n);
+  return names.map(([name]) => name);
 }
 
 suite('what it costs', () => {

@@ -1,6 +1,7 @@
 // What the forwarder adds to the data plane: its command line, and its log.
 
 #include <cerrno>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-Invocation parse(const Words& words) { return parseArguments(words, "1.2.3"); }
+Invocation parse(const Words& words) { return parseArguments("vsock-forwarder", words, "1.2.3"); }
 
 Forward accepted(const Words& words) {
   const Invocation invocation = parse(words);
@@ -221,37 +222,52 @@ TEST("help and version go before whatever else is wrong behind them") {
   CHECK_SAYS(std::get<Text>(parse({"-h"})).text, "--connect-timeout");
 }
 
-TEST("RUST_LOG: levels, targets, the most particular directive; what is not understood is said") {
-  struct Row {
-    const char* spec;
-    Level level;  // of vsock_proxy::proxy
-    size_t warnings;
-  };
-  const Row table[] = {
-      {"", Level::Error, 0},
-      {"info", Level::Info, 0},
-      {"WARN", Level::Warn, 0},
-      {"off", Level::Off, 0},
-      {" debug , ", Level::Debug, 0},
-      {"info,warn", Level::Warn, 0},
-      {"vsock_proxy", Level::Trace, 0},
-      {"vsock_proxy=debug", Level::Debug, 0},
-      {"vsock_proxy=", Level::Trace, 0},
-      {"vsock_proxy::proxy=warn,vsock_proxy=debug,info", Level::Warn, 0},
-      {"hyper=trace", Level::Off, 0},
-      {"warn,hyper=trace", Level::Warn, 0},
-      {"vsock_proxy=loud", Level::Error, 1},
-      {"vsock_proxy=info=x,warn", Level::Warn, 1},
-      {"info/regex", Level::Info, 1},
-  };
-  for (const Row& row : table) {
-    const LogFilter filter = parseLogFilter(row.spec);
-    if (filter.levelOf("vsock_proxy::proxy") != row.level || filter.warnings.size() != row.warnings) {
-      check::fail(__FILE__, __LINE__, row.spec);
+TEST("as a command of vsock-proxy it goes by that name") {
+  const std::string command = "vsock-proxy forward";
+  const std::string help = std::get<Text>(parseArguments(command, {"--help"}, "1.2.3")).text;
+  CHECK_SAYS(help, "Usage: vsock-proxy forward [OPTIONS] <local> <cid> <port>\n");
+  CHECK_SAYS(help, "\n  vsock-proxy forward vsock:3000 127.0.0.1:3000 ");
+  CHECK_TEXT(std::get<UsageError>(parseArguments(command, {}, "1.2.3")).text,
+             "error: missing required argument 'local'\nUsage: vsock-proxy forward [OPTIONS] <local> <cid> "
+             "<port> (more: vsock-proxy forward --help)\n");
+}
+
+namespace {
+
+// The text under the key, of a JSON object without objects in it; empty where there is none. Of escape
+// sequences it knows a tab.
+std::string textUnder(const std::string& key, const std::string& object) {
+  const std::string before = '"' + key + "\": \"";
+  const size_t at = object.find(before);
+  if (at == std::string::npos) return "";
+  const size_t start = at + before.size();
+  std::string text = object.substr(start, object.find('"', start) - start);
+  for (size_t tab; (tab = text.find("\\t")) != std::string::npos;) text.replace(tab, 2, "\t");
+  return text;
+}
+
+}  // namespace
+
+TEST("RUST_LOG is read as vsock-proxy reads it: tests/vectors/rust-log.json") {
+  static constexpr const char* kNames[] = {"off", "error", "warn", "info", "debug", "trace"};
+  std::ifstream vectors("tests/vectors/rust-log.json");
+  size_t rows = 0;
+  for (std::string row; std::getline(vectors, row, '}');) {
+    if (row.find("\"spec\"") == std::string::npos) continue;
+    ++rows;
+    const LogFilter filter = parseLogFilter(textUnder("spec", row));
+    for (const char* target : {"vsock_proxy", "vsock_proxy::proxy"}) {
+      if (kNames[static_cast<size_t>(filter.levelOf(target))] != textUnder(target, row)) {
+        check::fail(__FILE__, __LINE__, "not so for " + std::string(target) + ": " + row);
+      }
     }
+    // What it does not have, it says.
+    const std::string warning =
+        textUnder("regex", row).empty() ? textUnder("warning", row) : "no filter by /regex here";
+    CHECK_TEXT(filter.warnings.empty() ? "" : filter.warnings.front(), warning);
+    CHECK_EQ(filter.warnings.size(), warning.empty() ? 0u : 1u);
   }
-  const LogFilter filter = parseLogFilter("vsock_proxy::proxy=info");
-  CHECK(filter.levelOf("vsock_proxy") == Level::Off);
+  CHECK(rows > 30);
 }
 
 TEST("a log line is as env_logger writes it") {

@@ -1,4 +1,4 @@
-/** Durations as files and command lines write them. Apart from the schema, whose library the command line need not load. */
+/** Durations as the file writes them. */
 
 /** Whole seconds, or a whole number with its unit. */
 export const DURATION = /^(\d+)(ms|s|m|h)?$/;

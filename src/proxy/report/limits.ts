@@ -5,7 +5,7 @@ import { nameClient } from './format.ts';
 
 /** Whether the place of a listener is the command line, and no file. */
 export function isCommandLine(place: string): boolean {
-  return place.startsWith('command line');
+  return place === 'command line';
 }
 
 /** Of the connections of a listener. */
@@ -14,7 +14,6 @@ export function describeLimit({ place, limits }: ReportedRoute): { readonly limi
 }
 
 function whatRaises(place: string): string {
-  if (place === 'command line of forward') return '--connections';
   return isCommandLine(place) ? '--num_workers or limits.connections' : keyFor('connections', place);
 }
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { type Level, type LogTarget, openLog, parseLogFilter } from '../../../src/platform/log.ts';
 
+const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] satisfies Level[];
 const NOW = new Date('2026-01-02T03:04:05.678Z');
 
 /** The lines that come through of one record of each level. */
@@ -26,55 +28,50 @@ function levels(spec: string | undefined, target: LogTarget): string {
     .join(' ');
 }
 
+/** One row of tests/vectors/rust-log.json, which native/tests/forwarder has, too. */
+interface Vector {
+  readonly spec: string;
+  /** The most verbose level that comes through, of each target. */
+  readonly vsock_proxy: string;
+  readonly 'vsock_proxy::proxy': string;
+  readonly warning?: string;
+  /** What messages have to match. */
+  readonly regex?: string;
+}
+
+const VECTORS: readonly Vector[] = JSON.parse(
+  readFileSync(new URL('../../vectors/rust-log.json', import.meta.url), 'utf8'),
+);
+
 describe('RUST_LOG', () => {
-  const cases: readonly (readonly [spec: string | undefined, start: string, proxy: string])[] = [
-    [undefined, 'ERROR', 'ERROR'],
-    ['', 'ERROR', 'ERROR'],
-    [' , ,', 'ERROR', 'ERROR'],
-    ['off', '', ''],
-    ['error', 'ERROR', 'ERROR'],
-    ['warn', 'ERROR WARN', 'ERROR WARN'],
-    ['INFO', 'ERROR WARN INFO', 'ERROR WARN INFO'],
-    ['Debug', 'ERROR WARN INFO DEBUG', 'ERROR WARN INFO DEBUG'],
-    ['trace', 'ERROR WARN INFO DEBUG', 'ERROR WARN INFO DEBUG'],
-    ['vsock_proxy', 'ERROR WARN INFO DEBUG', 'ERROR WARN INFO DEBUG'],
-    ['vsock_proxy=', 'ERROR WARN INFO DEBUG', 'ERROR WARN INFO DEBUG'],
-    ['vsock_proxy=warn', 'ERROR WARN', 'ERROR WARN'],
-    ['vsock_proxy::proxy=info', '', 'ERROR WARN INFO'],
-    ['vsock_proxy::proxy=info,warn', 'ERROR WARN', 'ERROR WARN INFO'],
-    [' vsock_proxy = info , vsock_proxy::proxy = off ', 'ERROR WARN INFO', ''],
-    ['vsock', 'ERROR WARN INFO DEBUG', 'ERROR WARN INFO DEBUG'],
-    ['proxy=debug', '', ''],
-    ['hyper=debug', '', ''],
-    ['warn,info', 'ERROR WARN INFO', 'ERROR WARN INFO'],
-    ['info/text', 'ERROR WARN INFO', 'ERROR WARN INFO'],
-    ['info/^tex.$', 'ERROR WARN INFO', 'ERROR WARN INFO'],
-    ['info/other', '', ''],
-    ['/text', 'ERROR', 'ERROR'],
-  ];
-  for (const [spec, start, proxy] of cases) {
-    it(`${spec === undefined ? 'unset' : `'${spec}'`} lets through: ${start || 'nothing'}, ${proxy || 'nothing'}`, () => {
-      assert.equal(levels(spec, 'vsock_proxy'), start);
-      assert.equal(levels(spec, 'vsock_proxy::proxy'), proxy);
-      assert.deepEqual(parseLogFilter(spec).warnings, []);
+  for (const vector of VECTORS) {
+    it(`'${vector.spec}' lets through: ${vector.vsock_proxy}, ${vector['vsock_proxy::proxy']}`, () => {
+      const filter = parseLogFilter(vector.spec);
+      for (const target of ['vsock_proxy', 'vsock_proxy::proxy'] as const) {
+        const log = openLog({ filter, write: () => true, now: () => NOW, colour: false })(target);
+        assert.equal(LEVELS.findLast((level) => log.enables(level)) ?? 'off', vector[target]);
+      }
+      assert.deepEqual(filter.warnings, vector.warning === undefined ? [] : [vector.warning]);
+      assert.equal(filter.pattern?.source, vector.regex ?? (vector.spec.endsWith('/') ? '(?:)' : undefined));
     });
   }
 
-  const wrong: readonly (readonly [spec: string, proxy: string, warning: RegExp])[] = [
-    ['vsock_proxy=loud', 'ERROR', /^invalid logging spec 'loud'$/],
-    ['vsock_proxy=loud,info', 'ERROR WARN INFO', /^invalid logging spec 'loud'$/],
-    ['a=b=c,warn', 'ERROR WARN', /^invalid logging spec 'a=b=c'$/],
-    ['info/a/b', 'ERROR', /^invalid logging spec 'info\/a\/b' \(too many '\/'s\)$/],
-    ['info/[a', 'ERROR WARN INFO', /^invalid regex filter - .*Unterminated character class/],
-  ];
-  for (const [spec, proxy, warning] of wrong) {
-    it(`'${spec}' is warned about and otherwise ignored`, () => {
-      assert.equal(levels(spec, 'vsock_proxy::proxy'), proxy);
-      const { warnings } = parseLogFilter(spec);
-      assert.equal(warnings.length, 1);
-      assert.match(warnings[0] ?? '', warning);
-    });
-  }
+  it('unset is as if it were empty', () => {
+    assert.deepEqual(parseLogFilter(undefined), parseLogFilter(''));
+  });
+
+  it('has a message match what stands behind the slash', () => {
+    assert.equal(levels('info/text', 'vsock_proxy'), 'ERROR WARN INFO');
+    assert.equal(levels('info/^tex.$', 'vsock_proxy'), 'ERROR WARN INFO');
+    assert.equal(levels('info/other', 'vsock_proxy'), '');
+  });
+
+  it('is warned about and otherwise ignored where it is no regular expression', () => {
+    assert.equal(levels('info/[a', 'vsock_proxy'), 'ERROR WARN INFO');
+    const [warning, ...more] = parseLogFilter('info/[a').warnings;
+    assert.match(warning ?? '', /^invalid regex filter - .*Unterminated character class/);
+    assert.deepEqual(more, []);
+  });
 });
 
 describe('a log line', () => {
@@ -108,9 +105,7 @@ describe('a log line', () => {
   it('tells which levels are of use', () => {
     const options = { write: () => true, now: () => NOW, colour: false };
     const log = openLog({ ...options, filter: parseLogFilter('vsock_proxy=info') })('vsock_proxy::proxy');
-    const enabled = (['error', 'warn', 'info', 'debug', 'trace'] satisfies Level[]).filter((level) =>
-      log.enables(level),
-    );
+    const enabled = LEVELS.filter((level) => log.enables(level));
     assert.deepEqual(enabled, ['error', 'warn', 'info']);
   });
 });

@@ -1,0 +1,75 @@
+/** The native programs that the executable carries, run in the place of this process: native/init.h. */
+import { closeSync, constants, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { getRawAsset, isSea } from 'node:sea';
+import { fileURLToPath } from 'node:url';
+import { getSystemErrorName } from 'node:util';
+import { VsockProxyError } from '../platform/errors.ts';
+import { loadAddon, scratchDirectories } from './load.ts';
+import { openUnnamed } from './unnamed.ts';
+
+/** The name that scripts/executable.ts gives it inside the executable. */
+export type Program = 'vsock-forwarder';
+
+interface Addon {
+  openMemoryFile(name: string): { readonly fd: number; readonly error: number };
+  execute(program: number, words: readonly string[]): number;
+}
+
+/**
+ * Goes on as another program, under the same process id, with the same environment and standard streams. Its file is in
+ * memory, or, where that must not be executed, an unnamed one in the first directory that allows it.
+ * @param words its command line, its own name first
+ * @throws VsockProxyError `internal`; otherwise it never returns
+ */
+export function becomeProgram(program: Program, words: readonly string[]): never {
+  const image = readImage(program);
+  const failures: string[] = [];
+  const tryWith = (place: string, open: () => number): void => {
+    try {
+      failures.push(`${place}: ${getSystemErrorName(-execute(image, open(), words))}`);
+    } catch (error) {
+      failures.push(`${place}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  tryWith('memory', () => openMemoryFile(program));
+  for (const directory of scratchDirectories()) tryWith(directory, () => openUnnamed(directory));
+  throw new VsockProxyError('internal', `Could not run ${program} (${failures.join('; ')})`, {
+    hint: 'either memory or one of these directories must allow that files are executed',
+  });
+}
+
+/** From inside the executable, or from build/ when the sources run as they are. */
+function readImage(program: Program): Uint8Array {
+  if (isSea()) return new Uint8Array(getRawAsset(program));
+  return readFileSync(fileURLToPath(new URL(`../../build/${program}`, import.meta.url)));
+}
+
+function openMemoryFile(name: string): number {
+  const { fd, error } = (loadAddon() as Addon).openMemoryFile(name);
+  if (error === 0) return fd;
+  throw new Error(`memfd_create: ${getSystemErrorName(-error)}`);
+}
+
+/**
+ * @param writable a new file, which is closed
+ * @returns an errno
+ */
+function execute(image: Uint8Array, writable: number, words: readonly string[]): number {
+  const readable = fillAndReopen(writable, image);
+  try {
+    return (loadAddon() as Addon).execute(readable, words);
+  } finally {
+    closeSync(readable);
+  }
+}
+
+/** A file that is open for writing cannot be executed: ETXTBSY of execve(2). */
+function fillAndReopen(writable: number, content: Uint8Array): number {
+  try {
+    writeFileSync(writable, content);
+    fchmodSync(writable, 0o700);
+    return openSync(`/proc/self/fd/${writable}`, constants.O_RDONLY);
+  } finally {
+    closeSync(writable);
+  }
+}
