@@ -20,7 +20,7 @@ type Section<Key extends keyof FileSettings> = NonNullable<FileSettings[Key]>;
 type Listener = Section<'listeners'>[number];
 
 /** A listener, as far as the file says what it does. */
-export interface Draft extends Omit<ListenerPlan, 'route'> {
+export interface PartialListener extends Omit<ListenerPlan, 'route'> {
   readonly route:
     | RoutePlan
     /** To a host with `${region}` or `${domain}` in its name. */
@@ -47,19 +47,19 @@ export type Completion =
   | { readonly kind: 'unknown'; readonly what: keyof Circumstances };
 
 /** Every listener of the file, in its order. */
-export function draftListeners(file: LoadedFile): readonly Draft[] {
+export function partialListeners(file: LoadedFile): readonly PartialListener[] {
   const { listeners = [], egress, ingress = [], limits, timeouts } = file.settings;
   const global = globalPolicy(file);
-  const drafts: { readonly path: Path; readonly draft: Draft }[] = [];
+  const partials: { readonly path: Path; readonly partial: PartialListener }[] = [];
 
-  const add = (path: Path, routeKey: string, draft: Omit<Draft, 'place' | 'routeKey' | 'routePlace'>) => {
+  const add = (path: Path, routeKey: string, partial: Omit<PartialListener, 'place' | 'routeKey' | 'routePlace'>) => {
     const routePath = [...path, routeKey];
     const written = {
       place: file.placeOf(path),
       routeKey: writtenPath(routePath),
       routePlace: file.placeOf(routePath),
     };
-    drafts.push({ path, draft: { ...draft, ...written } });
+    partials.push({ path, partial: { ...partial, ...written } });
   };
   const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;
 
@@ -88,7 +88,7 @@ export function draftListeners(file: LoadedFile): readonly Draft[] {
     const route = { kind: 'ingress', port } as const;
     add(['ingress', index], 'listen_port', { ...defaults, on: ingressAddress(port), route, policy: NOTHING });
   }
-  return drafts.sort((one, other) => file.lineOf(one.path) - file.lineOf(other.path)).map(({ draft }) => draft);
+  return partials.sort((one, other) => file.lineOf(one.path) - file.lineOf(other.path)).map(({ partial }) => partial);
 }
 
 /** The rules that hold everywhere. */
@@ -109,8 +109,8 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
 }
 
 /** Fills in what is known now. */
-export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
-  const { routeKey, routePlace, route, ...listener } = draft;
+export function complete(partial: PartialListener, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
+  const { routeKey, routePlace, route, ...listener } = partial;
   const problem = (message: string, hint: string): Completion => {
     const error = new VsockProxyError('config', `${routeKey}: ${message}`, { hint, place: routePlace });
     return { kind: 'problem', problem: error };
@@ -132,7 +132,7 @@ export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: C
       const { proxyHeader } = route;
       const target = fillTemplate(route.host, route.port, placement);
       if ('problem' in target) return problem(target.problem, target.hint);
-      return complete({ ...draft, route: { kind: 'target', target, proxyHeader } }, {});
+      return complete({ ...partial, route: { kind: 'target', target, proxyHeader } }, {});
     }
     case 'target': {
       const { policy, on, cids } = listener;
@@ -148,7 +148,7 @@ export function complete(draft: Draft, { placement, enclaveCid, enclaveName }: C
 const HTTPS = 443 as TcpPort;
 const NOTHING: Policy = { allow: [], deny: [] };
 
-function routeOf({ connect, route, port = HTTPS, proxy_protocol: proxyProtocol }: Listener): Draft['route'] {
+function routeOf({ connect, route, port = HTTPS, proxy_protocol: proxyProtocol }: Listener): PartialListener['route'] {
   if (connect !== undefined) return { ...connect, proxyHeader: proxyProtocol !== undefined };
   switch (route) {
     case 'sni':

@@ -6,7 +6,7 @@ import type { Family } from '../dns/resolver.ts';
 import type { ListenerPlan, Plan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { firstOf, loadFile } from './load.ts';
-import { complete, draftListeners, globalPolicy, limitsOf, timeoutsOf } from './partial-plan.ts';
+import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from './partial-plan.ts';
 import type { Placement } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 
@@ -59,17 +59,17 @@ export interface PlanSource {
  */
 export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSource): Promise<Plan> {
   const file = loadFile(configPath, 'serve');
-  const drafts = draftListeners(file);
-  const placement = drafts.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
+  const partials = partialListeners(file);
+  const placement = partials.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
   const known = { ...enclave, ...(placement && { placement }) };
 
   const listeners = [];
   const problems = [];
-  for (const draft of drafts) {
-    const completion = complete(draft, known);
+  for (const partial of partials) {
+    const completion = complete(partial, known);
     if (completion.kind === 'listener') listeners.push(completion.listener);
     else if (completion.kind === 'problem') problems.push(completion.problem);
-    else problems.push(needsEnclave(draft.routeKey, draft.routePlace));
+    else problems.push(needsEnclave(partial.routeKey, partial.routePlace));
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
   return { listeners, drainMs: file.settings.timeouts.drain };

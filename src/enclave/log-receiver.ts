@@ -11,7 +11,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Clock } from '../platform/clock.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { LogReceiver } from '../proxy/handlers/open.ts';
-import { Recent } from '../proxy/lru.ts';
+import { LruCache } from '../proxy/lru.ts';
 import { Lines } from './lines.ts';
 
 export interface LogReceiverOptions {
@@ -35,7 +35,7 @@ const MAX_CLIENTS = 1024;
 
 export async function openLogReceiver({ write, clock }: LogReceiverOptions): Promise<LogReceiver> {
   const secret = randomBytes(16).toString('hex');
-  const clients = new Recent<string, Client>(MAX_CLIENTS);
+  const clients = new LruCache<string, Client>(MAX_CLIENTS);
   const clientOf = (name: string): Client => {
     const client = clients.get(name) ?? new Client(name, clock);
     clients.set(name, client);

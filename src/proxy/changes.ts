@@ -3,7 +3,7 @@ import type { ListenerPlan } from '../plan.ts';
 
 export interface Difference<Running> {
   readonly added: readonly ListenerPlan[];
-  readonly changed: readonly { readonly former: Running; readonly plan: ListenerPlan }[];
+  readonly changed: readonly { readonly predecessor: Running; readonly plan: ListenerPlan }[];
   readonly removed: readonly Running[];
   readonly unchanged: readonly Running[];
 }
@@ -14,14 +14,14 @@ export function comparePlans<Running extends { readonly plan: ListenerPlan }>(
 ): Difference<Running> {
   const left = new Map(running.map((listener) => [keyOf(listener.plan.on), listener]));
   const added: ListenerPlan[] = [];
-  const changed: { former: Running; plan: ListenerPlan }[] = [];
+  const changed: { predecessor: Running; plan: ListenerPlan }[] = [];
   const unchanged: Running[] = [];
   for (const plan of wanted) {
-    const former = left.get(keyOf(plan.on));
+    const predecessor = left.get(keyOf(plan.on));
     left.delete(keyOf(plan.on));
-    if (former === undefined) added.push(plan);
-    else if (JSON.stringify(former.plan) === JSON.stringify(plan)) unchanged.push(former);
-    else changed.push({ former, plan });
+    if (predecessor === undefined) added.push(plan);
+    else if (JSON.stringify(predecessor.plan) === JSON.stringify(plan)) unchanged.push(predecessor);
+    else changed.push({ predecessor, plan });
   }
   return { added, changed, removed: [...left.values()], unchanged };
 }

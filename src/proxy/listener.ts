@@ -4,11 +4,11 @@ import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { bind } from './bind.ts';
-import { openService, type Seam, type Service, type ServiceContext } from './handlers/handler.ts';
 import { isCommandLine } from './report/limits.ts';
 import type { Report } from './report/report.ts';
+import { openRoute, type Route, type RouteContext, type Seam } from './route.ts';
 
-export interface ListenerContext extends ServiceContext {
+export interface ListenerContext extends RouteContext {
   /** What systemd has passed, by name. */
   readonly activatedSockets: () => Promise<ReadonlyMap<string, readonly number[]>>;
 }
@@ -21,24 +21,24 @@ export interface Bound {
 /** Decided and not yet bound; then bound; then closed. */
 export class Listener {
   readonly plan: ListenerPlan;
-  readonly service: Service;
+  readonly route: Route;
   readonly bound: Bound[] = [];
   readonly #sockets: readonly (SocketAddress | InheritedSocket)[];
 
-  private constructor(plan: ListenerPlan, service: Service, sockets: readonly (SocketAddress | InheritedSocket)[]) {
+  private constructor(plan: ListenerPlan, route: Route, sockets: readonly (SocketAddress | InheritedSocket)[]) {
     this.plan = plan;
-    this.service = service;
+    this.route = route;
     this.#sockets = sockets;
   }
 
   /**
-   * Takes its sockets over from `former`, if there is one: neither address nor clients in the queue are lost.
+   * Takes its sockets over from `predecessor`, if there is one: neither address nor clients in the queue are lost.
    * @throws VsockProxyError that says where in the file
    */
-  static async prepare(plan: ListenerPlan, context: ListenerContext, former?: Listener): Promise<Listener> {
+  static async prepare(plan: ListenerPlan, context: ListenerContext, predecessor?: Listener): Promise<Listener> {
     try {
       const sockets = await findSockets(plan, context);
-      return new Listener(plan, await openService(plan, context, former), sockets);
+      return new Listener(plan, await openRoute(plan, context, predecessor), sockets);
     } catch (error) {
       throw placed(error, plan);
     }
@@ -48,11 +48,11 @@ export class Listener {
    * All sockets or none.
    * @throws VsockProxyError `listen-failed` that says where in the file
    */
-  bind(seam: Seam, report: Report, log: Log, former?: Listener): void {
-    const { plan, service } = this;
+  bind(seam: Seam, report: Report, log: Log, predecessor?: Listener): void {
+    const { plan, route } = this;
     const { limits, timeouts, cids, sources } = plan;
     const spec = {
-      kind: service.kind,
+      kind: route.kind,
       maxConnections: limits.connections,
       maxConnectionsPerClient: limits.connectionsPerClient,
       ratePerClient: limits.ratePerClient,
@@ -66,16 +66,17 @@ export class Listener {
       // Without anyone who reads them, thousands of lines a second would be composed for nothing.
       report: log.enables('info') ? 'lifecycle' : 'failures',
     } as const;
-    const sockets = former?.bound.map(({ id }) => ({ family: 'predecessor', listener: id }) as const) ?? this.#sockets;
+    const sockets =
+      predecessor?.bound.map(({ id }) => ({ family: 'predecessor', listener: id }) as const) ?? this.#sockets;
     try {
       for (const socket of sockets) {
         const { id, on } = bind(seam.dataPlane, { ...spec, on: socket }, plan.on);
         this.bound.push({ id, on });
-        const { target } = service;
-        const absence = () => service.absence();
-        const route = { on, place: plan.place, limits, timeouts, absence };
-        report.addRoute(id, target === undefined ? route : { ...route, target });
-        service.attach(id, seam);
+        const { target } = route;
+        const absence = () => route.absence();
+        const reported = { on, place: plan.place, limits, timeouts, absence };
+        report.addRoute(id, target === undefined ? reported : { ...reported, target });
+        route.attach(id, seam);
       }
     } catch (error) {
       throw placed(error, plan);
@@ -84,7 +85,7 @@ export class Listener {
 
   /** Its connections go on. */
   close({ dataPlane }: Seam): void {
-    this.service.stop();
+    this.route.stop();
     for (const { id } of this.bound) dataPlane.closeListener(id);
   }
 }

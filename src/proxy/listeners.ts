@@ -5,17 +5,17 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 import { comparePlans, isSame } from './changes.ts';
-import type { Answerer, FirstRequest } from './handlers/dispatcher.ts';
-import type { Seam } from './handlers/handler.ts';
+import type { FirstRequest, Handler } from './handlers/dispatcher.ts';
 import { Listener, type ListenerContext } from './listener.ts';
 import { formatAddress } from './report/format.ts';
 import { count } from './report/quantities.ts';
 import type { Report } from './report/report.ts';
+import type { Seam } from './route.ts';
 
 /** What is prepared and not yet bound. */
 export interface Change {
   readonly added: readonly Listener[];
-  readonly changed: readonly { readonly former: Listener; readonly next: Listener }[];
+  readonly changed: readonly { readonly predecessor: Listener; readonly next: Listener }[];
   readonly removed: readonly Listener[];
   readonly unchanged: readonly Listener[];
 }
@@ -25,7 +25,7 @@ export class Listeners {
   readonly #log: Log;
   #running: readonly Listener[] = [];
   /** Closed, but with connections that something may be told or asked of; and who decides about their next requests. */
-  readonly #retired = new Map<ListenerId, { readonly listener: Listener; heir: Listener | undefined }>();
+  readonly #draining = new Map<ListenerId, { readonly listener: Listener; successor: Listener | undefined }>();
 
   constructor(context: ListenerContext) {
     this.#context = context;
@@ -42,21 +42,21 @@ export class Listeners {
    */
   async prepare(plans: readonly ListenerPlan[]): Promise<Change> {
     const { added, changed, removed, unchanged } = comparePlans(this.#running, plans);
-    const wanted = [...added.map((plan) => ({ plan, former: undefined })), ...changed];
+    const wanted = [...added.map((plan) => ({ plan, predecessor: undefined })), ...changed];
     const outcomes = await Promise.allSettled(
-      wanted.map(({ plan, former }) => Listener.prepare(plan, this.#context, former)),
+      wanted.map(({ plan, predecessor }) => Listener.prepare(plan, this.#context, predecessor)),
     );
     const prepared = outcomes.filter((outcome) => outcome.status === 'fulfilled').map(({ value }) => value);
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failure !== undefined) {
-      for (const listener of prepared) listener.service.stop();
+      for (const listener of prepared) listener.route.stop();
       throw failure.reason;
     }
     return {
       added: prepared.slice(0, added.length),
-      changed: changed.flatMap(({ former }, index) => {
+      changed: changed.flatMap(({ predecessor }, index) => {
         const next = prepared[added.length + index];
-        return next === undefined ? [] : [{ former, next }];
+        return next === undefined ? [] : [{ predecessor, next }];
       }),
       removed,
       unchanged,
@@ -68,20 +68,20 @@ export class Listeners {
    * @throws VsockProxyError `listen-failed`
    */
   commit(change: Change, seam: Seam, report: Report): void {
-    this.#forgetRetired(seam, report);
+    this.#forgetDrained(seam, report);
     try {
       for (const listener of change.added) listener.bind(seam, report, this.#log);
-      for (const { former, next } of change.changed) next.bind(seam, report, this.#log, former);
+      for (const { predecessor, next } of change.changed) next.bind(seam, report, this.#log, predecessor);
     } catch (error) {
-      for (const listener of change.added) this.#retire(listener, undefined, seam);
-      for (const { former, next } of change.changed) this.#retire(next, former, seam);
+      for (const listener of change.added) this.#close(listener, undefined, seam);
+      for (const { predecessor, next } of change.changed) this.#close(next, predecessor, seam);
       throw explainConflict(error, change);
     }
     for (const listener of change.added) {
       for (const { on } of listener.bound) this.#log.info(`Bound to ${formatAddress(on)}`);
     }
-    for (const { former, next } of change.changed) this.#retire(former, next, seam);
-    for (const listener of change.removed) this.#retire(listener, undefined, seam);
+    for (const { predecessor, next } of change.changed) this.#close(predecessor, next, seam);
+    for (const listener of change.removed) this.#close(listener, undefined, seam);
     this.#running = [...change.unchanged, ...newOnes(change)];
   }
 
@@ -102,37 +102,37 @@ export class Listeners {
 
   /** Lets go of what was prepared and is not wanted any more. */
   discard(change: Change): void {
-    for (const listener of newOnes(change)) listener.service.stop();
+    for (const listener of newOnes(change)) listener.route.stop();
   }
 
   /** Ends the resolving of names; the data plane closes the sockets. */
   stop(): void {
-    for (const { service } of this.#running) service.stop();
+    for (const { route } of this.#running) route.stop();
   }
 
-  /** Closes it. Its connections go on; their next requests are decided about by its heir, and refused without one. */
-  #retire(listener: Listener, heir: Listener | undefined, seam: Seam): void {
+  /** Closes it. Its connections go on; their next requests are decided about by its successor, and refused without one. */
+  #close(listener: Listener, successor: Listener | undefined, seam: Seam): void {
     listener.close(seam);
     for (const { id } of listener.bound) {
-      this.#retired.set(id, { listener, heir: listener });
+      this.#draining.set(id, { listener, successor: listener });
       // Of its clients, some may wait for the first addresses of a name.
-      if (listener.service.kind === 'fixed' && heir?.service.kind === 'fixed') heir.service.attach(id, seam);
+      if (listener.route.kind === 'fixed' && successor?.route.kind === 'fixed') successor.route.attach(id, seam);
     }
-    for (const [id, retired] of this.#retired) {
-      if (retired.heir !== listener) continue;
-      retired.heir = heir;
-      const { answerer } = retired.listener.service;
-      if (answerer !== undefined) seam.asking.setAnswerer(id, inherit(answerer, heirOf(retired)));
+    for (const [id, draining] of this.#draining) {
+      if (draining.successor !== listener) continue;
+      draining.successor = successor;
+      const { handler } = draining.listener.route;
+      if (handler !== undefined) seam.dispatcher.setHandler(id, inherit(handler, successorOf(draining)));
     }
   }
 
   /** Of whom the data plane does not tell any more, nothing will come. */
-  #forgetRetired({ dataPlane, asking }: Seam, report: Report): void {
+  #forgetDrained({ dataPlane, dispatcher }: Seam, report: Report): void {
     const known = new Set(dataPlane.counters().map(({ listener }) => listener));
-    for (const id of this.#retired.keys()) {
+    for (const id of this.#draining.keys()) {
       if (known.has(id)) continue;
-      this.#retired.delete(id);
-      asking.removeAnswerer(id);
+      this.#draining.delete(id);
+      dispatcher.removeHandler(id);
       report.removeRoute(id);
     }
   }
@@ -140,7 +140,7 @@ export class Listeners {
 
 /** `added tcp: 127.0.0.1:80; removed unix: /run/x; 3 listeners unchanged`. */
 export function describeChange({ added, changed, removed, unchanged }: Change): string {
-  const meaningful = changed.filter(({ former, next }) => !isSame(former.plan, next.plan));
+  const meaningful = changed.filter(({ predecessor, next }) => !isSame(predecessor.plan, next.plan));
   const same = unchanged.length + changed.length - meaningful.length;
   const list = (verb: string, listeners: readonly Listener[]) =>
     listeners.length === 0 ? [] : [`${verb} ${listeners.map(({ plan }) => formatAddress(plan.on)).join(', ')}`];
@@ -159,14 +159,20 @@ function newOnes({ added, changed }: Change): readonly Listener[] {
   return [...added, ...changed.map(({ next }) => next)];
 }
 
-function heirOf({ listener, heir }: { readonly listener: Listener; readonly heir: Listener | undefined }) {
-  return heir?.plan.route.kind === listener.plan.route.kind ? heir.service.answerer : undefined;
+function successorOf({
+  listener,
+  successor,
+}: {
+  readonly listener: Listener;
+  readonly successor: Listener | undefined;
+}) {
+  return successor?.plan.route.kind === listener.plan.route.kind ? successor.route.handler : undefined;
 }
 
-/** What is under way is brought to its end as it was begun; what is new is up to the heir. */
-function inherit(former: Answerer, heir: Answerer | undefined): Answerer {
-  const first = heir === undefined ? () => GONE : (ask: FirstRequest) => heir.first(ask);
-  return { first, later: (ask, request) => former.later(ask, request) };
+/** What is under way is brought to its end as it was begun; what is new is up to the successor. */
+function inherit(predecessor: Handler, successor: Handler | undefined): Handler {
+  const first = successor === undefined ? () => GONE : (ask: FirstRequest) => successor.first(ask);
+  return { first, later: (ask, request) => predecessor.later(ask, request) };
 }
 
 const GONE = {

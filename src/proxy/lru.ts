@@ -3,7 +3,7 @@
  *
  * Two generations instead of an order: what is used moves to the young one, and when that is full, the old one goes.
  */
-export class Recent<Key, Value> {
+export class LruCache<Key, Value> {
   readonly #limit: number;
   #young = new Map<Key, Value>();
   #old = new Map<Key, Value>();

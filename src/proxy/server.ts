@@ -6,9 +6,9 @@ import type { Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { LogFor } from '../platform/log.ts';
-import { Asking } from './handlers/dispatcher.ts';
-import type { Answerers, RouteSupport } from './handlers/open.ts';
-import { Targets } from './handlers/target-ids.ts';
+import { Dispatcher } from './handlers/dispatcher.ts';
+import type { Handlers, RouteSupport } from './handlers/open.ts';
+import { TargetIds } from './handlers/target-ids.ts';
 import type { ListenerContext } from './listener.ts';
 import { describeChange, Listeners } from './listeners.ts';
 import { count, seconds } from './report/quantities.ts';
@@ -53,8 +53,8 @@ export interface RunningProxy {
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
   const { logFor, clock, now, resolver, openDataPlane, activatedSockets, support } = dependencies;
   const log = logFor('vsock_proxy::proxy');
-  const targets = new Targets();
-  const asking = new Asking({
+  const targets = new TargetIds();
+  const dispatcher = new Dispatcher({
     decide: (connection, decision) => dataPlane.decide(connection, decision),
     onError: (error) => report.tellError(error),
   });
@@ -62,29 +62,29 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
     log,
     clock,
     counters: () => dataPlane.counters(),
-    refusalOf: (connection) => asking.refusalOf(connection),
+    refusalOf: (connection) => dispatcher.refusalOf(connection),
     targetOf: (target) => targets.textOf(target),
   });
 
   // Most proxies have one fixed route, and load nothing of this.
-  let answerers: Promise<Answerers> | undefined;
-  const loadAnswerers = async (): Promise<Answerers> => {
-    const { openAnswerers } = await import('./handlers/open.ts');
-    return openAnswerers({ resolver, clock, targets, onStale: report.tellStale, ...support });
+  let handlers: Promise<Handlers> | undefined;
+  const loadHandlers = async (): Promise<Handlers> => {
+    const { openHandlers } = await import('./handlers/open.ts');
+    return openHandlers({ resolver, clock, targets, onStale: report.tellStale, ...support });
   };
   const listeners = new Listeners({
     resolver,
     clock,
     log,
     activatedSockets,
-    async answererFor(plan) {
-      answerers ??= loadAnswerers();
-      return (await answerers).answererFor(plan);
+    async handlerFor(plan) {
+      handlers ??= loadHandlers();
+      return (await handlers).handlerFor(plan);
     },
   });
   const stop = async (): Promise<void> => {
-    asking.stop();
-    (await answerers)?.stop();
+    dispatcher.stop();
+    (await handlers)?.stop();
     report.stop();
   };
 
@@ -95,13 +95,13 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
   const first = await listeners.prepare(plan.listeners);
   const dataPlane = openDataPlane({
     ...report.events,
-    onDecisionRequest: asking.onDecisionRequest,
+    onDecisionRequest: dispatcher.onDecisionRequest,
     onClose(records) {
       report.events.onClose(records);
-      for (const { connection } of records) asking.end(connection);
+      for (const { connection } of records) dispatcher.end(connection);
     },
   });
-  const seam = { dataPlane, asking };
+  const seam = { dataPlane, dispatcher };
   try {
     listeners.commit(first, seam, report);
   } catch (error) {
@@ -162,7 +162,7 @@ export async function serve(load: () => Promise<Plan>, dependencies: ServeDepend
       const deadline = seconds(drainMs);
       const drained = dataPlane.drain(drainMs);
       log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
-      (await answerers)?.drain();
+      (await handlers)?.drain();
       const aborted = await drained;
       await stop();
       dataPlane.stop();

@@ -3,15 +3,15 @@
 import { formatHost } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import type { LoadedFile } from '../../config/load.ts';
-import { type Draft, globalPolicy } from '../../config/partial-plan.ts';
+import { globalPolicy, type PartialListener } from '../../config/partial-plan.ts';
 import type { EgressPlan } from '../../plan.ts';
 import { mayHaveCids } from '../../platform/vsock.ts';
 import { judgeListener, type LookUp, type Verdict } from './judge.ts';
 
 /** A listener of the file, with its route as far as it is known. */
 export interface CheckedListener {
-  readonly draft: Draft;
-  readonly route: Draft['route'];
+  readonly partial: PartialListener;
+  readonly route: PartialListener['route'];
 }
 
 export interface Question {
@@ -77,9 +77,9 @@ async function askByName(
 }
 
 /** No verdict where no client gets there whatever the rules say. */
-async function askListener({ draft, route }: CheckedListener, question: Question): Promise<readonly Verdict[]> {
+async function askListener({ partial, route }: CheckedListener, question: Question): Promise<readonly Verdict[]> {
   const { target, cid, lookUp } = question;
-  const { policy, family, cids, on } = draft;
+  const { policy, family, cids, on } = partial;
   const hasCids = mayHaveCids(on);
   const ask = (isFixed: boolean) =>
     judgeListener({ policy, family, isFixed, hasCids, ...(cids && { cids }) }, target, cid, lookUp);

@@ -4,7 +4,7 @@ import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import { type EnclaveAddresses, planEnclave } from '../../config/enclave-plan.ts';
 import { inspectFile } from '../../config/load.ts';
-import { type Circumstances, complete, draftListeners } from '../../config/partial-plan.ts';
+import { type Circumstances, complete, partialListeners } from '../../config/partial-plan.ts';
 import { formatListen, type Placement, parseListen } from '../../config/schema/addresses.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
@@ -148,20 +148,20 @@ async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDe
   const file = inspectFile(config, 'any');
   if ('problems' in file) return { config, ...file, listeners: [], enclave: [] };
 
-  const drafts = draftListeners(file);
+  const partials = partialListeners(file);
   const asksPlacement =
     resolve &&
-    drafts.some(({ route }) => route.kind === 'template' && (target === undefined || mayBecome(route, target)));
+    partials.some(({ route }) => route.kind === 'template' && (target === undefined || mayBecome(route, target)));
   const circumstances: Circumstances = {
     ...(asksPlacement && { placement: await readPlacement() }),
     ...(options.enclaveCid !== undefined && { enclaveCid: options.enclaveCid }),
   };
   const problems: VsockProxyError[] = [];
   const listeners: CheckedListener[] = [];
-  for (const draft of drafts) {
-    const completion = complete(draft, circumstances);
+  for (const partial of partials) {
+    const completion = complete(partial, circumstances);
     if (completion.kind === 'problem') problems.push(completion.problem);
-    else listeners.push({ draft, route: completion.kind === 'listener' ? completion.listener.route : draft.route });
+    else listeners.push({ partial, route: completion.kind === 'listener' ? completion.listener.route : partial.route });
   }
   const enclave = planEnclave(file, ON_NITRO);
   const report = { config, problems, more: 0, listeners, enclave: enclave.listeners };
@@ -178,7 +178,7 @@ async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDe
 }
 
 function choose(listeners: readonly CheckedListener[], only: string | undefined): readonly CheckedListener[] {
-  const addresses = listeners.map(({ draft }) => formatListen(draft.on));
+  const addresses = listeners.map(({ partial }) => formatListen(partial.on));
   if (only === undefined) return listeners;
   if (addresses.includes(only)) return listeners.filter((_, index) => addresses[index] === only);
   throw usage(

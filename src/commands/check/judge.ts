@@ -12,14 +12,14 @@ import {
   type Rule,
   type Target,
 } from '../../access/rules.ts';
-import type { Draft } from '../../config/partial-plan.ts';
+import type { PartialListener } from '../../config/partial-plan.ts';
 import { isDefinitive } from '../../dns/failure.ts';
 import type { Family } from '../../dns/resolver.ts';
 import { searchNames } from '../../dns/search.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 
 /** A listener; or the form of the AWS proxy, with the rules of the file. */
-export type Subject = Pick<Draft, 'policy' | 'family' | 'cids'> & {
+export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> & {
   /** Whether the operator wrote the target down; else clients ask for it. */
   readonly isFixed: boolean;
   /** Whether its clients have CIDs. */

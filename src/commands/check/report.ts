@@ -2,7 +2,7 @@
 
 import { formatHost } from '../../access/address.ts';
 import type { Rule, Target } from '../../access/rules.ts';
-import type { Draft } from '../../config/partial-plan.ts';
+import type { PartialListener } from '../../config/partial-plan.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
 import type { ListenerPlan } from '../../plan.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
@@ -39,7 +39,7 @@ export function formatText(report: CheckReport): string {
     return lines([...told, sum]);
   }
   if (answer !== undefined) return formatAnswer(answer);
-  const running = listeners.map(({ draft, route }) => `  ${formatListen(draft.on)} → ${describeRoute(route)}`);
+  const running = listeners.map(({ partial, route }) => `  ${formatListen(partial.on)} → ${describeRoute(route)}`);
   const inside = enclave.map(({ on, route }) => {
     const what = route.kind === 'http' ? ', what clients ask for by HTTP' : route.kind === 'names' ? ', by name' : '';
     return `  ${formatListen(on)} → ${describeNext(route)}${what}`;
@@ -49,7 +49,7 @@ export function formatText(report: CheckReport): string {
 
 function formatAnswer(answer: Answer): string {
   const told = answer.verdicts.flatMap(({ listener, cid, kind, reason, hint, addresses }) => {
-    const where = listener === undefined ? 'the rules of the file' : formatListen(listener.draft.on);
+    const where = listener === undefined ? 'the rules of the file' : formatListen(listener.partial.on);
     const who = cid === undefined ? where : `${where}, CID ${cid}`;
     // Where some listener lets it through, nobody needs to be told how others would.
     const told = answer.kind === 'allowed' || hint === undefined ? { kind, reason } : { kind, reason, hint };
@@ -76,9 +76,9 @@ export function formatJson(report: CheckReport): string {
     valid: problems.length === 0,
     problems: problems.map(({ place, message, hint }) => ({ place: place ?? config, message, hint: hint ?? null })),
     more,
-    listeners: listeners.map(({ draft, route }) => ({
-      listen: formatListen(draft.on),
-      place: draft.place,
+    listeners: listeners.map(({ partial, route }) => ({
+      listen: formatListen(partial.on),
+      place: partial.place,
       route: isRoute(route) ? route.kind : 'connect',
       connect: isRoute(route) ? null : describeRoute(route),
     })),
@@ -92,7 +92,7 @@ export function formatJson(report: CheckReport): string {
       target: formatTarget(answer.target),
       verdict: answer.kind,
       verdicts: answer.verdicts.map(({ listener, cid, addresses, ...verdict }) => ({
-        listen: listener === undefined ? null : formatListen(listener.draft.on),
+        listen: listener === undefined ? null : formatListen(listener.partial.on),
         cid: cid ?? null,
         ...verdictValue(verdict),
         addresses:
@@ -124,11 +124,11 @@ function verdictValue({ kind, reason, hint, rule }: Verdict) {
 }
 
 /** Whether it stands at `route`, and not at `connect`. */
-function isRoute(route: Draft['route']): boolean {
+function isRoute(route: PartialListener['route']): boolean {
   return route.kind === 'http' || route.kind === 'sni' || route.kind === 'log';
 }
 
-function describeRoute(route: Draft['route']): string {
+function describeRoute(route: PartialListener['route']): string {
   switch (route.kind) {
     case 'target':
       return formatTarget(route.target);

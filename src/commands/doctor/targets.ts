@@ -2,7 +2,7 @@
 import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import type { LoadedFile } from '../../config/load.ts';
-import { draftListeners } from '../../config/partial-plan.ts';
+import { partialListeners } from '../../config/partial-plan.ts';
 import { parseUnsigned } from '../line/number.ts';
 
 export interface Purpose {
@@ -32,11 +32,11 @@ export function readPurpose(
     return { form: 'proxy', ports: [local], targets };
   }
   if (file?.settings.listeners !== undefined || words[1] === 'serve') {
-    const drafts = file === undefined ? [] : draftListeners(file);
+    const partials = file === undefined ? [] : partialListeners(file);
     return {
       form: 'serve',
-      ports: drafts.flatMap(({ on }) => (on.family === 'vsock' ? [on.port] : [])),
-      targets: drafts.flatMap(({ route }) => (route.kind === 'target' ? [route.target] : [])),
+      ports: partials.flatMap(({ on }) => (on.family === 'vsock' ? [on.port] : [])),
+      targets: partials.flatMap(({ route }) => (route.kind === 'target' ? [route.target] : [])),
     };
   }
   return {

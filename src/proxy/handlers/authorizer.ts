@@ -21,7 +21,7 @@ import { isDefinitive } from '../../dns/failure.ts';
 import type { Answer, Family } from '../../dns/resolver.ts';
 import { searchNames } from '../../dns/search.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
-import { Recent } from '../lru.ts';
+import { LruCache } from '../lru.ts';
 import { formatTarget } from '../report/format.ts';
 
 export type Destination = {
@@ -60,7 +60,7 @@ interface Grant {
 export class Destinations {
   readonly #options: DestinationOptions;
   readonly #usesCids: boolean;
-  readonly #grants = new Recent<string, Grant>(REMEMBERED);
+  readonly #grants = new LruCache<string, Grant>(REMEMBERED);
 
   constructor(options: DestinationOptions) {
     this.#options = options;

@@ -32,34 +32,34 @@ export type LaterRequest = Exclude<DecisionRequest, FirstRequest>;
 export const CACHE_MS = 1000;
 
 /** Answers the questions of a listener's connections. May throw: that rejects the connection. */
-export interface Answerer {
+export interface Handler {
   first(ask: FirstRequest): Handled | Promise<Handled>;
   later(ask: LaterRequest, request: Asked | undefined): Handled;
 }
 
-export interface AskingOptions {
+export interface DispatcherOptions {
   readonly decide: DataPlane['decide'];
   /** Must not throw. */
   readonly onError: (error: unknown) => void;
 }
 
-export class Asking {
-  readonly #options: AskingOptions;
-  readonly #answerers = new Map<ListenerId, Answerer>();
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #handlers = new Map<ListenerId, Handler>();
   /** Connections of which something is to be remembered: each until its next answer, at most until its end. */
   readonly #remembered = new Map<ConnectionId, Pick<Handled, 'refusal' | 'request'>>();
 
-  constructor(options: AskingOptions) {
+  constructor(options: DispatcherOptions) {
     this.#options = options;
   }
 
   /** From now on, also for the connections that the listener has already. */
-  setAnswerer(listener: ListenerId, answerer: Answerer): void {
-    this.#answerers.set(listener, answerer);
+  setHandler(listener: ListenerId, handler: Handler): void {
+    this.#handlers.set(listener, handler);
   }
 
-  removeAnswerer(listener: ListenerId): void {
-    this.#answerers.delete(listener);
+  removeHandler(listener: ListenerId): void {
+    this.#handlers.delete(listener);
   }
 
   /** The event of the data plane. */
@@ -86,7 +86,7 @@ export class Asking {
   /** Answers that are still to come go nowhere. */
   stop(): void {
     this.#remembered.clear();
-    this.#answerers.clear();
+    this.#handlers.clear();
   }
 
   /** How many connections something is remembered of. */
@@ -95,12 +95,12 @@ export class Asking {
   }
 
   #answer(ask: DecisionRequest): void {
-    const answerer = this.#answerers.get(ask.listener);
-    if (answerer === undefined) throw new Error(`listener ${ask.listener} is not known`);
+    const handler = this.#handlers.get(ask.listener);
+    if (handler === undefined) throw new Error(`listener ${ask.listener} is not known`);
     const handled =
       ask.kind === 'client' || ask.kind === 'head'
-        ? answerer.first(ask)
-        : answerer.later(ask, this.#remembered.get(ask.connection)?.request);
+        ? handler.first(ask)
+        : handler.later(ask, this.#remembered.get(ask.connection)?.request);
     if (handled instanceof Promise) this.#await(ask, handled);
     else this.#give(ask, handled);
   }

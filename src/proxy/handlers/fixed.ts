@@ -4,19 +4,19 @@ import type { Client } from '../../access/rules.ts';
 import type { Decision, SocketAddress } from '../../dataplane/contract.ts';
 import { type IpEndpoint, proxyHeader } from '../../protocol/proxy-header.ts';
 import type { Destination } from './authorizer.ts';
-import type { Answerer, FirstRequest, Handled } from './dispatcher.ts';
+import type { FirstRequest, Handled, Handler } from './dispatcher.ts';
 import { refuseDestination } from './refusal.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
-export interface ClientAnswererOptions {
-  readonly targets: Targets;
+export interface ClientHandlerOptions {
+  readonly targets: TargetIds;
   /** Where this client goes. */
   readonly find: (client: Client) => Destination | Promise<Destination>;
   /** The server is told first who the client is. */
   readonly proxyHeader: boolean;
 }
 
-export function answerClients({ targets, find, ...options }: ClientAnswererOptions): Answerer {
+export function handleClients({ targets, find, ...options }: ClientHandlerOptions): Handler {
   return {
     first(ask) {
       if (ask.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
@@ -43,7 +43,7 @@ export function answerClients({ targets, find, ...options }: ClientAnswererOptio
 }
 
 /** The same decision for all, but for what it says of the client. */
-export function answerWith(decisionOn: (ask: FirstRequest) => Decision): Answerer {
+export function handleAlike(decisionOn: (ask: FirstRequest) => Decision): Handler {
   return {
     first: (ask) => ({ decision: decisionOn(ask) }),
     later() {

@@ -13,14 +13,14 @@ import {
 import { type Asked, parseResponse } from '../../protocol/http-response.ts';
 import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
 import { type Destination, type Destinations, UNREACHABLE } from './authorizer.ts';
-import { type Answerer, CACHE_MS, type Handled, type LaterRequest } from './dispatcher.ts';
+import { CACHE_MS, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { settleTunnel } from './parent-tunnel.ts';
 import { refuseDestination } from './refusal.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
-export interface HttpAnswererOptions {
-  readonly targets: Targets;
+export interface HttpHandlerOptions {
+  readonly targets: TargetIds;
   readonly destinations: Pick<Destinations, 'find'>;
   /** The addresses of destinations are those of another HTTP proxy, which is asked in turn. */
   readonly through: boolean;
@@ -29,7 +29,7 @@ export interface HttpAnswererOptions {
 type Request = ConnectRequest | ForwardRequest;
 type Allowed = Extract<Destination, { readonly kind: 'allowed' }>;
 
-export function answerHttp({ targets, destinations, through }: HttpAnswererOptions): Answerer {
+export function handleHttp({ targets, destinations, through }: HttpHandlerOptions): Handler {
   const decide = through ? decideThrough : decideHere;
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   return {
@@ -65,7 +65,7 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
-function decideHere(request: Request, destination: Destination, targets: Targets): Handled {
+function decideHere(request: Request, destination: Destination, targets: TargetIds): Handled {
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
   const { text, addresses } = destination;
@@ -73,7 +73,7 @@ function decideHere(request: Request, destination: Destination, targets: Targets
   return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
 }
 
-function decideThrough(request: Request, destination: Destination, targets: Targets): Handled {
+function decideThrough(request: Request, destination: Destination, targets: TargetIds): Handled {
   if (destination.kind !== 'allowed') return refuse(request, destination, targets);
   if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
   const { text, addresses } = destination;
@@ -86,11 +86,16 @@ function consumeHead({ headBytes }: ConnectRequest) {
   return { consume: headBytes, cache: { bytes: headBytes, except: [], forMs: CACHE_MS } } as const;
 }
 
-function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: Targets): Handled {
+function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: TargetIds): Handled {
   return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
 }
 
-function exchange(request: ForwardRequest, { text, addresses }: Allowed, targets: Targets, toServer: Buffer): Handled {
+function exchange(
+  request: ForwardRequest,
+  { text, addresses }: Allowed,
+  targets: TargetIds,
+  toServer: Buffer,
+): Handled {
   const { headBytes: consume, body, method, keepAlive, version } = request;
   return {
     decision: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },

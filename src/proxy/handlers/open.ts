@@ -10,10 +10,10 @@ import { mayHaveCids } from '../../platform/vsock.ts';
 import { formatAddress, formatEnclave, nameClient } from '../report/format.ts';
 import { denialError } from '../upstream/types.ts';
 import { type Destination, Destinations } from './authorizer.ts';
-import type { Answerer } from './dispatcher.ts';
-import { answerClients, answerWith } from './fixed.ts';
+import type { Handler } from './dispatcher.ts';
+import { handleAlike, handleClients } from './fixed.ts';
 import { DestinationsThrough } from './parent-proxy.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
 /** What some routes need, and most proxies do not have. */
 export interface RouteSupport {
@@ -24,8 +24,8 @@ export interface RouteSupport {
   readonly openLogReceiver?: () => Promise<LogReceiver>;
 }
 
-export interface AnswererOptions extends NameCacheOptions, RouteSupport {
-  readonly targets: Targets;
+export interface HandlerOptions extends NameCacheOptions, RouteSupport {
+  readonly targets: TargetIds;
 }
 
 /** Takes lines for the log. */
@@ -40,16 +40,16 @@ export interface LogReceiver {
 /** What cannot be told is a value, not an exception. A promise is never rejected. */
 export type CidOf = (name: string) => number | VsockProxyError | Promise<number | VsockProxyError>;
 
-export interface Answerers {
+export interface Handlers {
   /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
-  answererFor(plan: ListenerPlan): Promise<Answerer>;
+  handlerFor(plan: ListenerPlan): Promise<Handler>;
   /** Ends what has no end of its own. */
   drain(): void;
   /** Ends all queries, too. */
   stop(): void;
 }
 
-export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...options }: AnswererOptions): Answerers {
+export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...options }: HandlerOptions): Handlers {
   const names = openNameCache(options);
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
@@ -58,43 +58,43 @@ export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...opti
   };
   return {
     drain,
-    async answererFor(plan) {
+    async handlerFor(plan) {
       const { route, policy, family } = plan;
       switch (route.kind) {
         case 'http': {
-          const { answerHttp } = await import('./http.ts');
+          const { handleHttp } = await import('./http.ts');
           const destinations =
             route.via === undefined
               ? new Destinations({ policy, family, names, decide: decideTarget })
               : new DestinationsThrough(route.via, policy);
-          return answerHttp({ targets, destinations, through: route.via !== undefined });
+          return handleHttp({ targets, destinations, through: route.via !== undefined });
         }
         case 'names': {
           if (nameOf === undefined) throw new VsockProxyError('internal', 'no table of names for a route to them');
-          const { answerNames } = await import('./transparent.ts');
-          return answerNames({ targets, destinations: new DestinationsThrough(route.via, policy), nameOf });
+          const { handleNames } = await import('./transparent.ts');
+          return handleNames({ targets, destinations: new DestinationsThrough(route.via, policy), nameOf });
         }
         case 'sni': {
-          const { answerSni } = await import('./sni.ts');
+          const { handleSni } = await import('./sni.ts');
           const destinations = new Destinations({ policy, family, names, decide: decideTarget });
-          return answerSni({ targets, destinations, port: route.port });
+          return handleSni({ targets, destinations, port: route.port });
         }
         case 'target': {
           const { target, proxyHeader } = route;
           const denial = denyAll(policy, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids }, target);
           if (denial !== undefined) throw denialError(denial);
           const destinations = new Destinations({ policy, family, names, decide: decideRoute });
-          return answerClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
+          return handleClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
         }
         case 'enclave': {
           if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');
-          return answerClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
+          return handleClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
         }
         case 'log': {
           receiver ??= openLogReceiver?.();
           if (receiver === undefined) throw new VsockProxyError('internal', 'nobody receives lines for the log');
           const { address, introduce } = await receiver;
-          return answerWith(({ client }) => ({
+          return handleAlike(({ client }) => ({
             action: 'connect',
             target: targets.idOf('the log'),
             addresses: [address],
@@ -106,7 +106,7 @@ export function openAnswerers({ targets, nameOf, cidOf, openLogReceiver, ...opti
         case 'address': {
           const { address, proxyHeader } = route;
           const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
-          return answerClients({ targets, proxyHeader, find: () => destination });
+          return handleClients({ targets, proxyHeader, find: () => destination });
         }
       }
     },

@@ -2,12 +2,12 @@
 
 import type { Destination } from './authorizer.ts';
 import type { Handled } from './dispatcher.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
 /** @param toClient what the client is told */
 export function refuseDestination(
   destination: Exclude<Destination, { readonly kind: 'allowed' }>,
-  targets: Targets,
+  targets: TargetIds,
   toClient?: Uint8Array,
 ): Handled {
   const { text } = destination;

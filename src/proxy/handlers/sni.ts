@@ -2,18 +2,18 @@
 import type { TcpPort } from '../../access/address.ts';
 import { essence, parseClientHello } from '../../protocol/tls-client-hello.ts';
 import type { Destination, Destinations } from './authorizer.ts';
-import { type Answerer, CACHE_MS, type Handled } from './dispatcher.ts';
+import { CACHE_MS, type Handled, type Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { refuseDestination } from './refusal.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
-export interface SniAnswererOptions {
-  readonly targets: Targets;
+export interface SniHandlerOptions {
+  readonly targets: TargetIds;
   readonly destinations: Destinations;
   readonly port: TcpPort;
 }
 
-export function answerSni({ targets, destinations, port }: SniAnswererOptions): Answerer {
+export function handleSni({ targets, destinations, port }: SniHandlerOptions): Handler {
   const decide = (destination: Destination, hello: Uint8Array): Handled => {
     if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
     const { text, addresses } = destination;

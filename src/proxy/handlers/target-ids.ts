@@ -1,13 +1,13 @@
 /** Numbers for the targets that clients ask for, which the data plane gives back in what it tells of their connections. */
 import type { TargetId } from '../../dataplane/contract.ts';
-import { Recent } from '../lru.ts';
+import { LruCache } from '../lru.ts';
 
 /** Clients may ask for more names than anybody can remember; of connections to earlier ones, the address alone is told. */
 const REMEMBERED = 4096;
 
-export class Targets {
-  readonly #ids = new Recent<string, TargetId>(REMEMBERED);
-  readonly #texts = new Recent<TargetId, string>(REMEMBERED);
+export class TargetIds {
+  readonly #ids = new LruCache<string, TargetId>(REMEMBERED);
+  readonly #texts = new LruCache<TargetId, string>(REMEMBERED);
   #last = 0;
 
   /** The number of this target, which is never that of another one. */

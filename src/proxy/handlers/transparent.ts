@@ -5,21 +5,21 @@
 import { type Hostname, toTcpPort } from '../../access/address.ts';
 import { tunnelRequest } from '../../protocol/proxy-request.ts';
 import { formatIpPort } from '../report/format.ts';
-import type { Answerer } from './dispatcher.ts';
+import type { Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import type { DestinationsThrough } from './parent-proxy.ts';
 import { settleTunnel } from './parent-tunnel.ts';
 import { refuseDestination } from './refusal.ts';
-import type { Targets } from './target-ids.ts';
+import type { TargetIds } from './target-ids.ts';
 
-export interface NamesAnswererOptions {
-  readonly targets: Targets;
+export interface NamesHandlerOptions {
+  readonly targets: TargetIds;
   readonly destinations: DestinationsThrough;
   /** The name that an address stands for. */
   readonly nameOf: (ip: string) => Hostname | undefined;
 }
 
-export function answerNames({ targets, destinations, nameOf }: NamesAnswererOptions): Answerer {
+export function handleNames({ targets, destinations, nameOf }: NamesHandlerOptions): Handler {
   return {
     first(ask) {
       if (ask.kind !== 'client' || ask.local.family !== 'tcp')

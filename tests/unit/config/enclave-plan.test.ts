@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parseEnclaveCommand } from '../../../src/commands/enclave.ts';
 import { loadEnclavePlan } from '../../../src/config/enclave-plan.ts';
 import { inspectText } from '../../../src/config/load.ts';
-import { draftListeners } from '../../../src/config/partial-plan.ts';
+import { partialListeners } from '../../../src/config/partial-plan.ts';
 import { loadPlan } from '../../../src/config/proxy-plan.ts';
 import { formatListen } from '../../../src/config/schema/addresses.ts';
 import type { EnclavePlan, ListenerPlan } from '../../../src/plan.ts';
@@ -118,7 +118,7 @@ suite('a file that the enclave refuses', () => {
 suite('a listener for the log', () => {
   const inspect = (keys: string) => {
     const loaded = inspectText(`listeners: [{listen: "vsock:9514", route: log${keys}}]`, 'f.yaml', 'serve');
-    return 'problems' in loaded ? loaded.problems.map(({ message }) => message) : draftListeners(loaded);
+    return 'problems' in loaded ? loaded.problems.map(({ message }) => message) : partialListeners(loaded);
   };
 
   test('refuses what decides nothing about it', () => {
@@ -133,9 +133,9 @@ suite('a listener for the log', () => {
   });
 
   test('needs no allowlist, and takes who may connect and how many', () => {
-    const [draft] = inspect(', cids: [16], limits: {connections: 2}');
-    assert(typeof draft === 'object');
-    assert.deepEqual([draft.route, draft.cids, draft.limits.connections], [{ kind: 'log' }, [16], 2]);
+    const [partial] = inspect(', cids: [16], limits: {connections: 2}');
+    assert(typeof partial === 'object');
+    assert.deepEqual([partial.route, partial.cids, partial.limits.connections], [{ kind: 'log' }, [16], 2]);
   });
 });
 

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { fromJSONSchema } from 'zod';
 import type { Purpose } from '../../../src/config/checks/exclusive-keys.ts';
 import { inspectText, type LoadedFile } from '../../../src/config/load.ts';
-import { complete, draftListeners } from '../../../src/config/partial-plan.ts';
+import { complete, partialListeners } from '../../../src/config/partial-plan.ts';
 import { parseYaml } from '../../../src/config/read/yaml.ts';
 import { formatListen, parseListen } from '../../../src/config/schema/addresses.ts';
 import { describeFile } from '../../../src/config/schema/json-schema.ts';
@@ -208,9 +208,9 @@ function inspect(text: string, purpose: Purpose): LoadedFile | readonly VsockPro
 /** What the data plane relies on. */
 function checkPlan(file: LoadedFile, shown: string): string {
   const placement = { region: 'eu-west-1', domain: 'amazonaws.com' };
-  const drafts = draftListeners(file);
-  for (const draft of drafts) {
-    const completion = complete(draft, { placement, enclaveCid: 16 });
+  const partials = partialListeners(file);
+  for (const partial of partials) {
+    const completion = complete(partial, { placement, enclaveCid: 16 });
     assert.notEqual(completion.kind, 'unknown', shown);
     if (completion.kind !== 'listener') continue;
     const { on, limits, timeouts, policy, route } = completion.listener;
@@ -227,5 +227,5 @@ function checkPlan(file: LoadedFile, shown: string): string {
     );
     if (route.kind === 'target') assert(route.target.port >= 1 && route.target.port <= 65_535, shown);
   }
-  return drafts.length === 0 ? 'rules' : 'plan';
+  return partials.length === 0 ? 'rules' : 'plan';
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ListenerId } from '../../../src/dataplane/contract.ts';
-import { Asking } from '../../../src/proxy/handlers/dispatcher.ts';
+import { Dispatcher } from '../../../src/proxy/handlers/dispatcher.ts';
 import { Listeners } from '../../../src/proxy/listeners.ts';
 import type { Report } from '../../../src/proxy/report/report.ts';
 import { FakeDataPlane } from '../../dataplane/fake.ts';
@@ -14,12 +14,12 @@ describe('what is kept of closed listeners', () => {
   it('goes when the data plane tells nothing more of them, through 500 changes', async () => {
     const clock = new ManualClock();
     const routes = new Set<ListenerId>();
-    const answerers = new Set<ListenerId>();
+    const handlers = new Set<ListenerId>();
     const told = new Told();
     const dataPlane = new FakeDataPlane(new FakeNetwork({ clock }), told);
-    const asking = new Asking({ decide: () => undefined, onError: assert.ifError });
-    asking.setAnswerer = (id) => answerers.add(id);
-    asking.removeAnswerer = (id) => answerers.delete(id);
+    const dispatcher = new Dispatcher({ decide: () => undefined, onError: assert.ifError });
+    dispatcher.setHandler = (id) => handlers.add(id);
+    dispatcher.removeHandler = (id) => handlers.delete(id);
     const report: Report = {
       events: told,
       addRoute: (id) => routes.add(id),
@@ -33,17 +33,17 @@ describe('what is kept of closed listeners', () => {
       resolver: resolverOf({}),
       clock,
       log: recordLog('error').logFor('vsock_proxy::proxy'),
-      answererFor: () => Promise.resolve(nobody),
+      handlerFor: () => Promise.resolve(nobody),
       activatedSockets: () => Promise.resolve(new Map()),
     });
     for (let round = 0; round < 500; round += 1) {
       const limits = { connections: 1 + (round % 2), connectionsPerClient: 0, ratePerClient: 0 };
       const other = listener({ on: { family: 'vsock', cid: 3, port: 8001 } });
       const change = await listeners.prepare([listener({ on: ON, limits }), ...(round % 3 === 0 ? [other] : [])]);
-      listeners.commit(change, { dataPlane, asking }, report);
+      listeners.commit(change, { dataPlane, dispatcher }, report);
     }
     assert.ok(routes.size <= 6, `${routes.size} routes`);
-    assert.deepEqual(answerers, routes);
+    assert.deepEqual(handlers, routes);
     assert.equal(listeners.running.length, 1);
   });
 });

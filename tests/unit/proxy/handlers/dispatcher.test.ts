@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ConnectionId, Decision, DecisionRequest, ListenerId } from '../../../../src/dataplane/contract.ts';
-import { type Answerer, Asking, type Handled } from '../../../../src/proxy/handlers/dispatcher.ts';
-import { Targets } from '../../../../src/proxy/handlers/target-ids.ts';
-import { Recent } from '../../../../src/proxy/lru.ts';
+import { Dispatcher, type Handled, type Handler } from '../../../../src/proxy/handlers/dispatcher.ts';
+import { TargetIds } from '../../../../src/proxy/handlers/target-ids.ts';
+import { LruCache } from '../../../../src/proxy/lru.ts';
 import { settle } from '../fixture.ts';
 
 const LISTENER = 1 as ListenerId;
@@ -19,45 +19,45 @@ const HEAD: DecisionRequest = {
 const MORE: Handled = { decision: { action: 'more' } };
 const INTERNAL: Decision = { action: 'reject', reason: 'internal' };
 
-function setUp(first: Answerer['first'], later: Answerer['later'] = () => assert.fail('not asked')) {
+function setUp(first: Handler['first'], later: Handler['later'] = () => assert.fail('not asked')) {
   const answers: (readonly [ConnectionId, Decision])[] = [];
   const errors: string[] = [];
-  const asking = new Asking({
+  const dispatcher = new Dispatcher({
     decide: (connection, decision) => answers.push([connection, decision]),
     onError: (error) => errors.push(String(error)),
   });
-  asking.setAnswerer(LISTENER, { first, later });
-  return { asking, answers, errors };
+  dispatcher.setHandler(LISTENER, { first, later });
+  return { dispatcher, answers, errors };
 }
 
 describe('a question is answered with a rejection', () => {
   it('when nobody knows its listener', () => {
-    const { asking, answers, errors } = setUp(() => MORE);
-    asking.onDecisionRequest([{ ...HEAD, listener: 99 as ListenerId }]);
+    const { dispatcher, answers, errors } = setUp(() => MORE);
+    dispatcher.onDecisionRequest([{ ...HEAD, listener: 99 as ListenerId }]);
     assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
     assert.deepEqual(errors, ['Error: listener 99 is not known']);
   });
 
   it('when answering throws, and the next one is answered all the same', () => {
     let times = 0;
-    const { asking, answers } = setUp(() => {
+    const { dispatcher, answers } = setUp(() => {
       times += 1;
       if (times === 1) throw new TypeError('a mistake');
       return MORE;
     });
-    asking.onDecisionRequest([HEAD, { ...HEAD, connection: 18 as ConnectionId }]);
+    dispatcher.onDecisionRequest([HEAD, { ...HEAD, connection: 18 as ConnectionId }]);
     assert.deepEqual(answers, [
       [CONNECTION, INTERNAL],
       [18, MORE.decision],
     ]);
-    assert.equal(asking.refusalOf(CONNECTION)?.problem, 'its request could not be decided about');
-    asking.end(CONNECTION);
-    assert.equal(asking.size, 0);
+    assert.equal(dispatcher.refusalOf(CONNECTION)?.problem, 'its request could not be decided about');
+    dispatcher.end(CONNECTION);
+    assert.equal(dispatcher.size, 0);
   });
 
   it('when the promise of an answer is rejected', async () => {
-    const { asking, answers, errors } = setUp(() => Promise.reject(new TypeError('a mistake')));
-    asking.onDecisionRequest([HEAD]);
+    const { dispatcher, answers, errors } = setUp(() => Promise.reject(new TypeError('a mistake')));
+    dispatcher.onDecisionRequest([HEAD]);
     await settle();
     assert.deepEqual(answers, [[CONNECTION, INTERNAL]]);
     assert.deepEqual(errors, ['TypeError: a mistake']);
@@ -71,18 +71,18 @@ describe('what is remembered of a connection', () => {
   };
 
   it('is why it was refused, until its end', () => {
-    const { asking } = setUp(() => REFUSED);
-    asking.onDecisionRequest([HEAD]);
-    assert.deepEqual(asking.refusalOf(CONNECTION), REFUSED.refusal);
-    asking.end(CONNECTION);
-    assert.equal(asking.refusalOf(CONNECTION), undefined);
-    assert.equal(asking.size, 0);
+    const { dispatcher } = setUp(() => REFUSED);
+    dispatcher.onDecisionRequest([HEAD]);
+    assert.deepEqual(dispatcher.refusalOf(CONNECTION), REFUSED.refusal);
+    dispatcher.end(CONNECTION);
+    assert.equal(dispatcher.refusalOf(CONNECTION), undefined);
+    assert.equal(dispatcher.size, 0);
   });
 
   it('is its request, until the answer has been passed on', () => {
     const request = { method: 'GET', keepAlive: true, version: '1.1' } as const;
     const seen: unknown[] = [];
-    const { asking } = setUp(
+    const { dispatcher } = setUp(
       () => ({ ...MORE, request }),
       (_, remembered) => {
         seen.push(remembered);
@@ -97,35 +97,35 @@ describe('what is remembered of a connection', () => {
       kind: _stage,
       ...common
     } = HEAD as Extract<DecisionRequest, { kind: 'head' }>;
-    asking.onDecisionRequest([HEAD]);
-    asking.onDecisionRequest([{ ...common, kind: 'response', target: 1, bytes: Buffer.of(), ended: false }]);
+    dispatcher.onDecisionRequest([HEAD]);
+    dispatcher.onDecisionRequest([{ ...common, kind: 'response', target: 1, bytes: Buffer.of(), ended: false }]);
     assert.deepEqual(seen, [request]);
-    assert.equal(asking.size, 0);
+    assert.equal(dispatcher.size, 0);
   });
 
   it('is nothing where the answer needs nothing: not one object per tunnel', () => {
-    const { asking } = setUp(() => MORE);
-    for (let id = 1; id <= 1000; id += 1) asking.onDecisionRequest([{ ...HEAD, connection: id as ConnectionId }]);
-    assert.equal(asking.size, 0);
+    const { dispatcher } = setUp(() => MORE);
+    for (let id = 1; id <= 1000; id += 1) dispatcher.onDecisionRequest([{ ...HEAD, connection: id as ConnectionId }]);
+    assert.equal(dispatcher.size, 0);
   });
 
   it('is nothing when it has left before its answer came, and the answer goes nowhere', async () => {
     const { promise, resolve } = Promise.withResolvers<Handled>();
-    const { asking, answers } = setUp(() => promise);
-    asking.onDecisionRequest([HEAD]);
-    assert.equal(asking.size, 1);
-    asking.end(CONNECTION);
+    const { dispatcher, answers } = setUp(() => promise);
+    dispatcher.onDecisionRequest([HEAD]);
+    assert.equal(dispatcher.size, 1);
+    dispatcher.end(CONNECTION);
     resolve(REFUSED);
     await settle();
     assert.deepEqual(answers, []);
-    assert.equal(asking.size, 0);
+    assert.equal(dispatcher.size, 0);
   });
 
   it('is nothing after the end of everything', async () => {
     const { promise, resolve } = Promise.withResolvers<Handled>();
-    const { asking, answers } = setUp(() => promise);
-    asking.onDecisionRequest([HEAD]);
-    asking.stop();
+    const { dispatcher, answers } = setUp(() => promise);
+    dispatcher.onDecisionRequest([HEAD]);
+    dispatcher.stop();
     resolve(REFUSED);
     await settle();
     assert.deepEqual(answers, []);
@@ -134,7 +134,7 @@ describe('what is remembered of a connection', () => {
 
 describe('a map of what was used lately', () => {
   it('keeps the last ones, and at most twice as many', () => {
-    const recent = new Recent<number, number>(10);
+    const recent = new LruCache<number, number>(10);
     for (let i = 0; i < 1000; i += 1) {
       recent.set(i, i);
       assert.ok(recent.size <= 20);
@@ -144,7 +144,7 @@ describe('a map of what was used lately', () => {
   });
 
   it('keeps what is used again and again', () => {
-    const recent = new Recent<number, string>(10);
+    const recent = new LruCache<number, string>(10);
     recent.set(-1, 'in use');
     for (let i = 0; i < 1000; i += 1) {
       recent.set(i, 'seen once');
@@ -155,7 +155,7 @@ describe('a map of what was used lately', () => {
 
 describe('numbers of targets', () => {
   it('are the same for the same target, and never those of another', () => {
-    const targets = new Targets();
+    const targets = new TargetIds();
     const first = targets.idOf('a.example:443');
     assert.equal(targets.idOf('a.example:443'), first);
     const ids = new Set([first]);

@@ -1,22 +1,22 @@
-/** What serves the clients of a listener, by its route: addresses that the data plane is told, or answers to its questions. */
+/** What serves the clients of a listener: addresses that the data plane is told, or a handler of its requests. */
 
-import { coversPort } from '../../access/ports.ts';
-import { type Client, type Policy, type Target, usesCids } from '../../access/rules.ts';
-import type { DataPlane, ListenerId, ListenSpec, SocketAddress } from '../../dataplane/contract.ts';
-import type { Remembered } from '../../dns/lifetime.ts';
-import type { ListenerPlan, RoutePlan } from '../../plan.ts';
-import { mayHaveCids } from '../../platform/vsock.ts';
-import { formatAddress, formatEnclave, formatTarget } from '../report/format.ts';
-import { openUpstream } from '../upstream/open.ts';
-import type { UpstreamOptions } from '../upstream/types.ts';
-import type { Answerer, Asking } from './dispatcher.ts';
+import { coversPort } from '../access/ports.ts';
+import { type Client, type Policy, type Target, usesCids } from '../access/rules.ts';
+import type { DataPlane, ListenerId, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
+import type { Remembered } from '../dns/lifetime.ts';
+import type { ListenerPlan, RoutePlan } from '../plan.ts';
+import { mayHaveCids } from '../platform/vsock.ts';
+import type { Dispatcher, Handler } from './handlers/dispatcher.ts';
+import { formatAddress, formatEnclave, formatTarget } from './report/format.ts';
+import { openUpstream } from './upstream/open.ts';
+import type { UpstreamOptions } from './upstream/types.ts';
 
-export interface Service {
+export interface Route {
   readonly kind: ListenSpec['kind'];
   /** Where all clients go, as `host:port`; absent where each says it. */
   readonly target?: string;
-  /** Of the kinds that ask. */
-  readonly answerer?: Answerer;
+  /** Of the kinds that ask: decides about their requests. */
+  readonly handler?: Handler;
   /** Why there is no address, while there is none. */
   absence(): string;
   /** The last good answer of the name that all clients go to. */
@@ -26,34 +26,34 @@ export interface Service {
   stop(): void;
 }
 
-/** The data plane, and who answers its questions. */
+/** The data plane, and who takes its requests for decisions to the handlers. */
 export interface Seam {
   readonly dataPlane: DataPlane;
-  readonly asking: Asking;
+  readonly dispatcher: Dispatcher;
 }
 
-export interface ServiceContext extends Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'> {
+export interface RouteContext extends Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'> {
   /** Makes what answers for a route that asks; not loaded before there is one. */
-  readonly answererFor: (plan: ListenerPlan) => Promise<Answerer>;
+  readonly handlerFor: (plan: ListenerPlan) => Promise<Handler>;
 }
 
 /**
  * Decides whether the listener may be, as far as that can be known before there are clients.
- * @param former serves the same address until now
+ * @param predecessor serves the same address until now
  * @throws VsockProxyError `denied` when the policy forbids the route for everyone
  */
-export async function openService(
+export async function openRoute(
   plan: ListenerPlan,
-  context: ServiceContext,
-  former?: { readonly plan: ListenerPlan; readonly service: Service },
-): Promise<Service> {
+  context: RouteContext,
+  predecessor?: { readonly plan: ListenerPlan; readonly route: Route },
+): Promise<Route> {
   const { route } = plan;
   if (route.kind === 'target' && !route.proxyHeader) {
     const client = oneClient(plan, route.target);
-    if (client !== undefined) return openTarget(plan, route.target, client, context, former);
+    if (client !== undefined) return openTarget(plan, route.target, client, context, predecessor);
   }
   if (route.kind === 'address' && !route.proxyHeader) return openAddress(route.address);
-  return openAnswers(plan, await context.answererFor(plan));
+  return openHandled(plan, await context.handlerFor(plan));
 }
 
 /** The client who stands for all; undefined where the policy may treat them differently. */
@@ -68,11 +68,11 @@ async function openTarget(
   { policy, family }: ListenerPlan,
   target: Target,
   client: Client,
-  context: ServiceContext,
-  former: { readonly plan: ListenerPlan; readonly service: Service } | undefined,
-): Promise<Service> {
+  context: RouteContext,
+  predecessor: { readonly plan: ListenerPlan; readonly route: Route } | undefined,
+): Promise<Route> {
   const text = formatTarget(target);
-  const sameName = former?.service.target === text && former.plan.family === family;
+  const sameName = predecessor?.route.target === text && predecessor.plan.family === family;
   let addresses: readonly SocketAddress[] | undefined;
   const attached: { readonly dataPlane: DataPlane; readonly listener: ListenerId }[] = [];
   const upstream = openUpstream({
@@ -81,7 +81,7 @@ async function openTarget(
     family,
     policy,
     client,
-    initial: sameName ? former.service.last() : undefined,
+    initial: sameName ? predecessor.route.last() : undefined,
     onChange(changed) {
       addresses = changed;
       for (const { dataPlane, listener } of attached) dataPlane.setUpstream(listener, changed);
@@ -106,7 +106,7 @@ async function openTarget(
   };
 }
 
-function openAddress(address: Extract<RoutePlan, { readonly kind: 'address' }>['address']): Service {
+function openAddress(address: Extract<RoutePlan, { readonly kind: 'address' }>['address']): Route {
   return {
     ...UNRESOLVED,
     kind: 'fixed',
@@ -115,22 +115,22 @@ function openAddress(address: Extract<RoutePlan, { readonly kind: 'address' }>['
   };
 }
 
-function openAnswers({ route }: ListenerPlan, answerer: Answerer): Service {
-  const attach = (listener: ListenerId, { asking }: Seam) => asking.setAnswerer(listener, answerer);
+function openHandled({ route }: ListenerPlan, handler: Handler): Route {
+  const attach = (listener: ListenerId, { dispatcher }: Seam) => dispatcher.setHandler(listener, handler);
   switch (route.kind) {
     case 'target':
-      return { ...UNRESOLVED, kind: 'decide-client', target: formatTarget(route.target), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatTarget(route.target), handler, attach };
     case 'address':
-      return { ...UNRESOLVED, kind: 'decide-client', target: formatAddress(route.address), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatAddress(route.address), handler, attach };
     case 'enclave':
-      return { ...UNRESOLVED, kind: 'decide-client', target: formatEnclave(route), answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: formatEnclave(route), handler, attach };
     case 'log':
-      return { ...UNRESOLVED, kind: 'decide-client', target: 'the log', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', target: 'the log', handler, attach };
     case 'names':
-      return { ...UNRESOLVED, kind: 'decide-client', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-client', handler, attach };
     case 'http':
     case 'sni':
-      return { ...UNRESOLVED, kind: 'decide-head', answerer, attach };
+      return { ...UNRESOLVED, kind: 'decide-head', handler, attach };
   }
 }
 
