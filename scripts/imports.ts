@@ -8,7 +8,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** Of platform/: what changes and reads nothing but its arguments. */
 const TEXT = ['platform/errors.ts', 'platform/escape.ts'];
 /** Of platform/: what reaches nothing outside of the process either. */
-const PURE = ['platform/clock.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
+const PURE = ['platform/clock.ts', 'platform/environment.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
+
+/** Of dataplane/: types only. */
+const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/system.ts'];
 
 /**
  * Who (a folder or file of src/) may import what (a folder, file, `node:` module or package). A folder may always
@@ -20,35 +23,28 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'commander',
     'config/',
     'access/',
-    'dataplane/contract.ts',
+    ...DATA_PLANE,
     'dns/',
     'plan.ts',
     'aws/partitions.ts',
+    'proxy/report/format.ts',
     ...PURE,
     'node:net',
   ],
-  'config/': [
-    'yaml',
-    'zod',
-    'access/',
-    'plan.ts',
-    'dataplane/contract.ts',
-    'dns/resolver.ts',
-    ...PURE,
-    'node:fs',
-    'node:util',
-  ],
-  'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', 'dataplane/contract.ts', ...PURE, 'node:os', 'node:util'],
-  'plan.ts': ['access/', 'dns/resolver.ts', 'dataplane/contract.ts'],
+  'config/': ['yaml', 'zod', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
+  'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
+  'plan.ts': ['access/', 'dns/resolver.ts', ...DATA_PLANE],
   'access/': ['node:net', 'node:url', ...TEXT],
   'protocol/': ['node:net', ...TEXT],
   'dns/': ['access/address.ts', 'node:*', ...PURE],
-  'dataplane/contract.ts': [],
+  'dataplane/contract.ts': ['protocol/framing.ts'],
+  'dataplane/system.ts': [],
   'dataplane/': ['node:*', ...TEXT],
-  'enclave/': ['dns-packet', 'proxy/', 'access/', 'dns/', 'plan.ts', 'dataplane/contract.ts', ...PURE, 'node:*'],
+  'enclave/': ['dns-packet', 'proxy/', 'access/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:*'],
   'aws/partitions.ts': ['access/address.ts', ...TEXT],
   'aws/': [...PURE, 'node:*'],
   'platform/clock.ts': [],
+  'platform/environment.ts': [],
   'platform/errors.ts': [],
   'platform/escape.ts': [],
   'platform/vsock.ts': [],

@@ -19,7 +19,7 @@ export interface PlacementOptions {
 }
 
 /** Both addresses are asked at the same time, and the first good answer counts. Others than the real ones: for tests. */
-export interface Service {
+export interface MetadataService {
   readonly addresses: readonly ServiceAddress[];
   readonly ask: (address: ServiceAddress, conversation: Conversation) => Promise<Placement>;
 }
@@ -39,7 +39,7 @@ const REPORT_MS = 60_000;
  */
 export async function readPlacement(
   { timeoutMs, version, clock, random, log, elsewhere }: PlacementOptions,
-  { addresses, ask }: Service = { addresses: SERVICE_ADDRESSES, ask: askService },
+  { addresses, ask }: MetadataService = { addresses: SERVICE_ADDRESSES, ask: askService },
 ): Promise<Placement> {
   const hint = `on EC2, the metadata service must be enabled for the instance; elsewhere, ${elsewhere}`;
   const started = clock.now();

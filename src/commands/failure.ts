@@ -4,7 +4,7 @@ import { escapeControls, quote } from '../platform/escape.ts';
 import { USAGE } from './line/help.ts';
 import { COMMANDS, type CommandName, commandLine } from './list.ts';
 
-export interface Failure {
+export interface ExitMessage {
   /** For standard error, with its newline. */
   readonly text: string;
   readonly exitStatus: number;
@@ -25,7 +25,7 @@ const AWS_HEADS: typeof HEADS = {
  * @param backtrace whether to show where an error that nobody expected came from
  * @param command absent: the form of the AWS proxy
  */
-export function describeFailure(error: unknown, backtrace: boolean, command?: CommandName): Failure {
+export function describeFailure(error: unknown, backtrace: boolean, command?: CommandName): ExitMessage {
   if (error instanceof VsockProxyError && error.code === 'usage') {
     const line = commandLine(command);
     const usage = `${line} ${command === undefined ? USAGE : COMMANDS[command].usage}`;

@@ -2,6 +2,7 @@
 import { Option } from 'commander';
 import { formatHost, parseHost } from '../access/address.ts';
 import { domainOf, type EndpointForm, type Placement, parseDomain, parseRegion } from '../aws/partitions.ts';
+import type { Environment } from '../platform/environment.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { parseUnsigned } from './line/number.ts';
@@ -30,8 +31,6 @@ export type EndpointSource =
     };
 
 /** The variables that options may come from, for the service, which reads them from its sysconfig file. */
-export type Environment = Readonly<Record<string, string | undefined>>;
-
 const HELP = `
 Unless --region says where this is, the instance metadata service is asked, at
 169.254.169.254 and [fd00:ec2::254], again and again while the network comes up.

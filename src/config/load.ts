@@ -2,7 +2,7 @@
 import type * as z from 'zod/mini';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
-import { findContradictions, type Purpose } from './checks/exclusive-keys.ts';
+import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
 import { explain, type Finding, unknownKey } from './problems.ts';
 import { readText } from './read/text.ts';
 import { parseYaml } from './read/yaml.ts';
@@ -26,7 +26,7 @@ export interface Refused {
 const MOST_PROBLEMS = 100;
 
 /** @param purpose who is to use it, which decides what it must have */
-export function inspectFile(path: string, purpose: Purpose): LoadedFile | Refused {
+export function inspectFile(path: string, purpose: FilePurpose): LoadedFile | Refused {
   try {
     return inspectText(readText(path), path, purpose);
   } catch (error) {
@@ -39,7 +39,7 @@ export function inspectFile(path: string, purpose: Purpose): LoadedFile | Refuse
  * The same for a text that was read already; `path` is for messages.
  * @throws VsockProxyError `config` where it is not YAML
  */
-export function inspectText(text: string, path: string, purpose: Purpose): LoadedFile | Refused {
+export function inspectText(text: string, path: string, purpose: FilePurpose): LoadedFile | Refused {
   const { value, lineAt } = parseYaml(text, path);
   const placeOf = (at: readonly PropertyKey[]) => escapeControls(`${path}:${lineAt(at)}`);
   const result = fileSchema.safeParse(value);
@@ -57,7 +57,7 @@ export function inspectText(text: string, path: string, purpose: Purpose): Loade
 }
 
 /** @throws VsockProxyError `config`: the first problem, and how many there are besides */
-export function loadFile(path: string, purpose: Purpose): LoadedFile {
+export function loadFile(path: string, purpose: FilePurpose): LoadedFile {
   const loaded = inspectFile(path, purpose);
   if (!('problems' in loaded)) return loaded;
   throw firstOf(loaded, path);

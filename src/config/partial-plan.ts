@@ -9,13 +9,13 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { mayHaveCids } from '../platform/vsock.ts';
 import type { LoadedFile } from './load.ts';
 import { writtenPath } from './problems.ts';
+import type { KeyPath } from './read/untyped.ts';
 import { fillTemplate, type Placement } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { egressAddress, ingressAddress } from './schema/egress.ts';
 import type { FileSettings } from './schema/file.ts';
 import type { WrittenAddress } from './schema/rule.ts';
 
-type Path = readonly PropertyKey[];
 type Section<Key extends keyof FileSettings> = NonNullable<FileSettings[Key]>;
 type Listener = Section<'listeners'>[number];
 
@@ -50,9 +50,13 @@ export type Completion =
 export function partialListeners(file: LoadedFile): readonly PartialListener[] {
   const { listeners = [], egress, ingress = [], limits, timeouts } = file.settings;
   const global = globalPolicy(file);
-  const partials: { readonly path: Path; readonly partial: PartialListener }[] = [];
+  const partials: { readonly path: KeyPath; readonly partial: PartialListener }[] = [];
 
-  const add = (path: Path, routeKey: string, partial: Omit<PartialListener, 'place' | 'routeKey' | 'routePlace'>) => {
+  const add = (
+    path: KeyPath,
+    routeKey: string,
+    partial: Omit<PartialListener, 'place' | 'routeKey' | 'routePlace'>,
+  ) => {
     const routePath = [...path, routeKey];
     const written = {
       place: file.placeOf(path),
@@ -170,7 +174,7 @@ function onAnyPort(address: WrittenAddress): Entry {
   return { address };
 }
 
-function rulesOf(file: LoadedFile, path: Path, entries: readonly Entry[] = []): readonly Rule[] {
+function rulesOf(file: LoadedFile, path: KeyPath, entries: readonly Entry[] = []): readonly Rule[] {
   return entries.map(({ address, port, cids }, index) => ({
     address: address.means,
     ports: port ?? 'any',

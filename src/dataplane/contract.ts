@@ -8,6 +8,7 @@
  * the addresses of `setUpstream` without asking anyone. A listener that *asks* requests a decision about each client by
  * `onDecisionRequest`, with the bytes that it has sent so far, and does with it what `decide` says.
  */
+import type { Framing } from '../protocol/framing.ts';
 
 /** Identifies one listener for the life of the process. Never reused. */
 export type ListenerId = number & { readonly __brand: 'ListenerId' };
@@ -82,13 +83,6 @@ export interface ListenSpec {
 
 /** Says in later events of a connection which target it was given; the control plane chooses it. */
 export type TargetId = number;
-
-/** How long a message body is: RFC 9112 section 6. `eof`: until the sender ends it, for responses only. */
-export type Framing =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'length'; readonly bytes: number }
-  | { readonly kind: 'chunked' }
-  | { readonly kind: 'eof' };
 
 /** A connection waits for a {@link Decision}, under its deadline; it requests one at a time. */
 export type DecisionRequest = DecisionSubject & {

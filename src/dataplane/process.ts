@@ -2,6 +2,7 @@
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
 import { loadAddon } from './load.ts';
+import type { PipeEnds } from './system.ts';
 
 interface Addon {
   bringUpLoopback(): { readonly call: string; readonly error: number };
@@ -23,12 +24,6 @@ export function bringUpLoopback(): void {
     errno,
     hint: 'that takes root, or CAP_NET_ADMIN, in the network namespace of the enclave',
   });
-}
-
-/** Descriptors, for who opened it to close. */
-export interface PipeEnds {
-  readonly read: number;
-  readonly write: number;
 }
 
 /**

@@ -28,7 +28,7 @@ export function isDefinitive(code: string): boolean {
   return code === 'ENOTFOUND' || code === 'ENODATA';
 }
 
-export interface Failure {
+export interface LookupFailure {
   /** Of c-ares, such as `ENOTFOUND`. */
   readonly code: string;
   /** The servers that were asked. */
@@ -37,7 +37,7 @@ export interface Failure {
   readonly onlyFamily?: 4 | 6 | undefined;
 }
 
-export function resolveError(name: Hostname, family: Family, failure: Failure): VsockProxyError {
+export function resolveError(name: Hostname, family: Family, failure: LookupFailure): VsockProxyError {
   const { code, servers, onlyFamily } = failure;
   const head = `Could not resolve ${name}: ${code}:`;
   if (onlyFamily !== undefined) {

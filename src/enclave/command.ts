@@ -1,9 +1,9 @@
 /** The application: started, and waited for. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import type { Environment } from '../platform/environment.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
-import type { Environment } from './environment.ts';
 
 export type CommandLine = readonly [program: string, ...args: string[]];
 

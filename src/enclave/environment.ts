@@ -1,6 +1,5 @@
 /** The variables by which programs learn of an HTTP proxy, as Enclaver sets them. */
-
-export type Environment = Readonly<Record<string, string | undefined>>;
+import type { Environment } from '../platform/environment.ts';
 
 /** @param direct names that are reached without the proxy, besides this machine itself */
 export function withProxy(

@@ -8,13 +8,13 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 
 /** A name and where it leads. */
-export interface Host {
+export interface HostsEntry {
   readonly name: Hostname;
   readonly ip: IpAddress;
 }
 
 /** A hosts file (hosts(5)) in which these names lead there. What is new goes first, for the first line of a name counts. */
-export function withHosts(text: string, hosts: readonly Host[]): string {
+export function withHosts(text: string, hosts: readonly HostsEntry[]): string {
   const table = parseHosts(text);
   const missing = hosts.filter(({ name, ip }) => {
     const ofFamily = table.get(name)?.filter(({ family }) => family === ip.family) ?? [];

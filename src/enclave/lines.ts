@@ -6,7 +6,7 @@ export const LONGEST_LINE_BYTES = 8192;
 const LF = 0x0a;
 const CR = 0x0d;
 
-export class Lines {
+export class LineSplitter {
   #rest: Buffer = Buffer.alloc(0);
 
   push(bytes: Uint8Array): void {

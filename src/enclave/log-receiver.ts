@@ -12,7 +12,7 @@ import type { Clock } from '../platform/clock.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { LogReceiver } from '../proxy/handlers/open.ts';
 import { LruCache } from '../proxy/lru.ts';
-import { Lines } from './lines.ts';
+import { LineSplitter } from './lines.ts';
 
 export interface LogReceiverOptions {
   /** Takes one whole line with its newline; false when it could not, and is to be tried again. */
@@ -67,7 +67,7 @@ interface Context extends LogReceiverOptions {
 }
 
 function receive(socket: Socket, { secret, clientOf, write, clock }: Context): void {
-  const lines = new Lines();
+  const lines = new LineSplitter();
   let client: Client | undefined;
   /** What could not be written yet. */
   let waiting: string | undefined;

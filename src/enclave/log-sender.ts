@@ -7,7 +7,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../platform/clock.ts';
 import { Backlog } from './backlog.ts';
-import { Lines } from './lines.ts';
+import { LineSplitter } from './lines.ts';
 
 /** An enclave pays for every megabyte. */
 const MAX_QUEUED_BYTES = 256 * 1024;
@@ -47,7 +47,7 @@ export class LogSender {
 
   /** The lines of a stream, from now to its end. */
   pipe(stream: Readable): void {
-    const lines = new Lines();
+    const lines = new LineSplitter();
     const ended = new Promise<void>((resolve) => {
       stream.on('data', (bytes: Buffer) => {
         lines.push(bytes);

@@ -1,6 +1,7 @@
 /** How log lines and the command's output leave the enclave: by a listener of the data plane, as the sender knows no vsock. */
 import { connect } from 'node:net';
 import type { SocketAddress } from '../dataplane/contract.ts';
+import type { PipeEnds } from '../dataplane/system.ts';
 import type { ListenerPlan } from '../plan.ts';
 import type { RunningProxy } from '../proxy/server.ts';
 import type { LogSender } from './log-sender.ts';
@@ -12,12 +13,6 @@ export interface Logging {
   readonly openPipe: () => PipeEnds;
   /** What this process says of an error that ends it: a line with its newline. */
   readonly describeFailure: (error: unknown) => string;
-}
-
-/** Descriptors. */
-export interface PipeEnds {
-  readonly read: number;
-  readonly write: number;
 }
 
 const WEEK_MS = 7 * 24 * 3_600_000;

@@ -5,14 +5,15 @@ import { type Hostname, parseHostname, parseIpAddress } from '../access/address.
 import { parseHosts } from '../dns/hosts.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { Environment } from '../platform/environment.ts';
 import type { Log } from '../platform/log.ts';
 import type { RunningProxy } from '../proxy/server.ts';
 import { NameTable } from './address-table.ts';
 import { type CommandLine, type NotStarted, type RunningCommand, startCommand } from './command.ts';
 import { Denials } from './denials.ts';
 import { type DnsServer, openDnsServer } from './dns-server.ts';
-import { type Environment, withProxy } from './environment.ts';
-import { changeFile, type Host, withHosts, withNameserver } from './files.ts';
+import { withProxy } from './environment.ts';
+import { changeFile, type HostsEntry, withHosts, withNameserver } from './files.ts';
 import { type Logging, relayTo, sendFailure, startSending } from './logging.ts';
 import type { SignalPassing } from './signals.ts';
 import { openZone } from './zone.ts';
@@ -145,7 +146,7 @@ async function openDns(
   return await openDnsServer(DNS_IP, DNS_PORT, openZone({ names, hosts, policy, ports, onDenied }));
 }
 
-const LOCALHOST: readonly Host[] = ['127.0.0.1', '::1'].flatMap((text) => {
+const LOCALHOST: readonly HostsEntry[] = ['127.0.0.1', '::1'].flatMap((text) => {
   const name = parseHostname('localhost');
   const ip = parseIpAddress(text);
   return ip !== undefined && typeof name === 'string' ? [{ name, ip }] : [];

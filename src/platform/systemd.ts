@@ -45,7 +45,7 @@ export interface NotifierOptions {
 }
 
 /** What systemd is told of. */
-export interface Service {
+export interface ServiceHealth {
   /** For people: one line. */
   status(): string;
   /** Whether all threads have run since the last call. */
@@ -54,7 +54,7 @@ export interface Service {
 
 export interface Notifier {
   /** The service is up: from now on its status is kept current, and the watchdog fed while its threads run. */
-  ready(service: Service): void;
+  ready(service: ServiceHealth): void;
   reloading(): void;
   /** Whatever came of it. */
   reloaded(): void;
@@ -91,9 +91,9 @@ export function openNotifier({ env, pid, send, clock, monotonicMicros, log }: No
     timers.set(name, clock.setTimer(ms, again));
   };
 
-  let running: Service | undefined;
+  let running: ServiceHealth | undefined;
   let told = '';
-  const statusOf = ({ status }: Service): string => {
+  const statusOf = ({ status }: ServiceHealth): string => {
     told = status();
     return `STATUS=${told}`;
   };

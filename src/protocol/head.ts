@@ -21,12 +21,12 @@ export interface Field {
 }
 
 /** The lines of what has come, without their CRLF; `last` is the one that has not ended yet. */
-export type Lines =
+export type HeadLines =
   | { readonly kind: 'more'; readonly ended: readonly string[]; readonly last: string }
   | { readonly kind: 'whole'; readonly ended: readonly string[]; readonly headBytes: number };
 
 /** Splits what has come, from the start line at `from` on. Of too many fields FIELD_LIMIT + 1 are returned. */
-export function splitHead(bytes: Uint8Array, from: number): Lines {
+export function splitHead(bytes: Uint8Array, from: number): HeadLines {
   const text = latin1(bytes.subarray(from, HEAD_LIMIT));
   const end = text.indexOf('\r\n\r\n');
   if (end >= 0) {

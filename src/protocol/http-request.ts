@@ -14,9 +14,9 @@ import {
   checkRequestLineStart,
   type MalformedRequest,
   type RequestLine,
+  type RequestTarget,
   readRequestLine,
   refuse,
-  type Target,
 } from './request-line.ts';
 
 export type { MalformedRequest };
@@ -129,7 +129,7 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
  * client gets another site than the one it named, and if Host went on instead, the policy would have judged another
  * site than the one that answers. No client differs by accident, so the difference is refused.
  */
-function checkHost(fields: readonly Field[], target: Target, version: '1.0' | '1.1'): Malformed | undefined {
+function checkHost(fields: readonly Field[], target: RequestTarget, version: '1.0' | '1.1'): Malformed | undefined {
   const value = onlyValue(fields, 'host');
   if (typeof value === 'object') return value;
   if (value === undefined) return version === '1.0' ? undefined : malformed('the request has no Host field');

@@ -12,11 +12,11 @@ export interface MalformedRequest extends Malformed {
 export interface RequestLine {
   readonly kind: 'line';
   readonly method: string;
-  readonly target: Target;
+  readonly target: RequestTarget;
   readonly version: '1.0' | '1.1';
 }
 
-export interface Target {
+export interface RequestTarget {
   readonly host: string;
   readonly port: number;
   /** Of the protocol that the target is for. */
@@ -84,7 +84,7 @@ function explainRequestLine(line: string): MalformedRequest {
     : no(`the request line ends in ${quoteBriefly(version)}. Hint: use HTTP/1.1`);
 }
 
-function readTunnelTarget(text: string): Target | Malformed {
+function readTunnelTarget(text: string): RequestTarget | Malformed {
   if (text.includes('/')) return malformed(`${showTarget(text)} is not a target for CONNECT. Hint: write host:port`);
   const authority = parseAuthority(text);
   if ('kind' in authority) return authority;
@@ -93,7 +93,7 @@ function readTunnelTarget(text: string): Target | Malformed {
   return { host, port, defaultPort: port, authority: text, origin: '' };
 }
 
-function readAbsoluteTarget(method: string, text: string): Target | Malformed {
+function readAbsoluteTarget(method: string, text: string): RequestTarget | Malformed {
   const [, scheme, host, rest] = ABSOLUTE.exec(text) ?? [];
   if (scheme === undefined || host === undefined || rest === undefined) {
     const hint = 'this is a proxy: the target is a whole URL, as in GET http://host/path';

@@ -1,5 +1,5 @@
 /** Where a message body ends among the bytes of a stream: RFC 9112 sections 6 and 7. */
-import type { Framing } from '../../src/dataplane/contract.ts';
+import type { Framing } from '../../src/protocol/framing.ts';
 
 export class FakeBody {
   readonly #kind: Framing['kind'];

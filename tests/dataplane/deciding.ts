@@ -6,12 +6,12 @@ import type {
   DataPlane,
   Decision,
   DecisionRequest,
-  Framing,
   Listening,
   ListenSpec,
   SocketAddress,
   TargetId,
 } from '../../src/dataplane/contract.ts';
+import type { Framing } from '../../src/protocol/framing.ts';
 import type { Harness, Peer, Server } from './harness.ts';
 import { Told } from './told.ts';
 

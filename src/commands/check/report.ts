@@ -1,12 +1,12 @@
 /** What `vsock-proxy check` has found, for people and for programs. */
 
-import { formatHost } from '../../access/address.ts';
-import type { Rule, Target } from '../../access/rules.ts';
+import type { Rule } from '../../access/rules.ts';
 import type { PartialListener } from '../../config/partial-plan.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
 import type { ListenerPlan } from '../../plan.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
+import { formatTarget } from '../../proxy/report/format.ts';
 import type { Answer, CheckedListener } from './answer.ts';
 import type { Verdict } from './judge.ts';
 
@@ -152,11 +152,6 @@ function describeRoute(route: PartialListener['route']): string {
 function describeNext(route: ListenerPlan['route']): string | undefined {
   if (route.kind === 'address') return formatListen(route.address);
   return 'via' in route && route.via !== undefined ? formatListen(route.via) : undefined;
-}
-
-function formatTarget({ host, port }: Target): string {
-  const text = formatHost(host);
-  return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`;
 }
 
 function ruleValue(rule: Rule | undefined): { readonly address: string; readonly place: string } | null {

@@ -3,7 +3,7 @@
 export type Status = 'ok' | 'warn' | 'fail' | 'skip';
 
 /** What a check has found out. */
-export interface Finding {
+export interface CheckResult {
   readonly status: Status;
   /** What was found, in one line; for `skip`: why nothing was looked for. */
   readonly found: string;
@@ -15,14 +15,14 @@ export interface Check {
   /** In lower case, for `--skip` and scripts. Never changes its meaning. */
   readonly name: string;
   /** Never rejected for what may be wrong with a machine. Several findings: one line each, all under the same name. */
-  run(): Promise<Finding | readonly Finding[]> | Finding | readonly Finding[];
+  run(): Promise<CheckResult | readonly CheckResult[]> | CheckResult | readonly CheckResult[];
 }
 
-export const ok = (found: string): Finding => ({ status: 'ok', found });
-export const skip = (found: string): Finding => ({ status: 'skip', found });
-export const warn = (found: string, fix?: string): Finding => withFix('warn', found, fix);
-export const fail = (found: string, fix?: string): Finding => withFix('fail', found, fix);
+export const ok = (found: string): CheckResult => ({ status: 'ok', found });
+export const skip = (found: string): CheckResult => ({ status: 'skip', found });
+export const warn = (found: string, fix?: string): CheckResult => withFix('warn', found, fix);
+export const fail = (found: string, fix?: string): CheckResult => withFix('fail', found, fix);
 
-function withFix(status: Status, found: string, fix: string | undefined): Finding {
+function withFix(status: Status, found: string, fix: string | undefined): CheckResult {
   return fix === undefined ? { status, found } : { status, found, fix };
 }

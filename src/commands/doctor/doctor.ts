@@ -5,16 +5,17 @@ import type { Target } from '../../access/rules.ts';
 import { inspectFile, type LoadedFile } from '../../config/load.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
+import { formatTarget } from '../../proxy/report/format.ts';
 import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
-import { type Check, type Finding, fail, skip } from './check.ts';
+import { type Check, type CheckResult, fail, skip } from './check.ts';
 import { enclaveChecks } from './enclave.ts';
 import { describeConfig } from './file.ts';
 import type { Host } from './host.ts';
 import { type Network, networkChecks } from './network.ts';
 import { nitroChecks } from './nitro.ts';
 import { readUnit, SERVICE, serviceChecks } from './service.ts';
-import { formatTarget, type Purpose, readPurpose } from './targets.ts';
+import { type Purpose, readPurpose } from './targets.ts';
 import { vsockChecks } from './vsock.ts';
 
 export interface DoctorArguments {
@@ -35,7 +36,7 @@ export interface DoctorDependencies {
   readonly host: Host;
   readonly network: Network;
   /** Whether the rules of the file let a client through to the target: `vsock-proxy check`. */
-  readonly judge: (configPath: string, target: Target) => Promise<Finding>;
+  readonly judge: (configPath: string, target: Target) => Promise<CheckResult>;
 }
 
 const HELP = `
@@ -127,7 +128,7 @@ const NAMES: Readonly<Record<DoctorArguments['where'], readonly string[]>> = {
 };
 
 /** A check that was run. */
-export interface Examined extends Finding {
+export interface Examined extends CheckResult {
   readonly name: string;
 }
 
@@ -149,7 +150,7 @@ async function examine(check: Check, skipped: readonly string[]): Promise<readon
   if (skipped.includes(name)) return [{ name, ...skip('left out by --skip') }];
   try {
     const findings = await check.run();
-    return (Array.isArray(findings) ? (findings as readonly Finding[]) : [findings as Finding]).map((each) => ({
+    return (Array.isArray(findings) ? (findings as readonly CheckResult[]) : [findings as CheckResult]).map((each) => ({
       name,
       ...each,
     }));
@@ -227,7 +228,7 @@ async function checkEndpoint(
   file: LoadedFile | undefined,
   { form, targets }: Purpose,
   judge: DoctorDependencies['judge'],
-): Promise<Finding | readonly Finding[]> {
+): Promise<CheckResult | readonly CheckResult[]> {
   if (file === undefined) return skip('the configuration is not valid');
   if (targets.length === 0) return skip(form === 'serve' ? 'no listener has a fixed server' : 'no server is known yet');
   return await Promise.all(
@@ -246,7 +247,7 @@ function formatText(examined: readonly Examined[]): string {
     `${WIDTH[status]}  ${name.padEnd(width)}  ${escapeControls(found)}`,
     ...(fix === undefined ? [] : [`${' '.repeat(width + 8)}→ ${escapeControls(fix)}`]),
   ]);
-  const of = (status: Finding['status']) => examined.filter((each) => each.status === status).length;
+  const of = (status: CheckResult['status']) => examined.filter((each) => each.status === status).length;
   return `${lines.join('\n')}\n\n${of('ok')} ok, ${of('warn')} warnings, ${of('fail')} failures, ${of('skip')} skipped\n`;
 }
 

@@ -7,7 +7,7 @@ import { parseHosts } from '../../dns/hosts.ts';
 import type { EnclavePlan, ListenerPlan } from '../../plan.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
-import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
+import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import { describeConfig } from './file.ts';
 import type { Host } from './host.ts';
 import { DIAL_MS, type Network } from './network.ts';
@@ -48,12 +48,12 @@ function plannedFor(file: LoadedFile): EnclavePlan | VsockProxyError {
 type Planned = EnclavePlan | VsockProxyError | undefined;
 
 /** The plan, or why a check has none to work with. */
-function needPlan(plan: Planned): EnclavePlan | Finding {
+function needPlan(plan: Planned): EnclavePlan | CheckResult {
   if (plan === undefined) return skip('the configuration is not valid');
   return plan instanceof VsockProxyError ? skip(plan.line) : plan;
 }
 
-function checkLoopback(host: Host): Finding {
+function checkLoopback(host: Host): CheckResult {
   const flags = Number(host.read('/sys/class/net/lo/flags')?.trim() ?? Number.NaN);
   if (Number.isNaN(flags)) return skip('/sys does not tell of the interface lo');
   if ((flags & IFF_UP) !== 0) return ok('the loopback interface is up');
@@ -63,7 +63,7 @@ function checkLoopback(host: Host): Finding {
   );
 }
 
-function checkHosts(host: Host, plan: Planned): Finding {
+function checkHosts(host: Host, plan: Planned): CheckResult {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
   const text = host.read('/etc/hosts');
@@ -76,7 +76,7 @@ function checkHosts(host: Host, plan: Planned): Finding {
   return ok(`/etc/hosts has ${needed.hosts.length === 0 ? 'nothing to have' : `all ${needed.hosts.length} names`}`);
 }
 
-function checkResolvConf(host: Host, plan: Planned): Finding {
+function checkResolvConf(host: Host, plan: Planned): CheckResult {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
   if (needed.egress === undefined || needed.egress.transparentPorts.length === 0) {
@@ -91,7 +91,7 @@ function checkResolvConf(host: Host, plan: Planned): Finding {
   );
 }
 
-function checkNsm(host: Host): Finding {
+function checkNsm(host: Host): CheckResult {
   if (host.exists('/dev/nsm')) return ok('/dev/nsm is there: the enclave can attest itself');
   return warn(
     'there is no /dev/nsm: this is no Nitro enclave, or its kernel lacks the driver',
@@ -100,7 +100,7 @@ function checkNsm(host: Host): Finding {
 }
 
 /** There is no time service in an enclave: its clock is what the hypervisor gave it. */
-function checkClock(host: Host): Finding {
+function checkClock(host: Host): CheckResult {
   const now = host.now();
   if (now.getUTCFullYear() < 2026)
     return fail(
@@ -110,7 +110,7 @@ function checkClock(host: Host): Finding {
   return ok(`it is ${now.toISOString()}`);
 }
 
-async function checkDns(network: Network, plan: Planned): Promise<Finding> {
+async function checkDns(network: Network, plan: Planned): Promise<CheckResult> {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
   const { egress } = needed;
@@ -128,7 +128,7 @@ async function checkDns(network: Network, plan: Planned): Promise<Finding> {
 }
 
 /** Every port of the parent that the plan leads to. */
-async function checkParent(network: Network, plan: Planned): Promise<Finding | readonly Finding[]> {
+async function checkParent(network: Network, plan: Planned): Promise<CheckResult | readonly CheckResult[]> {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
   const addresses = new Map(needed.listeners.flatMap(parentOf).map((address) => [JSON.stringify(address), address]));
@@ -141,7 +141,7 @@ function parentOf({ route }: ListenerPlan): readonly SocketAddress[] {
   return (route.kind === 'http' || route.kind === 'names') && route.via !== undefined ? [route.via] : [];
 }
 
-async function dialParent(network: Network, address: SocketAddress): Promise<Finding> {
+async function dialParent(network: Network, address: SocketAddress): Promise<CheckResult> {
   const where =
     address.family === 'vsock' ? `vsock port ${address.port} of CID ${address.cid}` : JSON.stringify(address);
   const dialled = await network.dial(address, DIAL_MS);
@@ -150,7 +150,7 @@ async function dialParent(network: Network, address: SocketAddress): Promise<Fin
 }
 
 /** A tunnel to a name that this side allows: the other side says what it thinks of it. */
-async function checkPolicies(network: Network, plan: Planned): Promise<Finding | readonly Finding[]> {
+async function checkPolicies(network: Network, plan: Planned): Promise<CheckResult | readonly CheckResult[]> {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
   const { egress } = needed;

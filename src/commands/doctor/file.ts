@@ -1,9 +1,9 @@
 /** The configuration file, as a finding. */
 import type { LoadedFile, Refused } from '../../config/load.ts';
-import { type Finding, fail, ok, skip, warn } from './check.ts';
+import { type CheckResult, fail, ok, skip, warn } from './check.ts';
 
 /** Every problem of the file, a line each. */
-export function describeConfig(path: string, loaded: LoadedFile | Refused): Finding | readonly Finding[] {
+export function describeConfig(path: string, loaded: LoadedFile | Refused): CheckResult | readonly CheckResult[] {
   if (!('problems' in loaded)) return ok(`${path} is valid`);
   const more = loaded.more > 0 ? [fail(`${loaded.more} more problems`, `vsock-proxy check --config ${path}`)] : [];
   return [
@@ -21,7 +21,7 @@ interface CheckJson {
 }
 
 /** @param json what `vsock-proxy check --json HOST PORT` prints */
-export function describeVerdict(json: string): Finding {
+export function describeVerdict(json: string): CheckResult {
   const { verdict, verdicts = [], problems } = JSON.parse(json) as CheckJson;
   if (verdict === undefined) return skip(problems[0]?.message ?? 'nobody can say');
   const first = verdicts.find((each) => each.verdict === verdict);

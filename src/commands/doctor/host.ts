@@ -1,25 +1,12 @@
 /** The machine as the doctor's checks may look at it. Nothing here changes anything. */
+import type { VsockListener, VsockSupport } from '../../dataplane/system.ts';
+import type { Environment } from '../../platform/environment.ts';
 
 export interface Ran {
   /** Of the exit; 128 + n where a signal ended it. */
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
-}
-
-/** What the kernel says of AF_VSOCK to this process. */
-export interface VsockSupport {
-  /** Why no socket of the family can be made, by the name of the errno; absent: one can. */
-  readonly errno?: string;
-  /** IOCTL_VM_SOCKETS_GET_LOCAL_CID of /dev/vsock; absent where that device cannot be opened. */
-  readonly cid?: number;
-}
-
-/** A vsock socket of this machine that listens, as sock_diag(7) tells. */
-export interface VsockListener {
-  readonly cid: number;
-  readonly port: number;
-  readonly inode: number;
 }
 
 /** Who has a socket open. */
@@ -33,7 +20,7 @@ export interface Holder {
 
 export interface Host {
   readonly pid: number;
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** `uname -r`. */
   readonly kernel: string;
   now(): Date;

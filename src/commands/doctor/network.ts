@@ -5,9 +5,9 @@ import type { Placement } from '../../config/schema/addresses.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import type { Answer } from '../../dns/resolver.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
-import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
+import { formatTarget } from '../../proxy/report/format.ts';
+import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
-import { formatTarget } from './targets.ts';
 
 /** Whether a connection was made, and after how many milliseconds that was clear. */
 export type DialOutcome =
@@ -58,7 +58,7 @@ export interface NetworkSubject {
 }
 
 export function networkChecks(subject: NetworkSubject): readonly Check[] {
-  const perTarget = (check: (target: Target) => Promise<Finding>) => async () => {
+  const perTarget = (check: (target: Target) => Promise<CheckResult>) => async () => {
     if (!subject.allowed) return skip('it asks the network: --network');
     if (subject.targets.length === 0) return skip('no fixed server is configured');
     return await Promise.all(subject.targets.map(check));
@@ -72,7 +72,7 @@ export function networkChecks(subject: NetworkSubject): readonly Check[] {
   ];
 }
 
-async function checkMetadata({ host, network, endpointGiven }: NetworkSubject): Promise<Finding> {
+async function checkMetadata({ host, network, endpointGiven }: NetworkSubject): Promise<CheckResult> {
   if (endpointGiven) return skip('the endpoint is given, and nothing asks the metadata service');
   try {
     const { region, domain } = await network.readPlacement();
@@ -89,7 +89,7 @@ async function checkMetadata({ host, network, endpointGiven }: NetworkSubject): 
   }
 }
 
-function checkResolvConf(host: Host): Finding {
+function checkResolvConf(host: Host): CheckResult {
   const text = host.read('/etc/resolv.conf');
   if (text === undefined) return fail('there is no /etc/resolv.conf: no name can be resolved', 'resolvectl status');
   const servers = [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, server]) => server);
@@ -98,7 +98,7 @@ function checkResolvConf(host: Host): Finding {
 }
 
 /** A wrong clock shows itself as certificates that are not valid yet, or not any more. */
-async function checkClock(host: Host): Promise<Finding> {
+async function checkClock(host: Host): Promise<CheckResult> {
   const now = host.now().toISOString();
   const shown = await host.run('timedatectl', ['show', '--property=NTPSynchronized', '--value']);
   if (shown?.status === 0 && shown.stdout.trim() === 'yes') return ok(`it is ${now}, synchronised`);
@@ -109,7 +109,7 @@ async function checkClock(host: Host): Promise<Finding> {
   return warn(`it is ${now}, and nothing keeps the clock right`, 'systemctl enable --now chronyd');
 }
 
-async function checkName(network: Network, target: Target): Promise<Finding> {
+async function checkName(network: Network, target: Target): Promise<CheckResult> {
   const { host } = target;
   if (host.kind === 'ip') return ok(`${host.ip.text} is an address`);
   try {
@@ -122,7 +122,7 @@ async function checkName(network: Network, target: Target): Promise<Finding> {
   }
 }
 
-async function checkServer(network: Network, target: Target): Promise<Finding> {
+async function checkServer(network: Network, target: Target): Promise<CheckResult> {
   const { host, port } = target;
   let addresses: readonly IpAddress[];
   try {
@@ -139,7 +139,7 @@ async function checkServer(network: Network, target: Target): Promise<Finding> {
 }
 
 /** Also of `vsock-proxy probe`. */
-export function describeHandshake(where: string, shaken: Handshake): Finding {
+export function describeHandshake(where: string, shaken: Handshake): CheckResult {
   if (shaken.kind === 'failed') {
     return shaken.connectMs === undefined
       ? fail(

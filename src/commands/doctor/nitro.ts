@@ -2,7 +2,7 @@
 import { parseYaml } from '../../config/read/yaml.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
-import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
+import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
 const DEVICE = '/dev/nitro_enclaves';
@@ -18,7 +18,7 @@ export function nitroChecks(host: Host, nitroCli: string): readonly Check[] {
   ];
 }
 
-function checkDriver(host: Host): Finding {
+function checkDriver(host: Host): CheckResult {
   if (host.exists(DEVICE)) return ok(`${DEVICE} is there`);
   const loaded = host.exists('/sys/module/nitro_enclaves');
   return fail(
@@ -30,7 +30,7 @@ function checkDriver(host: Host): Finding {
 }
 
 /** What the allocator was told, and whether it has been done: memory as huge pages, CPUs as those of the driver. */
-function checkAllocator(host: Host): Finding {
+function checkAllocator(host: Host): CheckResult {
   const text = host.read(ALLOCATOR);
   if (text === undefined) return skip(`there is no ${ALLOCATOR}: the package aws-nitro-enclaves-cli is not installed`);
   const wanted = readAllocator(text);
@@ -78,7 +78,7 @@ function hugePagesMib(host: Host): number {
     .reduce((sum, mib) => sum + mib, 0);
 }
 
-async function checkEnclaves(host: Host, nitroCli: string): Promise<Finding> {
+async function checkEnclaves(host: Host, nitroCli: string): Promise<CheckResult> {
   const described = await host.run(nitroCli, ['describe-enclaves']);
   if (described === undefined) return skip(`${quoteBriefly(nitroCli)} is not installed`);
   const enclaves = parse(described.stdout);

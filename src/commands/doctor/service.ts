@@ -1,5 +1,5 @@
 /** Checks of the systemd service: which unit is in force, how it is, what it runs, and what it may have open. */
-import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
+import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
 export const SERVICE = 'nitro-enclaves-vsock-proxy';
@@ -77,7 +77,7 @@ export function serviceChecks(host: Host, unit: Unit | undefined, connections: n
   ];
 }
 
-function checkUnit(host: Host, unit: Unit | undefined): Finding {
+function checkUnit(host: Host, unit: Unit | undefined): CheckResult {
   if (unit === undefined) {
     return host.exists('/run/systemd/system')
       ? warn(`systemd has no unit ${SERVICE}`, `yum install ${SERVICE}`)
@@ -93,7 +93,7 @@ function checkUnit(host: Host, unit: Unit | undefined): Finding {
   );
 }
 
-function checkState(unit: Unit | undefined): Finding {
+function checkState(unit: Unit | undefined): CheckResult {
   if (unit === undefined) return skip('there is no unit');
   const { activeState, subState, statusText, result, enabled } = unit;
   const says = statusText === '' ? '' : `: ${statusText}`;
@@ -114,7 +114,7 @@ function checkState(unit: Unit | undefined): Finding {
   return warn(`${state}${says}`, `systemctl enable --now ${SERVICE}`);
 }
 
-async function checkCommand(host: Host): Promise<Finding> {
+async function checkCommand(host: Host): Promise<CheckResult> {
   if (!host.exists(COMMAND)) return warn(`there is no ${COMMAND}`, `systemd-tmpfiles --create ${SERVICE}.conf`);
   const version = await host.run(COMMAND, ['--version']);
   const says = version?.status === 0 ? version.stdout.split('\n', 1)[0] : 'it does not tell its version';
@@ -123,7 +123,7 @@ async function checkCommand(host: Host): Promise<Finding> {
   return ok(`${COMMAND} is of ${by}: ${says}`);
 }
 
-function checkDescriptors(unit: Unit | undefined, connections: number | undefined): Finding {
+function checkDescriptors(unit: Unit | undefined, connections: number | undefined): CheckResult {
   if (unit?.descriptors === undefined) return skip('no unit tells the limit of descriptors');
   if (connections === undefined) return skip('no valid configuration tells how many connections there may be');
   const needed = connections * DESCRIPTORS_PER_CONNECTION + OWN_DESCRIPTORS;

@@ -47,9 +47,3 @@ export function readPurpose(
 }
 
 const DEFAULT_PORT = 8000;
-
-/** `kms.eu-west-1.amazonaws.com:443`, `[::1]:443`. */
-export function formatTarget({ host, port }: Target): string {
-  if (host.kind === 'name') return `${host.name}:${port}`;
-  return host.ip.text.includes(':') ? `[${host.ip.text}]:${port}` : `${host.ip.text}:${port}`;
-}

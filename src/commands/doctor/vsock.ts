@@ -1,7 +1,8 @@
 /** Checks of AF_VSOCK on the machine: whether it is there, whose CID this is, who holds the ports, and where CIDs lead. */
+import type { VsockListener } from '../../dataplane/system.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
-import { type Check, type Finding, fail, ok, skip, warn } from './check.ts';
-import type { Host, VsockListener } from './host.ts';
+import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
+import type { Host } from './host.ts';
 
 const MODULES = 'modprobe vsock';
 const SECCOMP_FIX =
@@ -20,7 +21,7 @@ export function vsockChecks(host: Host, ports: readonly number[], servicePid: nu
 }
 
 /** Who forbids it is told by the errno, and by what confines this process. */
-export function checkFamily(host: Host): Finding {
+export function checkFamily(host: Host): CheckResult {
   const { errno } = host.vsock();
   switch (errno) {
     case undefined:
@@ -35,7 +36,7 @@ export function checkFamily(host: Host): Finding {
   }
 }
 
-function denied(host: Host, errno: string): Finding {
+function denied(host: Host, errno: string): CheckResult {
   const what = `AF_VSOCK is forbidden to this process (${errno})`;
   const label = host.read('/proc/self/attr/current')?.replace(/\0/g, '').trim() ?? '';
   if (errno === 'EPERM' && /^Seccomp:\t2$/m.test(host.read('/proc/self/status') ?? '')) {
@@ -57,7 +58,7 @@ function denied(host: Host, errno: string): Finding {
   return fail(what, SECCOMP_FIX);
 }
 
-function checkCid(host: Host): Finding {
+function checkCid(host: Host): CheckResult {
   const { errno, cid } = host.vsock();
   if (errno !== undefined) return skip('without AF_VSOCK there is none');
   if (cid === undefined) return skip('/dev/vsock cannot be opened, and nothing else tells the CID');
@@ -71,7 +72,7 @@ function checkCid(host: Host): Finding {
 const NS_MODE = '/proc/sys/net/vsock/ns_mode';
 
 /** Linux 7.0 and later: sockets of a namespace that is local never meet those of enclaves. */
-function checkNamespace(host: Host): Finding {
+function checkNamespace(host: Host): CheckResult {
   const mode = host.read(NS_MODE)?.trim();
   if (mode === undefined) return ok('vsock knows no network namespaces on this kernel');
   if (mode !== 'local') return ok(`vsock of this network namespace is ${mode}`);
@@ -82,7 +83,7 @@ function checkNamespace(host: Host): Finding {
 }
 
 /** With vhost_vsock, CIDs above 2 are looked for among virtual machines of this one first: on kernels before 7.1 only there. */
-function checkVhost(host: Host): Finding {
+function checkVhost(host: Host): CheckResult {
   if (!host.exists('/sys/module/vhost_vsock')) return ok('vhost_vsock is not loaded');
   const fallback = host.read('/proc/sys/net/vsock/g2h_fallback')?.trim();
   if (fallback === '1')
@@ -98,14 +99,14 @@ function checkPorts(
   host: Host,
   ports: readonly number[],
   servicePid: number | undefined,
-): readonly Finding[] | Finding {
+): readonly CheckResult[] | CheckResult {
   const listeners = host.vsockListeners();
   if (ports.length === 0) return skip('no listener on vsock is configured');
   if (listeners === undefined) return skip('the kernel does not tell who listens: modprobe vsock_diag, as root');
   return ports.map((port) => checkPort(host, listeners, port, servicePid));
 }
 
-function checkPort(host: Host, listeners: readonly VsockListener[], port: number, servicePid?: number): Finding {
+function checkPort(host: Host, listeners: readonly VsockListener[], port: number, servicePid?: number): CheckResult {
   const listener = listeners.find((each) => each.port === port);
   if (listener === undefined) {
     return servicePid === undefined
@@ -132,7 +133,7 @@ function stopOf(pid: number, unit: string | undefined): string {
 const CONSOLE_PORT = 9000;
 
 /** nitro-cli binds it itself while an enclave boots. */
-function checkConsolePort(host: Host): Finding {
+function checkConsolePort(host: Host): CheckResult {
   const listeners = host.vsockListeners();
   if (listeners === undefined) return skip('the kernel does not tell who listens: modprobe vsock_diag, as root');
   const taken = listeners.find(({ port }) => port === CONSOLE_PORT);
@@ -154,7 +155,7 @@ function checkConsolePort(host: Host): Finding {
 const FAULTS = 'CVE-2026-46214';
 const MENDED = [7, 1] as const;
 
-async function checkKernel(host: Host): Promise<Finding> {
+async function checkKernel(host: Host): Promise<CheckResult> {
   const [major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(host.kernel) ?? []).slice(1).map(Number);
   if (major > MENDED[0] || (major === MENDED[0] && minor >= MENDED[1])) return ok(`Linux ${host.kernel}`);
   const changelog = await host.run('rpm', ['-q', '--changelog', `kernel-${host.kernel}`]);

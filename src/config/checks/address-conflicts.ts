@@ -1,14 +1,14 @@
 /** Addresses that a file listens on twice. */
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
 import { type Finding, writtenPath } from '../problems.ts';
-import { asList, asMap, asPort, type Path, type Raw } from '../read/untyped.ts';
+import { asList, asMap, asPort, type KeyPath, type Raw } from '../read/untyped.ts';
 import { formatListen, type ListenAddress, parseListen, wildcardOf } from '../schema/addresses.ts';
 import type { Wrong } from '../schema/builder.ts';
 import { DNS_PORT, EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from '../schema/egress.ts';
 import { parseForwardListen } from '../schema/forward.ts';
 
 /** @param placeOf where what stands at a path begins, for messages */
-export function findTaken(file: Raw, placeOf: (path: Path) => string): Finding[] {
+export function findTaken(file: Raw, placeOf: (path: KeyPath) => string): Finding[] {
   return [
     ...findRepeated(addressesOf(file), placeOf),
     ...findRepeated(enclaveAddressesOf(file), placeOf),
@@ -18,7 +18,7 @@ export function findTaken(file: Raw, placeOf: (path: Path) => string): Finding[]
 }
 
 interface Listened {
-  readonly path: Path;
+  readonly path: KeyPath;
   readonly on: ListenAddress;
 }
 
@@ -47,10 +47,10 @@ function enclaveAddressesOf(file: Raw): readonly Listened[] {
 }
 
 /** Transparent ports are listened on at every address of the enclave, so nothing else can be, an application neither. */
-function findTakenPorts(file: Raw, placeOf: (path: Path) => string): Finding[] {
+function findTakenPorts(file: Raw, placeOf: (path: KeyPath) => string): Finding[] {
   const egress = asMap(file.egress) ?? {};
   if (asList(egress.allow).length === 0) return [];
-  const taken = new Map<number, Path>();
+  const taken = new Map<number, KeyPath>();
   for (const { path, on } of enclaveAddressesOf(file)) if (on.family === 'tcp') taken.set(on.port, path);
   for (const [index, entry] of asList(file.ingress).entries()) {
     const { listen_port: listenPort, enclave_port: port = listenPort } = asMap(entry) ?? {};
@@ -74,7 +74,7 @@ function findTakenPorts(file: Raw, placeOf: (path: Path) => string): Finding[] {
 function findTakenByDns(file: Raw): Finding[] {
   const { allow, transparent_ports: ports, proxy_port: proxyPort } = asMap(file.egress) ?? {};
   if (asList(allow).length === 0 || (ports !== undefined && asList(ports).length === 0)) return [];
-  const taken: Path[] = [
+  const taken: KeyPath[] = [
     ...(asPort(proxyPort) === DNS_PORT ? [['egress', 'proxy_port']] : []),
     ...asList(ports).flatMap((port, index) =>
       asPort(port) === DNS_PORT ? [['egress', 'transparent_ports', index]] : [],
@@ -95,7 +95,7 @@ function findTakenByDns(file: Raw): Finding[] {
 }
 
 /** Addresses that the kernel would not let both be listened on. */
-function findRepeated(all: readonly Listened[], placeOf: (path: Path) => string): Finding[] {
+function findRepeated(all: readonly Listened[], placeOf: (path: KeyPath) => string): Finding[] {
   const seen = new Map<string, Listened>();
   /** The first address that each wildcard would take. */
   const covered = new Map<string, Listened>();

@@ -7,16 +7,20 @@
 
 import type { Finding } from '../problems.ts';
 import { mentions } from '../read/did-you-mean.ts';
-import { asList, asMap, type Path, type Raw } from '../read/untyped.ts';
+import { asList, asMap, type KeyPath, type Raw } from '../read/untyped.ts';
 import { type Destination, type ListenAddress, parseConnect, parseListen } from '../schema/addresses.ts';
 import { MISSING } from '../schema/builder.ts';
 import { findTaken } from './address-conflicts.ts';
 
 /** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
-export type Purpose = 'proxy' | 'serve' | 'enclave' | 'any';
+export type FilePurpose = 'proxy' | 'serve' | 'enclave' | 'any';
 
 /** @param placeOf where what stands at a path begins, for messages */
-export function findContradictions(value: unknown, purpose: Purpose, placeOf: (path: Path) => string): Finding[] {
+export function findContradictions(
+  value: unknown,
+  purpose: FilePurpose,
+  placeOf: (path: KeyPath) => string,
+): Finding[] {
   const file = asMap(value);
   if (file === undefined) return [];
   const listeners = asList(file.listeners).map(look);
@@ -30,7 +34,7 @@ export function findContradictions(value: unknown, purpose: Purpose, placeOf: (p
 
 /** A listener, as far as it can be understood. */
 interface Look {
-  readonly path: Path;
+  readonly path: KeyPath;
   readonly raw: Raw;
   readonly on?: ListenAddress;
   readonly to?: Destination;
@@ -163,7 +167,7 @@ function noAllowlist({ path }: Look): Finding {
 }
 
 /** A file that lets nobody do anything. */
-function findNothing(file: Raw, purpose: Purpose): Finding[] {
+function findNothing(file: Raw, purpose: FilePurpose): Finding[] {
   const entries: Readonly<Record<string, unknown>> = { ...file, egress: asMap(file.egress)?.allow };
   const nothingIn = (keys: readonly string[], hint: string): Finding[] => {
     if (keys.some((key) => asList(entries[key]).length > 0)) return [];

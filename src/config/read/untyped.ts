@@ -1,7 +1,7 @@
 /** The value of a file as it was written, before anything is known of it. */
 import { parseTcpPort, type TcpPort } from '../../access/address.ts';
 
-export type Path = readonly PropertyKey[];
+export type KeyPath = readonly PropertyKey[];
 export type Raw = Readonly<Record<string, unknown>>;
 
 export function asMap(value: unknown): Raw | undefined {

@@ -25,7 +25,7 @@ export interface Ending {
 }
 
 /** Why a client could not be served, and what to do about it. */
-export interface Failure {
+export interface ClientFailure {
   readonly problem: string;
   readonly hint?: string | undefined;
   /** Where there is no end of different problems: what such clients have in common, and what of this one matters. */
@@ -33,7 +33,7 @@ export interface Failure {
 }
 
 /** @returns undefined when the connection came about, and then ended in one way or another */
-export function findFailure({ record, refusal, target }: Ending, route: ReportedRoute): Failure | undefined {
+export function findFailure({ record, refusal, target }: Ending, route: ReportedRoute): ClientFailure | undefined {
   const what = WHAT_FLOODS[record.reason];
   if (what === undefined) return undefined;
   if (refusal !== undefined) return { ...refusal, flood: { what, subject: refusal.subject } };
@@ -57,7 +57,12 @@ const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
   internal: 'failed in the proxy itself',
 };
 
-function describeFailure(record: CloseRecord, target: string, at: string, route: ReportedRoute): Failure | undefined {
+function describeFailure(
+  record: CloseRecord,
+  target: string,
+  at: string,
+  route: ReportedRoute,
+): ClientFailure | undefined {
   const errno = record.errno ?? 'unknown reason';
   switch (record.reason) {
     case 'no-upstream':

@@ -1,10 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  type Environment,
-  type KmsEndpointArguments,
-  parseKmsEndpointCommand,
-} from '../../../src/commands/kms-endpoint.ts';
+import { type KmsEndpointArguments, parseKmsEndpointCommand } from '../../../src/commands/kms-endpoint.ts';
+import type { Environment } from '../../../src/platform/environment.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
 function parse(argv: readonly string[], env: Environment = {}): KmsEndpointArguments {

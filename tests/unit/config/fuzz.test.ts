@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromJSONSchema } from 'zod';
-import type { Purpose } from '../../../src/config/checks/exclusive-keys.ts';
+import type { FilePurpose } from '../../../src/config/checks/exclusive-keys.ts';
 import { inspectText, type LoadedFile } from '../../../src/config/load.ts';
 import { complete, partialListeners } from '../../../src/config/partial-plan.ts';
 import { parseYaml } from '../../../src/config/read/yaml.ts';
@@ -12,7 +12,7 @@ import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { seeded } from '../../random.ts';
 
 const ROUNDS = 4000;
-const PURPOSES: readonly Purpose[] = ['proxy', 'serve', 'any'];
+const PURPOSES: readonly FilePurpose[] = ['proxy', 'serve', 'any'];
 
 const SEEDS = [
   'allowlist:\n- {address: kms.us-east-1.amazonaws.com, port: 443}\n- {address: 10.0.0.0/8, port: "8443"}\n',
@@ -166,7 +166,7 @@ test(`${ROUNDS} mutated files each give a plan or printable lines with code "con
   }
 });
 
-function outcomeOf(text: string, purpose: Purpose): string {
+function outcomeOf(text: string, purpose: FilePurpose): string {
   const shown = JSON.stringify(text);
   const problems = inspect(text, purpose);
   if ('settings' in problems) {
@@ -195,7 +195,7 @@ function outcomeOf(text: string, purpose: Purpose): string {
   return head === null ? 'another problem' : `${head[0]}`;
 }
 
-function inspect(text: string, purpose: Purpose): LoadedFile | readonly VsockProxyError[] {
+function inspect(text: string, purpose: FilePurpose): LoadedFile | readonly VsockProxyError[] {
   try {
     const loaded = inspectText(text, 'f.yaml', purpose);
     return 'problems' in loaded ? loaded.problems : loaded;

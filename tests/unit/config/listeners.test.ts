@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Purpose } from '../../../src/config/checks/exclusive-keys.ts';
+import type { FilePurpose } from '../../../src/config/checks/exclusive-keys.ts';
 import { inspectText } from '../../../src/config/load.ts';
 
 /** Every problem, as `line: text`. */
-function problems(text: string, purpose: Purpose = 'serve'): readonly string[] {
+function problems(text: string, purpose: FilePurpose = 'serve'): readonly string[] {
   const loaded = inspectText(text, 'f.yaml', purpose);
   if (!('problems' in loaded)) return [];
   return loaded.problems.map(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { describePorts } from '../../../src/access/ports.ts';
-import type { Purpose } from '../../../src/config/checks/exclusive-keys.ts';
+import type { FilePurpose } from '../../../src/config/checks/exclusive-keys.ts';
 import { inspectText } from '../../../src/config/load.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
@@ -13,7 +13,7 @@ function problem(text: string): string {
   return first ?? assert.fail(`this was taken: ${text}`);
 }
 
-function problems(text: string, purpose: Purpose = 'proxy'): readonly string[] {
+function problems(text: string, purpose: FilePurpose = 'proxy'): readonly string[] {
   try {
     const loaded = inspectText(text, 'dir/f.yaml', purpose);
     return 'problems' in loaded ? loaded.problems.map(({ line }) => line) : [];

@@ -14,13 +14,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
 import { parseHostname, parseIpAddress } from '../../../src/access/address.ts';
-import { changeFile, type Host, withHosts, withNameserver } from '../../../src/enclave/files.ts';
+import { changeFile, type HostsEntry, withHosts, withNameserver } from '../../../src/enclave/files.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-files-'));
 after(() => rmSync(directory, { recursive: true }));
 
-function host(name: string, ip: string): Host {
+function host(name: string, ip: string): HostsEntry {
   const parsed = parseHostname(name);
   assert(typeof parsed === 'string');
   return { name: parsed, ip: parseIpAddress(ip) ?? assert.fail(ip) };

@@ -6,7 +6,7 @@ import { Duplex, PassThrough } from 'node:stream';
 import { afterEach, suite, test } from 'node:test';
 import { setImmediate as turnOfEvents } from 'node:timers/promises';
 import { Backlog } from '../../../src/enclave/backlog.ts';
-import { Lines, LONGEST_LINE_BYTES } from '../../../src/enclave/lines.ts';
+import { LineSplitter, LONGEST_LINE_BYTES } from '../../../src/enclave/lines.ts';
 import { openLogReceiver } from '../../../src/enclave/log-receiver.ts';
 import { LogSender } from '../../../src/enclave/log-sender.ts';
 import { systemClock } from '../../../src/platform/clock.ts';
@@ -43,7 +43,7 @@ class Written {
 
 suite('bytes that become lines', () => {
   test('in pieces, with either end of line, and a rest', () => {
-    const lines = new Lines();
+    const lines = new LineSplitter();
     assert.equal(lines.take(), undefined);
     lines.push(Buffer.from('on'));
     assert.equal(lines.take(), undefined);
@@ -59,7 +59,7 @@ suite('bytes that become lines', () => {
   });
 
   test('a line without end goes on in the next one', () => {
-    const lines = new Lines();
+    const lines = new LineSplitter();
     lines.push(Buffer.alloc(3 * LONGEST_LINE_BYTES, 'x'));
     assert.equal(lines.take()?.length, LONGEST_LINE_BYTES);
     lines.push(Buffer.from('y\n'));
@@ -69,7 +69,7 @@ suite('bytes that become lines', () => {
   });
 
   test('a line of exactly the greatest length is one', () => {
-    const lines = new Lines();
+    const lines = new LineSplitter();
     lines.push(Buffer.from(`${'x'.repeat(LONGEST_LINE_BYTES)}\nnext\n`));
     assert.equal(lines.take()?.length, LONGEST_LINE_BYTES);
     assert.equal(String(lines.take()), 'next');

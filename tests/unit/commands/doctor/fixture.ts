@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseIpAddress } from '../../../../src/access/address.ts';
 import { type DoctorArguments, type Examined, runDoctor } from '../../../../src/commands/doctor/doctor.ts';
-import type { Holder, Host, Ran, VsockListener, VsockSupport } from '../../../../src/commands/doctor/host.ts';
+import type { Holder, Host, Ran } from '../../../../src/commands/doctor/host.ts';
 import type { Network } from '../../../../src/commands/doctor/network.ts';
+import type { VsockListener, VsockSupport } from '../../../../src/dataplane/system.ts';
 import { VsockProxyError } from '../../../../src/platform/errors.ts';
 
 export interface Situation {
