@@ -7,24 +7,21 @@ import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
  */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
-/** Of file systems and kernels that do not know it, such as the root of an enclave before Linux 5: open(2). */
-const NOT_KNOWN = ['EOPNOTSUPP', 'EISDIR'];
-
 /**
- * A new one in this directory.
+ * A new one in this directory. File systems that do not know such files say so in different ways (EOPNOTSUPP, which Node.js
+ * calls ENOTSUP; EISDIR; EINVAL): overlayfs before Linux 6.2, and so the root of most containers, is one of them. So
+ * whatever open(2) says, a file that loses its name at once is tried as well.
  * @param unnamed the flags that ask for it
- * @throws the error of open(2)
+ * @throws the error of the second open(2)
  */
 export function openUnnamed(directory: string, unnamed = O_TMPFILE): number {
   try {
     return openSync(directory, unnamed | constants.O_RDWR | constants.O_EXCL, 0o600);
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    if (!NOT_KNOWN.includes(code)) throw error;
+  } catch {
+    // Loaded here: it takes as long as all else that --version does.
+    const { randomUUID } = process.getBuiltinModule('node:crypto');
+    return openNamed(`${directory}/.${randomUUID()}`);
   }
-  // Loaded here: it takes as long as all else that --version does.
-  const { randomUUID } = process.getBuiltinModule('node:crypto');
-  return openNamed(`${directory}/.${randomUUID()}`);
 }
 
 /** With a name that nobody can guess, for a moment. */

@@ -40,6 +40,13 @@ describe('the executable on a parent', () => {
     assert.match(await refusal(`1023 ${SERVER}`, nobody), /Could not bind to cid: 3 port: 1023: EACCES/);
   });
 
+  test('start: an ordinary container is enough, on a file system without unnamed files', async () => {
+    const container = `sh ${GUEST}/container.sh ${EXECUTABLE} 8000 ${SERVER}`;
+    await using running = await parent.spawn(`env RUST_LOG=info ${container}`);
+    await running.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
+    await play('refused_then_served');
+  });
+
   test('start: a port is free again as soon as its proxy has ended', async () => {
     for (let round = 0; round < 3; round++) {
       await using _proxy = await proxy(`8000 ${SERVER}`);

@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { constants } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Program } from '../program.ts';
@@ -205,21 +205,47 @@ suite('what it leaves behind', () => {
     });
   }
 
-  test('where no directory allows it, the error names each and why', async () => {
-    const { command } = makePlace();
-    const sealed = withMounts(
+  /** As in a container with a read-only root: only the socket's directory can be written to, and nothing there executed. */
+  const sealed = (run: string) =>
+    withMounts(
       'mount -t tmpfs -o ro none /dev/shm',
       `mount --bind -o ro ${WORK} /mnt`,
+      `mount -t tmpfs -o noexec none ${run.replace(WORK, '/mnt')}`,
       'mount -t tmpfs -o noexec none /tmp',
       'mount -t tmpfs -o ro none /var/tmp',
     );
-    const { status, stderr } = await run([...sealed, ...moved(command)], { RUNTIME_DIRECTORY: '/nowhere' });
+  const BESIDE = join(WORK, 'vsock.node');
+
+  test('where no directory allows it, the error names each and why', async () => {
+    const { command, socket } = makePlace();
+    const { status, stderr } = await run([...sealed(dirname(socket)), ...moved(command)], {
+      RUNTIME_DIRECTORY: '/nowhere',
+    });
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*\/var\/tmp: EROFS.*\/mnt: EROFS.*Hint: /,
+      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*\/var\/tmp: EROFS.*\/mnt: EROFS.*\/mnt\/vsock.node: ENOENT.*Hint: .*docker --read-only: --tmpfs \/tmp:exec/,
     );
     assert.equal(stderr.trimEnd().split('\n').length, 1, stderr);
+  });
+
+  test('where no directory allows it, the addon beside the executable is enough', async (t) => {
+    copyFileSync(join(PROJECT, 'build/vsock.node'), BESIDE);
+    t.after(() => rmSync(BESIDE));
+    const { command, socket } = makePlace();
+    const proxy = launch([...sealed(dirname(socket)), ...moved(command)], { RUST_LOG: 'info' });
+    t.after(() => proxy.kill());
+    await proxy.stderr.match(/Proxy is now in listening state/, 10_000);
+    assert(mappings(proxy.pid).some((line) => / r-xp .* \/mnt\/vsock\.node$/.test(line)));
+  });
+
+  test('the addon of another version beside the executable is not loaded', async (t) => {
+    writeFileSync(BESIDE, Buffer.concat([readFileSync(join(PROJECT, 'build/vsock.node')), Buffer.from('x')]));
+    t.after(() => rmSync(BESIDE));
+    const { command, socket } = makePlace();
+    const { status, stderr } = await run([...sealed(dirname(socket)), ...moved(command)]);
+    assert.equal(status, 1);
+    assert.match(stderr, /\/mnt\/vsock\.node: it is of another version than the executable/);
   });
 });
 
