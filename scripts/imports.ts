@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Of platform/: what changes and reads nothing but its arguments. */
-const TEXT = ['platform/errors.ts', 'platform/escape.ts'];
+const TEXT = ['platform/errors.ts', 'platform/escape.ts', 'platform/malformed.ts'];
 /** Of platform/: what reaches nothing outside of the process either. */
 const PURE = ['platform/clock.ts', 'platform/environment.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
 
@@ -34,7 +34,9 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'config/': ['yaml', 'zod', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
   'plan.ts': ['access/', 'dns/resolver.ts', ...DATA_PLANE],
-  'access/': ['node:net', 'node:url', ...TEXT],
+  // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
+  'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],
+  'access/': ['node:url', ...TEXT],
   'protocol/': ['node:net', ...TEXT],
   'dns/': ['access/address.ts', 'node:*', ...PURE],
   'dataplane/contract.ts': ['protocol/framing.ts'],
@@ -47,6 +49,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/environment.ts': [],
   'platform/errors.ts': [],
   'platform/escape.ts': [],
+  'platform/malformed.ts': [],
   'platform/vsock.ts': [],
   'platform/log.ts': ['platform/escape.ts'],
   'platform/': ['node:*'],

@@ -96,7 +96,7 @@ async function runCheckCommand(argv: readonly string[]): Promise<number> {
 function checkDependenciesOfProcess(): CheckDependencies {
   const resolver = createSystemResolver();
   return {
-    async lookUp(name, family) {
+    async resolveName(name, family) {
       const { addresses } = await resolver.resolve(name, family, new AbortController().signal);
       return addresses;
     },

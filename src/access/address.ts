@@ -2,6 +2,7 @@
 import { domainToASCII } from 'node:url';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 
 /** 1–65535. */
 export type TcpPort = number & { readonly __brand: 'TcpPort' };
@@ -19,13 +20,6 @@ export interface IpAddress {
 export type TargetHost =
   | { readonly kind: 'name'; readonly name: Hostname }
   | { readonly kind: 'ip'; readonly ip: IpAddress };
-
-/** Why a text is not what it should be, and what to write instead. */
-export interface Malformed {
-  readonly kind: 'malformed';
-  readonly problem: string;
-  readonly hint: string;
-}
 
 /** What one label may hold; the underscore is for service names, which DNS allows and RFC 1123 does not. */
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
@@ -136,10 +130,6 @@ export function formatHost(host: TargetHost): string {
 }
 
 const LETTERS = 'a host name consists of letters, digits, hyphens (not at either end) and dots';
-
-function malformed(problem: string, hint: string): Malformed {
-  return { kind: 'malformed', problem, hint };
-}
 
 /** The mistakes with a better answer than "this character does not belong here". */
 function notEvenNearlyHost(text: string): Malformed | undefined {

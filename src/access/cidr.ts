@@ -1,6 +1,7 @@
 /** Ranges of IP addresses. */
 import { quoteBriefly } from '../platform/escape.ts';
-import { type IpAddress, ipv4FromWord, type Malformed, parseIpAddress } from './address.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
+import { type IpAddress, ipv4FromWord, parseIpAddress } from './address.ts';
 
 /** All addresses of one family whose first `prefixLength` bits are those of `network`. */
 export interface Cidr {
@@ -17,11 +18,7 @@ export function parseCidr(text: string): Cidr | Malformed {
   const network = parseIpAddress(address);
   const prefixLength = Number(prefix) - (network?.family === 4 && address.includes(':') ? 96 : 0);
   if (network === undefined || prefixLength < 0 || prefixLength > network.words.length * 32) {
-    return {
-      kind: 'malformed',
-      problem: `${quoteBriefly(text)} is not a range of addresses`,
-      hint: 'write it like 10.0.0.0/8 or 2001:db8::/32',
-    };
+    return malformed(`${quoteBriefly(text)} is not a range of addresses`, 'write it like 10.0.0.0/8 or 2001:db8::/32');
   }
   return { network, prefixLength };
 }

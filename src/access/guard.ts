@@ -1,25 +1,34 @@
 /**
- * The address guard: what a name resolved to is checked again before anyone connects to it.
+ * The address guard: every address is looked at before anyone connects to it, wherever it comes from.
  *
  * Whoever controls a listed name's DNS could otherwise point it at the parent itself: at a service on its loopback
- * interface, or at the metadata service with the instance's credentials. Private ranges are fine: VPC endpoints
- * live there.
+ * interface, or at the metadata service with the instance's credentials; and a wide range such as `0.0.0.0/0` would hand
+ * both to every client. Private ranges are fine: VPC endpoints live there.
  */
-import { formatHost, type IpAddress, isLocalhost, type TcpPort } from './address.ts';
+import { type IpAddress, isLocalhost, type TcpPort } from './address.ts';
 import { cidrCovers, constantCidr, embeddedIpv4 } from './cidr.ts';
-import { DENY_HINT, type Denial, findRefusal, NOT_ALLOWED, suggestRule } from './decide.ts';
-import { appliesTo, type Client, findRule, type NameRule, type Policy, type Rule, type Target } from './rules.ts';
+import { findDenyRule } from './denial.ts';
+import { appliesTo, type Client, findRule, type NameRule, type Policy, type Rule } from './rules.ts';
 
-export interface Admission {
-  /** In the order given, each with the rule that lets it through. */
-  readonly admitted: readonly { readonly address: IpAddress; readonly rule: Rule }[];
-  /** `reason` is a phrase for after the address: `is a loopback address`; `rule` is the deny rule, if one decided. */
-  readonly refused: readonly { readonly address: IpAddress; readonly reason: string; readonly rule?: Rule }[];
+export interface AdmittedAddress {
+  readonly address: IpAddress;
+  /** What lets it through. */
+  readonly rule: Rule;
+}
+
+export interface RefusedAddress {
+  readonly address: IpAddress;
+  /** Why: a deny rule, the guard, or no rule that lists it. */
+  readonly by: 'rule' | 'guard' | 'nothing';
+  /** A phrase for after the address: `is a loopback address`. */
+  readonly reason: string;
+  /** The deny rule. */
+  readonly rule?: Rule;
 }
 
 const LOOPBACK = 'is a loopback address';
 
-/** Addresses that no name may lead to. */
+/** Addresses that are used only where a rule means them. */
 const GUARDED = [
   ['0.0.0.0/8', 'is an unspecified address'],
   ['::/128', 'is an unspecified address'],
@@ -35,81 +44,64 @@ const GUARDED = [
 ].map(([range = '', reason = '']) => ({ cidr: constantCidr(range), reason }));
 
 /**
- * Sorts resolved addresses into those that may be connected to on this port and those that may not.
+ * Whether an address may be connected to on this port.
  *
- * `namedBy` is the rule of the name that was resolved, where there is one (`allowed` by a name, or the rule of
- * `needs-names`); without it only addresses that an IP or CIDR rule covers are admitted. Such a rule lets even a
- * guarded address through if it means it: the address itself, or a range of guarded addresses alone, and not
- * `0.0.0.0/0`. The name `localhost`, listed as such, stands for loopback addresses. What an IP or CIDR deny rule covers
- * is refused in any case.
+ * A deny rule refuses it in any case. A guarded address is admitted by a rule that means it: one for the address itself,
+ * or for a range of guarded addresses alone, and not `0.0.0.0/0`. The name `localhost`, listed as such, means loopback
+ * addresses. Any other address is admitted by `namedBy`, or by a rule that covers it.
+ * @param namedBy the rule of the name that the address was resolved from, if a rule lists that name
  */
-export function guardAddresses(
-  policy: Policy,
-  port: TcpPort,
-  client: Client,
-  namedBy: NameRule | undefined,
-  addresses: readonly IpAddress[],
-): Admission {
-  const admitted: Admission['admitted'][number][] = [];
-  const refused: Admission['refused'][number][] = [];
-  for (const address of addresses) {
-    const refusal = findRefusal(policy, { kind: 'ip', ip: address }, port, client);
-    const verdict = refusal ?? judge(policy, port, client, namedBy, address);
-    if ('reason' in verdict) refused.push({ address, ...verdict });
-    else admitted.push({ address, rule: verdict });
-  }
-  return { admitted, refused };
-}
-
-/** The denial of a name of whose addresses none was admitted. */
-export function denyAddresses(
-  { host, port }: Target,
-  namedBy: NameRule | undefined,
-  refused: Admission['refused'],
-): Denial {
-  const reason = `${NOT_ALLOWED}: none of the addresses of ${formatHost(host)} may be used: ${describeRefused(refused)}`;
-  const rule = refused.find((refusal) => refusal.rule !== undefined)?.rule;
-  if (rule !== undefined) return { kind: 'denied', reason, hint: DENY_HINT, rule };
-  const hint = namedBy === undefined ? suggestRule(host, port) : 'list an address itself if it is meant to be used';
-  return { kind: 'denied', reason, hint };
-}
-
-export function describeRefused(refused: Admission['refused']): string {
-  return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
-}
-
-/** The rule that admits the address, or why none does. */
-function judge(
+export function guardAddress(
   policy: Policy,
   port: TcpPort,
   client: Client,
   namedBy: NameRule | undefined,
   address: IpAddress,
-): Rule | { readonly reason: string } {
-  const guarded = guardOf(address);
-  if (namedBy !== undefined) {
-    if (guarded === undefined || (guarded.reason === LOOPBACK && listsLocalhost(namedBy))) return namedBy;
-  }
-  const express = findRule(policy.allow, { kind: 'ip', ip: address }, (candidate) => {
-    return appliesTo(candidate, port, client) && (guarded === undefined || isWithin(candidate, guarded.prefixLength));
+): AdmittedAddress | RefusedAddress {
+  const host = { kind: 'ip', ip: address } as const;
+  const match = findDenyRule(policy, host, port, client);
+  if (match !== undefined) return { address, by: 'rule', ...match };
+  const guarded = guardedRange(address);
+  if (namedBy !== undefined && (guarded === undefined || means(namedBy, guarded))) return { address, rule: namedBy };
+  const rule = findRule(policy.allow, host, (candidate) => {
+    return appliesTo(candidate, port, client) && (guarded === undefined || means(candidate, guarded));
   });
-  return express ?? { reason: guarded?.reason ?? `is not in the allowlist for port ${port}` };
+  if (rule !== undefined) return { address, rule };
+  return guarded === undefined
+    ? { address, by: 'nothing', reason: `is not in the allowlist for port ${port}` }
+    : { address, by: 'guard', reason: guarded.reason };
 }
 
-/** Whether a rule that covers an address lists it alone, or in a range with at least so long a prefix. */
-function isWithin({ address }: Rule, prefixLength: number): boolean {
-  return address.kind === 'ip' || (address.kind === 'cidr' && address.cidr.prefixLength >= prefixLength);
+/** Whether the guard lets a name that this rule lists lead to the address. */
+export function mayLeadTo(rule: NameRule, address: IpAddress): boolean {
+  const guarded = guardedRange(address);
+  return guarded === undefined || means(rule, guarded);
 }
 
-function listsLocalhost({ address }: NameRule): boolean {
-  return address.kind === 'name' && isLocalhost(address.name);
+interface GuardedRange {
+  readonly reason: string;
+  readonly prefixLength: number;
 }
 
-/** Why the address is guarded, and how long the prefix of the range is that is. */
-function guardOf(address: IpAddress): { readonly reason: string; readonly prefixLength: number } | undefined {
+/** Whether a rule that covers a guarded address, or lists a name that leads there, was written for it. */
+function means({ address }: Rule, guarded: GuardedRange): boolean {
+  switch (address.kind) {
+    case 'ip':
+      return true;
+    case 'cidr':
+      return address.cidr.prefixLength >= guarded.prefixLength;
+    case 'name':
+      return guarded.reason === LOOPBACK && isLocalhost(address.name);
+    case 'pattern':
+      return false;
+  }
+}
+
+/** The guarded range that the address is in. One that stands for a guarded IPv4 address is a range of its own. */
+function guardedRange(address: IpAddress): GuardedRange | undefined {
   const range = GUARDED.find(({ cidr }) => cidrCovers(cidr, address));
   if (range !== undefined) return { reason: range.reason, prefixLength: range.cidr.prefixLength };
   const embedded = embeddedIpv4(address);
-  const guarded = embedded && guardOf(embedded);
+  const guarded = embedded && guardedRange(embedded);
   return guarded && { reason: `stands for ${embedded.text}, which ${guarded.reason}`, prefixLength: 128 };
 }

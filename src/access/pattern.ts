@@ -1,6 +1,7 @@
 /** Patterns of names: `*` is exactly one label, `**` one or more; both stand for whole labels only. */
 import { quoteBriefly } from '../platform/escape.ts';
-import { type Malformed, normaliseName } from './address.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
+import { normaliseName } from './address.ts';
 
 export interface NamePattern {
   /** In the one spelling that names have, but for `*` and `**`. */
@@ -16,11 +17,10 @@ export function parsePattern(text: string): NamePattern | Malformed {
   const written = text.split(DOT);
   const partial = written.find((label) => label.includes('*') && !isWild(label));
   if (partial !== undefined) {
-    return {
-      kind: 'malformed',
-      problem: `${shown} has a "*" within the label ${quoteBriefly(partial)}`,
-      hint: '* stands for one whole label and ** for one or more: *.example.com, kms.*.amazonaws.com, **.example.com',
-    };
+    return malformed(
+      `${shown} has a "*" within the label ${quoteBriefly(partial)}`,
+      '* stands for one whole label and ** for one or more: *.example.com, kms.*.amazonaws.com, **.example.com',
+    );
   }
   const name = normaliseName(written.map((label) => (isWild(label) ? 'x' : label)).join('.'), shown);
   if (typeof name !== 'string') return name;
@@ -31,11 +31,10 @@ export function parsePattern(text: string): NamePattern | Malformed {
   const literals = labels.filter((label) => !isWild(label));
   // Who writes 10.* means addresses: as a deny rule it would deny none of them.
   if (literals.length > 0 && literals.every((label) => NUMBER.test(label))) {
-    return {
-      kind: 'malformed',
-      problem: `${shown} is a pattern of numbers, which no name consists of`,
-      hint: 'write a range of addresses like 10.0.0.0/8',
-    };
+    return malformed(
+      `${shown} is a pattern of numbers, which no name consists of`,
+      'write a range of addresses like 10.0.0.0/8',
+    );
   }
   return { labels };
 }

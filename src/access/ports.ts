@@ -1,6 +1,7 @@
 /** Sets of TCP ports, as rules have them. */
 import { quoteBriefly, showValue } from '../platform/escape.ts';
-import { type Malformed, parseTcpPort, type TcpPort } from './address.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
+import { parseTcpPort, type TcpPort } from './address.ts';
 
 /** Both ends belong to it. */
 export interface PortRange {
@@ -17,16 +18,16 @@ export function parsePortRange(item: unknown): PortRange | Malformed {
   const text = typeof item === 'number' || typeof item === 'string' ? String(item) : '';
   const [, first, last = first] = /^(-?\d{1,20})(?:-(\d{1,20}))?$/.exec(text) ?? [];
   if (first === undefined || last === undefined) {
-    return { kind: 'malformed', problem: `expected a port or a range of ports, found ${showValue(item)}`, hint: HINT };
+    return malformed(`expected a port or a range of ports, found ${showValue(item)}`, HINT);
   }
   const from = parseTcpPort(first);
   const to = parseTcpPort(last);
   if (from === undefined || to === undefined) {
     const outside = from === undefined ? first : last;
-    return { kind: 'malformed', problem: `port ${outside} is outside 1–65535`, hint: HINT };
+    return malformed(`port ${outside} is outside 1–65535`, HINT);
   }
   if (from <= to) return { from, to };
-  return { kind: 'malformed', problem: `${quoteBriefly(text)} ends before it begins`, hint: `write ${to}-${from}` };
+  return malformed(`${quoteBriefly(text)} ends before it begins`, `write ${to}-${from}`);
 }
 
 /** What `parsePortRange` takes, or a list of it. */
@@ -35,7 +36,7 @@ export function parsePorts(value: unknown): PortSet | Malformed {
     const range = parsePortRange(value);
     return 'problem' in range ? range : [range];
   }
-  if (value.length === 0) return { kind: 'malformed', problem: 'the list of ports is empty', hint: HINT };
+  if (value.length === 0) return malformed('the list of ports is empty', HINT);
   const ranges: PortRange[] = [];
   for (const item of value) {
     const range = parsePortRange(item);

@@ -1,5 +1,6 @@
 /** Rules: what may be reached, or may not, by whom. */
-import { formatHost, type Malformed, parseHost, type TargetHost, type TcpPort } from './address.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
+import { formatHost, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
 import { type Cidr, cidrCovers, parseCidr } from './cidr.ts';
 import { matchesPattern, type NamePattern, parsePattern } from './pattern.ts';
 import { coversPort, enumerate, type PortSet } from './ports.ts';
@@ -43,6 +44,16 @@ export interface Target {
   readonly port: TcpPort;
 }
 
+/** A host as a client spells it, and a port. */
+export function parseTarget(hostText: string, portNumber: number): Target | Malformed {
+  const host = parseHost(hostText);
+  if (host.kind === 'malformed') return host;
+  const port = toTcpPort(portNumber);
+  return port === undefined
+    ? malformed(`port ${portNumber} is outside 1–65535`, 'TCP ports are 16-bit')
+    : { host, port };
+}
+
 /** What a rule's address means: a host name, a pattern of names, an IP address or a CIDR range. */
 export function parseRuleAddress(text: string): RuleAddress | Malformed {
   if (/^[^/]*\/\d+$/.test(text)) {
@@ -57,6 +68,20 @@ export function parseRuleAddress(text: string): RuleAddress | Malformed {
 /** Whether a decision may depend on the client: then a route cannot be decided for all of them at once. */
 export function usesCids({ allow, deny }: Policy): boolean {
   return [...allow, ...deny].some(({ cids }) => cids !== undefined);
+}
+
+/**
+ * The clients that decisions may differ for. In front the one without a CID, for all that no rule names.
+ * @param clients whether they may have CIDs, and the only ones that may connect, if not all
+ */
+export function clientsToldApart(
+  { allow, deny }: Policy,
+  clients: { readonly mayHaveCids: boolean; readonly cids?: readonly number[] | undefined },
+): readonly Client[] {
+  if (!clients.mayHaveCids) return [{}];
+  if (clients.cids !== undefined) return clients.cids.map((cid) => ({ cid }));
+  const named = new Set([...allow, ...deny].flatMap((rule) => rule.cids ?? []));
+  return [{}, ...[...named].map((cid) => ({ cid }))];
 }
 
 export function isNameRule(rule: Rule): rule is NameRule {

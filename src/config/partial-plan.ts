@@ -1,7 +1,7 @@
 /** The listeners of a file, with every default filled in: the plan but for what does not stand in the file. */
 
 import type { TcpPort } from '../access/address.ts';
-import { denyAll } from '../access/decide.ts';
+import { denyAll } from '../access/authorize.ts';
 import type { PortSet } from '../access/ports.ts';
 import type { Policy, Rule } from '../access/rules.ts';
 import type { ListenerLimits, ListenerPlan, ListenerTimeouts, RoutePlan } from '../plan.ts';
@@ -10,7 +10,7 @@ import { mayHaveCids } from '../platform/vsock.ts';
 import type { LoadedFile } from './load.ts';
 import { writtenPath } from './problems.ts';
 import type { KeyPath } from './read/untyped.ts';
-import { fillTemplate, type Placement } from './schema/addresses.ts';
+import { fillTemplate, type TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { egressAddress, ingressAddress } from './schema/egress.ts';
 import type { FileSettings } from './schema/file.ts';
@@ -34,7 +34,7 @@ export interface PartialListener extends Omit<ListenerPlan, 'route'> {
 
 /** What does not stand in the file. */
 export interface Circumstances {
-  readonly placement?: Placement;
+  readonly placement?: TemplateValues;
   readonly enclaveCid?: number;
   readonly enclaveName?: string;
 }
@@ -115,7 +115,7 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
 /** Fills in what is known now. */
 export function complete(partial: PartialListener, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
   const { routeKey, routePlace, route, ...listener } = partial;
-  const problem = (message: string, hint: string): Completion => {
+  const problem = (message: string, hint: string | undefined): Completion => {
     const error = new VsockProxyError('config', `${routeKey}: ${message}`, { hint, place: routePlace });
     return { kind: 'problem', problem: error };
   };
@@ -139,8 +139,8 @@ export function complete(partial: PartialListener, { placement, enclaveCid, encl
       return complete({ ...partial, route: { kind: 'target', target, proxyHeader } }, {});
     }
     case 'target': {
-      const { policy, on, cids } = listener;
-      const denial = denyAll(policy, { mayHaveCids: mayHaveCids(on), cids }, route.target);
+      const { policy, family, on, cids } = listener;
+      const denial = denyAll({ policy, family, target: route.target }, { mayHaveCids: mayHaveCids(on), cids });
       if (denial !== undefined) return problem(denial.reason, denial.hint);
       return { kind: 'listener', listener: { ...listener, route } };
     }

@@ -7,7 +7,7 @@ import type { ListenerPlan, Plan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { firstOf, loadFile } from './load.ts';
 import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from './partial-plan.ts';
-import type { Placement } from './schema/addresses.ts';
+import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 
 /** One route, as the command line gives it. */
@@ -50,7 +50,7 @@ export interface PlanSource {
   readonly enclaveCid?: number;
   readonly enclaveName?: string;
   /** Called where the file has a placeholder, and only there. */
-  readonly readPlacement: () => Promise<Placement>;
+  readonly readPlacement: () => Promise<TemplateValues>;
 }
 
 /**

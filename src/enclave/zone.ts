@@ -1,7 +1,7 @@
 /** Which names there are inside the enclave, and at which addresses. */
 
 import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../access/address.ts';
-import { decideTarget } from '../access/decide.ts';
+import { findDenial } from '../access/authorize.ts';
 import type { Policy } from '../access/rules.ts';
 import type { HostsTable } from '../dns/hosts.ts';
 import type { NameTable } from './address-table.ts';
@@ -28,9 +28,9 @@ export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions)
     let reason = 'no entry of egress.allow matches it';
     for (const port of ports) {
       // Without a CID: an enclave does not know its own, and its parent does.
-      const decision = decideTarget(policy, { host, port }, {});
-      if (decision.kind === 'allowed') return [names.addressOf(name)];
-      if (decision.rule !== undefined) reason = decision.reason;
+      const denial = findDenial({ policy, target: { host, port }, client: {}, family: 'any', askedBy: 'client' });
+      if (denial === undefined) return [names.addressOf(name)];
+      if (denial.rule !== undefined) reason = denial.reason;
     }
     // One line is enough for the two queries of one look-up; and names of addresses are asked for by mere habit.
     if (type !== 'AAAA' && !name.endsWith('.arpa')) onDenied(name, reason);

@@ -11,7 +11,7 @@ export type ErrorCode =
 
 export interface ErrorDetails {
   /** What the reader can do about it: a sentence without a full stop in front. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   /** Where the cause is written, as `path:line`. */
   readonly place?: string;
   /** Name of the errno, such as `EADDRINUSE`. */

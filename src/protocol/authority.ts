@@ -1,7 +1,7 @@
 /** The authority of a target: host and port as they stand in a request line or a Host field (RFC 3986 section 3.2). */
 import { isIPv6 } from 'node:net';
 import { quoteBriefly } from '../platform/escape.ts';
-import { type Malformed, malformed } from './malformed.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 
 export interface Authority {
   /**

@@ -6,7 +6,7 @@
  * can read a head otherwise than the proxy did.
  */
 import { quoteBriefly } from '../platform/escape.ts';
-import { type Malformed, malformed } from './malformed.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 
 /** Most bytes of a head, and most that the data plane collects before somebody has to know what they mean. */
 export const HEAD_LIMIT = 16 * 1024;

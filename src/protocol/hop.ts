@@ -3,8 +3,8 @@
  * and how long the body is (RFC 9112 section 6).
  */
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 import { type Field, fieldValue, trimBlanks } from './head.ts';
-import { type Malformed, malformed } from './malformed.ts';
 
 /** What requests and responses have in common. */
 export interface Hop {

@@ -5,11 +5,11 @@
  * What the server gets is written here, line by line, from what was understood; nothing that was not understood goes on.
  */
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 import { parseAuthority } from './authority.ts';
 import type { RequestFraming } from './framing.ts';
 import { checkFieldStart, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop } from './hop.ts';
-import { type Malformed, malformed } from './malformed.ts';
 import {
   checkRequestLineStart,
   type MalformedRequest,

@@ -4,11 +4,11 @@
  * The client's connection may live on after the response only if nobody can disagree about where the response ends.
  */
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 import type { Framing } from './framing.ts';
 import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { endToEndLines, type Hop, readHop } from './hop.ts';
 import type { ForwardRequest } from './http-request.ts';
-import { type Malformed, malformed } from './malformed.ts';
 
 /** A 1xx response: another one follows. */
 export interface InterimResponse {

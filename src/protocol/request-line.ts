@@ -1,8 +1,8 @@
 /** The first line of a request to an HTTP proxy: method, target, version (RFC 9112 section 3). */
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 import { parseAuthority } from './authority.ts';
 import { checkLineEnd } from './head.ts';
-import { type Malformed, malformed } from './malformed.ts';
 
 /** `status`: of the reply. */
 export interface MalformedRequest extends Malformed {

@@ -11,8 +11,8 @@
  */
 import { isIP, isIPv4 } from 'node:net';
 import { quoteBriefly } from '../platform/escape.ts';
+import { type Malformed, malformed } from '../platform/malformed.ts';
 import { HEAD_LIMIT, latin1 } from './head.ts';
-import { type Malformed, malformed } from './malformed.ts';
 
 export type ParsedClientHello =
   /** `atLeast`: of all bytes, how many it takes to say more; more than there are. */

@@ -5,7 +5,7 @@ import type { Target } from '../../access/rules.ts';
 import { type EnclaveAddresses, planEnclave } from '../../config/enclave-plan.ts';
 import { inspectFile } from '../../config/load.ts';
 import { type Circumstances, complete, partialListeners } from '../../config/partial-plan.ts';
-import { formatListen, type Placement, parseListen } from '../../config/schema/addresses.ts';
+import { formatListen, parseListen, type TemplateValues } from '../../config/schema/addresses.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
@@ -13,7 +13,7 @@ import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
 import { parseEnclaveCid, parseNumberOption } from '../line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 import { askListeners, askRules, type CheckedListener, mayBecome } from './answer.ts';
-import type { LookUp } from './judge.ts';
+import type { ResolveName } from './judge.ts';
 import { type CheckReport, exitStatusOf, formatJson, formatText } from './report.ts';
 
 export interface CheckArguments {
@@ -30,8 +30,8 @@ export interface CheckArguments {
 }
 
 export interface CheckDependencies {
-  readonly lookUp: LookUp;
-  readonly readPlacement: () => Promise<Placement>;
+  readonly resolveName: ResolveName;
+  readonly readPlacement: () => Promise<TemplateValues>;
 }
 
 /** What `vsock-proxy enclave` does without options. */
@@ -143,7 +143,7 @@ export async function runCheck(
   return { text: (options.json ? formatJson : formatText)(report), exitStatus: exitStatusOf(report) };
 }
 
-async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDependencies): Promise<CheckReport> {
+async function check(options: CheckArguments, { resolveName, readPlacement }: CheckDependencies): Promise<CheckReport> {
   const { configPath: config, target, cid, resolve, listener: only } = options;
   const file = inspectFile(config, 'any');
   if ('problems' in file) return { config, ...file, listeners: [], enclave: [] };
@@ -167,7 +167,7 @@ async function check(options: CheckArguments, { lookUp, readPlacement }: CheckDe
   const report = { config, problems, more: 0, listeners, enclave: enclave.listeners };
   if (problems.length > 0 || target === undefined) return report;
 
-  const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { lookUp }) };
+  const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
   // A file without listeners is for the form of the AWS proxy, unless there are only those of an enclave.
   const isForProxy = file.settings.allowlist !== undefined || enclave.listeners.length === 0;
   if (listeners.length === 0 && only === undefined && isForProxy) {

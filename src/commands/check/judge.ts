@@ -1,33 +1,31 @@
 /** Whether a client reaches a target through a listener, and which rule says so. */
 
 import type { Hostname, IpAddress } from '../../access/address.ts';
-import { type Denial, decideRoute, decideTarget, denyRoute, NOT_ALLOWED } from '../../access/decide.ts';
-import { type Admission, denyAddresses, guardAddresses } from '../../access/guard.ts';
 import {
-  type Client,
-  describeCids,
-  type ExactNameRule,
-  isNameRule,
-  type NameRule,
-  type Rule,
-  type Target,
-} from '../../access/rules.ts';
+  type AccessQuestion,
+  type AccessState,
+  authorize,
+  begin,
+  type Found,
+  type NameLookUp,
+  UNUSED_FAMILY,
+} from '../../access/authorize.ts';
+import { NOT_ALLOWED } from '../../access/denial.ts';
+import type { AdmittedAddress, RefusedAddress } from '../../access/guard.ts';
+import { type Client, clientsToldApart, describeCids, type Rule, type Target } from '../../access/rules.ts';
 import type { PartialListener } from '../../config/partial-plan.ts';
-import { isDefinitive } from '../../dns/failure.ts';
 import type { Family } from '../../dns/resolver.ts';
-import { searchNames } from '../../dns/search.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 
 /** A listener; or the form of the AWS proxy, with the rules of the file. */
-export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> & {
-  /** Whether the operator wrote the target down; else clients ask for it. */
-  readonly isFixed: boolean;
-  /** Whether its clients have CIDs. */
-  readonly hasCids: boolean;
-};
+export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> &
+  Pick<AccessQuestion, 'askedBy'> & {
+    /** Whether its clients may have CIDs. */
+    readonly mayHaveCids: boolean;
+  };
 
-export interface Verdict {
-  /** The client that it is for; absent: every one that no other verdict of the same listener is for. */
+export interface Judgement {
+  /** The client that it is for; absent: every one that no other judgement of the same listener is for. */
   readonly cid?: number;
   /** `undecided`: names would have to be resolved, or could not be. */
   readonly kind: 'allowed' | 'denied' | 'undecided';
@@ -36,129 +34,103 @@ export interface Verdict {
   readonly hint?: string;
   /** The rule that decided. */
   readonly rule?: Rule;
-  /** What the guard says of each address, where the name was resolved. */
-  readonly addresses?: Admission;
+  /** The way there: what was resolved, and what the guard says of each address. Absent where nothing was resolved. */
+  readonly trace?: Trace;
+}
+
+export interface Trace {
+  /** In the order in which the answers came. */
+  readonly lookUps: readonly { readonly name: Hostname; readonly found: Found }[];
+  readonly admitted: readonly AdmittedAddress[];
+  readonly refused: readonly RefusedAddress[];
 }
 
 /** @throws VsockProxyError `resolve-failed` */
-export type LookUp = (name: Hostname, family: Family) => Promise<readonly IpAddress[]>;
-
-/** Everything that a verdict depends on. `lookUp` is absent where nothing may be resolved. */
-interface Question {
-  readonly subject: Subject;
-  readonly target: Target;
-  readonly client: Client;
-  readonly lookUp: LookUp | undefined;
-}
+export type ResolveName = (name: Hostname, family: Family) => Promise<readonly IpAddress[]>;
 
 /**
- * One verdict for each kind of client that the rules tell apart; none where the client cannot connect there.
+ * One judgement for each kind of client that the rules tell apart; none where the client cannot connect there.
  * @param cid of the only client that is asked about
+ * @param resolveName absent where nothing may be resolved
  */
 export async function judgeListener(
   subject: Subject,
   target: Target,
   cid: number | undefined,
-  lookUp: LookUp | undefined,
-): Promise<readonly Verdict[]> {
-  const verdicts: Verdict[] = [];
+  resolveName: ResolveName | undefined,
+): Promise<readonly Judgement[]> {
+  const judgements: Judgement[] = [];
   for (const client of clientsOf(subject, cid)) {
-    verdicts.push({ ...(await judge({ subject, target, client, lookUp })), ...client });
+    judgements.push({ ...(await judge(subject, target, client, resolveName)), ...client });
   }
-  const [first, ...others] = verdicts;
-  if (first === undefined || cid !== undefined) return verdicts;
+  const [first, ...others] = judgements;
+  if (first === undefined || cid !== undefined) return judgements;
   const different = others.filter(({ kind, rule }) => kind !== first.kind || rule !== first.rule);
-  if (different.length > 0 && first.cid !== undefined) return verdicts;
+  if (different.length > 0 && first.cid !== undefined) return judgements;
   const { cid: _, ...forOthers } = first;
   return [forOthers, ...different];
 }
 
-/** The clients whose verdicts may differ; in front the one without a CID, for all that no rule names. */
-function clientsOf({ policy, cids, hasCids }: Subject, cid: number | undefined): readonly Client[] {
-  if (!hasCids) return cid === undefined ? [{}] : [];
-  if (cid !== undefined) return [{ cid }];
-  if (cids !== undefined) return cids.map((each) => ({ cid: each }));
-  const named = [...policy.allow, ...policy.deny].flatMap((rule) => rule.cids ?? []);
-  return [{}, ...[...new Set(named)].map((each) => ({ cid: each }))];
+function clientsOf(subject: Subject, cid: number | undefined): readonly Client[] {
+  if (cid === undefined) return clientsToldApart(subject.policy, subject);
+  return subject.mayHaveCids ? [{ cid }] : [];
 }
 
-async function judge(question: Question): Promise<Verdict> {
-  const { subject, target, client, lookUp } = question;
-  const { policy, cids, isFixed } = subject;
+async function judge(
+  { policy, cids, family, askedBy }: Subject,
+  target: Target,
+  client: Client,
+  resolveName: ResolveName | undefined,
+): Promise<Judgement> {
   if (cids !== undefined && client.cid !== undefined && !cids.includes(client.cid)) {
     return { kind: 'denied', reason: `only ${describeCids(cids)} may connect`, hint: 'see the cids of the listener' };
   }
-  const decision = (isFixed ? decideRoute : decideTarget)(policy, target, client);
-  switch (decision.kind) {
-    case 'denied':
-      return deny(decision);
+  const question = { policy, target, client, family, askedBy };
+  if (resolveName === undefined) return judgementOf(begin(question), target);
+  const lookUps: Trace['lookUps'][number][] = [];
+  const lookUp: NameLookUp = async (name, wanted) => {
+    const found = await resolveName(name, wanted).then((addresses) => ({ addresses }), resolveFailure);
+    lookUps.push({ name, found });
+    return found;
+  };
+  const outcome = await authorize(question, lookUp);
+  const judgement = judgementOf(outcome, target);
+  if (lookUps.length === 0) return judgement;
+  const { admitted, refused } = { admitted: [], refused: [], ...outcome };
+  return { ...judgement, trace: { lookUps, admitted, refused } };
+}
+
+function judgementOf(state: AccessState, { port }: Target): Judgement {
+  switch (state.kind) {
     case 'allowed':
-      if (target.host.kind === 'ip' || lookUp === undefined) return allow(decision.rule);
-      return await resolve(question, lookUp, isNameRule(decision.rule) ? decision.rule : undefined, target.host.name);
-    case 'needs-address':
-      if (target.host.kind === 'ip' || lookUp === undefined) {
-        return undecided(`no entry lists the name, but addresses are listed for port ${target.port}`);
-      }
-      return await resolve(question, lookUp, undefined, target.host.name);
+      return allowedBy(state.rule);
+    case 'denied': {
+      const { reason, hint, rule } = state;
+      return { kind: 'denied', reason: reason.slice(`${NOT_ALLOWED}: `.length), hint, ...(rule && { rule }) };
+    }
+    case 'unresolved': {
+      const { message, errno, hint } = state.error;
+      if (errno === UNUSED_FAMILY) return { kind: 'denied', reason: message, hint: 'see ip_family of the listener' };
+      return undecided(message, hint);
+    }
+    case 'needs-addresses':
+      return state.rule === undefined
+        ? undecided(`no entry lists the name, but addresses are listed for port ${port}`)
+        : allowedBy(state.rule);
     case 'needs-names':
-      if (target.host.kind === 'name' || lookUp === undefined) {
-        return undecided(`no entry lists the address, but names are listed for port ${target.port}`);
-      }
-      return await findName(question, lookUp, decision.rules, target.host.ip);
+      return undecided(`no entry lists the address, but names are listed for port ${port}`);
   }
 }
 
-/** Asks what the name leads to, and which of that may be used. */
-async function resolve(
-  { subject, target, client }: Question,
-  lookUp: LookUp,
-  namedBy: NameRule | undefined,
-  name: Hostname,
-): Promise<Verdict> {
-  const found = await lookUp(name, subject.family).catch(resolveFailure);
-  if (found instanceof VsockProxyError) return undecided(found.message, found.hint);
-  const addresses = guardAddresses(subject.policy, target.port, client, namedBy, found);
-  const [first] = addresses.admitted;
-  if (first === undefined) return { ...deny(denyAddresses(target, namedBy, addresses.refused)), addresses };
-  return { ...allow(namedBy ?? first.rule), addresses };
+function allowedBy(rule: Rule): Judgement {
+  return { kind: 'allowed', reason: `by ${rule.text} (${rule.place})`, rule };
 }
 
-/** Looks for a listed name that leads to the address. */
-async function findName(
-  { subject: { policy }, target, client }: Question,
-  lookUp: LookUp,
-  rules: readonly ExactNameRule[],
-  ip: IpAddress,
-): Promise<Verdict> {
-  const guard = (rule: ExactNameRule) => guardAddresses(policy, target.port, client, rule, [ip]);
-  const failures: VsockProxyError[] = [];
-  const rule = await searchNames(rules, async (candidate) => {
-    const found = await lookUp(candidate.address.name, `ipv${ip.family}`).catch(resolveFailure);
-    if (found instanceof VsockProxyError) {
-      if (!isDefinitive(found.errno ?? '')) failures.push(found);
-      return false;
-    }
-    return found.some(({ text }) => text === ip.text) && guard(candidate).admitted.length > 0;
-  });
-  if (rule !== undefined) return { ...allow(rule), addresses: guard(rule) };
-  const [failure] = failures;
-  return failure === undefined ? deny(denyRoute(policy, target, client)) : undecided(failure.message, failure.hint);
+function undecided(reason: string, hint = '--resolve tells more'): Judgement {
+  return { kind: 'undecided', reason, hint };
 }
 
 function resolveFailure(error: unknown): VsockProxyError {
   if (error instanceof VsockProxyError && error.code === 'resolve-failed') return error;
   throw error;
-}
-
-function allow(rule: Rule): Verdict {
-  return { kind: 'allowed', reason: `by ${rule.text} (${rule.place})`, rule };
-}
-
-function deny({ reason, hint, rule }: Denial): Verdict {
-  const why = reason.startsWith(`${NOT_ALLOWED}: `) ? reason.slice(NOT_ALLOWED.length + 2) : reason;
-  return { kind: 'denied', reason: why, hint, ...(rule && { rule }) };
-}
-
-function undecided(reason: string, hint = '--resolve tells more'): Verdict {
-  return { kind: 'undecided', reason, hint };
 }

@@ -1,14 +1,15 @@
 /** What `vsock-proxy check` has found, for people and for programs. */
 
+import type { Found } from '../../access/authorize.ts';
 import type { Rule } from '../../access/rules.ts';
 import type { PartialListener } from '../../config/partial-plan.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
 import type { ListenerPlan } from '../../plan.ts';
-import type { VsockProxyError } from '../../platform/errors.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { formatTarget } from '../../proxy/report/format.ts';
-import type { Answer, CheckedListener } from './answer.ts';
-import type { Verdict } from './judge.ts';
+import type { CheckedListener, TargetAnswer } from './answer.ts';
+import type { Judgement, Trace } from './judge.ts';
 
 export interface CheckReport {
   /** The file, as it was named. */
@@ -22,7 +23,7 @@ export interface CheckReport {
   /** What `vsock-proxy enclave` listens on with the same file. */
   readonly enclave: readonly ListenerPlan[];
   /** Absent where no target was asked about, or the file has problems. */
-  readonly answer?: Answer;
+  readonly answer?: TargetAnswer;
 }
 
 /** 0: valid, and allowed if a target was asked about. */
@@ -47,24 +48,33 @@ export function formatText(report: CheckReport): string {
   return lines([`${config}: valid`, ...running, ...(inside.length > 0 ? ['in the enclave:', ...inside] : [])]);
 }
 
-function formatAnswer(answer: Answer): string {
-  const told = answer.verdicts.flatMap(({ listener, cid, kind, reason, hint, addresses }) => {
+function formatAnswer(answer: TargetAnswer): string {
+  const told = answer.judgements.flatMap(({ listener, cid, kind, reason, hint, trace }) => {
     const where = listener === undefined ? 'the rules of the file' : formatListen(listener.partial.on);
     const who = cid === undefined ? where : `${where}, CID ${cid}`;
     // Where some listener lets it through, nobody needs to be told how others would.
     const told = answer.kind === 'allowed' || hint === undefined ? { kind, reason } : { kind, reason, hint };
-    return [
-      `  ${who}: ${describe(told)}`,
-      ...(addresses?.admitted ?? []).map(({ address, rule }) => `    ${address.text}: admitted by ${named(rule)}`),
-      ...(addresses?.refused ?? []).map((refused) => `    ${refused.address.text}: refused, as it ${refused.reason}`),
-    ];
+    return [`  ${who}: ${describe(told)}`, ...(trace === undefined ? [] : formatTrace(trace))];
   });
   const nobody = '  no listener that such a client can use leads there';
   const inside = answer.byName === undefined ? [] : [`  in the enclave, by name alone: ${describe(answer.byName)}`];
   return lines([`${formatTarget(answer.target)}: ${answer.kind}`, ...(told.length > 0 ? told : [nobody]), ...inside]);
 }
 
-function describe({ kind, reason, hint }: Verdict): string {
+function formatTrace({ lookUps, admitted, refused }: Trace): readonly string[] {
+  return [
+    ...lookUps.map(({ name, found }) => `    ${name}: ${describeFound(found)}`),
+    ...admitted.map(({ address, rule }) => `    ${address.text}: admitted by ${named(rule)}`),
+    ...refused.map(({ address, reason }) => `    ${address.text}: refused, as it ${reason}`),
+  ];
+}
+
+function describeFound(found: Found): string {
+  if (found instanceof VsockProxyError) return found.message;
+  return `resolves to ${found.addresses.map(({ text }) => text).join(', ')}`;
+}
+
+function describe({ kind, reason, hint }: Judgement): string {
   return kind === 'allowed' ? `allowed ${reason}` : `${kind}: ${withHint(reason, hint)}`;
 }
 
@@ -91,36 +101,45 @@ export function formatJson(report: CheckReport): string {
     ...(answer && {
       target: formatTarget(answer.target),
       verdict: answer.kind,
-      verdicts: answer.verdicts.map(({ listener, cid, addresses, ...verdict }) => ({
+      verdicts: answer.judgements.map(({ listener, cid, trace, ...judgement }) => ({
         listen: listener === undefined ? null : formatListen(listener.partial.on),
         cid: cid ?? null,
-        ...verdictValue(verdict),
-        addresses:
-          addresses === undefined
-            ? null
-            : [
-                ...addresses.admitted.map((admitted) => ({
-                  address: admitted.address.text,
-                  admitted: true,
-                  reason: null,
-                  rule: ruleValue(admitted.rule),
-                })),
-                ...addresses.refused.map((refused) => ({
-                  address: refused.address.text,
-                  admitted: false,
-                  reason: refused.reason,
-                  rule: ruleValue(refused.rule),
-                })),
-              ],
+        ...judgementValue(judgement),
+        lookups: trace === undefined ? null : trace.lookUps.map(lookUpValue),
+        addresses: trace === undefined ? null : addressValues(trace),
       })),
-      by_name: answer.byName === undefined ? null : verdictValue(answer.byName),
+      by_name: answer.byName === undefined ? null : judgementValue(answer.byName),
     }),
   };
   return `${JSON.stringify(value)}\n`;
 }
 
-function verdictValue({ kind, reason, hint, rule }: Verdict) {
+function judgementValue({ kind, reason, hint, rule }: Judgement) {
   return { verdict: kind, reason, hint: hint ?? null, rule: ruleValue(rule) };
+}
+
+function lookUpValue({ name, found }: Trace['lookUps'][number]) {
+  return found instanceof VsockProxyError
+    ? { name, addresses: null, error: found.message }
+    : { name, addresses: found.addresses.map(({ text }) => text), error: null };
+}
+
+function addressValues({ admitted, refused }: Trace) {
+  if (admitted.length + refused.length === 0) return null;
+  return [
+    ...admitted.map(({ address, rule }) => ({
+      address: address.text,
+      admitted: true,
+      reason: null,
+      rule: ruleValue(rule),
+    })),
+    ...refused.map(({ address, reason, rule }) => ({
+      address: address.text,
+      admitted: false,
+      reason,
+      rule: ruleValue(rule),
+    })),
+  ];
 }
 
 /** Whether it stands at `route`, and not at `connect`. */

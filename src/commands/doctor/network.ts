@@ -1,7 +1,7 @@
 /** Checks that ask the network: metadata, names, servers. All but the metadata service only with `--network`. */
 import type { IpAddress } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
-import type { Placement } from '../../config/schema/addresses.ts';
+import type { TemplateValues } from '../../config/schema/addresses.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import type { Answer } from '../../dns/resolver.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
@@ -41,7 +41,7 @@ export interface Network {
     timeoutMs: number,
   ): Promise<{ readonly status: number; readonly reason: string } | { readonly errno: string }>;
   /** @throws VsockProxyError `metadata` */
-  readPlacement(): Promise<Placement>;
+  readPlacement(): Promise<TemplateValues>;
 }
 
 export const DIAL_MS = 5_000;

@@ -1,10 +1,10 @@
 /** The first argument: where to listen. */
 
-import type { Malformed } from '../../access/address.ts';
 import { parseTcp, parseUnix, refuseVsockPort } from '../../config/schema/addresses.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
+import { type Malformed, malformed } from '../../platform/malformed.ts';
 import { CID_ANY, CID_LOCAL } from '../../platform/vsock.ts';
 import { parseUnsigned } from './number.ts';
 
@@ -28,11 +28,10 @@ function parseAddress(text: string, cid: number): SocketAddress | Malformed {
   if (text.startsWith('tcp:')) return parseTcp(text.slice('tcp:'.length));
   const port = parseUnsigned(text);
   if (port === undefined) {
-    return {
-      kind: 'malformed',
-      problem: `${quoteBriefly(text)} is not a whole number`,
-      hint: 'give a vsock port such as 8000, or unix:PATH or tcp:IP:PORT',
-    };
+    return malformed(
+      `${quoteBriefly(text)} is not a whole number`,
+      'give a vsock port such as 8000, or unix:PATH or tcp:IP:PORT',
+    );
   }
   const low = 'the first argument is the vsock port to listen on, such as 8000';
   return refuseVsockPort(port, text, low) ?? { family: 'vsock', cid, port };

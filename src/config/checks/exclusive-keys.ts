@@ -8,7 +8,7 @@
 import type { Finding } from '../problems.ts';
 import { mentions } from '../read/did-you-mean.ts';
 import { asList, asMap, type KeyPath, type Raw } from '../read/untyped.ts';
-import { type Destination, type ListenAddress, parseConnect, parseListen } from '../schema/addresses.ts';
+import { type ConnectAddress, type ListenAddress, parseConnect, parseListen } from '../schema/addresses.ts';
 import { MISSING } from '../schema/builder.ts';
 import { findTaken } from './address-conflicts.ts';
 
@@ -37,7 +37,7 @@ interface Look {
   readonly path: KeyPath;
   readonly raw: Raw;
   readonly on?: ListenAddress;
-  readonly to?: Destination;
+  readonly to?: ConnectAddress;
 }
 
 function look(value: unknown, index: number): Look {

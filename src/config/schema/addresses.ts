@@ -1,23 +1,24 @@
 /** Where to listen and where to connect to, as the file and the command line write it. */
 
-import { type Malformed, parseHost, parseIpAddress, parseTcpPort, type TcpPort } from '../../access/address.ts';
+import { parseHost, parseIpAddress, parseTcpPort, type TcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import type { ActivatedSocket } from '../../plan.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
+import { type Malformed, malformed } from '../../platform/malformed.ts';
 import { CID_ANY, CID_LOCAL, CID_PARENT, PORT_ANY } from '../../platform/vsock.ts';
 
 export type ListenAddress = SocketAddress | ActivatedSocket;
 
 /** Where a fixed listener's clients are connected to. */
-export type Destination =
+export type ConnectAddress =
   | { readonly kind: 'target'; readonly target: Target }
   /** A target with `${region}` or `${domain}` in its host. */
   | { readonly kind: 'template'; readonly host: string; readonly port: TcpPort }
   | { readonly kind: 'address'; readonly address: Exclude<SocketAddress, { readonly family: 'tcp' }> };
 
-/** Where this machine is, as the instance metadata service tells. */
-export interface Placement {
+/** What `${region}` and `${domain}` stand for. */
+export interface TemplateValues {
   readonly region: string;
   /** Of the partition's services: `amazonaws.com`. */
   readonly domain: string;
@@ -64,7 +65,7 @@ function suggestListen(text: string): string {
 }
 
 /** The value of `connect`. */
-export function parseConnect(text: string): Destination | Malformed {
+export function parseConnect(text: string): ConnectAddress | Malformed {
   const [scheme, rest] = splitScheme(text);
   switch (scheme) {
     case 'vsock': {
@@ -90,10 +91,10 @@ export function parseConnect(text: string): Destination | Malformed {
 /** Every `${…}`; what is in it may be anything. */
 const PLACEHOLDER = /\$\{([^}]*)\}/g;
 /** Stands in while the real one is not known: right if this is right. */
-const SOME_PLACEMENT: Placement = { region: 'us-east-1', domain: 'amazonaws.com' };
+const SOME_VALUES: TemplateValues = { region: 'us-east-1', domain: 'amazonaws.com' };
 
 /** The target of a template, now that the placement is known. */
-export function fillTemplate(host: string, port: TcpPort, placement: Placement): Target | Malformed {
+export function fillTemplate(host: string, port: TcpPort, placement: TemplateValues): Target | Malformed {
   const values: Readonly<Record<string, string>> = { region: placement.region, domain: placement.domain };
   const filled = parseHost(host.replace(PLACEHOLDER, (placeholder, name) => values[name] ?? placeholder));
   return filled.kind === 'malformed' ? filled : { host: filled, port };
@@ -202,7 +203,7 @@ function parseAbsoluteUnix(path: string): Extract<SocketAddress, { family: 'unix
   return malformed(`the path ${quoteBriefly(path)} after unix: does not begin with /`, 'write the whole path');
 }
 
-function parseHostAndPort(text: string): Destination | Malformed {
+function parseHostAndPort(text: string): ConnectAddress | Malformed {
   const shown = quoteBriefly(text);
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
     return malformed(`${shown} is a URL`, 'write HOST:PORT, such as kms.us-east-1.amazonaws.com:443');
@@ -219,11 +220,11 @@ function parseHostAndPort(text: string): Destination | Malformed {
       'write HOST:PORT, such as kms.us-east-1.amazonaws.com:443',
     );
   }
-  const unknown = [...host.matchAll(PLACEHOLDER)].find(([, name = '']) => !Object.hasOwn(SOME_PLACEMENT, name));
+  const unknown = [...host.matchAll(PLACEHOLDER)].find(([, name = '']) => !Object.hasOwn(SOME_VALUES, name));
   if (unknown !== undefined) {
     return malformed(`nothing is known of ${quoteBriefly(unknown[0])}`, 'the placeholders are ${region} and ${domain}');
   }
-  const target = fillTemplate(host, port, SOME_PLACEMENT);
+  const target = fillTemplate(host, port, SOME_VALUES);
   if ('problem' in target) return target;
   return host.includes('${') ? { kind: 'template', host, port } : { kind: 'target', target };
 }
@@ -241,8 +242,4 @@ function splitPort(text: string): { readonly host: string | undefined; readonly 
 function splitScheme(text: string): readonly [scheme: string, rest: string] {
   const colon = text.indexOf(':');
   return colon < 0 ? ['', text] : [text.slice(0, colon), text.slice(colon + 1)];
-}
-
-function malformed(problem: string, hint: string): Malformed {
-  return { kind: 'malformed', problem, hint };
 }

@@ -5,8 +5,8 @@
  * beside it. zod/mini does the rest: structure, unknown keys, defaults, the way to each problem.
  */
 import * as z from 'zod/mini';
-import type { Malformed } from '../../access/address.ts';
 import { showValue } from '../../platform/escape.ts';
+import type { Malformed } from '../../platform/malformed.ts';
 import { closestWord } from '../read/did-you-mean.ts';
 import { DURATION, isInRange, LONGEST, toMs } from './duration.ts';
 

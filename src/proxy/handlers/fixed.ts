@@ -3,15 +3,15 @@
 import type { Client } from '../../access/rules.ts';
 import type { Decision, SocketAddress } from '../../dataplane/contract.ts';
 import { type IpEndpoint, proxyHeader } from '../../protocol/proxy-header.ts';
-import type { Destination } from './authorizer.ts';
+import type { Authorization } from './authorizer.ts';
 import type { FirstRequest, Handled, Handler } from './dispatcher.ts';
-import { refuseDestination } from './refusal.ts';
+import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface ClientHandlerOptions {
   readonly targets: TargetIds;
   /** Where this client goes. */
-  readonly find: (client: Client) => Destination | Promise<Destination>;
+  readonly find: (client: Client) => Authorization | Promise<Authorization>;
   /** The server is told first who the client is. */
   readonly proxyHeader: boolean;
 }
@@ -21,9 +21,9 @@ export function handleClients({ targets, find, ...options }: ClientHandlerOption
     first(ask) {
       if (ask.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
       const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
-      const decide = (destination: Destination): Handled => {
-        if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
-        const { text, addresses } = destination;
+      const decide = (authorization: Authorization): Handled => {
+        if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
+        const { text, addresses } = authorization;
         const decision = {
           action: 'connect',
           target: targets.idOf(text),
@@ -33,8 +33,8 @@ export function handleClients({ targets, find, ...options }: ClientHandlerOption
         } as const;
         return { decision: toServer === undefined ? decision : { ...decision, toServer } };
       };
-      const destination = find(clientOf(ask.client));
-      return destination instanceof Promise ? destination.then(decide) : decide(destination);
+      const authorization = find(clientOf(ask.client));
+      return authorization instanceof Promise ? authorization.then(decide) : decide(authorization);
     },
     later() {
       throw new Error('nothing is asked about a connection that relays');

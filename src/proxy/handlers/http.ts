@@ -3,6 +3,8 @@
  *
  * Clients are told which target failed and how, but nothing of the parent's network: no address, no DNS server, no file.
  */
+import { UNUSED_FAMILY } from '../../access/authorize.ts';
+import { describeMalformed } from '../../platform/malformed.ts';
 import { CONNECT_ESTABLISHED, FAILURES, type FailureKind, reply } from '../../protocol/http-reply.ts';
 import {
   type ConnectRequest,
@@ -12,24 +14,24 @@ import {
 } from '../../protocol/http-request.ts';
 import { type Asked, parseResponse } from '../../protocol/http-response.ts';
 import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
-import { type Destination, type Destinations, UNREACHABLE } from './authorizer.ts';
+import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { settleTunnel } from './parent-tunnel.ts';
-import { refuseDestination } from './refusal.ts';
+import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface HttpHandlerOptions {
   readonly targets: TargetIds;
-  readonly destinations: Pick<Destinations, 'find'>;
-  /** The addresses of destinations are those of another HTTP proxy, which is asked in turn. */
+  readonly authorizer: Pick<Authorizer, 'find'>;
+  /** The addresses that it allows are those of another HTTP proxy, which is asked in turn. */
   readonly through: boolean;
 }
 
 type Request = ConnectRequest | ForwardRequest;
-type Allowed = Extract<Destination, { readonly kind: 'allowed' }>;
+type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 
-export function handleHttp({ targets, destinations, through }: HttpHandlerOptions): Handler {
+export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions): Handler {
   const decide = through ? decideThrough : decideHere;
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   return {
@@ -38,10 +40,10 @@ export function handleHttp({ targets, destinations, through }: HttpHandlerOption
       const request = parseRequest(ask.bytes);
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
-      const destination = destinations.find(request.host, request.port, clientOf(ask.client));
-      if (destination instanceof Promise) return destination.then((settled) => decide(request, settled, targets));
-      if (destination.kind !== 'malformed') return decide(request, destination, targets);
-      return refuseRequest({ status: 400, problem: `${destination.problem}. Hint: ${destination.hint}` });
+      const authorization = authorizer.find(request.host, request.port, clientOf(ask.client));
+      if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled, targets));
+      if (authorization.kind !== 'malformed') return decide(request, authorization, targets);
+      return refuseRequest({ status: 400, problem: describeMalformed(authorization) });
     },
     later(ask, request) {
       if (ask.kind === 'failed') return explainFailure(ask, nameOf(ask.target), request);
@@ -65,18 +67,18 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
-function decideHere(request: Request, destination: Destination, targets: TargetIds): Handled {
-  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
-  if (request.kind === 'forward') return exchange(request, destination, targets, request.head);
-  const { text, addresses } = destination;
+function decideHere(request: Request, authorization: Authorization, targets: TargetIds): Handled {
+  if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
+  if (request.kind === 'forward') return exchange(request, authorization, targets, request.head);
+  const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
 }
 
-function decideThrough(request: Request, destination: Destination, targets: TargetIds): Handled {
-  if (destination.kind !== 'allowed') return refuse(request, destination, targets);
-  if (request.kind === 'forward') return exchange(request, destination, targets, absoluteHead(request));
-  const { text, addresses } = destination;
+function decideThrough(request: Request, authorization: Authorization, targets: TargetIds): Handled {
+  if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
+  if (request.kind === 'forward') return exchange(request, authorization, targets, absoluteHead(request));
+  const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
 }
@@ -86,8 +88,8 @@ function consumeHead({ headBytes }: ConnectRequest) {
   return { consume: headBytes, cache: { bytes: headBytes, except: [], forMs: CACHE_MS } } as const;
 }
 
-function refuse(request: Request, destination: Exclude<Destination, Allowed>, targets: TargetIds): Handled {
-  return refuseDestination(destination, targets, fail(...explain(destination), methodOf(request)));
+function refuse(request: Request, authorization: Exclude<Authorization, Allowed>, targets: TargetIds): Handled {
+  return refuseUnauthorized(authorization, targets, fail(...explain(authorization), methodOf(request)));
 }
 
 function exchange(
@@ -103,14 +105,14 @@ function exchange(
   };
 }
 
-function explain(destination: Exclude<Destination, { readonly kind: 'allowed' }>): [FailureKind, string] {
-  const { text } = destination;
-  if (destination.kind === 'denied') {
-    return destination.what === 'target'
+function explain(authorization: Exclude<Authorization, { readonly kind: 'allowed' }>): [FailureKind, string] {
+  const { text } = authorization;
+  if (authorization.kind === 'denied') {
+    return authorization.denial.of === 'target'
       ? ['denied', `${text} is not allowed by the policy of this proxy`]
       : ['address-denied', `the addresses of ${text} are not allowed by the policy of this proxy`];
   }
-  const { errno = '' } = destination.error;
+  const { errno = '' } = authorization.error;
   switch (errno) {
     case 'ETIMEOUT':
       return ['dns-timeout', `the name of ${text} could not be resolved in time`];
@@ -119,7 +121,7 @@ function explain(destination: Exclude<Destination, { readonly kind: 'allowed' }>
     case 'EMFILE':
     case 'ENFILE':
       return ['limit', `the name of ${text} could not be resolved: too many files are open (${errno})`];
-    case UNREACHABLE:
+    case UNUSED_FAMILY:
       return ['unroutable', `${text} is of an address family that is not used here`];
     default:
       return ['dns-failed', `the name of ${text} could not be resolved (${errno})`];

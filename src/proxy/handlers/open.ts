@@ -1,7 +1,7 @@
 /** What answers for routes that ask, and what all of them share: the names that clients ask for. */
 
 import type { Hostname } from '../../access/address.ts';
-import { decideRoute, decideTarget, denyAll } from '../../access/decide.ts';
+import { denyAll } from '../../access/authorize.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { type NameCacheOptions, openNameCache } from '../../dns/cache.ts';
 import type { ListenerPlan, RoutePlan } from '../../plan.ts';
@@ -9,10 +9,10 @@ import { VsockProxyError } from '../../platform/errors.ts';
 import { mayHaveCids } from '../../platform/vsock.ts';
 import { formatAddress, formatEnclave, nameClient } from '../report/format.ts';
 import { denialError } from '../upstream/types.ts';
-import { type Destination, Destinations } from './authorizer.ts';
+import { type Authorization, Authorizer } from './authorizer.ts';
 import type { Handler } from './dispatcher.ts';
 import { handleAlike, handleClients } from './fixed.ts';
-import { DestinationsThrough } from './parent-proxy.ts';
+import { ParentProxy } from './parent-proxy.ts';
 import type { TargetIds } from './target-ids.ts';
 
 /** What some routes need, and most proxies do not have. */
@@ -63,28 +63,28 @@ export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...optio
       switch (route.kind) {
         case 'http': {
           const { handleHttp } = await import('./http.ts');
-          const destinations =
+          const authorizer =
             route.via === undefined
-              ? new Destinations({ policy, family, names, decide: decideTarget })
-              : new DestinationsThrough(route.via, policy);
-          return handleHttp({ targets, destinations, through: route.via !== undefined });
+              ? new Authorizer({ policy, family, names, askedBy: 'client' })
+              : new ParentProxy(route.via, policy);
+          return handleHttp({ targets, authorizer, through: route.via !== undefined });
         }
         case 'names': {
           if (nameOf === undefined) throw new VsockProxyError('internal', 'no table of names for a route to them');
           const { handleNames } = await import('./transparent.ts');
-          return handleNames({ targets, destinations: new DestinationsThrough(route.via, policy), nameOf });
+          return handleNames({ targets, parentProxy: new ParentProxy(route.via, policy), nameOf });
         }
         case 'sni': {
           const { handleSni } = await import('./sni.ts');
-          const destinations = new Destinations({ policy, family, names, decide: decideTarget });
-          return handleSni({ targets, destinations, port: route.port });
+          const authorizer = new Authorizer({ policy, family, names, askedBy: 'client' });
+          return handleSni({ targets, authorizer, port: route.port });
         }
         case 'target': {
           const { target, proxyHeader } = route;
-          const denial = denyAll(policy, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids }, target);
+          const denial = denyAll({ policy, target, family }, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids });
           if (denial !== undefined) throw denialError(denial);
-          const destinations = new Destinations({ policy, family, names, decide: decideRoute });
-          return handleClients({ targets, proxyHeader, find: (client) => destinations.findTarget(target, client) });
+          const authorizer = new Authorizer({ policy, family, names, askedBy: 'operator' });
+          return handleClients({ targets, proxyHeader, find: (client) => authorizer.findTarget(target, client) });
         }
         case 'enclave': {
           if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');
@@ -105,8 +105,8 @@ export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...optio
         }
         case 'address': {
           const { address, proxyHeader } = route;
-          const destination = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
-          return handleClients({ targets, proxyHeader, find: () => destination });
+          const authorization = { kind: 'allowed', text: formatAddress(address), addresses: [address] } as const;
+          return handleClients({ targets, proxyHeader, find: () => authorization });
         }
       }
     },
@@ -120,9 +120,9 @@ export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...optio
 function findEnclave(
   route: Extract<RoutePlan, { readonly kind: 'enclave' }>,
   cidOf: CidOf,
-): Destination | Promise<Destination> {
+): Authorization | Promise<Authorization> {
   const text = formatEnclave(route);
-  const settle = (cid: number | VsockProxyError): Destination =>
+  const settle = (cid: number | VsockProxyError): Authorization =>
     cid instanceof VsockProxyError
       ? { text, kind: 'unresolved', error: cid }
       : { text, kind: 'allowed', addresses: [{ family: 'vsock', cid, port: route.port }] };

@@ -1,16 +1,15 @@
 /**
- * Destinations behind another HTTP proxy, such as that of an enclave's parent. The policy decides on this side, too; the
- * other side has its own, resolves, guards and connects.
+ * Authorization for servers behind another HTTP proxy, such as that of an enclave's parent. The policy decides on this
+ * side, too; the other side has its own, resolves, guards and connects.
  */
 
-import { parseHost, toTcpPort } from '../../access/address.ts';
-import { decideTarget } from '../../access/decide.ts';
-import type { Client, Policy, Target } from '../../access/rules.ts';
+import { findDenial } from '../../access/authorize.ts';
+import { type Client, type Policy, parseTarget, type Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { formatTarget } from '../report/format.ts';
-import type { Destination, Destinations } from './authorizer.ts';
+import type { Authorization, Authorizer } from './authorizer.ts';
 
-export class DestinationsThrough implements Pick<Destinations, 'find' | 'findTarget'> {
+export class ParentProxy implements Pick<Authorizer, 'find' | 'findTarget'> {
   readonly #policy: Policy;
   readonly #addresses: readonly SocketAddress[];
 
@@ -19,20 +18,15 @@ export class DestinationsThrough implements Pick<Destinations, 'find' | 'findTar
     this.#addresses = [via];
   }
 
-  find(host: string, port: number, client: Client): ReturnType<Destinations['find']> {
-    const parsed = parseHost(host);
-    const tcpPort = toTcpPort(port);
-    if (parsed.kind === 'malformed') return parsed;
-    if (tcpPort === undefined) {
-      return { kind: 'malformed', problem: `port ${port} is outside 1–65535`, hint: 'TCP ports are 16-bit' };
-    }
-    return this.findTarget({ host: parsed, port: tcpPort }, client);
+  find(host: string, port: number, client: Client): ReturnType<Authorizer['find']> {
+    const target = parseTarget(host, port);
+    return 'problem' in target ? target : this.findTarget(target, client);
   }
 
-  findTarget(target: Target, client: Client): Destination {
+  findTarget(target: Target, client: Client): Authorization {
     const text = formatTarget(target);
-    const decision = decideTarget(this.#policy, target, client);
-    if (decision.kind === 'denied') return { text, kind: 'denied', what: 'target', denial: decision };
+    const denial = findDenial({ policy: this.#policy, target, client, family: 'any', askedBy: 'client' });
+    if (denial !== undefined) return { text, kind: 'denied', denial };
     return { text, kind: 'allowed', addresses: this.#addresses };
   }
 }

@@ -1,26 +1,26 @@
-/** Why a destination cannot be had, as a decision. */
+/** Why a authorization cannot be had, as a decision. */
 
-import type { Destination } from './authorizer.ts';
+import type { Authorization } from './authorizer.ts';
 import type { Handled } from './dispatcher.ts';
 import type { TargetIds } from './target-ids.ts';
 
 /** @param toClient what the client is told */
-export function refuseDestination(
-  destination: Exclude<Destination, { readonly kind: 'allowed' }>,
+export function refuseUnauthorized(
+  authorization: Exclude<Authorization, { readonly kind: 'allowed' }>,
   targets: TargetIds,
   toClient?: Uint8Array,
 ): Handled {
-  const { text } = destination;
+  const { text } = authorization;
   const told = toClient === undefined ? {} : { toClient };
-  if (destination.kind === 'denied') {
-    const { reason, hint } = destination.denial;
+  if (authorization.kind === 'denied') {
+    const { reason, hint } = authorization.denial;
     // Without a number for the target: there is no end of what is denied.
     return {
       decision: { action: 'reject', reason: 'denied', ...told },
       refusal: { problem: reason, hint, subject: text },
     };
   }
-  const { message, hint } = destination.error;
+  const { message, hint } = authorization.error;
   const problem = `no address for ${text}: ${message}`;
   return {
     decision: { action: 'reject', reason: 'no-upstream', target: targets.idOf(text), ...told },

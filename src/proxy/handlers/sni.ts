@@ -1,22 +1,22 @@
 /** Answers for `route: sni`: each client goes to the server that its TLS ClientHello names; its bytes go on untouched. */
 import type { TcpPort } from '../../access/address.ts';
 import { essence, parseClientHello } from '../../protocol/tls-client-hello.ts';
-import type { Destination, Destinations } from './authorizer.ts';
+import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type Handled, type Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
-import { refuseDestination } from './refusal.ts';
+import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface SniHandlerOptions {
   readonly targets: TargetIds;
-  readonly destinations: Destinations;
+  readonly authorizer: Authorizer;
   readonly port: TcpPort;
 }
 
-export function handleSni({ targets, destinations, port }: SniHandlerOptions): Handler {
-  const decide = (destination: Destination, hello: Uint8Array): Handled => {
-    if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
-    const { text, addresses } = destination;
+export function handleSni({ targets, authorizer, port }: SniHandlerOptions): Handler {
+  const decide = (authorization: Authorization, hello: Uint8Array): Handled => {
+    if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
+    const { text, addresses } = authorization;
     const decision = { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } as const;
     const what = essence(hello);
     return { decision: what === undefined ? decision : { ...decision, cache: { ...what, forMs: CACHE_MS } } };
@@ -35,9 +35,9 @@ export function handleSni({ targets, destinations, port }: SniHandlerOptions): H
         case 'no-name':
           return denied(hello.problem);
         case 'name': {
-          const destination = destinations.find(hello.name, port, clientOf(ask.client));
-          if (destination instanceof Promise) return destination.then((settled) => decide(settled, ask.bytes));
-          return destination.kind === 'malformed' ? denied(destination.problem) : decide(destination, ask.bytes);
+          const authorization = authorizer.find(hello.name, port, clientOf(ask.client));
+          if (authorization instanceof Promise) return authorization.then((settled) => decide(settled, ask.bytes));
+          return authorization.kind === 'malformed' ? denied(authorization.problem) : decide(authorization, ask.bytes);
         }
       }
     },

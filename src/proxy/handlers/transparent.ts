@@ -7,19 +7,19 @@ import { tunnelRequest } from '../../protocol/proxy-request.ts';
 import { formatIpPort } from '../report/format.ts';
 import type { Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
-import type { DestinationsThrough } from './parent-proxy.ts';
+import type { ParentProxy } from './parent-proxy.ts';
 import { settleTunnel } from './parent-tunnel.ts';
-import { refuseDestination } from './refusal.ts';
+import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface NamesHandlerOptions {
   readonly targets: TargetIds;
-  readonly destinations: DestinationsThrough;
+  readonly parentProxy: ParentProxy;
   /** The name that an address stands for. */
   readonly nameOf: (ip: string) => Hostname | undefined;
 }
 
-export function handleNames({ targets, destinations, nameOf }: NamesHandlerOptions): Handler {
+export function handleNames({ targets, parentProxy, nameOf }: NamesHandlerOptions): Handler {
   return {
     first(ask) {
       if (ask.kind !== 'client' || ask.local.family !== 'tcp')
@@ -27,9 +27,9 @@ export function handleNames({ targets, destinations, nameOf }: NamesHandlerOptio
       const name = nameOf(ask.local.ip);
       const port = toTcpPort(ask.local.port);
       if (name === undefined || port === undefined) return refuseAddress(ask.local);
-      const destination = destinations.findTarget({ host: { kind: 'name', name }, port }, clientOf(ask.client));
-      if (destination.kind !== 'allowed') return refuseDestination(destination, targets);
-      const { text, addresses } = destination;
+      const authorization = parentProxy.findTarget({ host: { kind: 'name', name }, port }, clientOf(ask.client));
+      if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
+      const { text, addresses } = authorization;
       const toServer = tunnelRequest(text);
       const common = { target: targets.idOf(text), addresses, consume: 0, explain: true } as const;
       return { decision: { action: 'connect', ...common, toServer, handshake: true } };

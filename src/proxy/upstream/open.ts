@@ -4,30 +4,33 @@
  * What the allowlist forbids is fatal at the start. What cannot be resolved is not: it is tried again, and until then
  * there is no address, and clients are refused.
  */
-import type { IpAddress } from '../../access/address.ts';
-import { decideRoute } from '../../access/decide.ts';
-import { isNameRule } from '../../access/rules.ts';
+import { type Allowed, begin } from '../../access/authorize.ts';
 import { findListedName } from './reverse-lookup.ts';
-import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
 import { ResolvedUpstream } from './watched-name.ts';
 
 /** @throws VsockProxyError `denied` when the allowlist forbids the route whatever its name resolves to */
 export function openUpstream(options: UpstreamOptions): Upstream {
-  const { target, policy, client, log } = options;
-  const { host, port } = target;
-  const decision = decideRoute(policy, target, client);
-  if (decision.kind === 'denied') throw denialError(decision);
-  if (host.kind === 'name') {
-    const namedBy = decision.kind === 'allowed' && isNameRule(decision.rule) ? decision.rule : undefined;
-    if (namedBy !== undefined) log.info(`Matched with host name "${host.name}" and port "${port}"`);
-    return new ResolvedUpstream(host.name, namedBy, options);
+  const { target, policy, client, family, log } = options;
+  const question = { target, policy, client, family, askedBy: 'operator' } as const;
+  const state = begin(question);
+  switch (state.kind) {
+    case 'denied':
+      throw denialError(state);
+    case 'unresolved':
+      throw state.error;
+    case 'allowed':
+      return listedIp(state, options);
+    case 'needs-addresses':
+      if (state.rule !== undefined) log.info(`Matched with host name "${state.name}" and port "${target.port}"`);
+      return new ResolvedUpstream(question, state, options);
+    case 'needs-names':
+      return findListedName(question, state, options);
   }
-  if (decision.kind === 'allowed') return listedIp(host.ip, options);
-  return findListedName(host.ip, decision.kind === 'needs-names' ? decision.rules : [], options);
 }
 
-function listedIp(ip: IpAddress, { target: { port }, log, onChange }: UpstreamOptions): Upstream {
-  logMatchedIp(log, ip, port);
-  const decided = Promise.resolve().then(() => onChange([{ family: 'tcp', ip: ip.text, port }]));
+function listedIp(allowed: Allowed, { target, log, onChange }: UpstreamOptions): Upstream {
+  for (const { address } of allowed.admitted) logMatchedIp(log, address, target);
+  const decided = Promise.resolve().then(() => onChange(addressesOf(allowed, target)));
   return { decided, absence: () => 'no address is known yet', last: () => undefined, stop: () => undefined };
 }

@@ -1,21 +1,18 @@
 /** What every upstream has in common, however it comes by its addresses. */
 
-import type { IpAddress, TcpPort } from '../../access/address.ts';
-import type { Denial } from '../../access/decide.ts';
-import type { Client, Policy, Target } from '../../access/rules.ts';
+import type { IpAddress } from '../../access/address.ts';
+import type { AccessQuestion, Allowed } from '../../access/authorize.ts';
+import type { Denial } from '../../access/denial.ts';
+import type { Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import type { Remembered } from '../../dns/lifetime.ts';
-import type { Family, Resolver } from '../../dns/resolver.ts';
+import type { Resolver } from '../../dns/resolver.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 
-export interface UpstreamOptions {
-  readonly target: Target;
-  readonly family: Family;
-  readonly policy: Policy;
-  /** Whom it is for. */
-  readonly client: Client;
+/** Its target is one that the operator wrote. */
+export interface UpstreamOptions extends Omit<AccessQuestion, 'askedBy'> {
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;
@@ -46,6 +43,10 @@ export function denialError({ reason, hint }: Denial): VsockProxyError {
   return new VsockProxyError('denied', reason, { hint });
 }
 
-export function logMatchedIp(log: Log, ip: IpAddress, port: TcpPort): void {
+export function addressesOf({ admitted }: Allowed, { port }: Target): readonly SocketAddress[] {
+  return admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port }));
+}
+
+export function logMatchedIp(log: Log, ip: IpAddress, { port }: Target): void {
   log.info(`Matched with host IP "${ip.text}" and port "${port}"`);
 }

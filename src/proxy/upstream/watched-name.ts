@@ -1,15 +1,20 @@
 /** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
 
-import type { Hostname, IpAddress } from '../../access/address.ts';
-import type { Denial } from '../../access/decide.ts';
-import { type Admission, denyAddresses, describeRefused, guardAddresses } from '../../access/guard.ts';
-import type { NameRule } from '../../access/rules.ts';
+import type { IpAddress } from '../../access/address.ts';
+import {
+  type AccessOutcome,
+  type AccessQuestion,
+  type Allowed,
+  type NeedsAddresses,
+  settleAddresses,
+} from '../../access/authorize.ts';
+import { type Denial, describeRefusedAddresses } from '../../access/denial.ts';
 import type { Remembered } from '../../dns/lifetime.ts';
 import type { Answer } from '../../dns/resolver.ts';
 import { type Watch, type WatchEvents, watchName } from '../../dns/watch.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import { count } from '../report/quantities.ts';
-import { denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
 
 /** While a name cannot be resolved, warnings about it are at least this far apart. */
 const WARNING_PERIOD_MS = 60_000;
@@ -18,8 +23,8 @@ export class ResolvedUpstream implements Upstream {
   readonly decided: Promise<void>;
   readonly #decide: () => void;
   readonly #deny: (error: VsockProxyError) => void;
-  readonly #name: Hostname;
-  readonly #namedBy: NameRule | undefined;
+  readonly #question: AccessQuestion;
+  readonly #needs: NeedsAddresses;
   readonly #options: UpstreamOptions;
   readonly #watch: Watch;
   #isDecided = false;
@@ -29,8 +34,8 @@ export class ResolvedUpstream implements Upstream {
   /** Whether there is an answer in use, whatever the guard lets through of it. */
   #answered = false;
 
-  /** @param namedBy the rule that lists the name; without it, only addresses that the allowlist covers are used */
-  constructor(name: Hostname, namedBy: NameRule | undefined, options: UpstreamOptions) {
+  constructor(question: AccessQuestion, needs: NeedsAddresses, options: UpstreamOptions) {
+    const { name, rule } = needs;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.decided = promise;
     this.#decide = () => {
@@ -38,16 +43,17 @@ export class ResolvedUpstream implements Upstream {
       resolve();
     };
     this.#deny = reject;
-    this.#name = name;
-    this.#namedBy = namedBy;
+    this.#question = question;
+    this.#needs = needs;
     this.#options = options;
     this.#absence = `${name} is not resolved yet`;
-    if (namedBy !== undefined) this.#decide();
+    // A listed name is allowed, whatever it leads to.
+    if (rule !== undefined) this.#decide();
 
     const { family, resolver, clock, log } = options;
     // An earlier answer of which nothing may be used any more decides nothing: a fresh one is on its way.
     const initial =
-      options.initial && this.#guard(options.initial.answer).admitted.length > 0 ? options.initial : undefined;
+      options.initial && this.#settle(options.initial.answer).kind === 'allowed' ? options.initial : undefined;
     const events: WatchEvents = {
       onQuery: () => {
         const text = `Resolving hostname: ${name}.`;
@@ -90,27 +96,30 @@ export class ResolvedUpstream implements Upstream {
   }
 
   #use(answer: Answer): void {
-    const { target, log, onChange } = this.#options;
-    const { admitted, refused } = this.#guard(answer);
-    const [first, ...others] = admitted.map(({ address }) => address);
-    if (first === undefined) {
-      this.#useNone(denyAddresses(target, this.#namedBy, refused));
-      return;
-    }
-    // What a log line says holds already for the next client.
-    onChange(admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port: target.port })));
-    this.#decide();
-    this.#tellUse(first, others, answer);
-    if (refused.length > 0) {
-      log.warn(
-        `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#name}: ${describeRefused(refused)}`,
-      );
-    }
+    const outcome = this.#settle(answer);
+    if (outcome.kind === 'allowed') this.#useAllowed(outcome, answer);
+    else if (outcome.kind === 'denied') this.#useNone(outcome);
   }
 
-  #guard({ addresses }: Answer): Admission {
-    const { target, policy, client } = this.#options;
-    return guardAddresses(policy, target.port, client, this.#namedBy, addresses);
+  #settle(answer: Answer): AccessOutcome {
+    return settleAddresses(this.#question, this.#needs, answer);
+  }
+
+  #useAllowed(allowed: Allowed, answer: Answer): void {
+    const { target, log, onChange } = this.#options;
+    const { admitted, refused } = allowed;
+    // What a log line says holds already for the next client.
+    onChange(addressesOf(allowed, target));
+    this.#decide();
+    this.#tellUse(
+      admitted.map(({ address }) => address),
+      answer,
+    );
+    if (refused.length > 0) {
+      log.warn(
+        `Not using ${refused.length} of ${answer.addresses.length} addresses of ${this.#needs.name}: ${describeRefusedAddresses(refused)}`,
+      );
+    }
   }
 
   #useNone(denial: Denial): void {
@@ -124,10 +133,11 @@ export class ResolvedUpstream implements Upstream {
     log.warn(`${denial.reason}; clients are refused. Hint: ${denial.hint}`);
   }
 
-  #tellUse(first: IpAddress, others: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
+  #tellUse([first, ...others]: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
     const { log, target } = this.#options;
-    if (this.#namedBy === undefined) logMatchedIp(log, first, target.port);
-    const server = `for the given server "${this.#name}".`;
+    if (first === undefined) return;
+    if (this.#needs.rule === undefined) logMatchedIp(log, first, target);
+    const server = `for the given server "${this.#needs.name}".`;
     log.info(`Using IP "${first.text}" ${server} (TTL: ${Math.round(ttlMs / 1000)} secs)`);
     for (const { text } of others) log.debug(`Also using IP "${text}" ${server}`);
     if (incomplete !== undefined) log.debug(`No IPv${incomplete.missing} addresses ${server} (${incomplete.code})`);

@@ -6,8 +6,10 @@ import {
   parseTcpPort,
   type TcpPort,
 } from '../../../src/access/address.ts';
+import type { AccessQuestion } from '../../../src/access/authorize.ts';
 import { type PortSet, parsePorts } from '../../../src/access/ports.ts';
 import {
+  type Client,
   isNameRule,
   type NameRule,
   type Policy,
@@ -54,6 +56,16 @@ export function nameRule(entry: string): NameRule {
   const [rule] = policy([entry]).allow;
   assert(rule !== undefined && isNameRule(rule));
   return rule;
+}
+
+/** What the operator wrote, for a client without a CID, unless said otherwise. */
+export function question(
+  policy: Policy,
+  target: Target,
+  client: Client = {},
+  askedBy: AccessQuestion['askedBy'] = 'operator',
+): AccessQuestion {
+  return { policy, target, client, family: 'any', askedBy };
 }
 
 /** Written `host port`. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { denyAddresses, guardAddresses } from '../../../src/access/guard.ts';
+import { denyAddresses } from '../../../src/access/denial.ts';
+import { type AdmittedAddress, guardAddress, type RefusedAddress } from '../../../src/access/guard.ts';
 import type { Client, NameRule } from '../../../src/access/rules.ts';
 import { ip, nameRule, policy, port, target } from './fixture.ts';
 
@@ -22,11 +23,26 @@ function verdictsWith(
   namedBy: NameRule | undefined,
   ...addresses: readonly string[]
 ) {
-  const { admitted, refused } = guardAddresses(policy(allow, deny), port(443), client, namedBy, addresses.map(ip));
+  const { admitted, refused } = guardAll({ allow, deny, client }, namedBy, ...addresses);
   return {
     admitted: admitted.map(({ address, rule }) => `${address.text} by ${rule.text}`),
     refused: refused.map(({ address, reason }) => `${address.text} ${reason}`),
   };
+}
+
+function guardAll(
+  { allow = [], deny = [], client = {} }: Setting,
+  namedBy: NameRule | undefined,
+  ...addresses: readonly string[]
+) {
+  const admitted: AdmittedAddress[] = [];
+  const refused: RefusedAddress[] = [];
+  for (const text of addresses) {
+    const guarded = guardAddress(policy(allow, deny), port(443), client, namedBy, ip(text));
+    if ('reason' in guarded) refused.push(guarded);
+    else admitted.push(guarded);
+  }
+  return { admitted, refused };
 }
 
 suite('address guard', () => {
@@ -190,9 +206,8 @@ suite('address guard', () => {
 
 suite('denial of all addresses of a name', () => {
   const denial = (setting: Setting, namedBy: NameRule | undefined, ...addresses: readonly string[]) => {
-    const { allow = [], deny = [], client = {} } = setting;
-    const { refused } = guardAddresses(policy(allow, deny), port(443), client, namedBy, addresses.map(ip));
-    return denyAddresses(target('a.example 443'), namedBy, refused);
+    const { refused } = guardAll(setting, namedBy, ...addresses);
+    return denyAddresses(target('a.example 443'), namedBy !== undefined, refused);
   };
 
   test('says what is wrong with each', () => {

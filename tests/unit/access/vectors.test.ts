@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { parseHost } from '../../../src/access/address.ts';
-import { decideTarget } from '../../../src/access/decide.ts';
+import { findDenial } from '../../../src/access/authorize.ts';
 import { parseRuleAddress } from '../../../src/access/rules.ts';
-import { policy, port } from './fixture.ts';
+import { policy, port, question } from './fixture.ts';
 
 /** What Enclaver's filters say of a host (`expected`), and where ours is right to say otherwise (`strict`). */
 interface Vector {
@@ -26,7 +26,7 @@ function isAllowed(allow: readonly string[], deny: readonly string[], host: stri
   const rulesAreValid = [...allow, ...deny].every((text) => parseRuleAddress(text).kind !== 'malformed');
   const target = parseHost(host);
   if (!rulesAreValid || target.kind === 'malformed') return false;
-  return decideTarget(policy(allow, deny), { host: target, port: port(443) }, {}).kind === 'allowed';
+  return findDenial(question(policy(allow, deny), { host: target, port: port(443) }, {}, 'client')) === undefined;
 }
 
 suite('vectors', () => {

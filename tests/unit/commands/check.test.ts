@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { parseCheckCommand, runCheck } from '../../../src/commands/check/check.ts';
-import type { LookUp } from '../../../src/commands/check/judge.ts';
+import type { ResolveName } from '../../../src/commands/check/judge.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { ip } from '../access/fixture.ts';
 
@@ -19,7 +19,7 @@ async function check(text: string, argv: readonly string[], names: Names = {}) {
   writeFileSync(path, text);
   const parsed = parseCheckCommand([...argv, '--config', path]);
   assert(parsed.kind === 'run');
-  const lookUp: LookUp = (name) => {
+  const resolveName: ResolveName = (name) => {
     assert(argv.includes('--resolve'), 'nothing is resolved unasked');
     const addresses = names[name];
     if (addresses !== undefined) return Promise.resolve(addresses.map(ip));
@@ -29,7 +29,7 @@ async function check(text: string, argv: readonly string[], names: Names = {}) {
     assert(argv.includes('--resolve'), 'the metadata service is not asked unasked');
     return Promise.resolve({ region: 'eu-west-1', domain: 'amazonaws.com' });
   };
-  const { text: output, exitStatus } = await runCheck(parsed.arguments, { lookUp, readPlacement });
+  const { text: output, exitStatus } = await runCheck(parsed.arguments, { resolveName, readPlacement });
   return { lines: output.replaceAll(`${directory}/`, '').trimEnd().split('\n'), exitStatus };
 }
 
@@ -129,7 +129,7 @@ describe('a file that is not valid', () => {
     const parsed = parseCheckCommand(['--config', join(directory, 'absent.yaml')]);
     assert(parsed.kind === 'run');
     const unused = () => assert.fail('nobody is asked');
-    const absent = await runCheck(parsed.arguments, { lookUp: unused, readPlacement: unused });
+    const absent = await runCheck(parsed.arguments, { resolveName: unused, readPlacement: unused });
     assert.match(absent.text, /absent\.yaml: Could not open the file: ENOENT/);
     assert.equal(absent.exitStatus, 1);
   });
@@ -214,6 +214,7 @@ describe('a target that is denied is status 1', () => {
     assert.equal(exitStatus, 1);
     assert.match(lines[1] ?? '', /denied: none of the addresses of a\.example may be used/);
     assert.deepEqual(lines.slice(2), [
+      '    a.example: resolves to 169.254.169.254, ::1',
       '    169.254.169.254: refused, as it is a link-local address, where the instance metadata service lives',
       '    ::1: refused, as it is a loopback address',
     ]);
@@ -319,6 +320,7 @@ describe('a target that is allowed is status 0', () => {
     assert.equal(exitStatus, 0);
     assert.deepEqual(lines.slice(1), [
       '  vsock:3:8000: allowed by *.a.example (f.yaml:2)',
+      '    x.a.example: resolves to 192.0.2.1, 127.0.0.1',
       '    192.0.2.1: admitted by *.a.example (f.yaml:2)',
       '    127.0.0.1: refused, as it is a loopback address',
     ]);
@@ -379,6 +381,7 @@ describe('a valid file', () => {
             reason: 'by a.example (f.yaml:1)',
             hint: null,
             rule: { address: 'a.example', place: 'f.yaml:1' },
+            lookups: [{ name: 'a.example', addresses: ['192.0.2.1', '::1'], error: null }],
             addresses: [
               { address: '192.0.2.1', admitted: true, reason: null, rule: { address: 'a.example', place: 'f.yaml:1' } },
               { address: '::1', admitted: false, reason: 'is a loopback address', rule: null },
@@ -390,7 +393,7 @@ describe('a valid file', () => {
     const { verdicts } = await json('allowlist: []', ['a.example', '443']);
     assert.deepEqual(
       verdicts.map((verdict: object) => Object.keys(verdict)),
-      [['listen', 'cid', 'verdict', 'reason', 'hint', 'rule', 'addresses']],
+      [['listen', 'cid', 'verdict', 'reason', 'hint', 'rule', 'lookups', 'addresses']],
     );
     assert.deepEqual([verdicts[0].listen, verdicts[0].cid, verdicts[0].addresses], [null, null, null]);
   });

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { renderAllowlist } from '../../../scripts/allowlist.ts';
-import { decideRoute } from '../../../src/access/decide.ts';
+import { findDenial } from '../../../src/access/authorize.ts';
 import { domainOf, kmsEndpoint, PARTITIONS, parseRegion } from '../../../src/aws/partitions.ts';
 import { loadFile } from '../../../src/config/load.ts';
 import { globalPolicy } from '../../../src/config/partial-plan.ts';
-import { target } from '../access/fixture.ts';
+import { question, target } from '../access/fixture.ts';
 
 const CONFIGS = fileURLToPath(new URL('../../../configs/', import.meta.url));
 const DEFAULT = join(CONFIGS, 'vsock-proxy.yaml');
@@ -28,7 +28,7 @@ const REGIONS_OF_AWS_PROXY = `
 suite('the default allowlist', () => {
   const file = loadFile(DEFAULT, 'proxy');
   const policy = globalPolicy(file);
-  const decide = (written: string) => decideRoute(policy, target(written), {}).kind;
+  const decide = (written: string) => findDenial(question(policy, target(written)))?.kind ?? 'allowed';
 
   for (const written of [
     'kms.eu-west-1.amazonaws.com 80',

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Hostname } from '../../../../src/access/address.ts';
-import { decideRoute, decideTarget } from '../../../../src/access/decide.ts';
 import { type NameCache, openNameCache } from '../../../../src/dns/cache.ts';
 import type { Answer, Resolver } from '../../../../src/dns/resolver.ts';
 import { SEARCH_WIDTH } from '../../../../src/dns/search.ts';
 import { VsockProxyError } from '../../../../src/platform/errors.ts';
-import { Destinations } from '../../../../src/proxy/handlers/authorizer.ts';
+import { Authorizer } from '../../../../src/proxy/handlers/authorizer.ts';
 import { ip, policy, target } from '../../access/fixture.ts';
 import { ManualClock, type Names, resolverOf, settle } from '../fixture.ts';
 
@@ -22,8 +21,8 @@ function setUp(allow: readonly string[], deny: readonly string[] = []) {
     size: 0,
     stop: () => undefined,
   };
-  const destinations = new Destinations({ policy: policy(allow, deny), family: 'any', names, decide: decideTarget });
-  return { asked, says, find: (host: string, port: number, cid = 16) => destinations.find(host, port, { cid }) };
+  const authorizer = new Authorizer({ policy: policy(allow, deny), family: 'any', names, askedBy: 'client' });
+  return { asked, says, find: (host: string, port: number, cid = 16) => authorizer.find(host, port, { cid }) };
 }
 
 function answer(...addresses: string[]): Answer {
@@ -63,7 +62,7 @@ describe('a destination', () => {
     assert.equal(find('a.example', 443), first);
     says.outcome = answer('169.254.169.254');
     const second = find('a.example', 443);
-    assert.ok(!(second instanceof Promise) && second.kind === 'denied' && second.what === 'addresses');
+    assert.ok(!(second instanceof Promise) && second.kind === 'denied' && second.denial.of === 'addresses');
     says.outcome = answer('10.0.0.7');
     assert.deepEqual(find('a.example', 443), first);
   });
@@ -94,14 +93,14 @@ describe('an IP address that one of many listed names may lead to', () => {
   function setUpSearch(resolver: Resolver) {
     const names = openNameCache({ resolver, clock: new ManualClock(), onStale: assert.fail });
     const allow = LISTED.map((name) => `${name} 443`);
-    const destinations = new Destinations({ policy: policy(allow), family: 'any', names, decide: decideRoute });
-    return { names, find: (cid = 16) => destinations.findTarget(ADDRESS, { cid }) };
+    const authorizer = new Authorizer({ policy: policy(allow), family: 'any', names, askedBy: 'operator' });
+    return { names, find: (cid = 16) => authorizer.findTarget(ADDRESS, { cid }) };
   }
 
   it('is denied when none leads there, however many they are', async () => {
     const { find } = setUpSearch(resolverOf(Object.fromEntries(LISTED.map((name) => [name, ['192.0.2.2']]))));
     const found = await find();
-    assert.ok(found.kind === 'denied' && found.what === 'target');
+    assert.ok(found.kind === 'denied' && found.denial.of === 'target');
   });
 
   it('is not denied while one of them cannot be resolved', async () => {

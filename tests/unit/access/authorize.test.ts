@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parse } from 'yaml';
 import { parseHost } from '../../../src/access/address.ts';
-import { decideRoute, decideTarget, denyRoute } from '../../../src/access/decide.ts';
+import { begin } from '../../../src/access/authorize.ts';
 import type { Client } from '../../../src/access/rules.ts';
-import { policy, port, target } from './fixture.ts';
+import { policy, port, question, target } from './fixture.ts';
 
 const NOBODY: Client = {};
 
 function denial(rules: readonly string[], written: string, client = NOBODY) {
-  const decision = decideRoute(policy(rules), target(written), client);
-  assert(decision.kind === 'denied', `${written}: ${decision.kind}`);
-  return decision;
+  const state = begin(question(policy(rules), target(written), client));
+  assert(state.kind === 'denied', `${written}: ${state.kind}`);
+  return state;
 }
 
 /** `allowed by LINE`, `denied by LINE`, or the kind with the texts of the rules that it carries. */
@@ -20,16 +20,18 @@ function outcome(
   written: string,
   { deny = [], client = NOBODY }: { readonly deny?: readonly string[]; readonly client?: Client } = {},
 ): string {
-  const decision = decideRoute(policy(rules, deny), target(written), client);
-  switch (decision.kind) {
+  const state = begin(question(policy(rules, deny), target(written), client));
+  switch (state.kind) {
     case 'allowed':
-      return `allowed by ${decision.rule.place}`;
+      return `allowed by ${state.rule.place}`;
+    case 'needs-addresses':
+      return state.rule === undefined ? 'needs-addresses' : `allowed by ${state.rule.place}`;
     case 'needs-names':
-      return `needs-names ${decision.rules.map((rule) => rule.text).join(' ')}`;
+      return `needs-names ${state.rules.map((rule) => rule.text).join(' ')}`;
     case 'denied':
-      return decision.rule === undefined ? 'denied' : `denied by ${decision.rule.place}`;
+      return state.rule === undefined ? 'denied' : `denied by ${state.rule.place}`;
     default:
-      return decision.kind;
+      return state.kind;
   }
 }
 
@@ -89,8 +91,8 @@ suite('route', () => {
   }
 
   test('an IP or CIDR entry on the port may match what a name resolves to', () => {
-    assert.equal(outcome(['10.0.0.1 443'], 'example.com 443'), 'needs-address');
-    assert.equal(outcome(['other.example 443', '10.0.0.0/8 443'], 'example.com 443'), 'needs-address');
+    assert.equal(outcome(['10.0.0.1 443'], 'example.com 443'), 'needs-addresses');
+    assert.equal(outcome(['other.example 443', '10.0.0.0/8 443'], 'example.com 443'), 'needs-addresses');
   });
 
   test('a name that is listed needs no IP entry, whichever comes first', () => {
@@ -118,7 +120,7 @@ suite('route', () => {
     assert.equal(outcome(rules, '11.0.0.1 443', { client: { cid: 17 } }), 'denied');
     assert.equal(outcome(rules, 'b.example 443', { client: { cid: 17 } }), 'denied');
     assert.equal(outcome(rules, '11.0.0.1 443', { client: { cid: 16 } }), 'needs-names a.example');
-    assert.equal(outcome(rules, 'b.example 443', { client: { cid: 16 } }), 'needs-address');
+    assert.equal(outcome(rules, 'b.example 443', { client: { cid: 16 } }), 'needs-addresses');
   });
 
   test('nothing else by coincidence: a name does not match another listed name, whatever both resolve to', () => {
@@ -172,13 +174,10 @@ suite('deny', () => {
       const deny = ['evil.example', 'büse.example', '10.0.0.1', '2001:db8::1'];
       const parsed = parseHost(host);
       assert(parsed.kind !== 'malformed');
-      const decision = decideTarget(
-        policy(['**', '0.0.0.0/0', '::/0'], deny),
-        { host: parsed, port: port(443) },
-        NOBODY,
-      );
-      assert(decision.kind === 'denied');
-      assert.notEqual(decision.rule, undefined);
+      const asked = { host: parsed, port: port(443) };
+      const state = begin(question(policy(['**', '0.0.0.0/0', '::/0'], deny), asked, NOBODY, 'client'));
+      assert(state.kind === 'denied');
+      assert.notEqual(state.rule, undefined);
     });
   }
 
@@ -219,7 +218,7 @@ suite('deny', () => {
 
   test('an IP rule waits for what a name resolves to', () => {
     assert.equal(outcome(['a.example 443'], 'a.example 443', { deny: ['10.0.0.0/8'] }), 'allowed by allow.yaml:2');
-    assert.equal(outcome(['10.0.0.0/8'], 'a.example 443', { deny: ['10.0.0.0/8'] }), 'needs-address');
+    assert.equal(outcome(['10.0.0.0/8'], 'a.example 443', { deny: ['10.0.0.0/8'] }), 'needs-addresses');
   });
 
   test('alone allows nothing', () => {
@@ -229,8 +228,8 @@ suite('deny', () => {
 
 suite('target that a client asks for', () => {
   const decide = (allow: readonly string[], written: string, client = NOBODY) => {
-    const decision = decideTarget(policy(allow), target(written), client);
-    return decision.kind === 'allowed' ? decision.rule.place : decision.kind;
+    const state = begin(question(policy(allow), target(written), client, 'client'));
+    return 'rule' in state ? state.rule?.place : state.kind;
   };
 
   test('denied: a name that is not listed, whatever addresses are: it is never resolved', () => {
@@ -323,18 +322,19 @@ suite('denial', () => {
         '64:ff9b::a00:1 on port 443 stands for 10.0.0.1, which is denied by 10.0.0.0/8 (deny.yaml:2)',
       ],
     ] as const) {
-      const decision = decideTarget(policy(['**', '::/0', '0.0.0.0/0'], [deny]), target(written), { cid: 16 });
-      assert(decision.kind === 'denied');
-      assert.equal(decision.reason, `The given address and port are not allowed: ${why}`);
-      assert.match(decision.hint, /^deny goes before allow: .*narrow or remove the rule/);
-      assert.equal(decision.rule?.place, 'deny.yaml:2');
+      const rules = policy(['**', '::/0', '0.0.0.0/0'], [deny]);
+      const state = begin(question(rules, target(written), { cid: 16 }, 'client'));
+      assert(state.kind === 'denied');
+      assert.equal(state.reason, `The given address and port are not allowed: ${why}`);
+      assert.match(state.hint, /^deny goes before allow: .*narrow or remove the rule/);
+      assert.equal(state.rule?.place, 'deny.yaml:2');
     }
   });
 
-  test('says that nothing matches, also after addresses were looked at', () => {
-    const rules = policy(['10.0.0.0/8 443']);
+  test('says that nothing matches', () => {
+    const state = begin(question(policy(['10.0.0.0/8 443']), target('a.example 443'), NOBODY, 'client'));
     assert.equal(
-      denyRoute(rules, target('a.example 443'), NOBODY).reason,
+      'reason' in state && state.reason,
       'The given address and port are not allowed: no entry of the allowlist matches a.example on port 443',
     );
   });

@@ -1,0 +1,105 @@
+/** Denials in words. Reasons and hints name rules and files: they are for the log, not for clients to see. */
+import { formatHost, type TargetHost, type TcpPort } from './address.ts';
+import { embeddedIpv4 } from './cidr.ts';
+import type { RefusedAddress } from './guard.ts';
+import { coversPort, describePorts } from './ports.ts';
+import { appliesTo, type Client, describeCids, findRule, isFor, type Policy, type Rule, type Target } from './rules.ts';
+
+export interface Denial {
+  readonly kind: 'denied';
+  /** `addresses`: the target may be named, but none of its addresses may be used. */
+  readonly of: 'target' | 'addresses';
+  /** Begins with {@link NOT_ALLOWED}. */
+  readonly reason: string;
+  readonly hint: string;
+  /** The deny rule that decided; absent: no rule allows the target. */
+  readonly rule?: Rule;
+  /** The addresses that were looked at. */
+  readonly refused: readonly RefusedAddress[];
+}
+
+export const NOT_ALLOWED = 'The given address and port are not allowed';
+const DENY_HINT = 'deny goes before allow: if it is to be reached, narrow or remove the rule that denies it';
+
+/** A deny rule, and a phrase for after the host that it matches: `is denied by 10.0.0.0/8 (…)`. */
+export interface DenyMatch {
+  readonly rule: Rule;
+  readonly reason: string;
+}
+
+/** What denies the host itself, or the IPv4 address that an IPv6 address stands for. */
+export function findDenyRule(policy: Policy, host: TargetHost, port: TcpPort, client: Client): DenyMatch | undefined {
+  if (policy.deny.length === 0) return undefined;
+  const rule = findRule(policy.deny, host, (candidate) => appliesTo(candidate, port, client));
+  if (rule !== undefined) {
+    const whom = rule.cids === undefined ? '' : ` to ${describeCids(rule.cids)}`;
+    return { rule, reason: `is denied${whom} by ${rule.text} (${rule.place})` };
+  }
+  const embedded = host.kind === 'ip' ? embeddedIpv4(host.ip) : undefined;
+  const match = embedded && findDenyRule(policy, { kind: 'ip', ip: embedded }, port, client);
+  return match && { ...match, reason: `stands for ${embedded.text}, which ${match.reason}` };
+}
+
+/** The denial of a target that a deny rule matches. */
+export function denyByRule({ rule, reason }: DenyMatch, { host, port }: Target): Denial {
+  return { ...deny('target', `${formatHost(host)} on port ${port} ${reason}`, DENY_HINT), rule };
+}
+
+/** The denial of a target that no rule allows; names the rule that came closest. */
+export function denyUnlisted({ allow }: Policy, { host, port }: Target, client: Client): Denial {
+  if (allow.length === 0) return deny('target', 'the allowlist is empty', suggestRule(host, port));
+  const forOthers = findRule(allow, host, (rule) => coversPort(rule.ports, port));
+  if (forOthers?.cids !== undefined) {
+    const listed = `${forOthers.text} is listed for ${describeCids(forOthers.cids)} (${forOthers.place})`;
+    return client.cid === undefined
+      ? deny(
+          'target',
+          `${listed}, and the client has no CID`,
+          'clients over TCP or a unix socket need a rule without cids',
+        )
+      : deny(
+          'target',
+          `${listed}, not for CID ${client.cid}`,
+          `if it may be reached from there, add ${client.cid} to its cids`,
+        );
+  }
+  const otherPort = findRule(allow, host, (rule) => isFor(rule, client));
+  const why =
+    otherPort === undefined
+      ? `no entry of the allowlist matches ${formatHost(host)} on port ${port}`
+      : `${otherPort.text} is listed for ${describePorts(otherPort.ports)} (${otherPort.place}), not for port ${port}`;
+  return deny('target', why, suggestRule(host, port));
+}
+
+/** The denial of a guarded IP address that `wide` covers beside addresses that are not guarded. */
+export function denyGuarded(refused: RefusedAddress, wide: Rule, { host, port }: Target): Denial {
+  const why = `${refused.address.text} ${refused.reason}, and ${wide.text} (${wide.place}) covers it without meaning it`;
+  return { ...deny('addresses', why, suggestRule(host, port)), refused: [refused] };
+}
+
+/**
+ * The denial of a name none of whose addresses may be used.
+ * @param isListed whether a rule lists the name
+ */
+export function denyAddresses({ host, port }: Target, isListed: boolean, refused: readonly RefusedAddress[]): Denial {
+  const why = `none of the addresses of ${formatHost(host)} may be used: ${describeRefusedAddresses(refused)}`;
+  const rule = refused.find((each) => each.rule !== undefined)?.rule;
+  if (rule !== undefined) return { ...deny('addresses', why, DENY_HINT), refused, rule };
+  const hint = isListed ? 'list an address itself if it is meant to be used' : suggestRule(host, port);
+  return { ...deny('addresses', why, hint), refused };
+}
+
+export function describeRefusedAddresses(refused: readonly RefusedAddress[]): string {
+  return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
+}
+
+/** What to add to the allowlist, as a hint. */
+function suggestRule(host: TargetHost, port: TcpPort): string {
+  const text = formatHost(host);
+  const address = text.includes(':') ? `"${text}"` : text;
+  return `if it is to be reached, add this line to the allowlist: - {address: ${address}, port: ${port}}`;
+}
+
+function deny(of: Denial['of'], why: string, hint: string): Denial {
+  return { kind: 'denied', of, reason: `${NOT_ALLOWED}: ${why}`, hint, refused: [] };
+}
