@@ -19,19 +19,6 @@ export interface NameCacheOptions {
   readonly onStale: (error: VsockProxyError, name: Hostname, ageMs: number) => void;
 }
 
-export interface NameCache {
-  /**
-   * The same `Answer` object as long as it is the same answer. What cannot be resolved is a value here, not an
-   * exception: VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
-   * @param asker who wants to know: nobody's new names may take all the queries that there may be
-   */
-  lookUp(name: Hostname, family: Family, asker?: string): Answer | VsockProxyError | Promise<Answer | VsockProxyError>;
-  /** How many names are remembered. */
-  readonly size: number;
-  /** Ends all queries; promises that are open stay open. */
-  stop(): void;
-}
-
 /** The names that were asked for last are remembered. */
 export const MAX_NAMES = 4096;
 /** Each query holds sockets: so many at a time for new names, and as many to renew answers. */
@@ -57,72 +44,107 @@ interface Entry {
   query: Promise<Answer | VsockProxyError> | undefined;
 }
 
-export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): NameCache {
+/** Queries that are under way, with who has asked. */
+type Queries = Map<AbortController, string>;
+
+export class NameCache {
+  readonly #options: NameCacheOptions;
   /** Last used last. */
-  const entries = new Map<string, Entry>();
-  /** Under way: for names that wait for them with who waits, and for names that have an answer. */
-  const queries = { first: new Map<AbortController, string>(), again: new Map<AbortController, string>() };
-  let stopped = false;
+  readonly #entries = new Map<string, Entry>();
+  /** Of names that wait for them, and of names that have an answer. */
+  readonly #queries = { first: new Map() as Queries, again: new Map() as Queries };
+  #stopped = false;
+
+  constructor(options: NameCacheOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The same `Answer` object as long as it is the same answer. What cannot be resolved is a value here, not an
+   * exception: VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
+   * @param asker who wants to know: nobody's new names may take all the queries that there may be
+   */
+  lookUp(name: Hostname, family: Family, asker = ''): Answer | VsockProxyError | Promise<Answer | VsockProxyError> {
+    const { clock } = this.#options;
+    const now = clock.now();
+    const entry = this.#find(name, family, asker);
+    if (entry === undefined) return tooMany(name);
+    const answer = unlessTooOld(entry.last, now)?.answer;
+    const isFresh = answer !== undefined && now < entry.refreshAt;
+    if (isFresh) return answer;
+    const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
+    const query = mayQuery ? this.#start(entry, answer === undefined ? 'first' : 'again', asker) : entry.query;
+    if (answer === undefined) return query ?? entry.error ?? tooMany(name);
+    return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
+  }
+
+  /** How many names are remembered. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Ends all queries; promises that are open stay open. */
+  stop(): void {
+    this.#stopped = true;
+    for (const ending of [...this.#queries.first.keys(), ...this.#queries.again.keys()]) ending.abort();
+  }
 
   /** Undefined for a new name that cannot be resolved now: it must not cost another one its place. */
-  const find = (name: Hostname, family: Family, asker: string): Entry | undefined => {
+  #find(name: Hostname, family: Family, asker: string): Entry | undefined {
     const key = `${family} ${name}`;
-    const known = entries.get(key);
-    if (known !== undefined) entries.delete(key);
-    else if (!mayStart('first', asker)) return undefined;
-    else if (entries.size >= MAX_NAMES) forgetOldest();
+    const known = this.#entries.get(key);
+    if (known !== undefined) this.#entries.delete(key);
+    else if (!this.#mayStart('first', asker)) return undefined;
+    else if (this.#entries.size >= MAX_NAMES) this.#forgetOldest();
     const entry = known ?? newEntry(name, family);
-    entries.set(key, entry);
+    this.#entries.set(key, entry);
     return entry;
-  };
+  }
 
-  const mayStart = (kind: keyof typeof queries, asker: string): boolean => {
-    const running = queries[kind];
-    if (stopped || running.size >= MAX_QUERIES) return false;
+  #mayStart(kind: 'first' | 'again', asker: string): boolean {
+    const running = this.#queries[kind];
+    if (this.#stopped || running.size >= MAX_QUERIES) return false;
     if (kind === 'again' || running.size < MAX_QUERIES_OF_ONE) return true;
     let own = 0;
     for (const other of running.values()) if (other === asker) own += 1;
     return own < MAX_QUERIES_OF_ONE;
-  };
+  }
 
   /** Not one whose query is under way: its answer is waited for. */
-  const forgetOldest = (): void => {
-    for (const [key, { query }] of entries) {
+  #forgetOldest(): void {
+    for (const [key, { query }] of this.#entries) {
       if (query === undefined) {
-        entries.delete(key);
+        this.#entries.delete(key);
         break;
       }
     }
-  };
+  }
 
   /** Undefined when too many queries are under way. */
-  const start = (entry: Entry, kind: keyof typeof queries, asker: string): Entry['query'] => {
-    if (mayStart(kind, asker)) entry.query = query(entry, queries[kind], asker);
+  #start(entry: Entry, kind: 'first' | 'again', asker: string): Entry['query'] {
+    if (this.#mayStart(kind, asker)) entry.query = this.#query(entry, this.#queries[kind], asker);
     return entry.query;
-  };
+  }
 
-  const query = async (
-    entry: Entry,
-    running: Map<AbortController, string>,
-    asker: string,
-  ): Promise<Answer | VsockProxyError> => {
+  async #query(entry: Entry, running: Queries, asker: string): Promise<Answer | VsockProxyError> {
+    const { resolver, clock } = this.#options;
     const { name, family } = entry;
     const ending = new AbortController();
     const cancelDeadline = clock.setTimer(DEADLINE_MS, () => ending.abort(timeout(name)));
     running.set(ending, asker);
     try {
-      return succeed(entry, await resolver.resolve(name, family, ending.signal));
+      return this.#succeed(entry, await resolver.resolve(name, family, ending.signal));
     } catch (reason) {
-      return fail(entry, toError(reason, name));
+      return this.#fail(entry, toError(reason, name));
     } finally {
       cancelDeadline();
       running.delete(ending);
       entry.query = undefined;
     }
-  };
+  }
 
-  const succeed = (entry: Entry, fresh: Answer): Answer => {
-    const now = clock.now();
+  #succeed(entry: Entry, fresh: Answer): Answer {
+    const now = this.#options.clock.now();
     const renewed = renew(fresh, entry.last, now);
     const lifetimeMs = lifetimeOf(renewed.answer);
     // What is made of an answer is kept with it: a new object means other addresses.
@@ -134,41 +156,19 @@ export function openNameCache({ resolver, clock, onStale }: NameCacheOptions): N
     entry.error = undefined;
     entry.failures = 0;
     return answer;
-  };
+  }
 
-  const fail = (entry: Entry, error: VsockProxyError): Answer | VsockProxyError => {
-    if (stopped) return error;
-    const now = clock.now();
+  #fail(entry: Entry, error: VsockProxyError): Answer | VsockProxyError {
+    if (this.#stopped) return error;
+    const now = this.#options.clock.now();
     entry.last = outlast(entry.last, error, now);
     entry.error = error;
     entry.failures += 1;
     entry.retryAt = now + (isDefinitive(error.errno ?? '') ? NOWHERE_MS : retryAfter(entry.failures));
     if (entry.last === undefined) return error;
-    onStale(error, entry.name, now - entry.last.at);
+    this.#options.onStale(error, entry.name, now - entry.last.at);
     return entry.last.answer;
-  };
-
-  return {
-    lookUp(name, family, asker = '') {
-      const now = clock.now();
-      const entry = find(name, family, asker);
-      if (entry === undefined) return tooMany(name);
-      const answer = unlessTooOld(entry.last, now)?.answer;
-      const isFresh = answer !== undefined && now < entry.refreshAt;
-      if (isFresh) return answer;
-      const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
-      const query = mayQuery ? start(entry, answer === undefined ? 'first' : 'again', asker) : entry.query;
-      if (answer === undefined) return query ?? entry.error ?? tooMany(name);
-      return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
-    },
-    get size() {
-      return entries.size;
-    },
-    stop() {
-      stopped = true;
-      for (const ending of [...queries.first.keys(), ...queries.again.keys()]) ending.abort();
-    },
-  };
+  }
 }
 
 function newEntry(name: Hostname, family: Family): Entry {

@@ -5,7 +5,7 @@ import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { bind } from './bind.ts';
 import { isCommandLine } from './report/limits.ts';
-import type { Report } from './report/report.ts';
+import type { ReportedRoutes } from './report/report.ts';
 import { openRoute, type Route, type RouteContext, type Seam } from './route.ts';
 
 export interface ListenerContext extends RouteContext {
@@ -48,7 +48,7 @@ export class Listener {
    * All sockets or none.
    * @throws VsockProxyError `listen-failed` that says where in the file
    */
-  bind(seam: Seam, report: Report, log: Log, predecessor?: Listener): void {
+  bind(seam: Seam, report: ReportedRoutes, log: Log, predecessor?: Listener): void {
     const { plan, route } = this;
     const { limits, timeouts, cids, sources } = plan;
     const spec = {

@@ -9,7 +9,7 @@ import type { FirstRequest, Handler } from './handlers/dispatcher.ts';
 import { Listener, type ListenerContext } from './listener.ts';
 import { formatAddress } from './report/format.ts';
 import { count } from './report/quantities.ts';
-import type { Report } from './report/report.ts';
+import type { ReportedRoutes } from './report/report.ts';
 import type { Seam } from './route.ts';
 
 /** What is prepared and not yet bound. */
@@ -67,7 +67,7 @@ export class Listeners {
    * Binds what is new, then closes what is old. When something cannot be bound, what runs is what ran before.
    * @throws VsockProxyError `listen-failed`
    */
-  commit(change: Change, seam: Seam, report: Report): void {
+  commit(change: Change, seam: Seam, report: ReportedRoutes): void {
     this.#forgetDrained(seam, report);
     try {
       for (const listener of change.added) listener.bind(seam, report, this.#log);
@@ -127,7 +127,7 @@ export class Listeners {
   }
 
   /** Of whom the data plane does not tell any more, nothing will come. */
-  #forgetDrained({ dataPlane, dispatcher }: Seam, report: Report): void {
+  #forgetDrained({ dataPlane, dispatcher }: Seam, report: ReportedRoutes): void {
     const known = new Set(dataPlane.counters().map(({ listener }) => listener));
     for (const id of this.#draining.keys()) {
       if (known.has(id)) continue;

@@ -5,14 +5,15 @@ import type { Resolver } from '../dns/resolver.ts';
 import type { Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
-import type { LogFor } from '../platform/log.ts';
+import type { Log, LogFor } from '../platform/log.ts';
 import { Dispatcher } from './handlers/dispatcher.ts';
 import type { Handlers, RouteSupport } from './handlers/open.ts';
 import { TargetIds } from './handlers/target-ids.ts';
 import type { ListenerContext } from './listener.ts';
 import { describeChange, Listeners } from './listeners.ts';
 import { count, seconds } from './report/quantities.ts';
-import { openReport } from './report/report.ts';
+import { Report } from './report/report.ts';
+import type { Seam } from './route.ts';
 
 export interface ServeDependencies extends Pick<ListenerContext, 'activatedSockets'> {
   readonly logFor: LogFor;
@@ -51,133 +52,189 @@ export interface RunningProxy {
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
-  const { logFor, clock, now, resolver, openDataPlane, activatedSockets, support } = dependencies;
-  const log = logFor('vsock_proxy::proxy');
-  const targets = new TargetIds();
-  const dispatcher = new Dispatcher({
-    decide: (connection, decision) => dataPlane.decide(connection, decision),
-    onError: (error) => report.tellError(error),
-  });
-  const report = openReport({
-    log,
-    clock,
-    counters: () => dataPlane.counters(),
-    refusalOf: (connection) => dispatcher.refusalOf(connection),
-    targetOf: (target) => targets.textOf(target),
-  });
+  const server = new Server(load, dependencies);
+  await server.start();
+  return server;
+}
 
-  // Most proxies have one fixed route, and load nothing of this.
-  let handlers: Promise<Handlers> | undefined;
-  const loadHandlers = async (): Promise<Handlers> => {
-    const { openHandlers } = await import('./handlers/open.ts');
-    return openHandlers({ resolver, clock, targets, onStale: report.tellStale, ...support });
-  };
-  const listeners = new Listeners({
-    resolver,
-    clock,
-    log,
-    activatedSockets,
-    async handlerFor(plan) {
-      handlers ??= loadHandlers();
-      return (await handlers).handlerFor(plan);
-    },
-  });
-  const stop = async (): Promise<void> => {
-    dispatcher.stop();
-    (await handlers)?.stop();
-    report.stop();
-  };
+class Server implements RunningProxy {
+  readonly #load: () => Promise<Plan>;
+  readonly #dependencies: ServeDependencies;
+  readonly #log: Log;
+  readonly #targets = new TargetIds();
+  readonly #dispatcher: Dispatcher;
+  readonly #report: Report;
+  readonly #listeners: Listeners;
+  /** Most proxies have one fixed route, and load nothing of this. */
+  #handlers: Promise<Handlers> | undefined;
+  /** Opened once the first plan may run. */
+  #opened: DataPlane | undefined;
+  #drainMs = 0;
+  #loadedAt = new Date(0);
+  /** Of the last reload, in one line. */
+  #failure: string | undefined;
+  #draining = false;
+  #reloading: Promise<Reloaded> | undefined;
+  #onceMore = false;
 
-  const plan = await load();
-  let { drainMs } = plan;
-  let loadedAt = now();
-  let failure: string | undefined;
-  const first = await listeners.prepare(plan.listeners);
-  const dataPlane = openDataPlane({
-    ...report.events,
-    onDecisionRequest: dispatcher.onDecisionRequest,
-    onClose(records) {
-      report.events.onClose(records);
-      for (const { connection } of records) dispatcher.end(connection);
-    },
-  });
-  const seam = { dataPlane, dispatcher };
-  try {
-    listeners.commit(first, seam, report);
-  } catch (error) {
-    listeners.stop();
-    await stop();
-    dataPlane.stop();
-    throw error;
+  constructor(load: () => Promise<Plan>, dependencies: ServeDependencies) {
+    const { logFor, clock, resolver, activatedSockets } = dependencies;
+    this.#load = load;
+    this.#dependencies = dependencies;
+    this.#log = logFor('vsock_proxy::proxy');
+    this.#dispatcher = new Dispatcher({
+      decide: (connection, decision) => this.#dataPlane.decide(connection, decision),
+      onError: (error) => this.#report.tellError(error),
+    });
+    this.#report = new Report({
+      log: this.#log,
+      clock,
+      counters: () => this.#dataPlane.counters(),
+      refusalOf: (connection) => this.#dispatcher.refusalOf(connection),
+      targetOf: (target) => this.#targets.textOf(target),
+    });
+    this.#listeners = new Listeners({
+      resolver,
+      clock,
+      log: this.#log,
+      activatedSockets,
+      handlerFor: async (plan) => {
+        this.#handlers ??= this.#loadHandlers();
+        return (await this.#handlers).handlerFor(plan);
+      },
+    });
   }
-  logFor('vsock_proxy').info('Proxy is now in listening state');
-  await listeners.tellUnusedSockets();
 
-  let draining = false;
-  const reloadOnce = async (): Promise<Reloaded> => {
+  /** Call it once, first. */
+  async start(): Promise<void> {
+    const { logFor, now, openDataPlane } = this.#dependencies;
+    const plan = await this.#load();
+    this.#drainMs = plan.drainMs;
+    this.#loadedAt = now();
+    const first = await this.#listeners.prepare(plan.listeners);
+    this.#opened = openDataPlane(this.#events());
     try {
-      const next = await load();
-      const change = await listeners.prepare(next.listeners);
-      if (draining) {
-        listeners.discard(change);
+      this.#listeners.commit(first, this.#seam, this.#report);
+    } catch (error) {
+      this.#listeners.stop();
+      await this.#stop();
+      throw error;
+    }
+    logFor('vsock_proxy').info('Proxy is now in listening state');
+    await this.#listeners.tellUnusedSockets();
+  }
+
+  reload(): Promise<Reloaded> {
+    this.#onceMore = true;
+    this.#reloading ??= this.#reloadAll().finally(() => {
+      this.#reloading = undefined;
+    });
+    return this.#reloading;
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#listeners.stop();
+    const open = connectionsOf(this.#dataPlane);
+    const deadline = seconds(this.#drainMs);
+    const drained = this.#dataPlane.drain(this.#drainMs);
+    this.#log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
+    (await this.#handlers)?.drain();
+    const aborted = await drained;
+    await this.#stop();
+    if (aborted === 0) this.#log.info('All connections have ended');
+    else this.#log.warn(`${count(aborted, 'connection')} still open after ${deadline} (timeouts.drain): reset`);
+  }
+
+  drainMs(): number {
+    return this.#drainMs;
+  }
+
+  addresses(): readonly SocketAddress[] {
+    return this.#listeners.running.flatMap(({ bound }) => bound.map(({ on }) => on));
+  }
+
+  status(): string {
+    const addresses = this.#listeners.running.reduce((sum, { bound }) => sum + bound.length, 0);
+    return this.#failure === undefined
+      ? `Listening on ${count(addresses, 'address', 'addresses')}; ${count(connectionsOf(this.#dataPlane), 'connection')}`
+      : `${this.#failure}; running with the configuration of ${this.#loadedAt.toISOString().slice(11, 19)}Z`;
+  }
+
+  beat(): boolean {
+    return this.#dataPlane.beat();
+  }
+
+  get #dataPlane(): DataPlane {
+    if (this.#opened === undefined) throw new VsockProxyError('internal', 'The data plane is not open yet');
+    return this.#opened;
+  }
+
+  get #seam(): Seam {
+    return { dataPlane: this.#dataPlane, dispatcher: this.#dispatcher };
+  }
+
+  #events(): DataPlaneEvents {
+    return {
+      ...this.#report.events,
+      onDecisionRequest: this.#dispatcher.onDecisionRequest,
+      onClose: (records) => {
+        this.#report.events.onClose(records);
+        for (const { connection } of records) this.#dispatcher.end(connection);
+      },
+    };
+  }
+
+  async #loadHandlers(): Promise<Handlers> {
+    const { resolver, clock, support } = this.#dependencies;
+    const { openHandlers } = await import('./handlers/open.ts');
+    return openHandlers({
+      resolver,
+      clock,
+      targets: this.#targets,
+      onStale: (error, name, ageMs) => this.#report.tellStale(error, name, ageMs),
+      ...support,
+    });
+  }
+
+  /** Once more for whoever has asked meanwhile. */
+  async #reloadAll(): Promise<Reloaded> {
+    for (;;) {
+      this.#onceMore = false;
+      const outcome = await this.#reloadOnce();
+      if (!this.#onceMore || this.#draining) return outcome;
+    }
+  }
+
+  async #reloadOnce(): Promise<Reloaded> {
+    try {
+      const next = await this.#load();
+      const change = await this.#listeners.prepare(next.listeners);
+      if (this.#draining) {
+        this.#listeners.discard(change);
         return { kind: 'failed', error: new VsockProxyError('internal', 'The proxy is stopping') };
       }
-      listeners.commit(change, seam, report);
-      drainMs = next.drainMs;
-      loadedAt = now();
-      failure = undefined;
-      log.info(`Reloaded: ${describeChange(change)}`);
-      await listeners.tellUnusedSockets();
+      this.#listeners.commit(change, this.#seam, this.#report);
+      this.#drainMs = next.drainMs;
+      this.#loadedAt = this.#dependencies.now();
+      this.#failure = undefined;
+      this.#log.info(`Reloaded: ${describeChange(change)}`);
+      await this.#listeners.tellUnusedSockets();
       return { kind: 'done' };
     } catch (error) {
-      failure = describeFailure(error);
-      log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
+      this.#failure = describeFailure(error);
+      this.#log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
       return { kind: 'failed', error };
     }
-  };
+  }
 
-  let reloading: Promise<Reloaded> | undefined;
-  let onceMore = false;
-  const reloadAll = async (): Promise<Reloaded> => {
-    for (;;) {
-      onceMore = false;
-      const outcome = await reloadOnce();
-      if (!onceMore || draining) return outcome;
-    }
-  };
-
-  return {
-    reload() {
-      onceMore = true;
-      reloading ??= reloadAll().finally(() => {
-        reloading = undefined;
-      });
-      return reloading;
-    },
-    drainMs: () => drainMs,
-    async drain() {
-      draining = true;
-      listeners.stop();
-      const open = connectionsOf(dataPlane);
-      const deadline = seconds(drainMs);
-      const drained = dataPlane.drain(drainMs);
-      log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
-      (await handlers)?.drain();
-      const aborted = await drained;
-      await stop();
-      dataPlane.stop();
-      if (aborted === 0) log.info('All connections have ended');
-      else log.warn(`${count(aborted, 'connection')} still open after ${deadline} (timeouts.drain): reset`);
-    },
-    status() {
-      const addresses = listeners.running.reduce((sum, { bound }) => sum + bound.length, 0);
-      return failure === undefined
-        ? `Listening on ${count(addresses, 'address', 'addresses')}; ${count(connectionsOf(dataPlane), 'connection')}`
-        : `${failure}; running with the configuration of ${loadedAt.toISOString().slice(11, 19)}Z`;
-    },
-    addresses: () => listeners.running.flatMap(({ bound }) => bound.map(({ on }) => on)),
-    beat: () => dataPlane.beat(),
-  };
+  /** All that its listeners have shared. */
+  async #stop(): Promise<void> {
+    this.#dispatcher.stop();
+    (await this.#handlers)?.stop();
+    this.#report.stop();
+    this.#dataPlane.stop();
+  }
 }
 
 /** Short, for a status: the log has the hint. */

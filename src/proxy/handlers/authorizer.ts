@@ -37,7 +37,7 @@ export type Authorization = {
 );
 
 export interface AuthorizerOptions extends Omit<AccessQuestion, 'target' | 'client'> {
-  readonly names: NameCache;
+  readonly names: Pick<NameCache, 'lookUp'>;
 }
 
 /** So many decisions of a listener are kept, and at most twice as many. */

@@ -3,7 +3,7 @@
 import type { Hostname } from '../../access/address.ts';
 import { denyAll } from '../../access/authorize.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
-import { type NameCacheOptions, openNameCache } from '../../dns/cache.ts';
+import { NameCache, type NameCacheOptions } from '../../dns/cache.ts';
 import type { ListenerPlan, RoutePlan } from '../../plan.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { mayHaveCids } from '../../platform/vsock.ts';
@@ -50,7 +50,7 @@ export interface Handlers {
 }
 
 export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...options }: HandlerOptions): Handlers {
-  const names = openNameCache(options);
+  const names = new NameCache(options);
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
     // Who has failed to open it has been told.

@@ -14,7 +14,14 @@ import type { Clock } from '../../platform/clock.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Refusal } from '../handlers/dispatcher.ts';
-import { describeEnd, describeRecord, findFailure, type ReportedRoute, resourceHint } from './close-records.ts';
+import {
+  type ClientFailure,
+  describeEnd,
+  describeRecord,
+  findFailure,
+  type ReportedRoute,
+  resourceHint,
+} from './close-records.ts';
 import { describeErrno } from './errno.ts';
 import { formatAddress, formatClient, formatServer, nameClient } from './format.ts';
 import { describeLimit, describeRefused } from './limits.ts';
@@ -35,188 +42,224 @@ export interface ReportOptions {
   readonly targetOf: (target: TargetId) => string | undefined;
 }
 
-export interface Report {
-  readonly events: Omit<DataPlaneEvents, 'onDecisionRequest'>;
-  /** Before the first event of this listener can come. */
-  addRoute(listener: ListenerId, route: ReportedRoute): void;
-  /** When no event of it can come any more. */
-  removeRoute(listener: ListenerId): void;
-  /** A question could not be answered, for a reason that nobody thought of. */
-  tellError(error: unknown): void;
-  /** A name cannot be resolved, and its last good answer stays in use. */
-  tellStale(error: VsockProxyError, name: string, ageMs: number): void;
-  /** Says what it has held back. */
-  stop(): void;
-}
-
 type RefusedFault = Extract<Fault, { readonly client: unknown }>;
 
-/** A route, and what the summaries of its listener account for: of clients who waited, and of those who were refused. */
-interface Told extends ReportedRoute {
-  readonly told: Record<'limitHits' | 'limitWaitMs' | RefusedFault['kind'], number>;
+/** A route, and what the lines about its listener have accounted for: of clients who waited, and of those refused. */
+interface RouteAccount extends ReportedRoute {
+  readonly reported: Record<'limitHits' | 'limitWaitMs' | RefusedFault['kind'], number>;
 }
 
-const NOTHING_TOLD = { limitHits: 0, limitWaitMs: 0, 'not-admitted': 0, 'client-limit': 0, 'client-rate': 0 };
+const NOTHING_REPORTED = { limitHits: 0, limitWaitMs: 0, 'not-admitted': 0, 'client-limit': 0, 'client-rate': 0 };
 
-export function openReport({ log, clock, counters, refusalOf, targetOf }: ReportOptions): Report {
-  const routes = new Map<ListenerId, Told>();
-  const throttle = new Throttle(clock, PERIOD_MS);
+/** Tells the log of connections and of troubles, each of these at once, and then once a period while it goes on. */
+export class Report {
+  readonly #options: ReportOptions;
+  readonly #log: Log;
+  readonly #throttle: Throttle;
+  readonly #routes = new Map<ListenerId, RouteAccount>();
 
-  /** One event at a time, so that one which cannot be told does not swallow the others. */
-  const each = <Event extends { readonly listener: ListenerId }>(tell: (event: Event, route: Told) => void) => {
-    return (events: readonly Event[]) => {
-      for (const event of events) {
-        try {
-          const route = routes.get(event.listener);
-          if (route !== undefined) tell(event, route);
-        } catch (error) {
-          log.error(`An event of the data plane could not be reported: ${error}`);
-        }
-      }
-    };
+  readonly events: Omit<DataPlaneEvents, 'onDecisionRequest'> = {
+    onProgress: (events) => this.#tellEach(events, (event, route) => this.#tellProgress(event, route)),
+    onClose: (events) => this.#tellEach(events, (event, route) => this.#tellClose(event, route)),
+    onFault: (events) => this.#tellEach(events, (event, route) => this.#tellFault(event, route)),
   };
 
-  const nameTarget = (id: TargetId | undefined) =>
-    id === undefined ? 'no target' : (targetOf(id) ?? 'an earlier target');
+  constructor(options: ReportOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#throttle = new Throttle(options.clock, PERIOD_MS);
+  }
 
-  const tellProgress = (progress: Progress, route: ReportedRoute) => {
-    const client = formatClient(progress.client, route.on);
-    if (progress.step === 'accepted') return log.info(`Accepted connection on ${client}`);
-    const target = route.target === undefined ? ` (${nameTarget(progress.target)})` : '';
-    log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`);
-  };
+  /** Before the first event of this listener can come. */
+  addRoute(listener: ListenerId, route: ReportedRoute): void {
+    this.#routes.set(listener, { ...route, reported: { ...NOTHING_REPORTED } });
+  }
 
-  const tellClose = (record: CloseRecord, route: ReportedRoute) => {
-    const refusal = refusalOf(record.connection);
-    const ending = { record, refusal, target: route.target ?? nameTarget(record.target) };
-    if (log.enables('debug')) log.debug(describeRecord(ending, route));
-    const failure = findFailure(ending, route);
-    if (failure === undefined) return log.info(describeEnd(record, route));
-    const { problem, flood } = failure;
-    const hint = failure.hint === undefined ? '' : `. Hint: ${failure.hint}`;
-    const line = () =>
-      `Client on ${formatClient(record.client, route.on)}: ${problem} (after ${Math.round(record.totalMs)} ms)`;
-    const first = () => log.warn(`${line()}${hint}`);
-    const again = (times: number, subjects: Subjects) => {
-      const more = count(times, 'more client');
-      if (times === 0) return false;
-      if (flood === undefined) log.warn(`The same for ${more} within ${PERIOD}: ${problem}${hint}`);
-      else log.warn(`${more} within ${PERIOD} ${flood.what}: ${enumerate(subjects)}`);
-      return true;
-    };
-    const key = flood === undefined ? problem : `${record.reason} flood`;
-    const isFirst = throttle.report(`${record.listener} ${key}`, { first, again }, flood?.subject);
-    // Whoever reads of each connection reads how each ended.
-    if (!isFirst && log.enables('info')) log.info(line());
-  };
+  /** When no event of it can come any more. */
+  removeRoute(listener: ListenerId): void {
+    this.#routes.delete(listener);
+  }
 
-  const tellFault = (fault: Fault, route: Told) => {
-    switch (fault.kind) {
-      case 'limit':
-        return tellLimit(fault.listener, route);
-      case 'accept':
-        return tellAccept(fault, route);
-      default:
-        return tellRefused(fault, route);
-    }
-  };
-
-  const tellAccept = ({ listener, errno }: Extract<Fault, { kind: 'accept' }>, { on }: ReportedRoute) => {
-    const problem = `Could not accept a client on ${formatAddress(on)}: ${describeErrno(errno)}`;
-    throttle.report(`${listener} accept ${errno}`, {
-      first: () => log.warn(`${problem}; it is tried again. Hint: ${resourceHint(errno)}`),
-      again(times) {
-        if (times > 0) log.warn(`${problem}; this has gone on for ${PERIOD} more. Hint: ${resourceHint(errno)}`);
+  /** A request for a decision failed, for a reason that nobody thought of. */
+  tellError(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#throttle.report('error', {
+      first: () => this.#log.error(`A question of the data plane could not be answered: ${text}`),
+      again: (times) => {
+        if (times > 0) this.#log.error(`${count(times, 'more question')} could not be answered within ${PERIOD}`);
         return times > 0;
       },
     });
-  };
+  }
 
-  const countersOf = (listener: ListenerId) => counters().find((each) => each.listener === listener);
+  /** A name cannot be resolved, and its last good answer stays in use. */
+  tellStale(error: VsockProxyError, name: string, ageMs: number): void {
+    const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
+    const line = `${error.message}; serving the last good answer, ${Math.round(ageMs / 1000)} s old${hint}`;
+    this.#throttle.report(
+      'stale',
+      {
+        first: () => this.#log.warn(line),
+        again: (times, subjects) => {
+          if (times > 0) {
+            this.#log.warn(`Serving last good answers, as names still cannot be resolved: ${enumerate(subjects)}`);
+          }
+          return times > 0;
+        },
+      },
+      name,
+    );
+  }
 
-  /** Which listener, where that is a question. */
-  const onWhich = ({ on }: ReportedRoute) => (routes.size > 1 ? ` on ${formatAddress(on)}` : '');
+  /** Says what it has held back. */
+  stop(): void {
+    this.#throttle.stop();
+  }
 
-  const tellLimit = (listener: ListenerId, route: Told) => {
-    const { told } = route;
-    const { limit, hint } = describeLimit(route);
-    throttle.report(`${listener} limit`, {
-      first: () => log.warn(`${limit}${onWhich(route)} reached: a client waits. Hint: ${hint}`),
-      again() {
-        const now = countersOf(listener);
-        if (now === undefined) return false;
-        const waits = now.limitHits - told.limitHits;
-        if (waits === 0 && now.waitingMs === 0) return false;
-        const waited = `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(now.limitWaitMs - told.limitWaitMs)} in all)`;
-        const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
-        log.warn(`${limit}${onWhich(route)}: ${waited}, ${waiting}. Hint: ${hint}`);
-        told.limitHits = now.limitHits;
-        told.limitWaitMs = now.limitWaitMs;
-        return true;
+  /** One event at a time, so that one which cannot be told does not swallow the others. */
+  #tellEach<Event extends { readonly listener: ListenerId }>(
+    events: readonly Event[],
+    tell: (event: Event, route: RouteAccount) => void,
+  ): void {
+    for (const event of events) {
+      try {
+        const route = this.#routes.get(event.listener);
+        if (route !== undefined) tell(event, route);
+      } catch (error) {
+        this.#log.error(`An event of the data plane could not be reported: ${error}`);
+      }
+    }
+  }
+
+  #tellProgress(progress: Progress, route: ReportedRoute): void {
+    const client = formatClient(progress.client, route.on);
+    if (progress.step === 'accepted') {
+      this.#log.info(`Accepted connection on ${client}`);
+      return;
+    }
+    const target = route.target === undefined ? ` (${this.#nameTarget(progress.target)})` : '';
+    this.#log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`);
+  }
+
+  #tellClose(record: CloseRecord, route: ReportedRoute): void {
+    const refusal = this.#options.refusalOf(record.connection);
+    const ending = { record, refusal, target: route.target ?? this.#nameTarget(record.target) };
+    if (this.#log.enables('debug')) this.#log.debug(describeRecord(ending, route));
+    const failure = findFailure(ending, route);
+    if (failure === undefined) this.#log.info(describeEnd(record, route));
+    else this.#tellFailure(failure, record, route);
+  }
+
+  #tellFailure({ problem, hint, flood }: ClientFailure, record: CloseRecord, { on }: ReportedRoute): void {
+    const line = `Client on ${formatClient(record.client, on)}: ${problem} (after ${Math.round(record.totalMs)} ms)`;
+    const ending = hint === undefined ? '' : `. Hint: ${hint}`;
+    const again = (times: number, subjects: Subjects) => {
+      const more = count(times, 'more client');
+      if (times === 0) return false;
+      if (flood === undefined) this.#log.warn(`The same for ${more} within ${PERIOD}: ${problem}${ending}`);
+      else this.#log.warn(`${more} within ${PERIOD} ${flood.what}: ${enumerate(subjects)}`);
+      return true;
+    };
+    const key = `${record.listener} ${flood === undefined ? problem : `${record.reason} flood`}`;
+    const first = () => this.#log.warn(`${line}${ending}`);
+    const isFirst = this.#throttle.report(key, { first, again }, flood?.subject);
+    // Whoever reads of each connection reads how each ended.
+    if (!isFirst) this.#log.info(line);
+  }
+
+  #tellFault(fault: Fault, route: RouteAccount): void {
+    switch (fault.kind) {
+      case 'limit':
+        this.#tellLimit(fault.listener, route);
+        break;
+      case 'accept':
+        this.#tellAccept(fault, route);
+        break;
+      default:
+        this.#tellRefused(fault, route);
+    }
+  }
+
+  #tellAccept({ listener, errno }: Extract<Fault, { kind: 'accept' }>, { on }: ReportedRoute): void {
+    const problem = `Could not accept a client on ${formatAddress(on)}: ${describeErrno(errno)}`;
+    const hint = `Hint: ${resourceHint(errno)}`;
+    this.#throttle.report(`${listener} accept ${errno}`, {
+      first: () => this.#log.warn(`${problem}; it is tried again. ${hint}`),
+      again: (times) => {
+        if (times > 0) this.#log.warn(`${problem}; this has gone on for ${PERIOD} more. ${hint}`);
+        return times > 0;
       },
     });
-  };
+  }
 
-  const tellRefused = ({ kind, listener, client }: RefusedFault, route: Told) => {
-    const { told } = route;
+  #tellLimit(listener: ListenerId, route: RouteAccount): void {
+    const { limit, hint } = describeLimit(route);
+    const line = `${limit}${this.#onWhich(route)}`;
+    this.#throttle.report(`${listener} limit`, {
+      first: () => this.#log.warn(`${line} reached: a client waits. Hint: ${hint}`),
+      again: () => {
+        const since = this.#waitsSince(listener, route);
+        if (since !== undefined) this.#log.warn(`${line}: ${since}. Hint: ${hint}`);
+        return since !== undefined;
+      },
+    });
+  }
+
+  /** How many clients had to wait since this was said last; undefined where none had to, and none does. */
+  #waitsSince(listener: ListenerId, { reported }: RouteAccount): string | undefined {
+    const now = this.#countersOf(listener);
+    if (now === undefined) return undefined;
+    const waits = now.limitHits - reported.limitHits;
+    if (waits === 0 && now.waitingMs === 0) return undefined;
+    const waitedMs = now.limitWaitMs - reported.limitWaitMs;
+    reported.limitHits = now.limitHits;
+    reported.limitWaitMs = now.limitWaitMs;
+    const waiting = now.waitingMs === 0 ? 'none waits now' : `one waits now (for ${seconds(now.waitingMs)})`;
+    return `${count(waits, 'client')} had to wait within ${PERIOD} (${seconds(waitedMs)} in all), ${waiting}`;
+  }
+
+  #tellRefused({ kind, listener, client }: RefusedFault, route: RouteAccount): void {
+    const { reported } = route;
     const { why, hint } = describeRefused(kind, client, route);
-    throttle.report(
+    this.#throttle.report(
       `${listener} ${kind}`,
       {
-        first() {
+        first: () => {
           // One is told of, and many may have been counted since.
-          told[kind] += 1;
-          log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`);
+          reported[kind] += 1;
+          this.#log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`);
         },
-        again(_, subjects) {
-          const now = countersOf(listener)?.closed[kind] ?? 0;
-          if (now <= told[kind]) return false;
+        again: (_, subjects) => {
+          const now = this.#countersOf(listener)?.closed[kind] ?? 0;
+          if (now <= reported[kind]) return false;
           // Of the clients in between nothing is told: these are some of them.
           const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
-          log.warn(
-            `${count(now - told[kind], 'more client')}${onWhich(route)} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`,
-          );
-          told[kind] = now;
+          const more = `${count(now - reported[kind], 'more client')}${this.#onWhich(route)}`;
+          this.#log.warn(`${more} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`);
+          reported[kind] = now;
           return true;
         },
       },
       nameClient(client),
     );
-  };
+  }
 
-  return {
-    events: { onProgress: each(tellProgress), onClose: each(tellClose), onFault: each(tellFault) },
-    addRoute: (listener, route) => routes.set(listener, { ...route, told: { ...NOTHING_TOLD } }),
-    removeRoute: (listener) => routes.delete(listener),
-    tellError(error) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      throttle.report('error', {
-        first: () => log.error(`A question of the data plane could not be answered: ${text}`),
-        again(times) {
-          if (times > 0) log.error(`${count(times, 'more question')} could not be answered within ${PERIOD}`);
-          return times > 0;
-        },
-      });
-    },
-    tellStale(error, name, ageMs) {
-      const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
-      throttle.report(
-        'stale',
-        {
-          first: () =>
-            log.warn(`${error.message}; serving the last good answer, ${Math.round(ageMs / 1000)} s old${hint}`),
-          again(times, subjects) {
-            if (times > 0)
-              log.warn(`Serving last good answers, as names still cannot be resolved: ${enumerate(subjects)}`);
-            return times > 0;
-          },
-        },
-        name,
-      );
-    },
-    stop: () => throttle.stop(),
-  };
+  #countersOf(listener: ListenerId): ListenerCounters | undefined {
+    return this.#options.counters().find((each) => each.listener === listener);
+  }
+
+  #nameTarget(id: TargetId | undefined): string {
+    return id === undefined ? 'no target' : (this.#options.targetOf(id) ?? 'an earlier target');
+  }
+
+  /** Which listener, where that is a question. */
+  #onWhich({ on }: ReportedRoute): string {
+    return this.#routes.size > 1 ? ` on ${formatAddress(on)}` : '';
+  }
 }
+
+/** What listeners need of it. */
+export type ReportedRoutes = Pick<Report, 'addRoute' | 'removeRoute'>;
 
 /** `a.example:443 (3), b.example:443`. */
 function enumerate(subjects: Subjects): string {

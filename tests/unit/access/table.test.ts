@@ -11,7 +11,7 @@ import {
 } from '../../../src/access/authorize.ts';
 import { judgeListener } from '../../../src/commands/check/judge.ts';
 import type { SocketAddress } from '../../../src/dataplane/contract.ts';
-import { openNameCache } from '../../../src/dns/cache.ts';
+import { NameCache } from '../../../src/dns/cache.ts';
 import { toError } from '../../../src/dns/failure.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { type Authorization, Authorizer } from '../../../src/proxy/handlers/authorizer.ts';
@@ -201,7 +201,7 @@ const CALLERS: Readonly<Record<string, Caller>> = {
   'a route that asks': {
     async ask(question, names) {
       const { family, policy, askedBy, client } = question;
-      const cache = openNameCache({ resolver: resolverOf(names), clock: new ManualClock(), onStale: assert.fail });
+      const cache = new NameCache({ resolver: resolverOf(names), clock: new ManualClock(), onStale: assert.fail });
       const authorizer = new Authorizer({ policy, family, askedBy, names: cache });
       const first = authorizationOf(await authorizer.findTarget(question.target, client));
       assert.equal(authorizationOf(await authorizer.findTarget(question.target, client)), first, 'asked again');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Hostname } from '../../../src/access/address.ts';
-import { MAX_NAMES, MAX_QUERIES, MAX_QUERIES_OF_ONE, openNameCache } from '../../../src/dns/cache.ts';
+import { MAX_NAMES, MAX_QUERIES, MAX_QUERIES_OF_ONE, NameCache } from '../../../src/dns/cache.ts';
 import { LONGEST_STALE_MS } from '../../../src/dns/lifetime.ts';
 import type { Answer, Resolver } from '../../../src/dns/resolver.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
@@ -13,7 +13,7 @@ const TTL_MS = 60_000;
 function setUp(names: Names, resolver: Resolver = resolverOf(names, TTL_MS)) {
   const clock = new ManualClock();
   const stale: string[] = [];
-  const cache = openNameCache({
+  const cache = new NameCache({
     resolver,
     clock,
     onStale: (error, name, ageMs) => stale.push(`${name} ${error.errno} ${Math.round(ageMs / 1000)} s`),

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { ListenerId } from '../../../src/dataplane/contract.ts';
 import { Dispatcher } from '../../../src/proxy/handlers/dispatcher.ts';
 import { Listeners } from '../../../src/proxy/listeners.ts';
-import type { Report } from '../../../src/proxy/report/report.ts';
+import type { ReportedRoutes } from '../../../src/proxy/report/report.ts';
 import { FakeDataPlane } from '../../dataplane/fake.ts';
 import { FakeNetwork } from '../../dataplane/network.ts';
 import { Told } from '../../dataplane/told.ts';
@@ -20,13 +20,9 @@ describe('what is kept of closed listeners', () => {
     const dispatcher = new Dispatcher({ decide: () => undefined, onError: assert.ifError });
     dispatcher.setHandler = (id) => handlers.add(id);
     dispatcher.removeHandler = (id) => handlers.delete(id);
-    const report: Report = {
-      events: told,
+    const report: ReportedRoutes = {
       addRoute: (id) => routes.add(id),
       removeRoute: (id) => routes.delete(id),
-      tellError: assert.ifError,
-      tellStale: assert.ifError,
-      stop: () => undefined,
     };
     const nobody = { first: () => assert.fail('no client'), later: () => assert.fail('no client') };
     const listeners = new Listeners({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Hostname } from '../../../../src/access/address.ts';
-import { type NameCache, openNameCache } from '../../../../src/dns/cache.ts';
+import { NameCache } from '../../../../src/dns/cache.ts';
 import type { Answer, Resolver } from '../../../../src/dns/resolver.ts';
 import { SEARCH_WIDTH } from '../../../../src/dns/search.ts';
 import { VsockProxyError } from '../../../../src/platform/errors.ts';
@@ -13,13 +13,11 @@ import { ManualClock, type Names, resolverOf, settle } from '../fixture.ts';
 function setUp(allow: readonly string[], deny: readonly string[] = []) {
   const asked: string[] = [];
   const says: { outcome: Answer | VsockProxyError } = { outcome: answer('10.0.0.7') };
-  const names: NameCache = {
+  const names: Pick<NameCache, 'lookUp'> = {
     lookUp(name, family, asker) {
       asked.push(`${name} ${family} by ${asker}`);
       return says.outcome;
     },
-    size: 0,
-    stop: () => undefined,
   };
   const authorizer = new Authorizer({ policy: policy(allow, deny), family: 'any', names, askedBy: 'client' });
   return { asked, says, find: (host: string, port: number, cid = 16) => authorizer.find(host, port, { cid }) };
@@ -91,7 +89,7 @@ describe('an IP address that one of many listed names may lead to', () => {
   const ADDRESS = target('192.0.2.1 443');
 
   function setUpSearch(resolver: Resolver) {
-    const names = openNameCache({ resolver, clock: new ManualClock(), onStale: assert.fail });
+    const names = new NameCache({ resolver, clock: new ManualClock(), onStale: assert.fail });
     const allow = LISTED.map((name) => `${name} 443`);
     const authorizer = new Authorizer({ policy: policy(allow), family: 'any', names, askedBy: 'operator' });
     return { names, find: (cid = 16) => authorizer.findTarget(ADDRESS, { cid }) };

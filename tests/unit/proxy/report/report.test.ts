@@ -9,7 +9,7 @@ import type {
   SocketAddress,
 } from '../../../../src/dataplane/contract.ts';
 import type { Refusal } from '../../../../src/proxy/handlers/dispatcher.ts';
-import { openReport } from '../../../../src/proxy/report/report.ts';
+import { Report } from '../../../../src/proxy/report/report.ts';
 import { ManualClock, recordLog } from '../fixture.ts';
 
 const LISTENER = 1 as ListenerId;
@@ -55,7 +55,7 @@ function setUp({ level = 'info', on = ON, asks = false } = {}) {
     waitingMs: 0,
   };
   const refusals = new Map<ConnectionId, Refusal>();
-  const report = openReport({
+  const report = new Report({
     log: logged.logFor('vsock_proxy::proxy'),
     clock,
     counters: () => [{ ...counters }],
