@@ -162,12 +162,13 @@ test: ## Run all checks: lint, unit, native, fuzzers, integration, end to end
 	@for check in lint test-unit test-native fuzz test-integration test-e2e; do $(MAKE) $$check || exit; done
 
 .PHONY: lint
-lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules and generated documents
+lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules, names and generated documents
 	$(BIOME) check --error-on-warnings .
 	$(NODE) node_modules/.bin/tsc
 	clang-format --dry-run -Werror $(CXX_FILES)
 	shellcheck $(SHELL_FILES)
 	$(NODE) scripts/imports.ts
+	$(NODE) scripts/names.ts
 	$(NODE) scripts/configuration-docs.ts --check
 
 .PHONY: format
