@@ -59,8 +59,8 @@ export interface ListenerTimeouts {
 }
 
 export interface ListenerPlan {
-  /** Where it is written: `vsock-proxy.yaml:14`, or `command line`. */
-  readonly place: string;
+  /** Where it is written: `vsock-proxy.yaml:14`; absent: on the command line. */
+  readonly place?: string;
   readonly on: SocketAddress | ActivatedSocket;
   readonly route: RoutePlan | NamesRoute;
   /** The listener's own rules and the global ones together. */

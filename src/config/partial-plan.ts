@@ -21,6 +21,7 @@ type Listener = Section<'listeners'>[number];
 
 /** A listener, as far as the file says what it does. */
 export interface PartialListener extends Omit<ListenerPlan, 'route'> {
+  readonly place: string;
   readonly route:
     | RoutePlan
     /** To a host with `${region}` or `${domain}` in its name. */

@@ -33,7 +33,6 @@ export function loadProxyPlan({ listenOn, target, family, connections, configPat
   const file = loadFile(configPath, 'proxy');
   const { limits, timeouts } = file.settings;
   const listener = {
-    place: 'command line',
     on: listenOn,
     route: { kind: 'target', target, proxyHeader: false },
     policy: globalPolicy(file),
