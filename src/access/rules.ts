@@ -31,6 +31,8 @@ type CidrRule = Rule & { readonly address: { readonly kind: 'cidr' } };
 export interface Policy {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
+  /** A name that the operator wrote is allowed, too, if it has an address of a listed name: `match_names_by_ip`. */
+  readonly matchNamesByIp?: boolean;
 }
 
 /** Who asks. Clients over TCP and unix sockets have no CID, and no rule with CIDs is for them. */

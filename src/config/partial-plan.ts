@@ -75,6 +75,7 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
       on: listener.listen,
       route: routeOf(listener),
       policy: {
+        ...global,
         allow: joined(rulesOf(file, [...path, 'allowlist'], listener.allowlist), global.allow),
         deny: joined(rulesOf(file, [...path, 'denylist'], listener.denylist), global.deny),
       },
@@ -98,8 +99,12 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
 
 /** The rules that hold everywhere. */
 export function globalPolicy(file: LoadedFile): Policy {
-  const { allowlist, denylist } = file.settings;
-  return { allow: rulesOf(file, ['allowlist'], allowlist), deny: rulesOf(file, ['denylist'], denylist) };
+  const { allowlist, denylist, match_names_by_ip: matchNamesByIp } = file.settings;
+  return {
+    allow: rulesOf(file, ['allowlist'], allowlist),
+    deny: rulesOf(file, ['denylist'], denylist),
+    ...(matchNamesByIp && { matchNamesByIp }),
+  };
 }
 
 /** What `egress` lets through; undefined: nothing, and there is no proxy. */

@@ -86,6 +86,14 @@ export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number;
   });
 }
 
+/** Whether something is so. */
+export function flag(meta: KeyMeta) {
+  const json = { type: 'boolean' };
+  return scalar({ type: '`true` or `false`', hint: 'write true or false', ...meta, json }, (value): boolean | Wrong =>
+    typeof value === 'boolean' ? value : expected('true or false', value),
+  );
+}
+
 /** One of these words. */
 export function choice<const Words extends readonly string[]>(meta: KeyMeta, words: Words) {
   const type = enumerate(words.map((word) => `\`${word}\``));

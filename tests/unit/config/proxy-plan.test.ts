@@ -48,7 +48,7 @@ suite('a plan that is refused', () => {
     const route = 'listeners:\n- listen: vsock:8000\n  connect: b.example:443\n';
     assert.match(
       await problem(`allowlist: [{address: a.example, port: 443}]\n${route}`),
-      /^listeners\[0\]\.connect: The given address and port are not allowed: .* \(\/f\.yaml:4\)\. Hint: .*- \{address: b\.example, port: 443\}$/,
+      /^listeners\[0\]\.connect: The given address and port are not allowed: .* \(\/f\.yaml:4\)\. Hint: .*- \{address: b\.example, port: 443\}; or, if a listed name has the same address, write match_names_by_ip: true$/,
     );
     assert.match(
       await problem(`allowlist: [{address: b.example, port: 443}]\ndenylist: [{address: "**"}]\n${route}`),
