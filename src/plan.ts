@@ -75,10 +75,17 @@ export interface ListenerPlan {
   readonly timeouts: ListenerTimeouts;
 }
 
+/** What the operator should know of a valid file. */
+export interface PlanNote {
+  readonly level: 'info' | 'warn';
+  readonly text: string;
+}
+
 export interface Plan {
   readonly listeners: readonly ListenerPlan[];
   /** How long open connections may go on when the process is told to end. */
   readonly drainMs: number;
+  readonly notes?: readonly PlanNote[];
 }
 
 /** What is to run inside an enclave. */

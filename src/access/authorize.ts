@@ -123,7 +123,10 @@ function beginWithName(question: AccessQuestion, name: Hostname): AccessState {
   if (match !== undefined) return denyByRule(match, target);
   const applies = (rule: Rule) => appliesTo(rule, port, client);
   const rule = findRule(policy.allow, host, applies);
-  if (rule !== undefined && isNameRule(rule)) return { kind: 'needs-addresses', name, rule };
+  if (rule !== undefined && isNameRule(rule)) {
+    const state = { kind: 'needs-addresses', name, rule } as const;
+    return rule.leadsTo === undefined ? state : settleAddresses(question, state, { addresses: [rule.leadsTo] });
+  }
   if (askedBy === 'client') return denyUnlisted(policy, target, client);
   const mayLeadToListed = policy.allow.some((each) => !isNameRule(each) && applies(each));
   const names = listedNames(question);

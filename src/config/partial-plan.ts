@@ -1,6 +1,6 @@
 /** The listeners of a file, with every default filled in: the plan but for what does not stand in the file. */
 
-import type { TcpPort } from '../access/address.ts';
+import { parseIpAddress, type TcpPort } from '../access/address.ts';
 import { denyAll } from '../access/authorize.ts';
 import type { PortSet } from '../access/ports.ts';
 import type { Policy, Rule } from '../access/rules.ts';
@@ -113,9 +113,18 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
   if (!egress?.allow?.length) return undefined;
   const deny = rulesOf(file, ['egress', 'deny'], egress.deny?.map(onAnyPort));
   return {
-    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)),
+    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)).map(withAlias),
     deny: joined(deny, rulesOf(file, ['denylist'], denylist)),
   };
+}
+
+/** Enclaver's name for the parent itself, which is exactly this one. */
+const PARENT_ALIAS = 'host';
+const PARENT_LOOPBACK = parseIpAddress('127.0.0.1');
+
+function withAlias(rule: Rule): Rule {
+  const isAlias = rule.address.kind === 'name' && rule.address.name === PARENT_ALIAS;
+  return isAlias && PARENT_LOOPBACK !== undefined ? { ...rule, leadsTo: PARENT_LOOPBACK } : rule;
 }
 
 /** Fills in what is known now. */

@@ -40,7 +40,7 @@ export function loadProxyPlan({ listenOn, target, family, connections, configPat
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;
-  return { listeners: [listener], drainMs: timeouts.drain };
+  return { listeners: [listener], drainMs: timeouts.drain, notes: file.notes };
 }
 
 export interface PlanSource {
@@ -71,7 +71,7 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
     else problems.push(needsEnclave(partial.routeKey, partial.routePlace));
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
-  return { listeners, drainMs: file.settings.timeouts.drain };
+  return { listeners, drainMs: file.settings.timeouts.drain, notes: file.notes };
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {

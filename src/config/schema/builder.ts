@@ -62,6 +62,8 @@ export function map<Shape extends z.core.$ZodLooseShape>(meta: KeyMeta, shape: S
 }
 
 export const MISSING = 'missing';
+/** The type of a key that is known and does nothing. */
+export const NOT_USED = 'not used';
 
 /** For a value of the wrong type. */
 export function expected(what: string, found: unknown): Wrong {

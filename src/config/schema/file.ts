@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { flag, KEYS, type KeyMeta, list, map } from './builder.ts';
 import { egress, ingress } from './egress.ts';
+import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
 import { limits, timeouts } from './limits.ts';
 import { listener } from './listener.ts';
@@ -55,6 +56,7 @@ export const fileSchema = map(
     forward: z.optional(forward),
     limits,
     timeouts,
+    ...enclaverKeys,
   },
 );
 
