@@ -19,7 +19,7 @@ export const COMMANDS = {
     summary: 'in an enclave: pass TCP connections on to a port of the parent',
   },
   check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
-  doctor: { usage: '[OPTIONS]', summary: 'check the machine: vsock, enclaves, service, network, and what mends them' },
+  doctor: { usage: '[OPTIONS]', summary: 'check the machine: vsock, enclaves, service and network' },
   probe: {
     usage: '[OPTIONS] <address>',
     summary: 'connect as an enclave does, and tell how far it got',
