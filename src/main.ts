@@ -209,9 +209,10 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
 async function runProxy(route: ProxyArguments): Promise<number> {
   const logFor = openLogOfProcess();
   return await runPlan(logFor, async () => {
-    logFor('vsock_proxy').info('Checking allowlist configuration');
+    const log = logFor('vsock_proxy');
+    log.info('Checking allowlist configuration');
     // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
-    return (await import('./config/proxy-plan.ts')).loadProxyPlan(route);
+    return (await import('./config/proxy-plan.ts')).loadProxyPlan(route, log);
   });
 }
 

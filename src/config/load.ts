@@ -1,18 +1,15 @@
 /** The configuration file: read, parsed and checked. Every problem comes with its place. */
 import type * as z from 'zod/mini';
-import type { PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
-import { findUnused } from './checks/unused-keys.ts';
 import { explain, type Finding, unknownKey } from './problems.ts';
 import { readText } from './read/text.ts';
-import { parseYaml } from './read/yaml.ts';
+import { parseYaml, type YamlValue } from './read/yaml.ts';
 import { type FileSettings, fileSchema } from './schema/file.ts';
 
 export interface LoadedFile {
   readonly settings: FileSettings;
-  readonly notes: readonly PlanNote[];
   /** Where what stands at this path in the file begins, as `file:line`. */
   placeOf(path: readonly PropertyKey[]): string;
   lineOf(path: readonly PropertyKey[]): number;
@@ -26,7 +23,7 @@ export interface Refused {
 }
 
 /** So many are told of one file. */
-const MOST_PROBLEMS = 100;
+export const MOST_PROBLEMS = 100;
 
 /** @param purpose who is to use it, which decides what it must have */
 export function inspectFile(path: string, purpose: FilePurpose): LoadedFile | Refused {
@@ -43,22 +40,40 @@ export function inspectFile(path: string, purpose: FilePurpose): LoadedFile | Re
  * @throws VsockProxyError `config` where it is not YAML
  */
 export function inspectText(text: string, path: string, purpose: FilePurpose): LoadedFile | Refused {
-  const { value, lineAt } = parseYaml(text, path);
-  const placeOf = (at: readonly PropertyKey[]) => escapeControls(`${path}:${lineAt(at)}`);
+  const yaml = parseYaml(text, path);
+  const judged = judgeFile(yaml, path, purpose);
+  return 'settings' in judged ? judged : refuseFile(judged.findings, yaml, path);
+}
+
+/** The settings, or what is wrong with them, in the order of lines. */
+export function judgeFile(
+  { value, lineAt }: YamlValue,
+  path: string,
+  purpose: FilePurpose,
+): LoadedFile | { readonly findings: readonly Finding[] } {
+  const placeOf = placesIn(path, lineAt);
   const result = fileSchema.safeParse(value);
   const findings = [
     ...findContradictions(value, purpose, placeOf),
     ...(result.success ? [] : result.error.issues.flatMap(findingsOf)),
   ];
-  if (result.success && findings.length === 0) {
-    return { settings: result.data, notes: findUnused(value, placeOf), placeOf, lineOf: lineAt };
-  }
+  if (result.success && findings.length === 0) return { settings: result.data, placeOf, lineOf: lineAt };
   const inOrder = findings
     .map((finding) => ({ finding, line: lineAt(finding.path) }))
     .sort((one, other) => one.line - other.line)
     .map(({ finding }) => finding);
-  const told = inOrder.slice(0, MOST_PROBLEMS);
-  return { problems: explain(told, placeOf), more: inOrder.length - told.length };
+  return { findings: inOrder };
+}
+
+/** @param findings at least one */
+export function refuseFile(findings: readonly Finding[], { lineAt }: YamlValue, path: string): Refused {
+  const told = findings.slice(0, MOST_PROBLEMS);
+  return { problems: explain(told, placesIn(path, lineAt)), more: findings.length - told.length };
+}
+
+/** Tells the `file:line` of what stands at a path in the file. */
+export function placesIn(path: string, lineAt: YamlValue['lineAt']): LoadedFile['placeOf'] {
+  return (at) => escapeControls(`${path}:${lineAt(at)}`);
 }
 
 /** @throws VsockProxyError `config`: the first problem, and how many there are besides */

@@ -2,7 +2,7 @@
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { closestWord } from './read/did-you-mean.ts';
-import { MISSING, NOT_USED } from './schema/builder.ts';
+import { MISSING } from './schema/builder.ts';
 import { metaOf, partsOf, schemaAt } from './schema/file.ts';
 
 /** Something that is wrong at this path in the file. */
@@ -17,6 +17,10 @@ export interface Finding {
 
 const UNKNOWN = 'unknown key';
 
+export function isUnknownKey({ message }: Finding): boolean {
+  return message === UNKNOWN;
+}
+
 export function unknownKey(parent: readonly PropertyKey[], key: string): Finding {
   return { path: [...parent, key], message: UNKNOWN };
 }
@@ -29,7 +33,7 @@ export function explain(
   findings: readonly Finding[],
   placeOf: (path: readonly PropertyKey[]) => string,
 ): readonly VsockProxyError[] {
-  const unknown = findings.filter(({ message }) => message === UNKNOWN);
+  const unknown = findings.filter(isUnknownKey);
   const misspelt = new Map(
     findings
       .filter(({ message }) => message === MISSING)
@@ -43,7 +47,7 @@ export function explain(
 
 function explainOne(finding: Finding, misspelt: Finding | undefined, place: string): VsockProxyError {
   const { path, message } = finding;
-  if (message === UNKNOWN) return explainUnknown(path, place);
+  if (isUnknownKey(finding)) return explainUnknown(path, place);
   const { headed = finding.hint === undefined } = finding;
   const meta = metaOf(schemaAt(path));
   const rename = misspelt && `rename ${quoteBriefly(String(misspelt.path.at(-1)))} to ${String(path.at(-1))}`;
@@ -54,10 +58,9 @@ function explainOne(finding: Finding, misspelt: Finding | undefined, place: stri
 }
 
 function explainUnknown(path: readonly PropertyKey[], place: string): VsockProxyError {
-  const keys = partsOf(schemaAt(path.slice(0, -1))).keys ?? {};
-  const used = Object.entries(keys).flatMap(([key, schema]) => (metaOf(schema).type === NOT_USED ? [] : [key]));
-  const meant = closestWord(String(path.at(-1)), used);
-  const hint = meant === undefined ? `the keys here are ${used.join(', ')}` : `did you mean ${meant}?`;
+  const known = Object.keys(partsOf(schemaAt(path.slice(0, -1))).keys ?? {});
+  const meant = closestWord(String(path.at(-1)), known);
+  const hint = meant === undefined ? `the keys here are ${known.join(', ')}` : `did you mean ${meant}?`;
   return new VsockProxyError('config', `${writtenPath(path)}: ${UNKNOWN}`, { place, hint });
 }
 

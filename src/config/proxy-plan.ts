@@ -1,14 +1,20 @@
 /** Plans from all their sources: command line, then file, then built-in default. */
 
+import { denyAll } from '../access/authorize.ts';
 import type { Target } from '../access/rules.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { Family } from '../dns/resolver.ts';
 import type { ListenerPlan, Plan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
+import { escapeControls } from '../platform/escape.ts';
+import type { Log } from '../platform/log.ts';
+import { mayHaveCids } from '../platform/vsock.ts';
+import { type LenientFile, loadLeniently } from './lenient.ts';
 import { firstOf, loadFile } from './load.ts';
 import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from './partial-plan.ts';
 import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
+import { ENTRY_HEADS } from './schema/rule.ts';
 
 /** One route, as the command line gives it. */
 export interface ProxyRoute {
@@ -26,21 +32,41 @@ export interface ProxyPlan extends Plan {
 
 /**
  * The plan of the form of the AWS proxy. Synchronous: the file is small, and nothing can be done before.
+ * @param log told of what lenient.ts passes over
  * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the first
  * problem of the file; the caller puts `Error at checking the allowlist: ` in front
  */
-export function loadProxyPlan({ listenOn, target, family, connections, configPath }: ProxyRoute): ProxyPlan {
-  const file = loadFile(configPath, 'proxy');
+export function loadProxyPlan(
+  { listenOn, target, family, connections, configPath }: ProxyRoute,
+  log: Pick<Log, 'warn'>,
+): ProxyPlan {
+  const file = loadLeniently(configPath);
+  const policy = globalPolicy(file);
+  const denial = denyAll({ policy, family, target }, { mayHaveCids: mayHaveCids(listenOn), cids: undefined });
+  // The AWS proxy ends with the phrase for such an entry where none before it matches.
+  const phrased = file.ignored.find(({ problem: { message } }) => ENTRY_HEADS.some((head) => message.startsWith(head)));
+  if (denial !== undefined && denial.rule === undefined && phrased !== undefined) throw phrased.problem;
+  warnOfIgnored(file, configPath, log);
+
   const { limits, timeouts } = file.settings;
   const listener = {
+    place: 'command line',
     on: listenOn,
     route: { kind: 'target', target, proxyHeader: false },
-    policy: globalPolicy(file),
+    policy,
     family,
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;
-  return { listeners: [listener], drainMs: timeouts.drain, notes: file.notes };
+  return { listeners: [listener], drainMs: timeouts.drain };
+}
+
+function warnOfIgnored({ ignored, more }: LenientFile, path: string, log: Pick<Log, 'warn'>): void {
+  for (const { kind, problem } of ignored) {
+    log.warn(`${kind === 'entry' ? 'Ignored, and allows nothing' : 'Ignored'}: ${problem.line}`);
+  }
+  if (more > 0)
+    log.warn(`${more} more mistakes of ${escapeControls(path)} are ignored. Hint: correct those above first`);
 }
 
 export interface PlanSource {
@@ -71,7 +97,7 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
     else problems.push(needsEnclave(partial.routeKey, partial.routePlace));
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
-  return { listeners, drainMs: file.settings.timeouts.drain, notes: file.notes };
+  return { listeners, drainMs: file.settings.timeouts.drain };
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {

@@ -3,6 +3,7 @@
 import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import { type EnclaveAddresses, planEnclave } from '../../config/enclave-plan.ts';
+import { loadLeniently } from '../../config/lenient.ts';
 import { inspectFile } from '../../config/load.ts';
 import { type Circumstances, complete, partialListeners } from '../../config/partial-plan.ts';
 import { formatListen, parseListen, type TemplateValues } from '../../config/schema/addresses.ts';
@@ -12,9 +13,9 @@ import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
 import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
 import { parseEnclaveCid, parseNumberOption } from '../line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
-import { askListeners, askRules, type CheckedListener, mayBecome } from './answer.ts';
+import { askListeners, askRules, type CheckedListener, mayBecome, type TargetQuestion } from './answer.ts';
 import type { ResolveName } from './judge.ts';
-import { type CheckReport, exitStatusOf, formatJson, formatText } from './report.ts';
+import { type CheckReport, type DropInView, exitStatusOf, formatJson, formatText } from './report.ts';
 
 export interface CheckArguments {
   readonly configPath: string;
@@ -43,10 +44,11 @@ const ON_NITRO: EnclaveAddresses = {
 const CIDS = { min: 0, max: CID_ANY - 1 };
 
 const HELP = `
-Without a target it tells every problem of the file, with its line. With one it
-tells whether a client can reach it: through any listener of the file, or only
-through --listener. A file without listeners is read as the form with a port, a
-host and a port reads it. What the same file means in the enclave stands behind.
+Without a target it tells every problem of the file, with its line, and how many
+of them the form with a port, a host and a port passes over. With one it tells
+whether a client can reach it: through any listener of the file, or only through
+--listener. A file without listeners is read as the form with a port, a host and
+a port reads it. What the same file means in the enclave stands behind.
 
 The network is asked nothing, unless --resolve is given: then names are
 resolved, with a verdict on each address, and the metadata service is asked for
@@ -146,7 +148,10 @@ export async function runCheck(
 async function check(options: CheckArguments, { resolveName, readPlacement }: CheckDependencies): Promise<CheckReport> {
   const { configPath: config, target, cid, resolve, listener: only } = options;
   const file = inspectFile(config, 'any');
-  if ('problems' in file) return { config, ...file, listeners: [], enclave: [] };
+  if ('problems' in file) {
+    const question = target && { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
+    return { config, ...file, listeners: [], enclave: [], dropIn: await readAsDropIn(config, question) };
+  }
 
   const partials = partialListeners(file);
   const asksPlacement =
@@ -175,6 +180,17 @@ async function check(options: CheckArguments, { resolveName, readPlacement }: Ch
   }
   const egress = only === undefined ? enclave.egress : undefined;
   return { ...report, answer: await askListeners(choose(listeners, only), egress, question) };
+}
+
+async function readAsDropIn(config: string, question: TargetQuestion | undefined): Promise<DropInView> {
+  try {
+    const file = loadLeniently(config);
+    const { ignored, more } = file;
+    return { kind: 'read', ignored, more, ...(question && { answer: await askRules(file, question) }) };
+  } catch (error) {
+    if (error instanceof VsockProxyError && error.code === 'config') return { kind: 'refused' };
+    throw error;
+  }
 }
 
 function choose(listeners: readonly CheckedListener[], only: string | undefined): readonly CheckedListener[] {

@@ -2,6 +2,7 @@
 
 import type { Found } from '../../access/authorize.ts';
 import type { Rule } from '../../access/rules.ts';
+import type { LenientFile } from '../../config/lenient.ts';
 import type { PartialListener } from '../../config/partial-plan.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
 import type { ListenerPlan } from '../../plan.ts';
@@ -24,7 +25,18 @@ export interface CheckReport {
   readonly enclave: readonly ListenerPlan[];
   /** Absent where no target was asked about, or the file has problems. */
   readonly answer?: TargetAnswer;
+  /** Present where there are problems: the form of the AWS proxy passes some over. */
+  readonly dropIn?: DropInView;
 }
+
+/** The file as the form of the AWS proxy reads it. */
+export type DropInView =
+  | { readonly kind: 'refused' }
+  | (Pick<LenientFile, 'ignored' | 'more'> & {
+      readonly kind: 'read';
+      /** Absent where no target was asked about. */
+      readonly answer?: TargetAnswer;
+    });
 
 /** 0: valid, and allowed if a target was asked about. */
 export function exitStatusOf({ problems, answer }: CheckReport): 0 | 1 {
@@ -32,12 +44,12 @@ export function exitStatusOf({ problems, answer }: CheckReport): 0 | 1 {
 }
 
 export function formatText(report: CheckReport): string {
-  const { config, problems, more, listeners, enclave, answer } = report;
+  const { config, problems, more, listeners, enclave, answer, dropIn } = report;
   if (problems.length > 0) {
     const told = problems.map(({ place, message, hint }) => `${place ?? config}: ${withHint(message, hint)}`);
     const count = problems.length + more;
     const sum = `${count} ${count === 1 ? 'problem' : 'problems'}${more > 0 ? `, ${more} of them not shown` : ''}`;
-    return lines([...told, sum]);
+    return `${lines([...told, sum])}${dropIn === undefined ? '' : formatDropIn(dropIn)}`;
   }
   if (answer !== undefined) return formatAnswer(answer);
   const running = listeners.map(({ partial, route }) => `  ${formatListen(partial.on)} → ${describeRoute(route)}`);
@@ -46,6 +58,22 @@ export function formatText(report: CheckReport): string {
     return `  ${formatListen(on)} → ${describeNext(route)}${what}`;
   });
   return lines([`${config}: valid`, ...running, ...(inside.length > 0 ? ['in the enclave:', ...inside] : [])]);
+}
+
+function formatDropIn(view: DropInView): string {
+  const head = 'as the drop-in form reads it:';
+  if (view.kind === 'refused') return lines([`${head} refused`]);
+  const { ignored, more, answer } = view;
+  const counts = [
+    { kind: 'entry', one: 'entry', several: 'entries' },
+    { kind: 'key', one: 'key', several: 'keys' },
+    { kind: 'syntax', one: 'fault of YAML', several: 'faults of YAML' },
+  ].flatMap(({ kind, one, several }) => {
+    const number = ignored.filter((each) => each.kind === kind).length;
+    return number === 0 ? [] : [`${number} ${number === 1 ? one : several}`];
+  });
+  const all = more === 0 ? counts : [...counts, `${more} more`];
+  return `${lines([`${head} ${all.join(', ')} ignored`])}${answer === undefined ? '' : formatAnswer(answer)}`;
 }
 
 function formatAnswer(answer: TargetAnswer): string {
@@ -80,11 +108,11 @@ function describe({ kind, reason, hint }: Judgement): string {
 
 /** One object, on one line; docs/command.md describes it. */
 export function formatJson(report: CheckReport): string {
-  const { config, problems, more, listeners, enclave, answer } = report;
+  const { config, problems, more, listeners, enclave, answer, dropIn } = report;
   const value = {
     config,
     valid: problems.length === 0,
-    problems: problems.map(({ place, message, hint }) => ({ place: place ?? config, message, hint: hint ?? null })),
+    problems: problems.map((problem) => problemValue(problem, config)),
     more,
     listeners: listeners.map(({ partial, route }) => ({
       listen: formatListen(partial.on),
@@ -98,20 +126,39 @@ export function formatJson(report: CheckReport): string {
       route: route.kind === 'address' ? 'connect' : route.kind,
       connect: describeNext(route) ?? null,
     })),
-    ...(answer && {
-      target: formatTarget(answer.target),
-      verdict: answer.kind,
-      verdicts: answer.judgements.map(({ listener, cid, trace, ...judgement }) => ({
-        listen: listener === undefined ? null : formatListen(listener.partial.on),
-        cid: cid ?? null,
-        ...judgementValue(judgement),
-        lookups: trace === undefined ? null : trace.lookUps.map(lookUpValue),
-        addresses: trace === undefined ? null : addressValues(trace),
-      })),
-      by_name: answer.byName === undefined ? null : judgementValue(answer.byName),
-    }),
+    ...(answer && answerValue(answer)),
+    ...(dropIn && { drop_in: dropInValue(dropIn, config) }),
   };
   return `${JSON.stringify(value)}\n`;
+}
+
+function problemValue({ place, message, hint }: VsockProxyError, config: string) {
+  return { place: place ?? config, message, hint: hint ?? null };
+}
+
+function answerValue({ target, kind, judgements, byName }: TargetAnswer) {
+  return {
+    target: formatTarget(target),
+    verdict: kind,
+    verdicts: judgements.map(({ listener, cid, trace, ...judgement }) => ({
+      listen: listener === undefined ? null : formatListen(listener.partial.on),
+      cid: cid ?? null,
+      ...judgementValue(judgement),
+      lookups: trace === undefined ? null : trace.lookUps.map(lookUpValue),
+      addresses: trace === undefined ? null : addressValues(trace),
+    })),
+    by_name: byName === undefined ? null : judgementValue(byName),
+  };
+}
+
+function dropInValue(view: DropInView, config: string) {
+  if (view.kind === 'refused') return null;
+  const { ignored, more, answer } = view;
+  return {
+    ignored: ignored.map(({ kind, problem }) => ({ kind, ...problemValue(problem, config) })),
+    more,
+    ...(answer && answerValue(answer)),
+  };
 }
 
 function judgementValue({ kind, reason, hint, rule }: Judgement) {

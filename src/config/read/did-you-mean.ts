@@ -8,6 +8,11 @@ export function closestWord(word: string, candidates: readonly string[]): string
   return best?.candidate;
 }
 
+/** Whether it is one of these words with at most two letters wrong, even where two are half of it. */
+export function isNearly(word: string, candidates: readonly string[]): boolean {
+  return candidates.some((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()) <= 2);
+}
+
 /** Whether one of these keys, rightly or wrongly spelt, is in the map. */
 export function mentions(map: Readonly<Record<string, unknown>>, keys: readonly string[]): boolean {
   return Object.keys(map).some((key) => closestWord(key, keys) !== undefined);

@@ -4,12 +4,15 @@ import {
   isAlias,
   isMap,
   isNode,
+  isPair,
   isScalar,
   isSeq,
   LineCounter,
   type Pair,
+  parseAllDocuments,
   parseDocument,
   visit,
+  type YAMLError,
   type YAMLMap,
 } from 'yaml';
 import { VsockProxyError } from '../../platform/errors.ts';
@@ -21,15 +24,28 @@ export interface YamlValue {
   lineAt(path: readonly PropertyKey[]): number;
 }
 
-/** So many uses of `*anchors`, also through other anchors, are more than any sensible file has. */
-const MAX_ALIASES = 100;
+/**
+ * Told of what is no YAML 1.2 and can be read all the same: directives and tags that nobody knows, further documents,
+ * characters that a file may not have. Whatever it throws ends the parsing.
+ * @param keys those of the outermost map that it concerns; of further documents, their own
+ */
+export type OnOddity = (problem: VsockProxyError, keys: readonly string[]) => void;
+
+/** So many values, with what anchors stand for written out, are more than any sensible file has. */
+const MAX_VALUES = 200_000;
 /** So many entries in all lists together are more than anybody can look after. */
 const MAX_ENTRIES = 20_000;
 /** What YAML 1.2 (section 5.1) does not allow in a file. */
 const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
+/** YAML 1.2 (section 5.4) ends a line there, too; the parser does not. */
+const LONE_RETURN = /\r(?!\n)/g;
 
-/** `path` is for messages. @throws VsockProxyError `config`: `Bad yaml format: …` */
-export function parseYaml(text: string, path: string): YamlValue {
+/**
+ * @param path for messages
+ * @param onOddity default: throws the problem
+ * @throws VsockProxyError `config`: `Bad yaml format: …`
+ */
+export function parseYaml(text: string, path: string, onOddity: OnOddity = refuse): YamlValue {
   const lines = new LineCounter();
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
   const bad = (problem: string, offset?: number, hint = QUOTES) => {
@@ -38,56 +54,106 @@ export function parseYaml(text: string, path: string): YamlValue {
     return new VsockProxyError('config', message, { hint, place: escapeControls(place) });
   };
 
-  const unprintable = UNPRINTABLE.exec(text);
+  const source = text.replace(LONE_RETURN, '\n');
+  const unprintable = UNPRINTABLE.exec(source);
   if (unprintable !== null) {
-    const line = text.slice(0, unprintable.index).split('\n').length;
+    const line = source.slice(0, unprintable.index).split('\n').length;
     const message = `Bad yaml format: it contains ${quoteBriefly(unprintable[0])}`;
     const place = escapeControls(`${path}:${line}`);
-    throw new VsockProxyError('config', message, { hint: 'is it really a text file?', place });
+    const problem = new VsockProxyError('config', message, { hint: 'is it really a text file?', place });
+    // Where the AWS proxy stops reading, and who knows what stands behind it.
+    if (source.includes('\0')) throw problem;
+    onOddity(problem, []);
   }
-  const document = parse(text, lines, bad);
-  try {
-    const offsetAt = findOffsets(document);
-    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), lineAt: (at) => lineOf(offsetAt(at)) };
-  } catch {
-    throw bad(`aliases multiply to more than ${MAX_ALIASES}`, undefined, 'write the values out');
-  }
+  const document = parse(source, lines, bad, onOddity);
+  checkKeysAndAliases(document, bad);
+  const offsetAt = findOffsets(document);
+  return { value: document.toJS({ maxAliasCount: -1 }), lineAt: (at) => lineOf(offsetAt(at)) };
+}
+
+function refuse(problem: VsockProxyError): never {
+  throw problem;
 }
 
 const QUOTES =
   'check indentation and brackets near that line; put in quotes what begins with * or [, has ": " in it, or ${…} within {…}';
 const STAR = 'put a pattern in quotes, as in "*.example.com": without them, a * in front refers to an anchor of YAML';
 
+const SPACES = 'indent with spaces';
+/** YAML 1.2 (section 6.1) has no tabs in indentation. */
+const TAB = /^ *\t[ \t]*/gm;
+
 type Bad = (problem: string, offset?: number, hint?: string) => VsockProxyError;
 
-function parse(text: string, lineCounter: LineCounter, bad: Bad): Document {
-  const document = parseDocument(text, {
-    version: '1.2',
-    schema: 'core',
-    // Unknown tags become warnings, and those are errors here.
-    resolveKnownTags: false,
-    // The parser's own check compares each key with each other one.
-    uniqueKeys: false,
-    prettyErrors: false,
-    lineCounter,
-  });
-  const [first] = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0]);
-  if (first === undefined) {
-    checkKeysAndAliases(document, bad);
-    return document;
+const OPTIONS = {
+  version: '1.2',
+  schema: 'core',
+  // Unknown tags become warnings, and those are oddities here.
+  resolveKnownTags: false,
+  // The parser's own check compares each key with each other one.
+  uniqueKeys: false,
+  prettyErrors: false,
+} as const;
+
+function parse(text: string, lineCounter: LineCounter, bad: Bad, onOddity: OnOddity): Document {
+  const document = parseDocument(text, { ...OPTIONS, lineCounter });
+  if (document.errors.some(({ code }) => code === 'BAD_INDENT')) {
+    const tabs = [...text.matchAll(TAB)].map(({ index }) => index);
+    const spaced = parseDocument(
+      text.replaceAll(TAB, (indent) => ' '.repeat(indent.length)),
+      OPTIONS,
+    );
+    // Only where brackets say how the lines belong together, the rest is as it was meant.
+    if (tabs[0] !== undefined && spaced.errors.length === 0 && spaced.warnings.length === 0) {
+      onOddity(
+        bad('a tab in the indentation', tabs[0], SPACES),
+        tabs.flatMap((tab) => keysAround(spaced, tab)),
+      );
+      return spaced;
+    }
   }
-  switch (first.code) {
+  for (const problem of [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0])) {
+    const error = explain(problem, bad);
+    if (problem.code === 'MULTIPLE_DOCS') onOddity(error, keysOfOthers(text, bad));
+    else if (problem.name === 'YAMLWarning') onOddity(error, keysAround(document, problem.pos[0]));
+    else throw error;
+  }
+  return document;
+}
+
+function explain({ code, message, pos: [offset] }: YAMLError, bad: Bad): VsockProxyError {
+  switch (code) {
     case 'TAB_AS_INDENT':
-      throw bad('a tab in the indentation', first.pos[0], 'indent with spaces');
+      return bad('a tab in the indentation', offset, SPACES);
     case 'BAD_ALIAS':
-      throw bad('a * without quotes', first.pos[0], STAR);
+      return bad('a * without quotes', offset, STAR);
     case 'MULTIPLE_DOCS':
-      throw bad('a second document begins', first.pos[0], 'keep one document, without a line "---" in between');
+      return bad('a second document begins', offset, 'keep one document, without a line "---" in between');
     case 'RESOURCE_EXHAUSTION':
-      throw bad('it is nested too deeply', first.pos[0]);
+      return bad('it is nested too deeply', offset);
+    case 'TAG_RESOLVE_FAILED':
+    case 'BAD_DIRECTIVE':
+      return bad(message, offset, 'leave it out: it means nothing here');
     default:
-      throw bad(first.message, first.pos[0]);
+      return bad(message, offset);
   }
+}
+
+/** The key of the outermost map in whose value this offset is. */
+function keysAround({ contents }: Document, offset: number): readonly string[] {
+  const keys = isMap(contents) ? contents.items.map(({ key }) => key).filter(isScalar) : [];
+  const around = keys.findLast(({ range }) => range !== null && range !== undefined && range[0] <= offset);
+  return around === undefined ? [] : [String(around.value)];
+}
+
+/** What stands in the documents behind the first one. */
+function keysOfOthers(text: string, bad: Bad): readonly string[] {
+  const documents = parseAllDocuments(text, OPTIONS);
+  if (!Array.isArray(documents)) return [];
+  return documents.slice(1).flatMap(({ contents, errors: [error] }) => {
+    if (error !== undefined) throw explain(error, bad);
+    return isMap(contents) ? contents.items.map(({ key }) => (isScalar(key) ? String(key.value) : '')) : [];
+  });
 }
 
 function checkKeysAndAliases(document: Document, bad: Bad): void {
@@ -105,6 +171,22 @@ function checkKeysAndAliases(document: Document, bad: Bad): void {
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor);
   });
+  // What stands within itself has no size, and so is too large.
+  if (!(sizeOf(document.contents, new Map()) <= MAX_VALUES)) {
+    throw bad(`aliases multiply to more than ${MAX_VALUES} values`, undefined, 'write the values out');
+  }
+}
+
+/** How many values there are with every alias written out. */
+function sizeOf(node: unknown, anchored: Map<string, number>): number {
+  if (isAlias(node)) return anchored.get(node.source) ?? Number.NaN;
+  if (isPair(node)) return sizeOf(node.value, anchored);
+  const anchor = isNode(node) ? node.anchor : undefined;
+  if (anchor !== undefined) anchored.delete(anchor);
+  let size = 1;
+  if (isMap(node) || isSeq(node)) for (const item of node.items) size += sizeOf(item, anchored);
+  if (anchor !== undefined) anchored.set(anchor, size);
+  return size;
 }
 
 function checkKeys(map: YAMLMap, bad: Bad): void {

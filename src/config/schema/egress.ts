@@ -2,8 +2,7 @@
 import * as z from 'zod/mini';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
-import { list, map, NOT_USED, scalar, type Wrong, wholeNumber } from './builder.ts';
-import { notUsed } from './enclaver.ts';
+import { list, map, scalar, type Wrong, wholeNumber } from './builder.ts';
 import { tcpPort } from './port.ts';
 import { ruleAddress } from './rule.ts';
 
@@ -84,12 +83,11 @@ export const ingress = list(
           absent: '`listen_port`',
         }),
       ),
-      healthcheck: notUsed('How often it asks whether the application answers'),
       tls: z.optional(
         scalar(
           {
             description: 'Refused: TLS passes through to the enclave',
-            type: NOT_USED,
+            type: 'not used',
             absent: 'absent',
             json: { not: {} },
           },

@@ -3,9 +3,8 @@
  * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
  */
 import * as z from 'zod/mini';
-import { flag, KEYS, type KeyMeta, list, map } from './builder.ts';
+import { KEYS, type KeyMeta, list, map } from './builder.ts';
 import { egress, ingress } from './egress.ts';
-import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
 import { limits, timeouts } from './limits.ts';
 import { listener } from './listener.ts';
@@ -34,13 +33,6 @@ export const fileSchema = map(
     denylist: z.optional(
       denylist({ description: 'What may not be reached, whatever allows it', absent: 'nothing is denied' }),
     ),
-    match_names_by_ip: z.prefault(
-      flag({
-        description:
-          "As AWS's proxy has it: a name that the command line or `connect` gives is allowed, too, if it resolves to an address of a listed name; from then on it counts as listed by that entry. Not for names that clients ask for: those are not resolved unless they are listed",
-      }),
-      false,
-    ),
     listeners: z.optional(
       list(
         {
@@ -56,7 +48,6 @@ export const fileSchema = map(
     forward: z.optional(forward),
     limits,
     timeouts,
-    ...enclaverKeys,
   },
 );
 
@@ -97,6 +88,22 @@ export function partsOf(schema: z.core.$ZodType): Parts {
     default:
       return {};
   }
+}
+
+/** The keys of a map, or of all maps of the file at any depth. */
+export function keysOf(schema?: z.core.$ZodType): readonly string[] {
+  if (schema !== undefined) return Object.keys(partsOf(schema).keys ?? {});
+  const keys = new Set<string>();
+  const collect = (part: z.core.$ZodType): void => {
+    const { item, keys: inner = {} } = partsOf(part);
+    if (item !== undefined) collect(item);
+    for (const [key, value] of Object.entries(inner)) {
+      keys.add(key);
+      collect(value);
+    }
+  };
+  collect(fileSchema);
+  return [...keys];
 }
 
 /** What is known of the key that this schema is for. */

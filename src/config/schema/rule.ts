@@ -18,6 +18,8 @@ const DENY_HINT = 'an entry looks like this: - {address: 10.0.0.0/8, port: 22}; 
 
 const MISSING_ADDRESS = 'No address field';
 const MISSING_PORT = 'No port field or invalid type';
+/** What the AWS proxy says of an entry, and ends. */
+export const ENTRY_HEADS = [MISSING_ADDRESS, MISSING_PORT] as const;
 
 export function allowlist(meta: KeyMeta) {
   const entry = {

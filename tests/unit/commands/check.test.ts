@@ -97,19 +97,38 @@ describe('a file that is not valid', () => {
     assert.match(lines[0] ?? '', /^f\.yaml:2: No port field or invalid type: allowlist\[0\]\.port: port 0 .*\. Hint: /);
     assert.match(lines[1] ?? '', /^f\.yaml:3: allowlist\[1\]\.address: "\\u\{1b\}\[31m" contains/);
     assert.match(lines[2] ?? '', /^f\.yaml:5: foo: unknown key\. Hint: /);
-    assert.deepEqual(lines.slice(3), ['3 problems']);
+    assert.deepEqual(lines.slice(3), ['3 problems', 'as the drop-in form reads it: 2 entries, 1 key ignored']);
   });
 
-  it('has no verdict on a target', async () => {
+  it('has no verdict on a target but that of the drop-in form', async () => {
     const { exitStatus, ...report } = await json(BAD, ['a', '1']);
     assert.equal(exitStatus, 1);
-    assert.deepEqual(Object.keys(report), ['config', 'valid', 'problems', 'more', 'listeners', 'enclave']);
+    assert.deepEqual(Object.keys(report), ['config', 'valid', 'problems', 'more', 'listeners', 'enclave', 'drop_in']);
+    assert.deepEqual(
+      report.drop_in.ignored.map(({ kind, place }: { kind: string; place: string }) => `${kind} ${place}`),
+      ['entry f.yaml:2', 'entry f.yaml:3', 'key f.yaml:5'],
+    );
+    assert.equal(report.drop_in.verdict, 'denied');
     assert.equal(report.valid, false);
     assert.deepEqual(
       report.problems.map(({ place }: { place: string }) => place),
       ['f.yaml:2', 'f.yaml:3', 'f.yaml:5'],
     );
     assert.equal(report.problems[2].hint.startsWith('the keys here are'), true);
+  });
+
+  it('the drop-in form allows what its entries that are right allow, or refuses the file, too', async () => {
+    const good = '- {address: b.example, port: 443}\n';
+    const { lines, exitStatus } = await check(BAD.replace('listeners', `${good}listeners`), ['b.example', '443']);
+    assert.equal(exitStatus, 1, 'serve refuses it');
+    assert.deepEqual(lines.slice(4), [
+      'as the drop-in form reads it: 2 entries, 1 key ignored',
+      'b.example:443: allowed',
+      '  the rules of the file: allowed by b.example (f.yaml:4)',
+    ]);
+    const refused = await check(`${BAD}denylst: []\n`, ['b.example', '443']);
+    assert.equal(refused.lines.at(-1), 'as the drop-in form reads it: refused');
+    assert.equal((await json(`${BAD}denylst: []\n`, [])).drop_in, null);
   });
 
   it('because a route is denied to everybody', async () => {
@@ -139,8 +158,9 @@ describe('a file that is not valid', () => {
       `allowlist: []\n${Array.from({ length: 130 }, (_, index) => `k${index}: 1\n`).join('')}`,
       [],
     );
-    assert.equal(lines.length, 101);
+    assert.equal(lines.length, 102);
     assert.equal(lines[100], '130 problems, 30 of them not shown');
+    assert.equal(lines[101], 'as the drop-in form reads it: 100 keys, 30 more ignored');
   });
 });
 

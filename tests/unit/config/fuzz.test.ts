@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromJSONSchema } from 'zod';
 import type { FilePurpose } from '../../../src/config/checks/exclusive-keys.ts';
+import { inspectLeniently } from '../../../src/config/lenient.ts';
 import { inspectText, type LoadedFile } from '../../../src/config/load.ts';
 import { complete, partialListeners } from '../../../src/config/partial-plan.ts';
 import { parseYaml } from '../../../src/config/read/yaml.ts';
@@ -168,6 +169,7 @@ test(`${ROUNDS} mutated files each give a plan or printable lines with code "con
 
 function outcomeOf(text: string, purpose: FilePurpose): string {
   const shown = JSON.stringify(text);
+  checkLenient(text, shown);
   const problems = inspect(text, purpose);
   if ('settings' in problems) {
     // Editors may know less than the program, but must not complain of what it takes.
@@ -193,6 +195,29 @@ function outcomeOf(text: string, purpose: FilePurpose): string {
       first?.message ?? '',
     );
   return head === null ? 'another problem' : `${head[0]}`;
+}
+
+/** The drop-in form takes what `serve` takes for what it is, and whatever it passes over, it denies all that is denied. */
+function checkLenient(text: string, shown: string): void {
+  const strict = inspect(text, 'proxy');
+  let lenient: ReturnType<typeof inspectLeniently>;
+  try {
+    lenient = inspectLeniently(text, 'f.yaml');
+  } catch (error) {
+    assert(error instanceof VsockProxyError && error.code === 'config', shown);
+    lenient = { problems: [error], more: 0 };
+  }
+  if ('settings' in strict) {
+    assert('settings' in lenient && lenient.ignored.length === 0, shown);
+    assert.deepEqual(lenient.settings, strict.settings, shown);
+  } else if ('settings' in lenient) {
+    assert(lenient.ignored.length > 0, shown);
+    const { value } = parseYaml(text, 'f.yaml', () => undefined);
+    const { denylist = [] } = value as { readonly denylist?: readonly unknown[] };
+    assert.equal(lenient.settings.denylist?.length ?? 0, denylist.length, shown);
+  } else {
+    assert(lenient.problems.length > 0, shown);
+  }
 }
 
 function inspect(text: string, purpose: FilePurpose): LoadedFile | readonly VsockProxyError[] {

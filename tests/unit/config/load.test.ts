@@ -138,7 +138,7 @@ suite('configuration file, refused', () => {
       'an unknown key',
       `${EMPTY}rules: []`,
       'rules: unknown key (dir/f.yaml:2)',
-      'the keys here are allowlist, denylist, match_names_by_ip, listeners, egress, ingress, forward, limits, timeouts',
+      'the keys here are allowlist, denylist, listeners, egress, ingress, forward, limits, timeouts',
     ],
     [
       'an unknown key with a known neighbour',
@@ -269,10 +269,11 @@ suite('bad YAML', () => {
     ['a star without quotes', 'allowlist:\n- address: *', 'a * without quotes'],
     [
       'aliases that multiply',
-      `a: &a [${'1,'.repeat(9)}]\nb: &b [${'*a,'.repeat(9)}]\nc: &c [${'*b,'.repeat(9)}]\nd: [${'*c,'.repeat(9)}]`,
-      'aliases multiply to more than 100',
+      `a: &a [${'1,'.repeat(99)}]\nb: &b [${'*a,'.repeat(99)}]\nc: &c [${'*b,'.repeat(99)}]\nd: [${'*c,'.repeat(99)}]`,
+      'aliases multiply to more than 200000 values',
     ],
-    ['many aliases', `a: &a 1\nb: [${'*a,'.repeat(101)}]`, 'aliases multiply'],
+    ['many aliases of much', `a: &a [${'1,'.repeat(2000)}]\nb: [${'*a,'.repeat(200)}]`, 'aliases multiply'],
+    ['an alias within what it stands for', 'a: &a [*a]', 'aliases multiply'],
     [
       'more entries than anybody meant',
       `allowlist:\n${'-\n'.repeat(20_001)}`,
@@ -311,7 +312,6 @@ suite('configuration file, taken', () => {
   test('defaults stand in for what is not written', () => {
     assert.deepEqual(settings(EMPTY), {
       allowlist: [],
-      match_names_by_ip: false,
       limits: { connections_per_client: 0, rate_per_client: 0 },
       timeouts: { connect: 10_000, idle: 3_600_000, head: 10_000, drain: 10_000 },
     });
