@@ -37,9 +37,10 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
   'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],
   'access/': ['node:url', ...TEXT],
-  'protocol/': ['node:net', ...TEXT],
+  'protocol/': ['dataplane/limits.ts', 'node:net', ...TEXT],
   'dns/': ['access/address.ts', 'node:*', ...PURE],
   'dataplane/contract.ts': ['protocol/framing.ts'],
+  'dataplane/limits.ts': [],
   'dataplane/system.ts': [],
   'dataplane/': ['node:*', ...TEXT],
   'enclave/': ['dns-packet', 'proxy/', 'access/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:*'],
@@ -61,17 +62,19 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
  */
 const NATIVE: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
-  node: ['addon', 'process', 'vsock'],
+  node: ['module', 'events', 'messages', 'values', 'process', 'vsock'],
   core: [
     'engine',
     'worker',
     'listener',
     'decision_cache',
-    'dialogue',
     'connection',
+    'exchange',
+    'link',
     'pump',
-    'loop',
     'messages',
+    'names',
+    'loop',
     'body',
     'scratch',
     'thread',
@@ -82,7 +85,7 @@ const CORE = 'core';
 
 /** What stands in some files of native/ only, or (without any) in none. */
 const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
-  { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/addon'], what: 'N-API' },
+  { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/values', 'node/module'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
     to: ['core/socket', 'core/thread', 'node/process', 'node/vsock', 'forwarder/process'],

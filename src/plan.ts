@@ -7,7 +7,7 @@
 import type { Hostname, IpAddress, TcpPort } from './access/address.ts';
 import type { Cidr } from './access/cidr.ts';
 import type { Policy, Target } from './access/rules.ts';
-import type { SocketAddress } from './dataplane/contract.ts';
+import type { ListenerLimits, ListenerTimeouts, SocketAddress } from './dataplane/contract.ts';
 import type { Family } from './dns/resolver.ts';
 
 /** A socket that systemd listens on and passes by this name (`FileDescriptorName=`): systemd.socket(5). */
@@ -38,24 +38,6 @@ export type RoutePlan =
 export interface NamesRoute {
   readonly kind: 'names';
   readonly via: SocketAddress;
-}
-
-export interface ListenerLimits {
-  /** Connections open at once; further clients wait. */
-  readonly connections: number;
-  /** Of one client (a CID, or an IP address) at once; further ones are refused. 0: no such limit. */
-  readonly connectionsPerClient: number;
-  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no such limit. */
-  readonly ratePerClient: number;
-}
-
-export interface ListenerTimeouts {
-  /** Until one address of the server answered. */
-  readonly connectMs: number;
-  /** Without a byte in either direction; 0: never ends. */
-  readonly idleMs: number;
-  /** Until a client has sent what the route is decided from: a request head, a ClientHello. */
-  readonly headMs: number;
 }
 
 export interface ListenerPlan {

@@ -35,9 +35,6 @@ bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-// Reads that make way for a close(2) in order.
-constexpr int kMostDiscards = 16;
-
 // What a write to the peer would fail with. Unix and vsock sockets tell by EPIPE that the peer has
 // closed both its halves; TCP cannot know.
 int refusalOf(int fd) {
@@ -48,31 +45,48 @@ int refusalOf(int fd) {
 }  // namespace
 
 Connection::Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client, CloseRecord record,
-                       ConnectionTimeouts timeouts)
-    : loop_(loop),
-      observer_(observer),
-      timeouts_(timeouts),
+                       const ConnectionTimeouts& timeouts)
+    : observer_(observer),
       record_(std::move(record)),
       acceptedAt_(loop.now()),
-      activeAt_(acceptedAt_),
-      deadline_([this] { onDeadline(); }) {
-  client_.fd = std::move(client);
-}
-
-Connection::~Connection() {
-  loop_.disarm(deadline_);
-  endDial();
-}
+      link_(loop, *this, std::move(client), timeouts) {}
 
 void Connection::start(ListenerKind kind, const Upstream& upstream) {
+  const auto startExchange = [this](RequestKind first) {
+    state_ = State::InExchange;
+    exchange_ = std::make_unique<Exchange>(link_, record_);
+    follow(exchange_->start(first));
+  };
   switch (kind) {
     case ListenerKind::DecideClient:
-      return startDialogue(DecisionRequest::Kind::Client);
+      return startExchange(RequestKind::Client);
     case ListenerKind::DecideHead:
-      return startDialogue(DecisionRequest::Kind::Head);
+      return startExchange(RequestKind::Head);
     case ListenerKind::Fixed:
-      loop_.arm(deadline_, acceptedAt_ + timeouts_.connect);
+      link_.loop.arm(link_.deadline, acceptedAt_ + link_.timeouts.connect);
       if (upstream) dial(upstream);
+  }
+}
+
+void Connection::decide(Decision decision) {
+  if (awaitsDecision()) follow(exchange_->decide(std::move(decision)));
+}
+
+// Does what the exchange says.
+void Connection::follow(Exchange::Next next) {
+  switch (next.step) {
+    case Exchange::Next::Step::Wait:
+      return;
+    case Exchange::Next::Step::Request:
+      return observer_.onDecisionRequest(*this, exchange_->request());
+    case Exchange::Next::Step::Dial:
+      return dial(std::make_shared<const std::vector<Address>>(std::move(next.addresses)));
+    case Exchange::Next::Step::Relay:
+      return relay();
+    case Exchange::Next::Step::Responded:
+      return follow(exchange_->afterResponse(observer_.draining()));
+    case Exchange::Next::Step::Close:
+      return close(next.ending, next.reset);
   }
 }
 
@@ -92,7 +106,7 @@ void Connection::startAttempts() {
     startAttempt((*dial.addresses)[dial.next++]);
     if (state_ != State::Connecting) return;
     if (dial.attempts.size() > before) {
-      if (dial.next < dial.addresses->size()) loop_.arm(dial.nextStart, loop_.now() + kHeadStart);
+      if (dial.next < dial.addresses->size()) link_.loop.arm(dial.nextStart, link_.loop.now() + kHeadStart);
       return;
     }
   }
@@ -106,13 +120,13 @@ void Connection::startAttempts() {
 void Connection::startAttempt(const Address& address) {
   record_.server = address;
   Opened opened = startConnect(address);
-  if ((opened.error == EMFILE || opened.error == ENFILE) && loop_.reserve().giveUp()) {
+  if ((opened.error == EMFILE || opened.error == ENFILE) && link_.loop.reserve().giveUp()) {
     opened = startConnect(address);
   }
-  if (opened.error == 0) return beginRelay(std::move(opened.fd), address, false);
+  if (opened.error == 0) return onConnected(std::move(opened.fd), address, false);
   if (opened.error == EINPROGRESS) {
     auto attempt = std::make_unique<Attempt>(*this, std::move(opened.fd), address);
-    opened.error = loop_.watch(attempt->fd.get(), EPOLLOUT, *attempt);
+    opened.error = link_.loop.watch(attempt->fd.get(), EPOLLOUT, *attempt);
     if (opened.error == 0) {
       dial_->attempts.push_back(std::move(attempt));
       return;
@@ -124,7 +138,7 @@ void Connection::startAttempt(const Address& address) {
 void Connection::onAttemptReady(Attempt& attempt) {
   if (state_ != State::Connecting) return;
   const int error = connectOutcome(attempt.fd.get());
-  if (error == 0) return beginRelay(std::move(attempt.fd), attempt.address, true);
+  if (error == 0) return onConnected(std::move(attempt.fd), attempt.address, true);
   record_.server = attempt.address;
   dial_->lastError = error;
   auto& attempts = dial_->attempts;
@@ -132,14 +146,14 @@ void Connection::onAttemptReady(Attempt& attempt) {
       std::find_if(attempts.begin(), attempts.end(),
                    [&](const std::unique_ptr<Attempt>& one) { return one.get() == &attempt; });
   attempt.fd.reset();
-  loop_.retire(std::move(*failed));
+  link_.loop.retire(std::move(*failed));
   attempts.erase(failed);
-  loop_.disarm(dial_->nextStart);
+  link_.loop.disarm(dial_->nextStart);
   startAttempts();
 }
 
 // Of a last address that failed so.
-Connection::Ending Connection::failureOf(int error) {
+Ending Connection::failureOf(int error) {
   if (isShortage(error)) return {CloseReason::Internal, Party::Proxy, error};
   return {CloseReason::ConnectFailed, Party::Server, error};
 }
@@ -148,77 +162,62 @@ void Connection::tryAgain() {
   Dial& dial = *dial_;
   dial.next = 0;
   dial.pause = dial.pause == 0 ? kFirstPause : std::min(2 * dial.pause, kLongestPause);
-  loop_.arm(dial.nextStart, loop_.now() + dial.pause);
+  link_.loop.arm(dial.nextStart, link_.loop.now() + dial.pause);
 }
 
 // Gives up the attempts that are still under way.
 void Connection::endDial() {
   if (!dial_) return;
-  loop_.disarm(dial_->nextStart);
+  link_.loop.disarm(dial_->nextStart);
   for (auto& attempt : dial_->attempts) {
     attempt->fd.reset();
-    loop_.retire(std::move(attempt));
+    link_.loop.retire(std::move(attempt));
   }
-  loop_.retire(std::move(dial_));  // its timer may be what calls
+  link_.loop.retire(std::move(dial_));  // its timer may be what calls
 }
 
 // No address answered.
-void Connection::failDial(Ending ending) {
-  if (!dialogue_ || !dialogue_->explain) return close(ending, true);
+void Connection::failDial(const Ending& ending) {
+  if (!exchange_ || !exchange_->explainsFailure()) return close(ending, true);
   endDial();
-  // What was ready for when it is connected: nobody gets it.
-  up_ = Pump();
-  down_ = Pump();
-  dialogue_->kind = DecisionRequest::Kind::Failed;
-  dialogue_->ending = ending;
-  state_ = State::Deciding;
-  loop_.arm(deadline_, loop_.now() + timeouts_.head);
-  requestDecision();
+  state_ = State::InExchange;
+  follow(exchange_->onDialFailed(ending));
 }
 
 // `watched`: whether `server` is in the poller already, as an attempt.
-void Connection::beginRelay(UniqueFd server, const Address& address, bool watched) {
-  server_.fd = std::move(server);
-  server_.watched = watched;
+void Connection::onConnected(UniqueFd server, const Address& address, bool watched) {
+  link_.server.fd = std::move(server);
+  link_.server.watched = watched;
   record_.server = address;
-  record_.connectMicros = loop_.now() - acceptedAt_;
+  record_.connectMicros = link_.loop.now() - acceptedAt_;
   record_.phase = Phase::Relaying;
   endDial();
-  activeAt_ = loop_.now();
+  link_.activeAt = link_.loop.now();
   observer_.onConnected(*this);
-  if (dialogue_ && dialogue_->kind == DecisionRequest::Kind::Response) return beginExchange();
-  relay();
+  if (!exchange_ || !exchange_->awaitsResponse()) return relay();
+  state_ = State::InExchange;
+  follow(exchange_->onConnected());
 }
 
 void Connection::relay() {
-  dialogue_.reset();
+  exchange_.reset();
   state_ = State::Relaying;
-  if (record_.client.isTcp()) up_.allowSplice();
-  if (record_.server.isTcp()) down_.allowSplice();
-  armQuietDeadline();
+  if (record_.client.isTcp()) link_.up.allowSplice();
+  if (record_.server.isTcp()) link_.down.allowSplice();
+  link_.armQuietDeadline();
   // What the client has sent meanwhile is on its way before the poller hears of either side.
-  const int error = turn(up_, client_, server_);
-  if (error != 0) return settle(&client_, error);
-  if (down_.wantsSink()) down_.deliver(client_.fd.get());
+  const int error = turn(link_.up, link_.client, link_.server);
+  if (error != 0) return settle(&link_.client, error);
+  if (link_.down.wantsSink()) link_.down.deliver(link_.client.fd.get());
   settle(nullptr, 0);
-}
-
-void Connection::armQuietDeadline() {
-  const Micros quiet = loop_.now() + timeouts_.quiet;
-  loop_.arm(deadline_, timeouts_.idle == 0 ? quiet : std::min(quiet, activeAt_ + timeouts_.idle));
 }
 
 void Connection::onSideReady(Side& side, uint32_t events) {
   switch (state_) {
-    case State::Deciding:
-      if (&side == &client_ && !awaitsDecision()) collect(side);
-      return;
     case State::Relaying:
       return onRelayReady(side, events);
-    case State::Exchanging:
-      return onExchangeReady(side, events);
-    case State::Leaving:
-      return onLeavingReady(events);
+    case State::InExchange:
+      return follow(exchange_->onReady(side, events));
     case State::Waiting:
     case State::Connecting:
     case State::Closed:
@@ -227,10 +226,10 @@ void Connection::onSideReady(Side& side, uint32_t events) {
 }
 
 void Connection::onRelayReady(Side& side, uint32_t events) {
-  const bool isClient = &side == &client_;
-  Side& other = isClient ? server_ : client_;
-  Pump& from = isClient ? up_ : down_;
-  Pump& to = isClient ? down_ : up_;
+  const bool isClient = &side == &link_.client;
+  Side& other = isClient ? link_.server : link_.client;
+  Pump& from = isClient ? link_.up : link_.down;
+  Pump& to = isClient ? link_.down : link_.up;
   const bool failed = (events & EPOLLERR) != 0;
   const bool ended = failed || (events & EPOLLHUP) != 0;
   side.hungUp |= ended && !failed;
@@ -257,24 +256,17 @@ void Connection::onRelayReady(Side& side, uint32_t events) {
 }
 
 int Connection::turn(Pump& pump, Side& source, Side& sink) {
-  const int error = move(pump, source, sink);
+  const int error = link_.move(pump, source, sink);
   return error == 0 && pump.state() == Pump::State::SourceDone ? onSourceDone(pump, source, sink) : error;
-}
-
-int Connection::move(Pump& pump, Side& source, Side& sink) {
-  const uint64_t before = pump.bytes();
-  const int error = pump.run(source.fd.get(), sink.fd.get(), loop_.scratch());
-  if (pump.bytes() != before) activeAt_ = loop_.now();
-  return error;
 }
 
 // Passes an EOF on, or returns the errno that shows that it is none.
 int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
-  if (firstEof_ == Party::Proxy) firstEof_ = partyOf(source);
+  if (firstEof_ == Party::Proxy) firstEof_ = link_.partyOf(source);
   // The kernel tells a reset only once. If a write to the source heard it, the end of what was left
   // to read is no EOF: passing it on as one would make a cut answer look whole. After EPIPE it is
   // one: the peer closed in order and merely did not wait for what was still to come.
-  Pump& reverse = &pump == &up_ ? down_ : up_;
+  Pump& reverse = &pump == &link_.up ? link_.down : link_.up;
   if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
   // recv(2) on vsock looks at the state before the error: the end of a virtual machine reads as EOF.
   if (!isTcp(source)) {
@@ -296,23 +288,23 @@ int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
 
 // Brings deadlines, epoll interest and state in line with what the pumps have become.
 void Connection::settle(const Side* failedSide, int error) {
-  if (failedSide != nullptr) return close({CloseReason::Reset, partyOf(*failedSide), error}, true);
-  for (const Pump* pump : {&up_, &down_}) {
+  if (failedSide != nullptr) return close({CloseReason::Reset, link_.partyOf(*failedSide), error}, true);
+  for (const Pump* pump : {&link_.up, &link_.down}) {
     const int failure = pump->sinkError();
     if (isShortage(failure)) return close({CloseReason::Internal, Party::Proxy, failure}, true);
   }
-  const bool upDone = up_.state() != Pump::State::Flowing;
-  const bool downDone = down_.state() != Pump::State::Flowing;
+  const bool upDone = link_.up.state() != Pump::State::Flowing;
+  const bool downDone = link_.down.state() != Pump::State::Flowing;
   if (upDone && downDone) {
-    for (const Pump* pump : {&up_, &down_}) {
+    for (const Pump* pump : {&link_.up, &link_.down}) {
       if (!pump->lostBytes()) continue;
-      const Party sink = pump == &up_ ? Party::Server : Party::Client;
+      const Party sink = pump == &link_.up ? Party::Server : Party::Client;
       return close({CloseReason::Reset, sink, pump->sinkError()}, pump->sinkError() != EPIPE);
     }
     return close({CloseReason::Finished, firstEof_}, false);
   }
-  updateInterest(client_, up_, down_);
-  if (state_ == State::Relaying) updateInterest(server_, down_, up_);
+  updateInterest(link_.client, link_.up, link_.down);
+  if (state_ == State::Relaying) updateInterest(link_.server, link_.down, link_.up);
 }
 
 // `from` reads from the side, `to` writes to it. A side that has sent its EOF stays watched for a
@@ -320,21 +312,8 @@ void Connection::settle(const Side* failedSide, int error) {
 void Connection::updateInterest(Side& side, const Pump& from, const Pump& to) {
   const uint32_t interest =
       (from.wantsSource() ? uint32_t{EPOLLIN} : 0) | (to.wantsSink() ? uint32_t{EPOLLOUT} : 0);
-  watch(side, interest != 0 || (from.state() == Pump::State::SourceDone && !side.hungUp), interest);
-}
-
-void Connection::watch(Side& side, bool watched, uint32_t interest) {
-  if (watched == side.watched && interest == side.interest) return;
-  int error = 0;
-  if (!watched) {
-    loop_.unwatch(side.fd.get());
-  } else if (!side.watched) {
-    error = loop_.watch(side.fd.get(), interest, side);
-  } else {
-    error = loop_.rewatch(side.fd.get(), interest, side);
-  }
-  side.watched = watched;
-  side.interest = interest;
+  const bool watched = interest != 0 || (from.state() == Pump::State::SourceDone && !side.hungUp);
+  const int error = link_.watch(side, watched, interest);
   if (error != 0) close({CloseReason::Internal, Party::Proxy, error}, true);
 }
 
@@ -348,47 +327,29 @@ void Connection::onDeadline() {
       return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
       return onRelayDeadline();
-    case State::Deciding:
-    case State::Exchanging:
-    case State::Leaving:
-      return onDialogueDeadline();
+    case State::InExchange:
+      return follow(exchange_->onDeadline());
     case State::Closed:
       return;
   }
 }
 
 void Connection::onRelayDeadline() {
-  if (checkQuiet()) return;
+  if (link_.isIdleTooLong()) return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
+  link_.keepAliveIfQuiet();
   // A peer that reads no more raises no event while it is not read from, or its buffer is full: a vsock
   // peer that has closed one half, and now the other, or both at once with bytes under way.
-  if (up_.state() == Pump::State::Flowing && refusalOf(server_.fd.get()) == EPIPE) up_.failSink(EPIPE);
-  if (down_.state() == Pump::State::Flowing && refusalOf(client_.fd.get()) == EPIPE) down_.failSink(EPIPE);
+  if (link_.up.state() == Pump::State::Flowing && refusalOf(link_.server.fd.get()) == EPIPE)
+    link_.up.failSink(EPIPE);
+  if (link_.down.state() == Pump::State::Flowing && refusalOf(link_.client.fd.get()) == EPIPE)
+    link_.down.failSink(EPIPE);
   settle(nullptr, 0);
-  if (state_ == State::Relaying) armQuietDeadline();
+  if (state_ == State::Relaying) link_.armQuietDeadline();
 }
 
-// Nothing was sent for some time: the end, or a reason to ask the kernel whether the peers are there.
-// Returns whether the connection has ended.
-bool Connection::checkQuiet() {
-  if (timeouts_.idle != 0 && activeAt_ + timeouts_.idle <= loop_.now()) {
-    close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Deciding);
-    return true;
-  }
-  if (activeAt_ + timeouts_.quiet <= loop_.now()) {
-    for (Side* side : {&client_, &server_}) {
-      if (side->fd && !side->keptAlive) keepAlive(side->fd.get());
-      side->keptAlive = true;
-    }
-  }
-  return false;
-}
-
-// A close(2) with bytes unread is a reset to TCP, and takes what the peer has not received yet with it.
-void Connection::discardUnread(const Side& side, const Pump& from) {
-  if (from.state() == Pump::State::SourceDone) return;
-  for (int i = 0; i < kMostDiscards; ++i) {
-    if (receive(side.fd.get(), loop_.scratch().buffer(), loop_.scratch().bytes()).bytes == 0) return;
-  }
+void Connection::endIfIdle() {
+  if (state_ != State::InExchange || !exchange_->isBetweenRequests()) return;
+  close({CloseReason::Finished, Party::Proxy}, false);
 }
 
 void Connection::abort(CloseReason reason) { close({reason}, true); }
@@ -396,21 +357,21 @@ void Connection::abort(CloseReason reason) { close({reason}, true); }
 void Connection::close(const Ending& ending, bool reset) {
   if (state_ == State::Closed) return;
   state_ = State::Closed;
-  loop_.disarm(deadline_);
+  link_.loop.disarm(link_.deadline);
   endDial();
   if (reset) {
-    resetOnClose(client_.fd.get());
-    if (server_.fd) resetOnClose(server_.fd.get());
+    resetOnClose(link_.client.fd.get());
+    if (link_.server.fd) resetOnClose(link_.server.fd.get());
   } else {
-    discardUnread(client_, up_);
-    if (server_.fd) discardUnread(server_, down_);
+    link_.discardUnread(link_.client, link_.up);
+    if (link_.server.fd) link_.discardUnread(link_.server, link_.down);
   }
-  client_.fd.reset();
-  server_.fd.reset();
+  link_.client.fd.reset();
+  link_.server.fd.reset();
 
-  record_.bytesUp += up_.bytes();
-  record_.bytesDown += down_.bytes();
-  record_.totalMicros = loop_.now() - acceptedAt_;
+  record_.bytesUp += link_.up.bytes();
+  record_.bytesDown += link_.down.bytes();
+  record_.totalMicros = link_.loop.now() - acceptedAt_;
   if (record_.phase != Phase::Relaying && record_.connectMicros == 0)
     record_.connectMicros = record_.totalMicros;
   record_.reason = ending.reason;

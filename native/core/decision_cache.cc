@@ -20,7 +20,7 @@ bool DecisionCache::Entry::covers(const std::string& who, std::string_view bytes
 // Whether it is one, and one that can be kept.
 bool DecisionCache::keeps(const Decision& decision, std::string_view bytes) {
   const CacheRule& cache = decision.cache;
-  if (cache.lasts <= 0 || cache.bytes > std::min(bytes.size(), kLongestHead)) return false;
+  if (cache.lasts <= 0 || cache.bytes > std::min(bytes.size(), kCachedHeadBytes)) return false;
   size_t at = 0;
   for (const CacheRule::Range& range : cache.except) {
     if (range.from < at || range.to < range.from) return false;
@@ -34,7 +34,7 @@ void DecisionCache::add(const Address& client, std::string_view bytes, const Dec
   const std::string who = client.clientKey();
   const auto isReplaced = [&](const Entry& entry) { return entry.until <= now || entry.covers(who, bytes); };
   entries_.erase(std::remove_if(entries_.begin(), entries_.end(), isReplaced), entries_.end());
-  if (entries_.size() == kMost) entries_.erase(entries_.begin());
+  if (entries_.size() == kCachedDecisions) entries_.erase(entries_.begin());
   const CacheRule& cache = decision.cache;
   entries_.push_back({who, std::string(bytes.substr(0, cache.bytes)), decision, now + cache.lasts});
 }

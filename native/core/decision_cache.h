@@ -16,12 +16,9 @@
 
 namespace vsock_proxy {
 
+// At most kCachedDecisions are kept, of heads of at most kCachedHeadBytes.
 class DecisionCache {
  public:
-  // At most so many are kept, of heads that are no longer.
-  static constexpr size_t kMost = 32;
-  static constexpr size_t kLongestHead = 4096;
-
   // Keeps a decision on these bytes of this client, if it may be cached.
   void add(const Address& client, std::string_view bytes, const Decision& decision, Micros now);
   // The decision on a client who has sent these bytes; null if there is none.

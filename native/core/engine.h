@@ -20,7 +20,7 @@ class Engine final : public WorkerObserver {
   explicit Engine(std::function<void()> onEvents) : wake_(std::move(onEvents)) {}
   ~Engine() { stop(); }
 
-  // Starts the relay threads (1 to 64), each with a `scratch` that holds at least Connection::kHeadBytes.
+  // Starts the relay threads (1 to 64), each with a `scratch` that holds at least kRequestHeadBytes.
   // Returns 0 or an errno.
   int start(unsigned threads, ScratchSize scratch = {});
   // Ends all threads and connections. No event comes after it.

@@ -63,7 +63,7 @@ bool ListenerState::enter() {
   std::atomic<uint64_t>& taken = occupancy_->places;
   uint64_t places = taken.load();
   do {
-    if (usedIn(places) >= spec.maxConnections) return false;
+    if (usedIn(places) >= spec.limits.connections) return false;
   } while (!taken.compare_exchange_weak(places, places + kTaken));
   return true;
 }
@@ -90,23 +90,23 @@ ClosedGates ListenerState::giveBack() {
   return openableGates();
 }
 
-std::optional<Fault::Kind> ListenerState::refusal(const Address& client, Micros now) {
-  if (!spec.admission.admits(client)) return Fault::Kind::NotAdmitted;
+std::optional<Refusal> ListenerState::admit(const Address& client, Micros now) {
+  if (!spec.admission.admits(client)) return Refusal::NotAdmitted;
   if (!limitsClients()) return std::nullopt;
   const std::lock_guard<std::mutex> lock(occupancy_->clientsMutex);
   auto& clients = occupancy_->clients;
   if (clients.size() >= kManyClients) forgetQuietClients(now);
   const auto [place, isNew] = clients.try_emplace(client.clientKey());
   Occupancy::Client& known = place->second;
-  const auto rate = static_cast<double>(spec.ratePerClient);
+  const auto rate = static_cast<double>(spec.limits.ratePerClient);
   const double earned = rate * static_cast<double>(now - known.at) / kSecond;
   known.tokens = isNew ? rate : std::min(rate, known.tokens + std::max(0.0, earned));
   known.at = now;
-  if (spec.maxConnectionsPerClient != 0 && known.active >= spec.maxConnectionsPerClient) {
-    return Fault::Kind::ClientLimit;
+  if (spec.limits.connectionsPerClient != 0 && known.active >= spec.limits.connectionsPerClient) {
+    return Refusal::ClientLimit;
   }
-  if (spec.ratePerClient != 0) {
-    if (known.tokens < 1) return Fault::Kind::ClientRate;
+  if (spec.limits.ratePerClient != 0) {
+    if (known.tokens < 1) return Refusal::ClientRate;
     known.tokens -= 1;
   }
   ++known.active;
@@ -128,7 +128,7 @@ ClosedGates ListenerState::leave(const CloseRecord& record) {
     auto& clients = occupancy_->clients;
     const auto client = clients.find(record.client.clientKey());
     --client->second.active;
-    if (client->second.active == 0 && spec.ratePerClient == 0) clients.erase(client);
+    if (client->second.active == 0 && spec.limits.ratePerClient == 0) clients.erase(client);
   }
   bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
   bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
@@ -143,7 +143,7 @@ bool ListenerState::closeGate(uint64_t bit) {
   closed.fetch_or(bit);
   // Had the place been freed before the bit was set, nobody would open the gate. Whoever takes the
   // bit back opens it: this thread here, or the one that freed a place.
-  if (usedIn(occupancy_->places) < spec.maxConnections) return (closed.fetch_and(~bit) & bit) == 0;
+  if (usedIn(occupancy_->places) < spec.limits.connections) return (closed.fetch_and(~bit) & bit) == 0;
   return true;
 }
 
@@ -154,7 +154,7 @@ bool ListenerState::noteWaiting(Micros now) {
   return true;
 }
 
-bool ListenerState::mayReport(Fault::Kind kind, Micros now) {
+bool ListenerState::mayReport(FaultKind kind, Micros now) {
   std::atomic<Micros>& reportedAt = reportedAt_[static_cast<size_t>(kind)];
   Micros last = reportedAt.load();
   return (last == 0 || now - last >= kReportEvery) && reportedAt.compare_exchange_strong(last, now);
@@ -167,7 +167,7 @@ ListenerCounters ListenerState::counters() const {
   all.active = active_.load();
   all.bytesUp = bytesUp_.load();
   all.bytesDown = bytesDown_.load();
-  for (size_t i = 0; i < kCloseReasons; ++i) all.closed[i] = closed_[i].load();
+  for (size_t i = 0; i < countOf<CloseReason>(); ++i) all.closed[i] = closed_[i].load();
   all.limitHits = limitHits_.load();
   all.limitWaitMicros = limitWaitMicros_.load();
   all.waitingSince = waitingSince_.load();
@@ -219,8 +219,8 @@ void Gate::onReady(uint32_t) {
     // While another thread accepts, its client may be the one that woke this thread, and that one does
     // not wait. (The event comes again for as long as there is a client.)
     if (!state_->full() || !hasWaiting(socket_->fd())) return;
-    if (state_->noteWaiting(loop_.now()) && state_->mayReport(Fault::Kind::Limit, loop_.now())) {
-      observer_.onFault({Fault::Kind::Limit, state_->id, 0, {}});
+    if (state_->noteWaiting(loop_.now()) && state_->mayReport(FaultKind::Limit, loop_.now())) {
+      observer_.onFault({FaultKind::Limit, state_->id, 0, {}});
     }
     close();
     if (!state_->closeGate(bit_)) open();
@@ -230,7 +230,7 @@ void Gate::onReady(uint32_t) {
   Opened opened = acceptFrom(socket_->fd(), peer);
   if (opened.fd) {
     const Micros queued = state_->entered(loop_.now());
-    const std::optional<Fault::Kind> refusal = state_->refusal(peer, loop_.now());
+    const std::optional<Refusal> refusal = state_->admit(peer, loop_.now());
     if (refusal) return refuse(std::move(opened.fd), peer, *refusal);
     return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
   }
@@ -241,21 +241,20 @@ void Gate::onReady(uint32_t) {
 
 // Out of something that every client would need.
 void Gate::starve(int error) {
-  if (state_->mayReport(Fault::Kind::Accept, loop_.now())) {
-    observer_.onFault({Fault::Kind::Accept, state_->id, error, {}});
+  if (state_->mayReport(FaultKind::Accept, loop_.now())) {
+    observer_.onFault({FaultKind::Accept, state_->id, error, {}});
   }
   pause();
 }
 
 // The client is let go of last, so that its refusal is counted when it hears of it.
-void Gate::refuse(UniqueFd client, const Address& peer, Fault::Kind kind) {
+void Gate::refuse(UniqueFd client, const Address& peer, Refusal refusal) {
   resetOnClose(client.get());
+  const auto kind = as<FaultKind>(refusal);
   if (state_->mayReport(kind, loop_.now())) observer_.onFault({kind, state_->id, 0, peer});
   CloseRecord record;
   record.client = peer;
-  record.reason = kind == Fault::Kind::NotAdmitted   ? CloseReason::NotAdmitted
-                  : kind == Fault::Kind::ClientLimit ? CloseReason::ClientLimit
-                                                     : CloseReason::ClientRate;
+  record.reason = as<CloseReason>(refusal);
   observer_.onPlaceFreed(state_->leave(record));
 }
 

@@ -35,17 +35,21 @@ struct Admission {
   bool admits(const Address& client) const;
 };
 
+struct ListenerLimits {
+  uint32_t connections = 1;           // open at once; further clients wait
+  uint32_t connectionsPerClient = 0;  // further ones are refused; 0: no limit
+  uint32_t ratePerClient = 0;         // new connections per second; further ones are refused; 0: no limit
+};
+
 struct ListenSpec {
   ListenerKind kind = ListenerKind::Fixed;
   Address on;                // of no family where the socket exists already:
   int inherited = -1;        // as this descriptor of another maker,
   uint32_t predecessor = 0;  // or as that of this listener
-  uint32_t maxConnections = 1;
-  uint32_t maxConnectionsPerClient = 0;  // 0: no limit
-  uint32_t ratePerClient = 0;            // new connections per second; 0: no limit
+  ListenerLimits limits;
   Admission admission;
   ConnectionTimeouts timeouts;
-  bool reportLifecycle = false;  // else only close records of connections that did not finish
+  ReportKind report = ReportKind::Failures;
 };
 
 struct ListenerCounters {
@@ -54,7 +58,7 @@ struct ListenerCounters {
   uint64_t active = 0;
   uint64_t bytesUp = 0;
   uint64_t bytesDown = 0;
-  std::array<uint64_t, kCloseReasons> closed{};
+  std::array<uint64_t, countOf<CloseReason>()> closed{};
   uint64_t limitHits = 0;
   uint64_t limitWaitMicros = 0;
   Micros waitingSince = 0;  // 0: nobody waits
@@ -103,23 +107,23 @@ class ListenerState {
   // Takes a place under the limit, for the client that is accepted next; false when there is none.
   bool enter();
   // Whether accepted connections have all places, as opposed to places taken for clients still to come.
-  bool full() const { return acceptedIn(occupancy_->places) >= spec.maxConnections; }
+  bool full() const { return acceptedIn(occupancy_->places) >= spec.limits.connections; }
   // The client was accepted; returns how long the head of the queue had been waiting.
   Micros entered(Micros now);
   // No client was there. Returns the gates that are closed and may open now.
   ClosedGates giveBack();
   // A connection has ended. Returns gates like `giveBack`.
   ClosedGates leave(const CloseRecord& record);
-  // Whether this client, accepted and entered, is welcome; the kind of fault if it is not. One that is
-  // not leaves at once, with that reason.
-  std::optional<Fault::Kind> refusal(const Address& client, Micros now);
+  // Checks admission and the limits of this client, after `entered`. Returns why it is refused, or nothing. A
+  // client that is refused must `leave` with that reason.
+  std::optional<Refusal> admit(const Address& client, Micros now);
   // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
   bool closeGate(uint64_t bit);
 
   // A client was seen waiting. True when that is new.
   bool noteWaiting(Micros now);
   // At most once a second and kind.
-  bool mayReport(Fault::Kind kind, Micros now);
+  bool mayReport(FaultKind kind, Micros now);
 
   ListenerCounters counters() const;
 
@@ -133,15 +137,17 @@ class ListenerState {
   const std::shared_ptr<Occupancy> occupancy_;
   std::atomic<uint64_t> active_{0};
   std::atomic<Micros> waitingSince_{0};
-  std::array<std::atomic<Micros>, kFaultKinds> reportedAt_{};
+  std::array<std::atomic<Micros>, countOf<FaultKind>()> reportedAt_{};
   std::atomic<uint64_t> accepted_{0};
   std::atomic<uint64_t> bytesUp_{0};
   std::atomic<uint64_t> bytesDown_{0};
-  std::array<std::atomic<uint64_t>, kCloseReasons> closed_{};
+  std::array<std::atomic<uint64_t>, countOf<CloseReason>()> closed_{};
   std::atomic<uint64_t> limitHits_{0};
   std::atomic<uint64_t> limitWaitMicros_{0};
 
-  bool limitsClients() const { return spec.maxConnectionsPerClient != 0 || spec.ratePerClient != 0; }
+  bool limitsClients() const {
+    return spec.limits.connectionsPerClient != 0 || spec.limits.ratePerClient != 0;
+  }
   void forgetQuietClients(Micros now);
 };
 
@@ -206,7 +212,7 @@ class Gate final : public Watch {
   void close();
   void pause();
   void starve(int error);
-  void refuse(UniqueFd client, const Address& peer, Fault::Kind kind);
+  void refuse(UniqueFd client, const Address& peer, Refusal refusal);
 
   Loop& loop_;
   GateObserver& observer_;

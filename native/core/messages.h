@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "body.h"
+#include "names.h"
 #include "socket.h"
 
 namespace vsock_proxy {
@@ -20,53 +21,172 @@ using ConnectionId = uint64_t;
 using TargetId = int64_t;
 constexpr TargetId kNoTarget = -1;
 
-enum class Party : uint8_t { Client, Server, Proxy };
-enum class Phase : uint8_t { Deciding, Connecting, Relaying };
+// Who ended a connection.
+#define VSOCK_PROXY_PARTIES(X) \
+  X(Client, "client")          \
+  X(Server, "server")          \
+  X(Proxy, "proxy")
+NAMED_ENUM(Party, VSOCK_PROXY_PARTIES)
+
+// How far a connection has come.
+#define VSOCK_PROXY_PHASES(X) \
+  X(Deciding, "deciding")     \
+  X(Connecting, "connecting") \
+  X(Relaying, "relaying")
+NAMED_ENUM(Phase, VSOCK_PROXY_PHASES)
+
+// Why a client is refused when it is accepted. Each is a close reason and a kind of fault, too.
+#define VSOCK_PROXY_REFUSALS(X)  \
+  X(NotAdmitted, "not-admitted") \
+  X(ClientLimit, "client-limit") \
+  X(ClientRate, "client-rate")
+NAMED_ENUM(Refusal, VSOCK_PROXY_REFUSALS)
 
 // Why a connection ended.
-enum class CloseReason : uint8_t {
-  Finished,
-  Reset,
-  ConnectFailed,
-  NoUpstream,
-  ConnectTimeout,
-  IdleTimeout,
-  Drained,
-  Internal,
-  HeadTimeout,
-  Denied,
-  Malformed,
-  NotAdmitted,
-  ClientLimit,
-  ClientRate,
-  DecisionTimeout,
-};
-constexpr size_t kCloseReasons = 15;
+#define VSOCK_PROXY_CLOSE_REASONS(X)     \
+  X(Finished, "finished")                \
+  X(Reset, "reset")                      \
+  X(ConnectFailed, "connect-failed")     \
+  X(NoUpstream, "no-upstream")           \
+  X(ConnectTimeout, "connect-timeout")   \
+  X(IdleTimeout, "idle-timeout")         \
+  X(HeadTimeout, "head-timeout")         \
+  X(DecisionTimeout, "decision-timeout") \
+  X(Denied, "denied")                    \
+  X(Malformed, "malformed")              \
+  X(Drained, "drained")                  \
+  X(Internal, "internal")                \
+  VSOCK_PROXY_REFUSALS(X)
+NAMED_ENUM(CloseReason, VSOCK_PROXY_CLOSE_REASONS)
+
+// What concerns a listener and not one connection.
+#define VSOCK_PROXY_FAULT_KINDS(X) \
+  X(Limit, "limit")                \
+  X(Accept, "accept")              \
+  VSOCK_PROXY_REFUSALS(X)
+NAMED_ENUM(FaultKind, VSOCK_PROXY_FAULT_KINDS)
+
+// A step in the life of a connection.
+#define VSOCK_PROXY_STEPS(X) \
+  X(Accepted, "accepted")    \
+  X(Connected, "connected")
+NAMED_ENUM(Step, VSOCK_PROXY_STEPS)
+
+// What a decision is requested about.
+#define VSOCK_PROXY_REQUEST_KINDS(X) \
+  X(Client, "client")                \
+  X(Head, "head")                    \
+  X(Response, "response")            \
+  X(Failed, "failed")
+NAMED_ENUM(RequestKind, VSOCK_PROXY_REQUEST_KINDS)
+
+// What a decision has the connection do.
+#define VSOCK_PROXY_ACTIONS(X) \
+  X(More, "more")              \
+  X(Connect, "connect")        \
+  X(Exchange, "exchange")      \
+  X(Interim, "interim")        \
+  X(Respond, "respond")        \
+  X(Relay, "relay")            \
+  X(Reject, "reject")
+NAMED_ENUM(Action, VSOCK_PROXY_ACTIONS)
+
+// Whether a listener requests decisions, and what about first.
+#define VSOCK_PROXY_LISTENER_KINDS(X) \
+  X(Fixed, "fixed")                   \
+  X(DecideClient, "decide-client")    \
+  X(DecideHead, "decide-head")
+NAMED_ENUM(ListenerKind, VSOCK_PROXY_LISTENER_KINDS)
+
+// What is told of each connection: close records of those that did not finish; or of all, and each step.
+#define VSOCK_PROXY_REPORT_KINDS(X) \
+  X(Failures, "failures")           \
+  X(Lifecycle, "lifecycle")
+NAMED_ENUM(ReportKind, VSOCK_PROXY_REPORT_KINDS)
+
+// How long a message body is: RFC 9112, section 6.
+#define VSOCK_PROXY_FRAMINGS(X) \
+  X(None, "none")               \
+  X(Length, "length")           \
+  X(Chunked, "chunked")         \
+  X(Eof, "eof")
+NAMED_ENUM(Framing, VSOCK_PROXY_FRAMINGS)
+
+#define VSOCK_PROXY_FAMILIES(X) \
+  X(Vsock, "vsock")             \
+  X(Tcp, "tcp")                 \
+  X(Unix, "unix")
+NAMED_ENUM(Family, VSOCK_PROXY_FAMILIES)
+
+// Where a listening socket comes from: it is made, or there is one already.
+#define VSOCK_PROXY_SOCKET_KINDS(X) \
+  VSOCK_PROXY_FAMILIES(X)           \
+  X(Inherited, "inherited")         \
+  X(Predecessor, "predecessor")
+NAMED_ENUM(SocketKind, VSOCK_PROXY_SOCKET_KINDS)
+
+// Every list above that the control plane has to know, by its name there.
+#define VSOCK_PROXY_LISTS(X)       \
+  X(Party, "parties")              \
+  X(Phase, "phases")               \
+  X(CloseReason, "closeReasons")   \
+  X(Refusal, "refusals")           \
+  X(FaultKind, "faultKinds")       \
+  X(Step, "steps")                 \
+  X(RequestKind, "requestKinds")   \
+  X(Action, "actions")             \
+  X(ListenerKind, "listenerKinds") \
+  X(ReportKind, "reportKinds")     \
+  X(Framing, "framings")           \
+  X(Family, "families")            \
+  X(SocketKind, "socketKinds")     \
+  X(EventKind, "eventKinds")
+
+// The most of each that the data plane takes or keeps, with their names in src/dataplane/contract.ts.
+#define VSOCK_PROXY_LIMITS(X)                                                             \
+  /* of a client's head, and of a server's */                                             \
+  X(kRequestHeadBytes, "requestHeadBytes", 16 * 1024)                                     \
+  X(kResponseHeadBytes, "responseHeadBytes", 16 * 1024)                                   \
+  /* before the final response: nobody needs more than a few */                           \
+  X(kInterimResponses, "interimResponses", 16)                                            \
+  /* cached decisions of one listener on one thread, and the heads that they are about */ \
+  X(kCachedDecisions, "cachedDecisions", 32)                                              \
+  X(kCachedHeadBytes, "cachedHeadBytes", 4 * 1024)
+#define VSOCK_PROXY_LIMIT(constant, name, value) constexpr size_t constant = value;
+VSOCK_PROXY_LIMITS(VSOCK_PROXY_LIMIT)
+#undef VSOCK_PROXY_LIMIT
+
+inline Family familyOf(const Address& address) {
+  if (address.family() == AF_VSOCK) return Family::Vsock;
+  return address.family() == AF_UNIX ? Family::Unix : Family::Tcp;
+}
+
+#define VSOCK_PROXY_AS(value, name) \
+  case Refusal::value:              \
+    return To::value;
+// The close reason or the kind of fault that a refusal is.
+template <class To>
+constexpr To as(Refusal refusal) {
+  switch (refusal) { VSOCK_PROXY_REFUSALS(VSOCK_PROXY_AS) }
+  return To{};
+}
+#undef VSOCK_PROXY_AS
 
 // Whether a connection that ended so was refused when it was accepted: it never had a place under the limits
 // of its client.
 constexpr bool refusedAtAccept(CloseReason reason) {
-  switch (reason) {
-    case CloseReason::NotAdmitted:
-    case CloseReason::ClientLimit:
-    case CloseReason::ClientRate:
-      return true;
-    case CloseReason::Finished:
-    case CloseReason::Reset:
-    case CloseReason::ConnectFailed:
-    case CloseReason::NoUpstream:
-    case CloseReason::ConnectTimeout:
-    case CloseReason::IdleTimeout:
-    case CloseReason::Drained:
-    case CloseReason::Internal:
-    case CloseReason::HeadTimeout:
-    case CloseReason::Denied:
-    case CloseReason::Malformed:
-    case CloseReason::DecisionTimeout:
-      return false;
+  for (size_t i = 0; i < countOf<Refusal>(); ++i) {
+    if (as<CloseReason>(static_cast<Refusal>(i)) == reason) return true;
   }
   return false;
 }
+
+// How a connection ends, or will end.
+struct Ending {
+  CloseReason reason = CloseReason::Finished;
+  Party endedBy = Party::Proxy;
+  int error = 0;
+};
 
 struct CloseRecord {
   ListenerId listener = 0;
@@ -86,7 +206,6 @@ struct CloseRecord {
 };
 
 struct Progress {
-  enum class Step : uint8_t { Accepted, Connected };
   Step step = Step::Accepted;
   ListenerId listener = 0;
   ConnectionId connection = 0;
@@ -96,13 +215,11 @@ struct Progress {
 };
 
 struct Fault {
-  enum class Kind : uint8_t { Limit, Accept, NotAdmitted, ClientLimit, ClientRate };
-  Kind kind = Kind::Limit;
+  FaultKind kind = FaultKind::Limit;
   ListenerId listener = 0;
   int error = 0;   // with Accept
-  Address client;  // with the last three
+  Address client;  // of a refusal
 };
-constexpr size_t kFaultKinds = 5;
 
 // The drain is over: no connection is left.
 struct Drained {
@@ -111,8 +228,7 @@ struct Drained {
 
 // A question about a connection, which waits for the Decision.
 struct DecisionRequest {
-  enum class Kind : uint8_t { Client, Head, Response, Failed };
-  Kind kind = Kind::Client;
+  RequestKind kind = RequestKind::Client;
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
@@ -137,7 +253,6 @@ struct CacheRule {
 };
 
 struct Decision {
-  enum class Action : uint8_t { More, Connect, Exchange, Interim, Respond, Relay, Reject };
   Action action = Action::Reject;
   TargetId target = kNoTarget;
   std::vector<Address> addresses;
@@ -161,6 +276,26 @@ struct ConnectionDecision {
   Decision decision;
 };
 
-using Event = std::variant<Progress, CloseRecord, Fault, Drained, DecisionRequest>;
+// What the data plane tells, by type and name.
+#define VSOCK_PROXY_EVENTS(X)   \
+  X(Progress, "progress")       \
+  X(CloseRecord, "close")       \
+  X(Fault, "fault")             \
+  X(DecisionRequest, "request") \
+  X(Drained, "drained")
+
+NAMED_ENUM(EventKind, VSOCK_PROXY_EVENTS)
+
+template <class Event>
+constexpr EventKind kindOf();
+#define VSOCK_PROXY_EVENT_KIND(Type, name) \
+  template <>                              \
+  constexpr EventKind kindOf<Type>() {     \
+    return EventKind::Type;                \
+  }
+VSOCK_PROXY_EVENTS(VSOCK_PROXY_EVENT_KIND)
+#undef VSOCK_PROXY_EVENT_KIND
+
+using Event = std::variant<Progress, CloseRecord, Fault, DecisionRequest, Drained>;
 
 }  // namespace vsock_proxy

@@ -121,9 +121,8 @@ void Worker::drain(Micros deadline) {
 
 void Worker::keep(Accepted accepted) {
   const CloseRecord& record = accepted.record;
-  if (accepted.listener->spec.reportLifecycle) {
-    report(
-        Progress{Progress::Step::Accepted, record.listener, record.connection, record.client, {}, kNoTarget});
+  if (accepted.listener->spec.report == ReportKind::Lifecycle) {
+    report(Progress{Step::Accepted, record.listener, record.connection, record.client, {}, kNoTarget});
   }
   // Another thread may have accepted it before it heard of the drain.
   if (drainBy_ != 0) loop_.arm(drainDeadline_, drainBy_);
@@ -165,7 +164,7 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
 
 // A listener that is closed has no gate, and its cache is gone with that.
 void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) {
-  if (request.kind == DecisionRequest::Kind::Head) {
+  if (request.kind == RequestKind::Head) {
     const Gate* gate = gateOf(request.listener);
     const Decision* known =
         gate == nullptr ? nullptr : gate->cache.find(request.client, request.bytes, loop_.now());
@@ -176,9 +175,9 @@ void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) 
 }
 
 void Worker::onConnected(Connection& connection) {
-  if (!live_[connection.place].listener->spec.reportLifecycle) return;
+  if (live_[connection.place].listener->spec.report != ReportKind::Lifecycle) return;
   const CloseRecord& record = connection.record();
-  report(Progress{Progress::Step::Connected, record.listener, record.connection, record.client, record.server,
+  report(Progress{Step::Connected, record.listener, record.connection, record.client, record.server,
                   record.target});
 }
 
@@ -195,7 +194,8 @@ void Worker::onClosed(Connection& connection) {
   const CloseRecord& record = connection.record();
   if (connection.awaitsDecision()) undecided_.erase(record.connection);
   const ClosedGates closedGates = gone.listener->leave(record);
-  if (gone.listener->spec.reportLifecycle || record.reason != CloseReason::Finished) report(record);
+  if (gone.listener->spec.report == ReportKind::Lifecycle || record.reason != CloseReason::Finished)
+    report(record);
   onPlaceFreed(closedGates);
   ++gone_;
   if (record.reason == CloseReason::Drained) ++aborted_;

@@ -91,8 +91,6 @@ std::string connectHint(const Address& to, int error) {
   }
 }
 
-const char* describePhase(Phase phase) { return phase == Phase::Relaying ? "relaying" : "connecting"; }
-
 }  // namespace
 
 Failure describeBindFailure(const Address& on, int error) {
@@ -112,7 +110,7 @@ std::optional<Failure> findFailure(const CloseRecord& record, const Forward& for
       return Failure{connecting + " within " + std::to_string(forward.connectTimeout / 1000) + " ms",
                      connectHint(forward.to, ETIMEDOUT) + "; the deadline is --connect-timeout"};
     case CloseReason::Internal:
-      return Failure{std::string("the forwarder itself failed while ") + describePhase(record.phase) + ": " +
+      return Failure{std::string("the forwarder itself failed while ") + nameOf(record.phase) + ": " +
                          describeErrno(record.error),
                      resourceHint(record.error)};
     case CloseReason::Finished:

@@ -83,11 +83,11 @@ int Forwarder::start() {
 
   ListenSpec spec;
   spec.on = forward_.on;
-  spec.maxConnections = forward_.maxConnections;
+  spec.limits.connections = forward_.maxConnections;
   spec.timeouts.connect = forward_.connectTimeout;
   spec.timeouts.idle = forward_.idleTimeout;
   // Without anyone who reads them, thousands of lines a second would be composed for nothing.
-  spec.reportLifecycle = log_.enables(Level::Info);
+  spec.report = log_.enables(Level::Info) ? ReportKind::Lifecycle : ReportKind::Failures;
   const Engine::Listening listening = engine_.listen(spec);
   if (listening.error != 0) {
     return fail("Could not listen for connections: " +

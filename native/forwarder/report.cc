@@ -11,48 +11,6 @@ constexpr Micros kPeriod = 10 * 1000 * 1000;
 constexpr const char* kWithin = " within 10 s";
 constexpr const char* kRaiseLimit = ". Hint: raise --connections";
 
-const char* describe(Party party) {
-  switch (party) {
-    case Party::Client:
-      return "client";
-    case Party::Server:
-      return "server";
-    case Party::Proxy:
-      return "forwarder";
-  }
-  return "";
-}
-
-// As src/dataplane/contract.ts names them; those of listeners that ask or choose their clients are none of
-// ours.
-const char* describe(CloseReason reason) {
-  switch (reason) {
-    case CloseReason::Finished:
-      return "finished";
-    case CloseReason::Reset:
-      return "reset";
-    case CloseReason::ConnectFailed:
-      return "connect-failed";
-    case CloseReason::ConnectTimeout:
-      return "connect-timeout";
-    case CloseReason::IdleTimeout:
-      return "idle-timeout";
-    case CloseReason::Drained:
-      return "drained";
-    case CloseReason::NoUpstream:
-    case CloseReason::Internal:
-    case CloseReason::HeadTimeout:
-    case CloseReason::Denied:
-    case CloseReason::Malformed:
-    case CloseReason::NotAdmitted:
-    case CloseReason::ClientLimit:
-    case CloseReason::ClientRate:
-    case CloseReason::DecisionTimeout:
-      return "internal";
-  }
-  return "";
-}
-
 std::string nameInBrackets(int error) { return error == 0 ? "" : " (" + nameErrno(error) + ")"; }
 
 }  // namespace
@@ -63,9 +21,9 @@ Report::Report(Loop& loop, const Forward& forward, const Log& log, std::function
 void Report::tell(const Progress& progress) {
   const std::string client = describeClient(progress.client);
   switch (progress.step) {
-    case Progress::Step::Accepted:
+    case Step::Accepted:
       return log_.info("Accepted connection on " + client);
-    case Progress::Step::Connected:
+    case Step::Connected:
       return log_.info("Connected client from " + client + " to " + describeServer(progress.server));
   }
 }
@@ -87,7 +45,20 @@ void Report::tell(const CloseRecord& record) {
 }
 
 void Report::tell(const Fault& fault) {
-  if (fault.kind == Fault::Kind::Limit) return tellLimit();
+  switch (fault.kind) {
+    case FaultKind::Limit:
+      return tellLimit();
+    case FaultKind::Accept:
+      return tellAcceptFailure(fault);
+    // Every client is welcome here.
+    case FaultKind::NotAdmitted:
+    case FaultKind::ClientLimit:
+    case FaultKind::ClientRate:
+      return;
+  }
+}
+
+void Report::tellAcceptFailure(const Fault& fault) {
   const Failure failure = describeAcceptFailure(forward_.on, fault.error);
   const std::string hint = ". Hint: " + failure.hint;
   throttle_.report(
@@ -129,25 +100,37 @@ std::string Report::describeEnd(const CloseRecord& record) const {
   const std::string line = "Client on " + describeClient(record.client) + " disconnected";
   switch (record.reason) {
     case CloseReason::Reset:
-      return line + ": reset by the " + describe(record.endedBy) + nameInBrackets(record.error);
+      return line + ": reset by the " + nameOf(record.endedBy) + nameInBrackets(record.error);
     case CloseReason::IdleTimeout:
       return line + ": nothing was sent for " + std::to_string(forward_.idleTimeout / 1000) +
              " ms (--idle-timeout)";
     case CloseReason::Drained:
       return line + ": still open at the end of the drain";
-    default:
+    case CloseReason::Finished:
+    case CloseReason::ConnectFailed:
+    case CloseReason::ConnectTimeout:
+    case CloseReason::NoUpstream:
+    case CloseReason::Internal:
+    // Of listeners that request decisions, or choose their clients.
+    case CloseReason::HeadTimeout:
+    case CloseReason::DecisionTimeout:
+    case CloseReason::Denied:
+    case CloseReason::Malformed:
+    case CloseReason::NotAdmitted:
+    case CloseReason::ClientLimit:
+    case CloseReason::ClientRate:
       return line;
   }
+  return line;
 }
 
 std::string Report::describeRecord(const CloseRecord& record) const {
   return "Closed connection " + std::to_string(record.connection) + " from " + describeClient(record.client) +
          " on " + vsock_proxy::describe(forward_.on) + " to " + describeServer(forward_.to) + ": " +
-         describe(record.reason) + nameInBrackets(record.error) + " by the " + describe(record.endedBy) +
-         (record.phase == Phase::Relaying ? " while relaying" : " while connecting") + "; bytes up " +
-         std::to_string(record.bytesUp) + ", down " + std::to_string(record.bytesDown) + "; ms queued " +
-         milliseconds(record.queuedMicros) + ", connect " + milliseconds(record.connectMicros) + ", total " +
-         milliseconds(record.totalMicros);
+         nameOf(record.reason) + nameInBrackets(record.error) + " by the " + nameOf(record.endedBy) +
+         " while " + nameOf(record.phase) + "; bytes up " + std::to_string(record.bytesUp) + ", down " +
+         std::to_string(record.bytesDown) + "; ms queued " + milliseconds(record.queuedMicros) +
+         ", connect " + milliseconds(record.connectMicros) + ", total " + milliseconds(record.totalMicros);
 }
 
 }  // namespace vsock_proxy

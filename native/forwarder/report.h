@@ -26,6 +26,7 @@ class Report {
 
  private:
   void tellLimit();
+  void tellAcceptFailure(const Fault& fault);
   std::string describeClient(const Address& client) const;
   std::string describeEnd(const CloseRecord& record) const;
   std::string describeRecord(const CloseRecord& record) const;

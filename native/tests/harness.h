@@ -128,20 +128,21 @@ class Plane {
  public:
   explicit Plane(unsigned threads = 2) : engine([this] { collect(); }) { CHECK_EQ(engine.start(threads), 0); }
 
-  CloseRecord nextClose() { return std::get<CloseRecord>(next(1)); }
-  Fault nextFault() { return std::get<Fault>(next(2)); }
-  DecisionRequest nextRequest() { return std::get<DecisionRequest>(next(4)); }
-  Event next(size_t kind) {
+  CloseRecord nextClose() { return next<CloseRecord>(); }
+  Fault nextFault() { return next<Fault>(); }
+  DecisionRequest nextRequest() { return next<DecisionRequest>(); }
+  template <class One>
+  One next() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       for (auto event = events_.begin(); event != events_.end(); ++event) {
-        if (event->index() != kind) continue;
-        Event found = *event;
+        if (!std::holds_alternative<One>(*event)) continue;
+        One found = std::get<One>(*event);
         events_.erase(event);
         return found;
       }
       if (changed_.wait_for(lock, std::chrono::seconds(kPatienceSeconds)) == std::cv_status::timeout) {
-        check::fail(__FILE__, __LINE__, "no event of kind " + std::to_string(kind));
+        check::fail(__FILE__, __LINE__, std::string("no event of kind ") + nameOf(kindOf<One>()));
       }
     }
   }
@@ -167,10 +168,10 @@ class Plane {
 inline ListenSpec spec(const Address& on = Address::unixPath(kSocketPath)) {
   ListenSpec spec;
   spec.on = on;
-  spec.maxConnections = 1000;
+  spec.limits.connections = 1000;
   spec.timeouts.connect = 10 * kSecond;
   spec.timeouts.head = 10 * kSecond;
-  spec.reportLifecycle = true;
+  spec.report = ReportKind::Lifecycle;
   return spec;
 }
 

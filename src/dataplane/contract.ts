@@ -37,8 +37,17 @@ export interface PredecessorSocket {
   readonly listener: ListenerId;
 }
 
+export interface ListenerLimits {
+  /** Connections open at once (at least 1). At the limit accepting pauses and clients wait in the kernel's queue. */
+  readonly connections: number;
+  /** Of one client, which is a CID, an IP address, or all of a unix socket; further ones are refused. 0: no limit. */
+  readonly connectionsPerClient: number;
+  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no limit. */
+  readonly ratePerClient: number;
+}
+
 /** Milliseconds; 0 switches the deadline off, except for `connectMs` and `headMs`, which must be positive. */
-export interface ConnectionTimeouts {
+export interface ListenerTimeouts {
   /**
    * Until one upstream address answered, all attempts together. A vsock or unix server that is not there is tried again
    * until then, for it may be restarting; a TCP server that refuses is not.
@@ -52,9 +61,9 @@ export interface ConnectionTimeouts {
 
 /** Which clients may connect at all; others are refused without an answer. */
 export interface Admission {
-  /** The only CIDs; absent: all. Nobody else's clients have one. */
+  /** Only these CIDs may connect; absent: every client. TCP and unix clients have no CID, so with a list none of them may. */
   readonly cids?: readonly number[];
-  /** The only source addresses of TCP clients, as prefixes; absent: all. */
+  /** Only TCP clients from these prefixes may connect; absent: every client. */
   readonly sources?: readonly { readonly ip: string; readonly prefixLength: number }[];
 }
 
@@ -62,18 +71,13 @@ export interface ListenSpec {
   /**
    * - `fixed`: to the addresses of `setUpstream`.
    * - `decide-client`: asks as soon as a client is accepted, without a byte of it.
-   * - `decide-head`: asks when the client has sent something, and again for more, up to 16 KiB in all.
+   * - `decide-head`: asks when the client has sent something, and again for more, up to `LIMITS.requestHeadBytes` in all.
    */
   readonly kind: 'fixed' | 'decide-client' | 'decide-head';
   readonly on: SocketAddress | InheritedSocket | PredecessorSocket;
-  /** Connections open at once (at least 1). At the limit accepting pauses and clients wait in the kernel's queue. */
-  readonly maxConnections: number;
-  /** Of one client, which is a CID, an IP address, or all of a unix socket; further ones are refused. 0: no limit. */
-  readonly maxConnectionsPerClient: number;
-  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no limit. */
-  readonly ratePerClient: number;
+  readonly limits: ListenerLimits;
+  readonly timeouts: ListenerTimeouts;
   readonly admission: Admission;
-  readonly timeouts: ConnectionTimeouts;
   /**
    * What is told of each connection. `failures`: close records of those that did not end normally.
    * `lifecycle`: also the other close records, and when each was accepted and connected. Counters count all.
@@ -110,7 +114,7 @@ export type DecisionSubject =
 /**
  * Whom else a decision is for: a client of the same CID or IP address, on the same listener, whose first `bytes` bytes
  * are the same but for those in `except` gets it without a question, for `forMs` or until the listener is closed. The
- * data plane may forget it earlier, and keeps none of more than 4 KiB.
+ * data plane may forget it earlier, and keeps none of more than `LIMITS.cachedHeadBytes`.
  */
 export interface CacheRule {
   /** At least `consume`, and no more than there are. */
@@ -169,7 +173,7 @@ export type Decision =
     }
   /**
    * `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response: RFC 9110 section 15.2. At
-   * most 16 times.
+   * most `LIMITS.interimResponses` times.
    */
   | { readonly action: 'interim'; readonly consume: number; readonly toClient: Uint8Array }
   /**
@@ -219,7 +223,7 @@ export type Phase = 'deciding' | 'connecting' | 'relaying';
  * - `reset`: one side reset or vanished (`errno`); the other side was reset in turn.
  * - `connect-failed`: no upstream address could be reached; `errno` and `server` are those of the last one tried.
  * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` where it waited for one.
- * - `connect-timeout`, `idle-timeout`: a deadline of {@link ConnectionTimeouts} passed.
+ * - `connect-timeout`, `idle-timeout`: a deadline of {@link ListenerTimeouts} passed.
  * - `drained`: still open when the drain deadline passed.
  * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a decision did not fit.
  * - `head-timeout`: the client did not send what it takes within `headMs`. `decision-timeout`: it did, and no decision came.
@@ -228,6 +232,7 @@ export type Phase = 'deciding' | 'connecting' | 'relaying';
  *   these there are no records, for a client could make thousands a second: a {@link Fault} tells, and the counters.
  */
 export type CloseReason =
+  | ClientRefusal
   | 'finished'
   | 'reset'
   | 'connect-failed'
@@ -239,10 +244,10 @@ export type CloseReason =
   | 'head-timeout'
   | 'denied'
   | 'malformed'
-  | 'not-admitted'
-  | 'client-limit'
-  | 'client-rate'
   | 'decision-timeout';
+
+/** Why a client is refused when it is accepted, as {@link ListenSpec} has it. */
+export type ClientRefusal = 'not-admitted' | 'client-limit' | 'client-rate';
 
 /** Exactly one of these exists for each connection that was accepted and not refused. */
 export interface CloseRecord {
@@ -279,7 +284,7 @@ export type Fault =
   | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string }
   /** A client was refused, as {@link ListenSpec} has it. */
   | {
-      readonly kind: 'not-admitted' | 'client-limit' | 'client-rate';
+      readonly kind: ClientRefusal;
       readonly listener: ListenerId;
       readonly client: SocketAddress;
     };

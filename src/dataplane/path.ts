@@ -14,7 +14,7 @@ export interface Path {
   close(): void;
 }
 
-const LIMITS = { maxConnections: 1, maxConnectionsPerClient: 0, ratePerClient: 0 };
+const LIMITS = { connections: 1, connectionsPerClient: 0, ratePerClient: 0 };
 
 /** @param open of one relay thread */
 export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
@@ -38,7 +38,7 @@ export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
     const { id, on } = plane.listen({
       kind: 'fixed',
       on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
-      ...LIMITS,
+      limits: LIMITS,
       admission: {},
       timeouts: { connectMs: timeoutMs, idleMs: 0, headMs: timeoutMs },
       report: 'lifecycle',

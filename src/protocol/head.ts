@@ -5,11 +5,12 @@
  * read in two ways (bare LF, folded lines, white space before the colon) is refused, so that nobody behind the proxy
  * can read a head otherwise than the proxy did.
  */
+import { LIMITS } from '../dataplane/limits.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 
-/** Most bytes of a head, and most that the data plane collects before somebody has to know what they mean. */
-export const HEAD_LIMIT = 16 * 1024;
+/** Most bytes of a head. */
+export const HEAD_LIMIT = LIMITS.requestHeadBytes;
 /** Most field lines of a head. */
 export const FIELD_LIMIT = 128;
 

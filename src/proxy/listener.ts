@@ -53,9 +53,7 @@ export class Listener {
     const { limits, timeouts, cids, sources } = plan;
     const spec = {
       kind: route.kind,
-      maxConnections: limits.connections,
-      maxConnectionsPerClient: limits.connectionsPerClient,
-      ratePerClient: limits.ratePerClient,
+      limits,
       admission: {
         ...(cids === undefined ? {} : { cids }),
         ...(sources === undefined

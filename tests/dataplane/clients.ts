@@ -3,7 +3,7 @@ import { BlockList } from 'node:net';
 import type { Fault, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
 import type { Clock } from '../../src/platform/clock.ts';
 
-type Limits = Pick<ListenSpec, 'admission' | 'maxConnectionsPerClient' | 'ratePerClient'>;
+type Limits = Pick<ListenSpec, 'admission' | 'limits'>;
 
 export class FakeClients {
   readonly #limits: Limits;
@@ -19,11 +19,11 @@ export class FakeClients {
 
   /** @returns why this client is refused, if it is; otherwise it must leave in the end */
   enter(client: SocketAddress): Extract<Fault, { readonly client: SocketAddress }>['kind'] | undefined {
-    const { maxConnectionsPerClient, ratePerClient } = this.#limits;
+    const { connectionsPerClient, ratePerClient } = this.#limits.limits;
     if (!this.#admits(client)) return 'not-admitted';
     const key = keyOfClient(client);
     const open = this.#open.get(key) ?? 0;
-    if (maxConnectionsPerClient > 0 && open >= maxConnectionsPerClient) return 'client-limit';
+    if (connectionsPerClient > 0 && open >= connectionsPerClient) return 'client-limit';
     if (ratePerClient > 0 && !this.#takeToken(key, ratePerClient)) return 'client-rate';
     this.#open.set(key, open + 1);
     return undefined;

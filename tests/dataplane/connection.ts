@@ -8,6 +8,7 @@ import type {
   SocketAddress,
   TargetId,
 } from '../../src/dataplane/contract.ts';
+import { LIMITS } from '../../src/dataplane/limits.ts';
 import { FakeBody } from './body.ts';
 import type { FakeEnd, FakeNetwork } from './network.ts';
 
@@ -19,8 +20,8 @@ export interface ConnectionEvents {
   onClosed(record: CloseRecord): void;
 }
 
-/** The contract: so much of a head is kept, and not more. */
-const PEEK_BYTES = 16 * 1024;
+/** So much of a head is collected, by whose it is. */
+const HEAD_BYTES = { client: LIMITS.requestHeadBytes, server: LIMITS.responseHeadBytes };
 
 const ANYTHING = { atLeast: 0, until: undefined, after: 0 };
 
@@ -177,12 +178,16 @@ export class FakeConnection {
 
   /** Asks about what the client has sent, if that is more than the last time. */
   #showHead(): void {
-    const bytes = this.#client.unread.subarray(0, PEEK_BYTES);
+    const bytes = this.#client.unread.subarray(0, HEAD_BYTES.client);
     const ended = this.#client.ending === 'eof';
     if (bytes.length === 0 && ended) {
       this.#client.end();
       this.close('finished', 'client');
-    } else if (bytes.length > 0 && this.#shown !== `${bytes.length} ${ended}` && this.#isWorthAsking(bytes, ended)) {
+    } else if (
+      bytes.length > 0 &&
+      this.#shown !== `${bytes.length} ${ended}` &&
+      this.#isWorthAsking(bytes, ended, HEAD_BYTES.client)
+    ) {
       // The first byte of a later request.
       if (this.#shown === '' && this.#isLater) this.#setDeadline(this.#spec.timeouts.headMs, 'head-timeout');
       this.#shown = `${bytes.length} ${ended}`;
@@ -195,15 +200,15 @@ export class FakeConnection {
     from: 'client' | 'server',
     { atLeast = 0, until }: Extract<Decision, { readonly action: 'more' }>,
   ) {
-    if (ended || bytes.length >= PEEK_BYTES) return this.close('malformed', from);
+    if (ended || bytes.length >= HEAD_BYTES[from]) return this.close('malformed', from);
     this.#wanted = { atLeast, until, after: bytes.length };
     this.#look();
   }
 
   /** Whether these are what the last decision waits for. */
-  #isWorthAsking(bytes: Uint8Array, ended: boolean): boolean {
+  #isWorthAsking(bytes: Uint8Array, ended: boolean, limit: number): boolean {
     const { atLeast, until, after } = this.#wanted;
-    if (ended || bytes.length >= PEEK_BYTES) return true;
+    if (ended || bytes.length >= limit) return true;
     return bytes.length >= atLeast && (until === undefined || bytes.subarray(after).includes(until));
   }
 
@@ -335,10 +340,15 @@ export class FakeConnection {
   }
 
   #showResponse(server: FakeEnd): void {
-    const bytes = server.unread.subarray(0, PEEK_BYTES);
+    const bytes = server.unread.subarray(0, HEAD_BYTES.server);
     const ended = server.ending !== undefined;
     if (this.#asked !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
-    if ((bytes.length === 0 && !ended) || this.#target === undefined || !this.#isWorthAsking(bytes, ended)) return;
+    if (
+      (bytes.length === 0 && !ended) ||
+      this.#target === undefined ||
+      !this.#isWorthAsking(bytes, ended, HEAD_BYTES.server)
+    )
+      return;
     this.#shown = `${bytes.length} ${ended}`;
     this.#ask({ kind: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended });
   }

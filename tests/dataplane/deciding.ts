@@ -24,9 +24,7 @@ const TARGET: TargetId = 42;
 
 const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'decide-head',
-  maxConnections: 10,
-  maxConnectionsPerClient: 0,
-  ratePerClient: 0,
+  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
   admission: {},
   timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
   report: 'lifecycle',
@@ -199,7 +197,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('one client may have so many connections at once, and no more', async () => {
-        const { on, id } = await listen({ kind: 'fixed', maxConnectionsPerClient: 1 });
+        const { on, id } = await listen({ kind: 'fixed', limits: { ...SPEC.limits, connectionsPerClient: 1 } });
         dataPlane.setUpstream(id, [server.address]);
         const first = await harness.connect(on);
         const accepted = await server.accept();

@@ -21,9 +21,7 @@ const FLOOD = 6;
 
 const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
-  maxConnections: 10,
-  maxConnectionsPerClient: 1,
-  ratePerClient: 0,
+  limits: { connections: 10, connectionsPerClient: 1, ratePerClient: 0 },
   admission: {},
   timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
   report: 'lifecycle',
@@ -143,7 +141,7 @@ export function testEndings(name: string, openHarness: () => Harness): void {
     });
 
     it('a client that is refused by client-rate takes no place, and frees none of another', async () => {
-      await listen({ maxConnectionsPerClient: FLOOD, ratePerClient: FLOOD - 1 });
+      await listen({ limits: { ...SPEC.limits, connectionsPerClient: FLOOD, ratePerClient: FLOOD - 1 } });
       const clients = await Promise.all(Array.from({ length: FLOOD }, connect));
       assert.equal(await Promise.race(clients.map(({ ended }) => ended)), 'reset');
       await told.fault();

@@ -178,7 +178,7 @@ export class FakeDataPlane implements DataPlane {
   /** @returns whether nobody waits any more */
   #acceptWhatFits(listener: Listener): boolean {
     const { spec, socket, connections, totals } = listener;
-    while (connections.size < spec.maxConnections) {
+    while (connections.size < spec.limits.connections) {
       const next = socket.queue.shift();
       if (next === undefined) return true;
       const queuedMs = this.#network.clock.now() - next.since;

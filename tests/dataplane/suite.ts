@@ -16,9 +16,7 @@ const NOBODY = 4242 as ListenerId;
 /** All but the address. */
 const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
-  maxConnections: 10,
-  maxConnectionsPerClient: 0,
-  ratePerClient: 0,
+  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
   admission: {},
   timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
   report: 'lifecycle',
@@ -270,7 +268,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
     describe('the limit', () => {
       it('a client beyond it waits, which is told and counted, and is served when a place is free', async () => {
         const server = await harness.serve();
-        const listening = await listenTo(server, { maxConnections: 1 });
+        const listening = await listenTo(server, { limits: { ...SPEC.limits, connections: 1 } });
         const first = await connectThrough(listening, server);
         const second = await harness.connect(listening.on);
         second.write('patience');

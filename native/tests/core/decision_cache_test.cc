@@ -11,7 +11,7 @@ const Address kClient = Address::vsock(16, 1234);
 
 Decision verdictOn(size_t bytes, std::vector<CacheRule::Range> except = {}, Micros lasts = 100) {
   Decision decision;
-  decision.action = Decision::Action::Connect;
+  decision.action = Action::Connect;
   decision.cache = {bytes, std::move(except), lasts};
   return decision;
 }
@@ -77,7 +77,7 @@ TEST("what cannot be a cache is none") {
        }) {
     CHECK(!Known(decision).covers(kHead));
   }
-  const std::string longHead(DecisionCache::kLongestHead + 1, 'x');
+  const std::string longHead(kCachedHeadBytes + 1, 'x');
   DecisionCache cache;
   cache.add(kClient, longHead, verdictOn(longHead.size()), 0);
   CHECK(cache.find(kClient, longHead, 1) == nullptr);
@@ -85,7 +85,7 @@ TEST("what cannot be a cache is none") {
 
 TEST("at most so many are kept, and the oldest goes first") {
   Known known(verdictOn(kHead.size()));
-  for (size_t i = 0; i < DecisionCache::kMost; ++i) {
+  for (size_t i = 0; i < kCachedDecisions; ++i) {
     CHECK(known.covers(kHead));
     const std::string head(1, static_cast<char>(i));
     known.cache.add(kClient, head, verdictOn(head.size()), 1);

@@ -52,7 +52,7 @@ TEST("upstream not known yet: the client waits for it and is then served") {
   const ListenerId id = plane.engine.listen(spec()).id;
   const Peer client = Peer::connect(Address::unixPath(kSocketPath));
   client.write("early");
-  std::get<Progress>(plane.next(0));
+  plane.next<Progress>();
   plane.engine.setUpstream(id, {server.address()});
   CHECK(server.accept().read(5) == "early");
 }
@@ -101,9 +101,9 @@ TEST("several addresses: a refused one is passed over at once") {
   const Peer client = route.client();
   client.write("x");
   CHECK(server.accept().read(1) == "x");
-  CHECK_EQ(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Accepted, true);
-  const Progress connected = std::get<Progress>(route.plane.next(0));
-  CHECK(connected.step == Progress::Step::Connected);
+  CHECK_EQ(route.plane.next<Progress>().step == Step::Accepted, true);
+  const Progress connected = route.plane.next<Progress>();
+  CHECK(connected.step == Step::Connected);
   CHECK_EQ(connected.server.port(), server.address().port());
 }
 
@@ -163,9 +163,7 @@ struct UnixServer {
 const std::string kServerPath = kSocketPath + ".server";
 
 // Told in the round in which the first attempt was made, after it.
-void awaitFirstAttempt(Plane& plane) {
-  CHECK(std::get<Progress>(plane.next(0)).step == Progress::Step::Accepted);
-}
+void awaitFirstAttempt(Plane& plane) { CHECK(plane.next<Progress>().step == Step::Accepted); }
 
 }  // namespace
 
@@ -176,7 +174,7 @@ TEST("absent unix server: tried again, and the client is served once it is there
   awaitFirstAttempt(route.plane);
   const UnixServer server(kServerPath);
   CHECK(server.accept().read(7) == "patient");
-  CHECK(std::get<Progress>(route.plane.next(0)).step == Progress::Step::Connected);
+  CHECK(route.plane.next<Progress>().step == Step::Connected);
 }
 
 TEST("restarted unix server: its stale file refuses, and clients are served once it listens again") {
@@ -456,7 +454,7 @@ TEST("300 connections at once: each gets its own bytes back, and its own record"
 TEST("the limit: the next client waits, is told of, and is served when a place is free") {
   const Server server;
   ListenSpec with = spec();
-  with.maxConnections = 2;
+  with.limits.connections = 2;
   Route route({server.address()}, with);
   Peer first = route.client();
   const Peer second = route.client();
@@ -464,8 +462,8 @@ TEST("the limit: the next client waits, is told of, and is served when a place i
   const Peer secondServer = server.accept();
   const Peer third = route.client();
   third.write("third");
-  const Fault fault = std::get<Fault>(route.plane.next(2));
-  CHECK(fault.kind == Fault::Kind::Limit);
+  const Fault fault = route.plane.next<Fault>();
+  CHECK(fault.kind == FaultKind::Limit);
   CHECK_EQ(fault.listener, route.id);
   CHECK(route.plane.engine.counters().at(0).waitingSince != 0);
   CHECK_EQ(route.plane.engine.counters().at(0).active, 2u);
@@ -490,8 +488,8 @@ TEST("the limit: the next client waits, is told of, and is served when a place i
 TEST("the limit under pressure: nobody is forgotten in the queue") {
   const Server server("127.0.0.1", 512);
   ListenSpec with = spec();
-  with.maxConnections = 1;
-  with.reportLifecycle = false;
+  with.limits.connections = 1;
+  with.report = ReportKind::Failures;
   Route route({server.address()}, with);
   constexpr int kClients = 400;
   std::thread answer([&] {
@@ -541,8 +539,8 @@ void runOutOfDescriptors(size_t left) {
     CHECK(::connect(fd, route.on.raw(), route.on.size()) == 0);
     starved.emplace_back(fd);
   }
-  const Fault fault = std::get<Fault>(route.plane.next(2));
-  CHECK(fault.kind == Fault::Kind::Accept);
+  const Fault fault = route.plane.next<Fault>();
+  CHECK(fault.kind == FaultKind::Accept);
   CHECK_EQ(fault.error, EMFILE);
   // What is connected goes on meanwhile.
   served.write("still here");
@@ -678,7 +676,7 @@ TEST("drain: what runs may finish, and then the drain is over") {
   client.endWriting();
   CHECK(accepted.readAll() == "last words");
   accepted.endWriting();
-  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 0u);
+  CHECK_EQ(route.plane.next<Drained>().aborted, 0u);
   CHECK(route.plane.nextClose().reason == CloseReason::Finished);
 }
 
@@ -690,14 +688,14 @@ TEST("drain: what is still open at the deadline is reset and counted") {
   route.plane.engine.drain(kSecond / 20);
   CHECK_EQ(client.readError(), ECONNRESET);
   CHECK_EQ(accepted.readError(), ECONNRESET);
-  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 1u);
+  CHECK_EQ(route.plane.next<Drained>().aborted, 1u);
   CHECK(route.plane.nextClose().reason == CloseReason::Drained);
 }
 
 TEST("drain: with nothing open it is over at once") {
   Route route({});
   route.plane.engine.drain(600 * kSecond);
-  CHECK_EQ(std::get<Drained>(route.plane.next(3)).aborted, 0u);
+  CHECK_EQ(route.plane.next<Drained>().aborted, 0u);
 }
 
 TEST("drain at once: a client that comes at that moment does not outlive it") {
@@ -707,7 +705,7 @@ TEST("drain at once: a client that comes at that moment does not outlive it") {
     std::vector<UniqueFd> clients;
     for (int c = 0; c < 20; ++c) clients.push_back(startConnect(route.on).fd);
     route.plane.engine.drain(0);
-    std::get<Drained>(route.plane.next(3));
+    route.plane.next<Drained>();
     for (const ListenerCounters& counters : route.plane.engine.counters()) CHECK_EQ(counters.active, 0u);
   }
 }
@@ -716,7 +714,7 @@ TEST("failures only: a connection that finishes in order is counted and not told
   const Server server;
   const Server refusing("127.0.0.1", -1);
   ListenSpec with = spec();
-  with.reportLifecycle = false;
+  with.report = ReportKind::Failures;
   Plane plane(1);  // one thread ends the first connection before it accepts the second
   const ListenerId id = plane.engine.listen(with).id;
   plane.engine.setUpstream(id, {server.address()});

@@ -13,15 +13,15 @@ const Address kClient = Address::tcp("192.0.2.7", 4711);
 
 ListenSpec limited(uint32_t connections, uint32_t perClient, uint32_t rate) {
   ListenSpec spec;
-  spec.maxConnections = connections;
-  spec.maxConnectionsPerClient = perClient;
-  spec.ratePerClient = rate;
+  spec.limits.connections = connections;
+  spec.limits.connectionsPerClient = perClient;
+  spec.limits.ratePerClient = rate;
   return spec;
 }
 
 std::vector<CloseReason> everyReason() {
   std::vector<CloseReason> all;
-  for (size_t i = 0; i < kCloseReasons; ++i) all.push_back(static_cast<CloseReason>(i));
+  for (size_t i = 0; i < countOf<CloseReason>(); ++i) all.push_back(static_cast<CloseReason>(i));
   return all;
 }
 
@@ -33,11 +33,11 @@ void leave(ListenerState& listener, CloseReason reason) {
 }
 
 // A client comes. Returns why it is refused, if it is; it has left then, as a gate sees to.
-std::optional<Fault::Kind> come(ListenerState& listener, Micros now) {
+std::optional<Refusal> come(ListenerState& listener, Micros now) {
   CHECK(listener.enter());
   listener.entered(now);
-  const auto refusal = listener.refusal(kClient, now);
-  if (refusal) leave(listener, CloseReason::ClientLimit);
+  const auto refusal = listener.admit(kClient, now);
+  if (refusal) leave(listener, as<CloseReason>(*refusal));
   return refusal;
 }
 
@@ -51,14 +51,14 @@ TEST("every close reason gives back the places of its connection, and no other's
       CHECK(listener.enter());
       listener.entered(1);
       // One that is refused has no place of its client's; any other takes the second.
-      if (!refusedAtAccept(reason)) CHECK(!listener.refusal(kClient, 1));
+      if (!refusedAtAccept(reason)) CHECK(!listener.admit(kClient, 1));
       leave(listener, reason);
       CHECK_EQ(listener.counters().active, 1u);
     }
     CHECK_EQ(listener.counters().closed[static_cast<size_t>(reason)], 5u);
     CHECK(!come(listener, 1));
-    CHECK(come(listener, 1) == Fault::Kind::ClientLimit);  // the one that stayed still counts
-    CHECK(listener.enter());                               // and no more than two have places
+    CHECK(come(listener, 1) == Refusal::ClientLimit);  // the one that stayed still counts
+    CHECK(listener.enter());                           // and no more than two have places
     CHECK(!listener.enter());
   }
 }
@@ -71,9 +71,9 @@ TEST("every close reason leaves the rate of its client as it is") {
       CHECK(!come(listener, 1));
       leave(listener, reason);
     }
-    CHECK(come(listener, 1) == Fault::Kind::ClientRate);
+    CHECK(come(listener, 1) == Refusal::ClientRate);
     CHECK(!come(listener, 1 + kSecond / 2));
-    CHECK(come(listener, 1 + kSecond / 2) == Fault::Kind::ClientLimit);
+    CHECK(come(listener, 1 + kSecond / 2) == Refusal::ClientLimit);
   }
 }
 
@@ -83,7 +83,7 @@ TEST("every close reason gives its place back to the listener that has taken ove
     ListenerState predecessor(1, limited(10, 1, 0), nullptr);
     CHECK(!come(predecessor, 1));
     ListenerState successor(2, limited(10, 1, 0), &predecessor);
-    CHECK(come(successor, 1) == Fault::Kind::ClientLimit);
+    CHECK(come(successor, 1) == Refusal::ClientLimit);
     leave(predecessor, reason);
     CHECK(!come(successor, 1));
   }

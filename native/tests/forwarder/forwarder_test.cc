@@ -374,8 +374,8 @@ TEST("an absent parent, at level info: a line for each client, and its reason in
 TEST("each connection's life is told at level info, and everything of its end at debug") {
   Stage stage("debug");
   const CloseRecord end = record(CloseReason::Reset, ECONNRESET);
-  stage.report.tell(Progress{Progress::Step::Accepted, 1, 7, end.client, {}, kNoTarget});
-  stage.report.tell(Progress{Progress::Step::Connected, 1, 7, end.client, end.server, kNoTarget});
+  stage.report.tell(Progress{Step::Accepted, 1, 7, end.client, {}, kNoTarget});
+  stage.report.tell(Progress{Step::Connected, 1, 7, end.client, end.server, kNoTarget});
   stage.report.tell(end);
   const auto& lines = stage.kept.lines;
   CHECK_EQ(lines.size(), 4u);
@@ -400,10 +400,10 @@ TEST("the limit: told at once, then how many waited and for how long") {
   Stage stage("warn");
   stage.counters.limitHits = 1;
   stage.counters.waitingSince = monotonicMicros() - 2'200'000;
-  stage.report.tell(Fault{Fault::Kind::Limit, 1, 0, {}});
+  stage.report.tell(Fault{FaultKind::Limit, 1, 0, {}});
   stage.counters.limitHits = 3;
   stage.counters.limitWaitMicros = 1'500'000;
-  stage.report.tell(Fault{Fault::Kind::Limit, 1, 0, {}});
+  stage.report.tell(Fault{FaultKind::Limit, 1, 0, {}});
   stage.report.stop();
   CHECK_EQ(stage.kept.lines.size(), 2u);
   CHECK_TEXT(stage.kept.lines[0].message,
@@ -415,7 +415,7 @@ TEST("the limit: told at once, then how many waited and for how long") {
 
 TEST("out of descriptors: told once, with what to do") {
   Stage stage("warn");
-  for (int i = 0; i < 2; ++i) stage.report.tell(Fault{Fault::Kind::Accept, 1, EMFILE, {}});
+  for (int i = 0; i < 2; ++i) stage.report.tell(Fault{FaultKind::Accept, 1, EMFILE, {}});
   CHECK_EQ(stage.kept.lines.size(), 1u);
   CHECK_SAYS(stage.kept.lines[0].message, "Could not accept a client on tcp: 127.0.0.1:443: EMFILE: ");
   CHECK_SAYS(stage.kept.lines[0].message, "it is tried again. Hint: raise the number of open files");

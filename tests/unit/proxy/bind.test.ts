@@ -13,9 +13,7 @@ const unix: SocketAddress = { family: 'unix', path: '/run/x.sock' };
 
 const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
-  maxConnections: 1,
-  maxConnectionsPerClient: 0,
-  ratePerClient: 0,
+  limits: { connections: 1, connectionsPerClient: 0, ratePerClient: 0 },
   admission: {},
   timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000 },
   report: 'failures',

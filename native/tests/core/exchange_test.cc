@@ -6,8 +6,8 @@
 
 namespace {
 
-using Kind = DecisionRequest::Kind;
-using Action = Decision::Action;
+using Kind = RequestKind;
+using Action = Action;
 
 // Of a TCP client, so that its resets can be seen.
 ListenSpec asking(ListenerKind kind = ListenerKind::DecideHead) {
@@ -110,7 +110,7 @@ TEST("a decision that does not fit ends the connection") {
     ControlPlane control;
     const Peer client = control.client();
     client.write("hello");
-    control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+    control.decide(control.asked(RequestKind::Head, "hello"), decision);
     CHECK_EQ(client.readError(), ECONNRESET);
     CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
     control.checkCounters(CloseReason::Internal, 1);
@@ -123,7 +123,7 @@ TEST("an answer without a question, a late one and one twice change nothing") {
   control.plane.engine.decide({{12345, connectTo(server.address())}});
   Peer client = control.client();
   client.write("hello");
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
+  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
   control.decide(ask, connectTo(server.address()));
   control.decide(ask, reject(CloseReason::Denied));
   const Peer accepted = server.accept();
@@ -140,7 +140,7 @@ TEST("a rejected client has its reply, even if it sends on, and sees the end of 
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
+  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
   client.write(std::string(100 * 1000, 'x'));
   control.decide(ask, reject(CloseReason::Denied, "no, and why"));
   CHECK(client.readAll() == "no, and why");
@@ -155,7 +155,7 @@ TEST("a rejected client that never leaves is left") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), reject(CloseReason::Denied, "no"));
+  control.decide(control.asked(RequestKind::Head, "hello"), reject(CloseReason::Denied, "no"));
   control.closed(CloseReason::Denied);
 }
 
@@ -163,7 +163,7 @@ TEST("a rejected client without a reply is reset") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), reject(CloseReason::Malformed));
+  control.decide(control.asked(RequestKind::Head, "hello"), reject(CloseReason::Malformed));
   CHECK_EQ(client.readError(), ECONNRESET);
   control.closed(CloseReason::Malformed);
 }
@@ -177,11 +177,11 @@ TEST("a client that sends nothing, too little, or gets no answer meets the head 
   control.closed(CloseReason::HeadTimeout);
   const Peer slow = control.client();
   slow.write("hel");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hel"), Action::More);
+  control.decide(control.asked(RequestKind::Head, "hel"), Action::More);
   control.closed(CloseReason::HeadTimeout);
   const Peer unanswered = control.client();
   unanswered.write("hello");
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "hello");
+  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
   control.closed(CloseReason::DecisionTimeout);
   control.checkCounters(CloseReason::HeadTimeout, 2);
   control.checkCounters(CloseReason::DecisionTimeout, 1);
@@ -216,11 +216,11 @@ TEST("a head grows with each question, up to its limit") {
   for (const char* part : {"a", "bc", "def"}) {
     client.write(part);
     sent += part;
-    control.decide(control.asked(DecisionRequest::Kind::Head, sent), Action::More);
+    control.decide(control.asked(RequestKind::Head, sent), Action::More);
   }
-  client.write(std::string(Connection::kHeadBytes, 'x'));
-  sent.append(Connection::kHeadBytes - sent.size(), 'x');
-  control.decide(control.askedInParts(DecisionRequest::Kind::Head, sent), Action::More);
+  client.write(std::string(kRequestHeadBytes, 'x'));
+  sent.append(kRequestHeadBytes - sent.size(), 'x');
+  control.decide(control.askedInParts(RequestKind::Head, sent), Action::More);
   control.closed(CloseReason::Malformed);
 }
 
@@ -231,16 +231,16 @@ TEST("a head is asked about again only when so many bytes, or a certain one, hav
   Decision more;
   more.action = Action::More;
   more.atLeast = 5;
-  control.decide(control.asked(DecisionRequest::Kind::Head, "ab"), more);
+  control.decide(control.asked(RequestKind::Head, "ab"), more);
   client.write("c");
   client.write("de");
   more.atLeast = 0;
   more.until = ';';
-  control.decide(control.asked(DecisionRequest::Kind::Head, "abcde"), more);
+  control.decide(control.asked(RequestKind::Head, "abcde"), more);
   for (int i = 0; i < 100; ++i) client.write("x");
   client.write(";");
   std::string all = "abcde" + std::string(100, 'x') + ";";
-  control.decide(control.asked(DecisionRequest::Kind::Head, all), more);
+  control.decide(control.asked(RequestKind::Head, all), more);
   client.write("and the end");
   client.endWriting();
   DecisionRequest ask = control.plane.nextRequest();
@@ -255,7 +255,7 @@ TEST("what came behind a request is no more than a head may be, and `more` of it
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+  control.decide(control.asked(RequestKind::Head, "head;"),
                  exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
@@ -268,13 +268,12 @@ TEST("what came behind a request is no more than a head may be, and `more` of it
   });
   CHECK(accepted.read(5) == "0\r\n\r\n");
   accepted.write("s;");
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
-                 respondWith(2, Body::none(), true));
+  control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   for (;;) {
     const DecisionRequest ask = control.plane.nextRequest();
-    CHECK(ask.bytes.size() <= Connection::kHeadBytes);
+    CHECK(ask.bytes.size() <= kRequestHeadBytes);
     control.decide(ask, Action::More);
-    if (ask.bytes.size() == Connection::kHeadBytes) break;
+    if (ask.bytes.size() == kRequestHeadBytes) break;
   }
   control.closed(CloseReason::Malformed);
   writer.join();
@@ -288,7 +287,7 @@ TEST("connect: what is not consumed goes to the server, between what the decisio
   Decision decision = connectTo(server.address(), 8);
   decision.toServer = "from the proxy;";
   decision.toClient = "go on;";
-  control.decide(control.asked(DecisionRequest::Kind::Head, "CONNECT;early"), decision);
+  control.decide(control.asked(RequestKind::Head, "CONNECT;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(20) == "from the proxy;early");
   CHECK(client.read(6) == "go on;");
@@ -304,8 +303,8 @@ TEST("connect: what is not consumed goes to the server, between what the decisio
   CHECK_EQ(record.bytesDown, 12);
   const Progress connected = [&] {
     for (;;) {
-      const Progress step = std::get<Progress>(control.plane.next(0));
-      if (step.step == Progress::Step::Connected) return step;
+      const Progress step = control.plane.next<Progress>();
+      if (step.step == Step::Connected) return step;
     }
   }();
   CHECK_EQ(connected.target, 7);
@@ -317,7 +316,7 @@ TEST("connect: a client that has ended its half already gets its answer") {
   const Peer client = control.client();
   client.write("all of it");
   client.endWriting();
-  control.decide(control.askedInParts(DecisionRequest::Kind::Head, "all of it"), connectTo(server.address()));
+  control.decide(control.askedInParts(RequestKind::Head, "all of it"), connectTo(server.address()));
   const Peer accepted = server.accept();
   CHECK(accepted.readAll() == "all of it");
   accepted.write("decide");
@@ -357,7 +356,7 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
   const Peer client = control.client();
   client.write("hello");
   Decision decision = connectTo(refusing.address());
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+  control.decide(control.asked(RequestKind::Head, "hello"), decision);
   CHECK_EQ(client.readError(), ECONNRESET);
   CHECK_EQ(control.closed(CloseReason::ConnectFailed).error, ECONNREFUSED);
 
@@ -365,9 +364,9 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
   other.write("hello");
   decision.explain = true;
   decision.toClient = "connected;";  // which it never will be
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
+  control.decide(control.asked(RequestKind::Head, "hello"), decision);
   const DecisionRequest failed = control.plane.nextRequest();
-  CHECK_EQ(static_cast<int>(failed.kind), static_cast<int>(DecisionRequest::Kind::Failed));
+  CHECK_EQ(static_cast<int>(failed.kind), static_cast<int>(RequestKind::Failed));
   CHECK_EQ(static_cast<int>(failed.reason), static_cast<int>(CloseReason::ConnectFailed));
   CHECK_EQ(failed.error, ECONNREFUSED);
   CHECK_EQ(failed.target, 7);
@@ -389,8 +388,8 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   Decision decision = connectTo(Address());
   decision.explain = true;
   decision.addresses.clear();
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
-  const DecisionRequest none = control.asked(DecisionRequest::Kind::Failed, "");
+  control.decide(control.asked(RequestKind::Head, "hello"), decision);
+  const DecisionRequest none = control.asked(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(none.reason), static_cast<int>(CloseReason::NoUpstream));
   CHECK_EQ(none.server.family(), AF_UNSPEC);
   client.close();
@@ -402,8 +401,8 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   const Peer waiting = control.client();
   waiting.write("hello");
   decision.addresses = {silent.address()};
-  control.decide(control.asked(DecisionRequest::Kind::Head, "hello"), decision);
-  const DecisionRequest late = control.asked(DecisionRequest::Kind::Failed, "");
+  control.decide(control.asked(RequestKind::Head, "hello"), decision);
+  const DecisionRequest late = control.asked(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
   control.decide(late, Action::More);
   CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
@@ -413,7 +412,7 @@ TEST("a client is asked about before it has said anything, with where it connect
   ControlPlane control(asking(ListenerKind::DecideClient));
   const Server server;
   const Peer client = control.client();
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Client, "");
+  const DecisionRequest ask = control.asked(RequestKind::Client, "");
   CHECK_EQ(ask.local.port(), control.on.port());
   CHECK(ask.client.ip() == "127.0.0.1");
   Decision decision = connectTo(server.address());
@@ -436,14 +435,14 @@ TEST("a handshake: the client's bytes wait until the server has agreed, then eve
   Decision decision = connectTo(server.address(), 5);
   decision.toServer = "agree?";
   decision.handshake = true;
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;early"), decision);
+  control.decide(control.asked(RequestKind::Head, "head;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(6) == "agree?");
   client.write(" bird");
   accepted.write("wait;");
-  control.decide(control.asked(DecisionRequest::Kind::Response, "wait;"), Action::More);
+  control.decide(control.asked(RequestKind::Response, "wait;"), Action::More);
   accepted.write("yes;and more");
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "wait;yes;and more");
+  const DecisionRequest ask = control.asked(RequestKind::Response, "wait;yes;and more");
   CHECK(!accepted.readable());
   Decision relay;
   relay.action = Action::Relay;
@@ -470,18 +469,17 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
     Decision decision = connectTo(address, 5);
     decision.toServer = "agree?";
     decision.handshake = true;
-    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"), decision);
+    control.decide(control.asked(RequestKind::Head, "head;"), decision);
     return client;
   };
   const Peer unlucky = begin(refusing.address());
-  control.decide(control.asked(DecisionRequest::Kind::Failed, ""),
-                 reject(CloseReason::ConnectFailed, "refused"));
+  control.decide(control.asked(RequestKind::Failed, ""), reject(CloseReason::ConnectFailed, "refused"));
   CHECK(unlucky.readAll() == "refused");
   control.closed(CloseReason::ConnectFailed);
 
   const Peer left = begin(server.address());
   server.accept().close();
-  const DecisionRequest ended = control.asked(DecisionRequest::Kind::Response, "");
+  const DecisionRequest ended = control.asked(RequestKind::Response, "");
   CHECK(ended.ended);
   control.decide(ended, reject(CloseReason::Malformed, "gone"));
   CHECK(left.readAll() == "gone");
@@ -490,7 +488,7 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
   const Peer denied = begin(server.address());
   const Peer accepted = server.accept();
   accepted.write("no;");
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "no;");
+  const DecisionRequest ask = control.asked(RequestKind::Response, "no;");
   control.decide(ask, respondWith(3, Body::none(), false));
   CHECK_EQ(denied.readError(), ECONNRESET);
   control.closed(CloseReason::Internal);
@@ -507,11 +505,11 @@ TEST("a handshake: a server that says nothing has as long as we had, and is aske
   Decision decision = connectTo(server.address(), 5);
   decision.toServer = "agree?";
   decision.handshake = true;
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"), decision);
+  control.decide(control.asked(RequestKind::Head, "head;"), decision);
   const Peer accepted = server.accept();
   const auto connected = std::chrono::steady_clock::now();
   CHECK(accepted.read(6) == "agree?");
-  const DecisionRequest late = control.asked(DecisionRequest::Kind::Failed, "");
+  const DecisionRequest late = control.asked(RequestKind::Failed, "");
   CHECK(std::chrono::steady_clock::now() - connected > std::chrono::milliseconds(900));
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
   control.decide(late, reject(CloseReason::ConnectTimeout, "late"));
@@ -524,8 +522,7 @@ TEST("an exchange: interim responses without end are the end") {
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   Decision interim;
@@ -543,12 +540,12 @@ TEST("an exchange: one request, one response, and the next request on the same c
   const Peer client = control.client();
   for (int round = 0; round < 3; ++round) {
     client.write("head;body!");
-    control.decide(control.askedInParts(DecisionRequest::Kind::Head, "head;body!"),
+    control.decide(control.askedInParts(RequestKind::Head, "head;body!"),
                    exchangeWith(server.address(), 5, Body::length(5)));
     const Peer accepted = server.accept();
     CHECK(accepted.read(10) == "HEAD;body!");
     accepted.write("status;12345678");
-    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;12345678"),
+    control.decide(control.askedInParts(RequestKind::Response, "status;12345678"),
                    respondWith(7, Body::length(8), true));
     CHECK(client.read(15) == "ANSWER;12345678");
     CHECK(accepted.readAll().empty());
@@ -564,7 +561,7 @@ TEST("an exchange: pipelined requests are asked about one by one, and never reac
   const Server server;
   const Peer client = control.client();
   client.write("one;two;three;");
-  DecisionRequest ask = control.asked(DecisionRequest::Kind::Head, "one;two;three;");
+  DecisionRequest ask = control.asked(RequestKind::Head, "one;two;three;");
   const size_t sizes[] = {4, 4, 6};
   const char* rests[] = {"two;three;", "three;", ""};
   for (int i = 0; i < 3; ++i) {
@@ -573,10 +570,9 @@ TEST("an exchange: pipelined requests are asked about one by one, and never reac
     CHECK(accepted.read(5) == "HEAD;");
     CHECK(!accepted.readable());
     accepted.write("s;");
-    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
-                   respondWith(2, Body::none(), true));
+    control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
     CHECK(client.read(7) == "ANSWER;");
-    if (i < 2) ask = control.asked(DecisionRequest::Kind::Head, rests[i]);
+    if (i < 2) ask = control.asked(RequestKind::Head, rests[i]);
   }
   client.endWriting();
   control.closed(CloseReason::Finished);
@@ -596,7 +592,7 @@ TEST("an exchange: chunked bodies in both directions, cut at every byte") {
     client.write(chunks.substr(cut));
     CHECK(accepted.read(chunks.size() - cut) == chunks.substr(cut));
     accepted.write("status;" + chunks.substr(0, cut));
-    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;" + chunks.substr(0, cut)),
+    control.decide(control.askedInParts(RequestKind::Response, "status;" + chunks.substr(0, cut)),
                    respondWith(7, Body::chunked(), true));
     CHECK(client.read(7 + cut) == "ANSWER;" + chunks.substr(0, cut));
     accepted.write(chunks.substr(cut) + "what nobody asked for");
@@ -611,7 +607,7 @@ TEST("an exchange: malformed chunks end it, and the server is not told that they
   const Server server;
   const Peer client = control.client();
   client.write("head;5\r\nhel");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;5\r\nhel"),
+  control.decide(control.asked(RequestKind::Head, "head;5\r\nhel"),
                  exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(11) == "HEAD;5\r\nhel");
@@ -621,11 +617,10 @@ TEST("an exchange: malformed chunks end it, and the server is not told that they
 
   const Peer other = control.client();
   other.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer broken = server.accept();
   broken.write("status;5\r\nhelloX");
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;5\r\nhelloX"),
+  control.decide(control.askedInParts(RequestKind::Response, "status;5\r\nhelloX"),
                  respondWith(7, Body::chunked(), true));
   CHECK_EQ(other.readError(), ECONNRESET);
   CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
@@ -636,7 +631,7 @@ TEST("an exchange: a request that breaks off is reset, not completed") {
   const Server server;
   const Peer client = control.client();
   client.write("head;hel");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;hel"),
+  control.decide(control.asked(RequestKind::Head, "head;hel"),
                  exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   client.endWriting();
@@ -650,12 +645,12 @@ TEST("an exchange: a response that breaks off is reset, not completed") {
     const Server server;
     const Peer client = control.client();
     client.write("head;");
-    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+    control.decide(control.asked(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     accepted.write("status;5\r\nhel");
-    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;5\r\nhel"),
+    control.decide(control.askedInParts(RequestKind::Response, "status;5\r\nhel"),
                    respondWith(7, body, true));
     CHECK(client.read(13) == "ANSWER;5\r\nhel");
     if (reset)
@@ -676,15 +671,14 @@ TEST("an exchange: a response up to the server's EOF, and the end of the connect
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   const std::string down = pattern(1 << 20, 3);
   accepted.write("status;");
   Decision decision = respondWith(7, Body::none(), false);
   decision.untilEof = true;
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "status;"), decision);
+  control.decide(control.askedInParts(RequestKind::Response, "status;"), decision);
   std::thread writer([&] {
     accepted.write(down);
     accepted.close();
@@ -700,12 +694,11 @@ TEST("an exchange: a reset within a response up to the EOF is a reset") {
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   accepted.write("status;");
-  const DecisionRequest ask = control.askedInParts(DecisionRequest::Kind::Response, "status;");
+  const DecisionRequest ask = control.askedInParts(RequestKind::Response, "status;");
   Decision decision = respondWith(7, Body::none(), false);
   decision.untilEof = true;
   control.decide(ask, decision);
@@ -720,7 +713,7 @@ TEST("an exchange: interim responses go ahead of the final one") {
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+  control.decide(control.asked(RequestKind::Head, "head;"),
                  exchangeWith(server.address(), 5, Body::length(4)));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
@@ -729,8 +722,8 @@ TEST("an exchange: interim responses go ahead of the final one") {
   interim.action = Action::Interim;
   interim.consume = 4;
   interim.toClient = "continue;";
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "100;200;"), interim);
-  const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "200;");
+  control.decide(control.askedInParts(RequestKind::Response, "100;200;"), interim);
+  const DecisionRequest ask = control.asked(RequestKind::Response, "200;");
   CHECK(client.read(9) == "continue;");
   client.write("body");
   CHECK(accepted.read(4) == "body");
@@ -746,7 +739,7 @@ TEST("an exchange: a server that ends without an answer, or with a broken one, i
     const Server server;
     const Peer client = control.client();
     client.write("head;");
-    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+    control.decide(control.asked(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
@@ -754,7 +747,7 @@ TEST("an exchange: a server that ends without an answer, or with a broken one, i
       accepted.reset();
     else
       accepted.close();
-    const DecisionRequest ask = control.asked(DecisionRequest::Kind::Response, "");
+    const DecisionRequest ask = control.asked(RequestKind::Response, "");
     CHECK(ask.ended);
     control.decide(ask, reject(CloseReason::Malformed, "bad gateway"));
     CHECK(client.readAll() == "bad gateway");
@@ -769,12 +762,11 @@ TEST("an exchange: a server that answers before it has the request gets no next 
   const Server server;
   const Peer client = control.client();
   client.write("head;he");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;he"),
+  control.decide(control.asked(RequestKind::Head, "head;he"),
                  exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   accepted.write("413;");
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "413;"),
-                 respondWith(4, Body::none(), true));
+  control.decide(control.askedInParts(RequestKind::Response, "413;"), respondWith(4, Body::none(), true));
   CHECK(client.readAll() == "ANSWER;");
   client.write("llo");
   client.endWriting();
@@ -786,8 +778,7 @@ TEST("an exchange: a client that leaves while the server thinks ends it") {
   const Server server;
   Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   client.reset();
@@ -823,19 +814,16 @@ TEST("an exchange: the idle deadline holds, while the server thinks and between 
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   control.closed(CloseReason::IdleTimeout);
 
   const Peer other = control.client();
   other.write("head;");
-  control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
-                 exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer second = server.accept();
   second.write("s;");
-  control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
-                 respondWith(2, Body::none(), true));
+  control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   CHECK(other.readAll() == "ANSWER;");
   control.closed(CloseReason::IdleTimeout);
 }
@@ -847,14 +835,13 @@ TEST("a drain ends clients between two requests at once, and answers those that 
   const Peer busy = control.client();
   const auto request = [&](const Peer& client) {
     client.write("head;");
-    control.decide(control.asked(DecisionRequest::Kind::Head, "head;"),
+    control.decide(control.asked(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     return server.accept();
   };
   const auto respond = [&](const Peer& accepted) {
     accepted.write("s;");
-    control.decide(control.askedInParts(DecisionRequest::Kind::Response, "s;"),
-                   respondWith(2, Body::none(), true));
+    control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   };
   respond(request(idle));
   CHECK(idle.read(7) == "ANSWER;");
@@ -864,7 +851,7 @@ TEST("a drain ends clients between two requests at once, and answers those that 
   respond(accepted);
   CHECK(busy.readAll() == "ANSWER;");
   busy.endWriting();
-  CHECK_EQ(std::get<Drained>(control.plane.next(3)).aborted, 0);
+  CHECK_EQ(control.plane.next<Drained>().aborted, 0);
 }
 
 TEST("a client that may not connect is refused, and told of once a second") {
@@ -873,7 +860,7 @@ TEST("a client that may not connect is refused, and told of once a second") {
   ControlPlane control(spec);
   for (int i = 0; i < 5; ++i) CHECK_EQ(control.client().readError(), ECONNRESET);
   const Fault fault = control.plane.nextFault();
-  CHECK_EQ(static_cast<int>(fault.kind), static_cast<int>(Fault::Kind::NotAdmitted));
+  CHECK_EQ(static_cast<int>(fault.kind), static_cast<int>(FaultKind::NotAdmitted));
   CHECK(fault.client.ip() == "127.0.0.1");
   CHECK_EQ(control.plane.pending(), 0);
   control.checkCounters(CloseReason::NotAdmitted, 5);
@@ -908,7 +895,7 @@ TEST("sources: a prefix covers its addresses, to the bit") {
 
 TEST("one client at its limit is refused, another is served") {
   ListenSpec spec = tcpSpec();
-  spec.maxConnectionsPerClient = 2;
+  spec.limits.connectionsPerClient = 2;
   ControlPlane control(spec);
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});
@@ -917,7 +904,7 @@ TEST("one client at its limit is refused, another is served") {
   const Peer two = control.client();
   const Peer second = server.accept();
   CHECK_EQ(control.client().readError(), ECONNRESET);
-  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientLimit));
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(FaultKind::ClientLimit));
   const Peer other = Peer::connectFrom("127.0.0.9", control.on);
   const Peer third = server.accept();
   one.close();
@@ -931,7 +918,7 @@ TEST("one client at its limit is refused, another is served") {
 
 TEST("one client that comes too often is refused, another is served") {
   ListenSpec spec = tcpSpec();
-  spec.ratePerClient = 1;
+  spec.limits.ratePerClient = 1;
   ControlPlane control(spec);
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});
@@ -946,7 +933,7 @@ TEST("one client that comes too often is refused, another is served") {
     if (error != 0) ++refused;
   }
   CHECK(refused > 0);
-  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::ClientRate));
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(FaultKind::ClientRate));
   const Peer other = Peer::connectFrom("127.0.0.9", control.on);
   other.write("me");
   while (server.accept().read(2) != "me") continue;  // past those that were served
@@ -968,7 +955,7 @@ TEST("a socket that is inherited is listened on, and stays open for its maker") 
   CHECK(client.read(7) == "welcome");
   plane.engine.closeListener(listening.id);
   plane.engine.drain(0);
-  plane.next(3);
+  plane.next<Drained>();
   const Peer waiting = Peer::connect(listening.on);
   CHECK(hasWaiting(opened.fd.get()));
   removeSocketFile(listening.on);
@@ -986,7 +973,7 @@ TEST("what is no listening socket is not inherited") {
 
 TEST("an predecessor socket keeps its clients, its file, and the old listener's connections") {
   ListenSpec limited = spec();
-  limited.maxConnections = 1;
+  limited.limits.connections = 1;
   ControlPlane control(limited);
   const Server before;
   const Server after;
@@ -1019,8 +1006,8 @@ TEST("an predecessor socket keeps its clients, its file, and the old listener's 
 
 TEST("the limits of a listener that adopts count the connections of the one before") {
   ListenSpec limited = tcpSpec();
-  limited.maxConnections = 2;
-  limited.maxConnectionsPerClient = 2;
+  limited.limits.connections = 2;
+  limited.limits.connectionsPerClient = 2;
   ControlPlane control(limited);
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});
@@ -1028,7 +1015,7 @@ TEST("the limits of a listener that adopts count the connections of the one befo
   Peer firstServer = server.accept();
   ListenSpec predecessor = limited;
   predecessor.on = Address();
-  predecessor.maxConnections = 3;
+  predecessor.limits.connections = 3;
   ListenerId before = control.id;
   ListenerId id = 0;
   for (int i = 0; i < 3; ++i) {
@@ -1047,7 +1034,7 @@ TEST("the limits of a listener that adopts count the connections of the one befo
   server.accept().write("welcome");
   CHECK(other.read(7) == "welcome");
   const Peer waiting = Peer::connectFrom("127.0.0.8", control.on);  // the fourth of all
-  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(Fault::Kind::Limit));
+  CHECK_EQ(static_cast<int>(control.plane.nextFault().kind), static_cast<int>(FaultKind::Limit));
   first.close();  // of the first listener, whose place it gives to a client of the last
   firstServer.close();
   server.accept().write("welcome");
@@ -1056,7 +1043,7 @@ TEST("the limits of a listener that adopts count the connections of the one befo
 
 TEST("a listener goes on where it was when the one that has predecessor its socket is closed") {
   ListenSpec limited = tcpSpec();
-  limited.maxConnections = 1;
+  limited.limits.connections = 1;
   ControlPlane control(limited);
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});

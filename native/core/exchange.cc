@@ -1,0 +1,417 @@
+#include "exchange.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace vsock_proxy {
+namespace {
+
+// For a client that has its last answer to hear of it, and to close: RFC 9112, section 9.6.
+constexpr Micros kLinger = 2 * 1000 * 1000;
+
+uint32_t interest(bool in, bool out) { return (in ? uint32_t{EPOLLIN} : 0) | (out ? uint32_t{EPOLLOUT} : 0); }
+
+}  // namespace
+
+Exchange::Next Exchange::close(const Ending& ending, bool reset) {
+  return {Next::Step::Close, ending, reset, {}};
+}
+
+// This side was found to have failed.
+Exchange::Next Exchange::failed(const Side& side, int error) const {
+  return close({CloseReason::Reset, link_.partyOf(side), error}, true);
+}
+
+Exchange::Next Exchange::watchClient(uint32_t interest) {
+  const int error = link_.watch(link_.client, true, interest);
+  return error == 0 ? Next() : close({CloseReason::Internal, Party::Proxy, error}, true);
+}
+
+Exchange::Next Exchange::start(RequestKind kind) {
+  record_.phase = Phase::Deciding;
+  round_.kind = kind;
+  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head);
+  return kind == RequestKind::Client ? request(kind) : collectHead();
+}
+
+// Nobody is read from until it is decided.
+Exchange::Next Exchange::request(RequestKind kind) {
+  round_.kind = kind;
+  round_.requested = true;
+  round_.fresh = false;
+  link_.watch(link_.client, false, 0);
+  return {Next::Step::Request, {}, false, {}};
+}
+
+DecisionRequest Exchange::request() const {
+  DecisionRequest request;
+  request.kind = round_.kind;
+  request.listener = record_.listener;
+  request.connection = record_.connection;
+  request.client = record_.client;
+  request.target = record_.target;
+  switch (request.kind) {
+    case RequestKind::Client:
+      request.local = localAddress(link_.client.fd.get());
+      break;
+    case RequestKind::Head:
+    case RequestKind::Response:
+      request.bytes = round_.bytes;
+      request.ended = round_.ended;
+      break;
+    case RequestKind::Failed:
+      request.reason = round_.ending.reason;
+      request.error = round_.ending.error;
+      request.server = record_.server;
+      break;
+  }
+  return request;
+}
+
+size_t Exchange::headLimit() const {
+  return round_.kind == RequestKind::Response ? kResponseHeadBytes : kRequestHeadBytes;
+}
+
+// Reads more of a head, of the client's or of the server's.
+void Exchange::read(Side& side) {
+  const size_t before = round_.bytes.size();
+  const size_t room = std::min(headLimit() - std::min(before, headLimit()), link_.loop.scratch().bytes());
+  const Moved read = receive(side.fd.get(), link_.loop.scratch().buffer(), room);
+  if (read.error == EAGAIN) return;
+  if (read.bytes == 0) {
+    round_.ended = true;
+    round_.error = read.error;
+  }
+  // The time for a later request begins with its first byte.
+  if (state_ == State::Deciding && round_.later && before == 0 && read.bytes != 0) {
+    link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head);
+  }
+  round_.bytes.append(link_.loop.scratch().buffer(), read.bytes);
+  round_.fresh = isWorthARequest(before);
+  link_.activeAt = link_.loop.now();
+}
+
+Exchange::Next Exchange::collectHead() {
+  read(link_.client);
+  if (round_.error != 0) return failed(link_.client, round_.error);
+  if (round_.ended && round_.bytes.empty()) return close({CloseReason::Finished, Party::Client}, false);
+  return round_.fresh ? request(RequestKind::Head) : watchClient(EPOLLIN);
+}
+
+// Whether what came behind the first `before` bytes may change the decision.
+bool Exchange::isWorthARequest(size_t before) const {
+  if (round_.ended || isFull()) return true;
+  if (round_.bytes.size() < round_.atLeast) return false;
+  return round_.until < 0 || round_.bytes.find(static_cast<char>(round_.until), before) != std::string::npos;
+}
+
+Exchange::Next Exchange::decide(Decision decision) {
+  round_.requested = false;
+  const RequestKind kind = round_.kind;
+  const bool fits = decision.consume <= round_.bytes.size();
+  const bool ofClient = kind == RequestKind::Client || kind == RequestKind::Head;
+  const bool ofServer = kind == RequestKind::Response;
+  switch (decision.action) {
+    case Action::More:
+      if (kind != RequestKind::Head && !ofServer) break;
+      if (isFull() || round_.ended) {
+        return close({CloseReason::Malformed, ofServer ? Party::Server : Party::Client}, true);
+      }
+      round_.atLeast = decision.atLeast;
+      round_.until = decision.until;
+      return ofServer ? settle() : watchClient(EPOLLIN);
+    case Action::Connect:
+      if (!ofClient || !fits) break;
+      return connect(decision);
+    case Action::Exchange:
+      if (kind != RequestKind::Head || !fits) break;
+      return exchange(decision);
+    case Action::Interim:
+      if (!ofServer || !fits || round_.handshake) break;
+      return interim(decision);
+    case Action::Respond:
+      if (!ofServer || !fits || round_.handshake) break;
+      return respond(decision);
+    case Action::Relay:
+      if (!ofServer || !fits || !round_.handshake) break;
+      return relayAfter(decision);
+    case Action::Reject:
+      if (decision.target != kNoTarget) record_.target = decision.target;
+      link_.down.prime(decision.toClient);
+      if (kind != RequestKind::Failed)
+        round_.ending = {decision.reason, ofServer ? Party::Server : Party::Proxy, 0};
+      return leave(round_.ending);
+  }
+  return close({CloseReason::Internal, Party::Proxy, EPROTO}, true);
+}
+
+Exchange::Next Exchange::connect(Decision& decision) {
+  record_.target = decision.target;
+  std::string early = round_.bytes.substr(decision.consume);
+  link_.up.prime(decision.toServer);
+  round_ = Round();
+  round_.explain = decision.explain || decision.handshake;
+  if (decision.handshake) {
+    round_.kind = RequestKind::Response;
+    round_.handshake = true;
+    round_.early = std::move(early);
+    link_.up.hold();
+    link_.down.hold();
+  } else {
+    link_.up.prime(early);
+    link_.down.prime(decision.toClient);
+  }
+  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.connect);
+  return {Next::Step::Dial, {}, false, std::move(decision.addresses)};
+}
+
+Exchange::Next Exchange::exchange(Decision& decision) {
+  record_.target = decision.target;
+  link_.up.prime(decision.toServer);
+  link_.up.limit(decision.body, std::string_view(round_.bytes).substr(decision.consume));
+  link_.down.hold();
+  round_ = Round();
+  round_.kind = RequestKind::Response;
+  round_.explain = true;
+  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.connect);
+  return {Next::Step::Dial, {}, false, std::move(decision.addresses)};
+}
+
+Exchange::Next Exchange::onConnected() {
+  state_ = State::Exchanging;
+  if (round_.handshake) {
+    // The server may have to decide and to connect itself, under deadlines like ours, and is to say how that
+    // went.
+    link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head + link_.timeouts.connect);
+  } else {
+    link_.armQuietDeadline();
+  }
+  const int error = link_.move(link_.up, link_.client, link_.server);
+  return error == 0 ? settle() : failed(link_.client, error);
+}
+
+Exchange::Next Exchange::onDialFailed(const Ending& ending) {
+  // What was ready for when it is connected: nobody gets it.
+  link_.up = Pump();
+  link_.down = Pump();
+  round_.ending = ending;
+  state_ = State::Deciding;
+  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head);
+  return request(RequestKind::Failed);
+}
+
+Exchange::Next Exchange::onReady(Side& side, uint32_t events) {
+  switch (state_) {
+    case State::Deciding:
+      return &side == &link_.client && !round_.requested ? collectHead() : Next();
+    case State::Exchanging:
+      return onExchangeReady(side, events);
+    case State::Leaving:
+      return onLeavingReady(events);
+  }
+  return {};
+}
+
+Exchange::Next Exchange::onExchangeReady(Side& side, uint32_t events) {
+  const bool ended = (events & (EPOLLERR | EPOLLHUP)) != 0;
+  const bool readable = ended || (events & EPOLLIN) != 0;
+  const bool writable = ended || (events & EPOLLOUT) != 0;
+  side.hungUp |= ended;
+  if (&side == &link_.client) {
+    const bool read = readable && link_.up.wantsSource();
+    const bool write = writable && link_.down.wantsSink();
+    if (read) {
+      const int error = link_.move(link_.up, link_.client, link_.server);
+      if (error != 0) return failed(link_.client, error);
+    }
+    if (write) {
+      const int error = link_.move(link_.down, link_.server, link_.client);
+      if (error != 0) return failed(link_.server, error);
+    }
+    // Nobody is left to answer.
+    if (ended && !read && !write) return failed(link_.client, connectOutcome(link_.client.fd.get()));
+  } else {
+    if (writable && link_.up.wantsSink()) {
+      const int error = link_.move(link_.up, link_.client, link_.server);
+      if (error != 0) return failed(link_.client, error);
+    }
+    if (readable && collectsResponse()) read(link_.server);
+    if (readable && link_.down.wantsSource()) {
+      const int error = link_.move(link_.down, link_.server, link_.client);
+      if (error != 0) return failed(link_.server, error);
+    }
+  }
+  return settle();
+}
+
+// A server that answers faster than its client takes waits, as in a relay.
+bool Exchange::collectsResponse() const {
+  return !round_.requested && !round_.responding && !round_.ended && !link_.down.wantsSink();
+}
+
+Exchange::Next Exchange::interim(Decision& decision) {
+  if (++round_.interims > kInterimResponses) return close({CloseReason::Malformed, Party::Server}, true);
+  link_.down.prime(decision.toClient);
+  round_.bytes.erase(0, decision.consume);
+  round_.atLeast = 0;
+  round_.until = -1;
+  round_.fresh = !round_.bytes.empty() || round_.ended;
+  link_.down.deliver(link_.client.fd.get());
+  return settle();
+}
+
+Exchange::Next Exchange::respond(Decision& decision) {
+  const auto rest = std::string_view(round_.bytes).substr(decision.consume);
+  round_.responding = true;
+  round_.untilEof = decision.untilEof;
+  round_.next = decision.next;
+  link_.down.prime(decision.toClient);
+  if (decision.untilEof)
+    link_.down.prime(rest);
+  else
+    link_.down.limit(decision.body, rest);
+  round_.bytes = std::string();
+  link_.down.release();
+  // A reset is told only once; what follows it reads as an EOF.
+  if (round_.error != 0 && !link_.down.bodyComplete()) return failed(link_.server, round_.error);
+  const int error = link_.move(link_.down, link_.server, link_.client);
+  return error == 0 ? settle() : failed(link_.server, error);
+}
+
+// The server has said what it takes to relay.
+Exchange::Next Exchange::relayAfter(Decision& decision) {
+  if (round_.error != 0) return failed(link_.server, round_.error);
+  link_.up.prime(round_.early);
+  link_.down.prime(decision.toClient);
+  link_.down.prime(std::string_view(round_.bytes).substr(decision.consume));
+  link_.up.release();
+  link_.down.release();
+  return {Next::Step::Relay, {}, false, {}};
+}
+
+// Brings what the pumps have become in line with the exchange, and epoll with both.
+Exchange::Next Exchange::settle() {
+  switch (link_.up.state()) {
+    case Pump::State::Malformed:
+      return close({CloseReason::Malformed, Party::Client}, true);
+    case Pump::State::SourceDone:  // in the middle of its body
+      return close({CloseReason::Reset, Party::Client}, true);
+    case Pump::State::SinkFailed:  // the server may have answered nevertheless
+    case Pump::State::Flowing:
+    case Pump::State::BodyDone:
+      break;
+  }
+  switch (link_.down.state()) {
+    case Pump::State::Malformed:
+      return close({CloseReason::Malformed, Party::Server}, true);
+    case Pump::State::SinkFailed:
+      return close({CloseReason::Reset, Party::Client, link_.down.sinkError()}, true);
+    case Pump::State::SourceDone:
+      if (!round_.untilEof) return close({CloseReason::Reset, Party::Server}, true);
+      return endResponse();
+    case Pump::State::BodyDone:
+      return endResponse();
+    case Pump::State::Flowing:
+      break;
+  }
+  Next next;
+  if (!round_.responding && !round_.requested && round_.fresh && !link_.down.wantsSink()) {
+    round_.requested = true;
+    round_.fresh = false;
+    next.step = Next::Step::Request;
+  }
+  const uint32_t ofClient = interest(link_.up.wantsSource(), link_.down.wantsSink());
+  const uint32_t ofServer = interest(collectsResponse() || link_.down.wantsSource(), link_.up.wantsSink());
+  int error = link_.watch(link_.client, ofClient != 0 || !link_.client.hungUp, ofClient);
+  if (error == 0) error = link_.watch(link_.server, ofServer != 0, ofServer);
+  return error == 0 ? next : close({CloseReason::Internal, Party::Proxy, error}, true);
+}
+
+// The client has the whole response.
+Exchange::Next Exchange::endResponse() {
+  link_.discardUnread(link_.server, link_.down);
+  link_.dropServer();
+  return {Next::Step::Responded, {}, false, {}};
+}
+
+Exchange::Next Exchange::afterResponse(bool wasLast) {
+  const bool next = round_.next && link_.up.state() == Pump::State::BodyDone && !wasLast;
+  std::string behind = link_.up.takeBehind();
+  record_.bytesUp += link_.up.bytes();
+  record_.bytesDown += link_.down.bytes();
+  link_.up = Pump();
+  link_.down = Pump();
+  round_ = Round();
+  if (!next) return leave({CloseReason::Finished, Party::Server});
+  state_ = State::Deciding;
+  record_.phase = Phase::Deciding;
+  record_.server = Address();
+  record_.target = kNoTarget;
+  round_.later = true;
+  round_.bytes = std::move(behind);
+  if (!round_.bytes.empty()) {
+    link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head);
+    return request(RequestKind::Head);
+  }
+  link_.activeAt = link_.loop.now();
+  link_.armQuietDeadline();
+  return watchClient(EPOLLIN);
+}
+
+// The client gets what it is still to be told, and time to hear it: a close with its bytes unread would
+// be a reset to TCP, and could take the answer with it.
+Exchange::Next Exchange::leave(const Ending& ending) {
+  if (!link_.down.wantsSink() && ending.reason != CloseReason::Finished) return close(ending, true);
+  if (link_.server.fd) {
+    resetOnClose(link_.server.fd.get());
+    link_.dropServer();
+  }
+  state_ = State::Leaving;
+  round_.ending = ending;
+  round_.ended = false;
+  link_.loop.arm(link_.deadline, link_.loop.now() + kLinger);
+  return goOnLeaving();
+}
+
+Exchange::Next Exchange::goOnLeaving() {
+  if (link_.down.wantsSink()) link_.down.deliver(link_.client.fd.get());
+  if (link_.down.state() == Pump::State::SinkFailed) return close(round_.ending, true);
+  if (!link_.down.wantsSink()) {
+    if (round_.ended) return close(round_.ending, false);
+    shutdownWrite(link_.client.fd.get());
+  }
+  return watchClient(interest(!round_.ended, link_.down.wantsSink()));
+}
+
+Exchange::Next Exchange::onLeavingReady(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+    Scratch& scratch = link_.loop.scratch();
+    const Moved read = receive(link_.client.fd.get(), scratch.buffer(), scratch.bytes());
+    if (read.error != 0 && read.error != EAGAIN) return close(round_.ending, true);
+    round_.ended |= read.bytes == 0 && read.error == 0;
+  }
+  return goOnLeaving();
+}
+
+Exchange::Next Exchange::onDeadline() {
+  if (state_ == State::Leaving) return close(round_.ending, link_.down.wantsSink());
+  if (round_.kind == RequestKind::Failed) return close(round_.ending, true);
+  if (round_.handshake) {
+    const Ending late{CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT};
+    if (round_.requested) return close(late, true);
+    link_.dropServer();
+    return onDialFailed(late);
+  }
+  if (state_ == State::Exchanging || isBetweenRequests()) {
+    if (link_.isIdleTooLong()) {
+      return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Deciding);
+    }
+    link_.keepAliveIfQuiet();
+    link_.armQuietDeadline();
+    return {};
+  }
+  const CloseReason reason = round_.requested ? CloseReason::DecisionTimeout : CloseReason::HeadTimeout;
+  return close({reason, Party::Proxy, ETIMEDOUT}, false);
+}
+
+}  // namespace vsock_proxy

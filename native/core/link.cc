@@ -1,0 +1,71 @@
+#include "link.h"
+
+#include <algorithm>
+
+namespace vsock_proxy {
+namespace {
+
+// Reads that make way for a close(2) in order.
+constexpr int kMostDiscards = 16;
+
+}  // namespace
+
+Link::Link(Loop& on, LinkObserver& observer, UniqueFd accepted, const ConnectionTimeouts& limits)
+    : loop(on),
+      timeouts(limits),
+      activeAt(on.now()),
+      deadline([&observer] { observer.onDeadline(); }),
+      client(observer),
+      server(observer) {
+  client.fd = std::move(accepted);
+}
+
+int Link::watch(Side& side, bool watched, uint32_t interest) {
+  if (watched == side.watched && interest == side.interest) return 0;
+  int error = 0;
+  if (!watched) {
+    loop.unwatch(side.fd.get());
+  } else if (!side.watched) {
+    error = loop.watch(side.fd.get(), interest, side);
+  } else {
+    error = loop.rewatch(side.fd.get(), interest, side);
+  }
+  side.watched = watched;
+  side.interest = interest;
+  return error;
+}
+
+int Link::move(Pump& pump, Side& source, Side& sink) {
+  const uint64_t before = pump.bytes();
+  const int error = pump.run(source.fd.get(), sink.fd.get(), loop.scratch());
+  if (pump.bytes() != before) activeAt = loop.now();
+  return error;
+}
+
+void Link::discardUnread(const Side& side, const Pump& from) {
+  if (from.state() == Pump::State::SourceDone) return;
+  for (int i = 0; i < kMostDiscards; ++i) {
+    if (receive(side.fd.get(), loop.scratch().buffer(), loop.scratch().bytes()).bytes == 0) return;
+  }
+}
+
+void Link::dropServer() {
+  server.fd.reset();
+  server.watched = server.hungUp = server.keptAlive = false;
+  server.interest = 0;
+}
+
+void Link::keepAliveIfQuiet() {
+  if (activeAt + timeouts.quiet > loop.now()) return;
+  for (Side* side : {&client, &server}) {
+    if (side->fd && !side->keptAlive) keepAlive(side->fd.get());
+    side->keptAlive = true;
+  }
+}
+
+void Link::armQuietDeadline() {
+  const Micros quiet = loop.now() + timeouts.quiet;
+  loop.arm(deadline, timeouts.idle == 0 ? quiet : std::min(quiet, activeAt + timeouts.idle));
+}
+
+}  // namespace vsock_proxy
