@@ -1,4 +1,4 @@
-/** The native programs that the executable carries, run in the place of this process: native/init.h. */
+/** The native programs that the executable carries, run in the place of this process: native/node/process.h. */
 import { closeSync, constants, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { getRawAsset, isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
@@ -22,17 +22,22 @@ interface Addon {
  * @throws VsockProxyError `internal`; otherwise it never returns
  */
 export function becomeProgram(program: Program, words: readonly string[]): never {
+  const addon = loadAddon() as Addon;
   const image = readImage(program);
-  const failures: string[] = [];
-  const tryWith = (place: string, open: () => number): void => {
+  const ways = [
+    { place: 'memory', open: () => openMemoryFile(addon, program) },
+    ...scratchDirectories().map((directory) => ({ place: directory, open: () => openUnnamed(directory) })),
+  ];
+  const failures = ways.map(({ place, open }) => {
     try {
-      failures.push(`${place}: ${getSystemErrorName(-execute(image, open(), words))}`);
+      const file = fillAndReopen(open(), image);
+      const error = addon.execute(file, words);
+      closeSync(file);
+      return `${place}: ${getSystemErrorName(-error)}`;
     } catch (error) {
-      failures.push(`${place}: ${error instanceof Error ? error.message : String(error)}`);
+      return `${place}: ${error instanceof Error ? error.message : String(error)}`;
     }
-  };
-  tryWith('memory', () => openMemoryFile(program));
-  for (const directory of scratchDirectories()) tryWith(directory, () => openUnnamed(directory));
+  });
   throw new VsockProxyError('internal', `Could not run ${program} (${failures.join('; ')})`, {
     hint: 'either memory or one of these directories must allow that files are executed',
   });
@@ -44,23 +49,10 @@ function readImage(program: Program): Uint8Array {
   return readFileSync(fileURLToPath(new URL(`../../build/${program}`, import.meta.url)));
 }
 
-function openMemoryFile(name: string): number {
-  const { fd, error } = (loadAddon() as Addon).openMemoryFile(name);
+function openMemoryFile(addon: Addon, name: string): number {
+  const { fd, error } = addon.openMemoryFile(name);
   if (error === 0) return fd;
   throw new Error(`memfd_create: ${getSystemErrorName(-error)}`);
-}
-
-/**
- * @param writable a new file, which is closed
- * @returns an errno
- */
-function execute(image: Uint8Array, writable: number, words: readonly string[]): number {
-  const readable = fillAndReopen(writable, image);
-  try {
-    return (loadAddon() as Addon).execute(readable, words);
-  } finally {
-    closeSync(readable);
-  }
 }
 
 /** A file that is open for writing cannot be executed: ETXTBSY of execve(2). */
