@@ -41,8 +41,8 @@ export interface NamesRoute {
 }
 
 export interface ListenerPlan {
-  /** Where it is written: `vsock-proxy.yaml:14`, or `command line`. */
-  readonly place: string;
+  /** Where it is written: `vsock-proxy.yaml:14`; absent: on the command line. */
+  readonly place?: string;
   readonly on: SocketAddress | ActivatedSocket;
   readonly route: RoutePlan | NamesRoute;
   /** The listener's own rules and the global ones together. */
@@ -57,10 +57,17 @@ export interface ListenerPlan {
   readonly timeouts: ListenerTimeouts;
 }
 
+/** What the operator should know of a valid file. */
+export interface PlanNote {
+  readonly level: 'info' | 'warn';
+  readonly text: string;
+}
+
 export interface Plan {
   readonly listeners: readonly ListenerPlan[];
   /** How long open connections may go on when the process is told to end. */
   readonly drainMs: number;
+  readonly notes?: readonly PlanNote[];
 }
 
 /** What is to run inside an enclave. */

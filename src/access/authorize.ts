@@ -1,10 +1,11 @@
 /**
  * The one decision: whether a client may reach a target, and at which addresses.
  *
- *   begin ─┬─► denied                           by a rule, by none, or by the guard
- *          ├─► allowed                          an IP address that is listed
- *          ├─► needs-addresses ─ settleAddresses ─► allowed | denied | unresolved
- *          └─► needs-names ───── settleNames ─────► allowed | denied | unresolved
+ *   begin ─┬─► denied                                 by a rule, by none, or by the guard
+ *          ├─► allowed                                an IP address that is listed
+ *          ├─► needs-addresses ── settleAddresses ─┬─► allowed | denied | unresolved
+ *          │                                       ▼
+ *          └────────────────────────────────► needs-names ── settleNames ──► allowed | denied | unresolved
  *
  * Fixed routes settle again whenever the addresses of their name change, handlers keep what they were told, `check` may do
  * without looking anything up; they all decide by these functions. Nothing here reads a clock or the network.
@@ -14,7 +15,15 @@ import type { Answer, Family } from '../dns/resolver.ts';
 import { searchNames } from '../dns/search.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Hostname, IpAddress } from './address.ts';
-import { type Denial, denyAddresses, denyByRule, denyGuarded, denyUnlisted, findDenyRule } from './denial.ts';
+import {
+  type Denial,
+  denyAddresses,
+  denyByRule,
+  denyGuarded,
+  denyUnlisted,
+  findDenyRule,
+  suggestByIp,
+} from './denial.ts';
 import { type AdmittedAddress, guardAddress, mayLeadTo, type RefusedAddress } from './guard.ts';
 import {
   appliesTo,
@@ -57,6 +66,11 @@ export interface Allowed {
   readonly admitted: readonly AdmittedAddress[];
   /** Further addresses of the name. */
   readonly refused: readonly RefusedAddress[];
+  /**
+   * The listed name that has an address of the target, which is not listed itself. It holds for good, as names rotate their
+   * addresses: from now on the target, if it is a name, counts as one that this rule lists.
+   */
+  readonly foundBy?: ExactNameRule;
 }
 
 /** Nothing forbids it, and there is no address: the name could not be resolved, or the address is of an unused family. */
@@ -73,10 +87,11 @@ export interface NeedsAddresses {
   readonly rule?: NameRule;
 }
 
-/** The address is allowed if one of these listed names leads to it, asked in this order. */
+/** The target is allowed if one of these listed names, asked in this order, has one of its addresses. */
 export interface NeedsNames {
   readonly kind: 'needs-names';
-  readonly ip: IpAddress;
+  /** The address that is the target, or those that it resolves to; none of them is listed. */
+  readonly refused: readonly RefusedAddress[];
   readonly rules: readonly ExactNameRule[];
 }
 
@@ -95,88 +110,137 @@ export function begin(question: AccessQuestion): AccessState {
   if (host.kind === 'name') return beginWithName(question, host.name);
 
   const guarded = guardAddress(policy, port, client, undefined, host.ip);
-  const state = 'reason' in guarded ? beginWithRefused(question, guarded) : allow(guarded.rule, [guarded], []);
+  const state = 'reason' in guarded ? beginWithRefused(question, guarded) : allow(guarded);
   if (state.kind === 'denied' || family === 'any' || family === `ipv${host.ip.family}`) return state;
   const problem = `${host.ip.text} is an IPv${host.ip.family} address, and only IPv${family.slice(-1)} is used here`;
   return { kind: 'unresolved', error: new VsockProxyError('resolve-failed', problem, { errno: UNUSED_FAMILY }) };
 }
 
-function beginWithName({ policy, target, client, askedBy }: AccessQuestion, name: Hostname): AccessState {
+function beginWithName(question: AccessQuestion, name: Hostname): AccessState {
+  const { policy, target, client, askedBy } = question;
   const { host, port } = target;
   const match = findDenyRule(policy, host, port, client);
   if (match !== undefined) return denyByRule(match, target);
   const applies = (rule: Rule) => appliesTo(rule, port, client);
   const rule = findRule(policy.allow, host, applies);
-  if (rule !== undefined && isNameRule(rule)) return { kind: 'needs-addresses', name, rule };
-  const mayHaveListedAddress =
-    askedBy === 'operator' && policy.allow.some((each) => !isNameRule(each) && applies(each));
-  return mayHaveListedAddress ? { kind: 'needs-addresses', name } : denyUnlisted(policy, target, client);
+  if (rule !== undefined && isNameRule(rule)) {
+    const state = { kind: 'needs-addresses', name, rule } as const;
+    return rule.leadsTo === undefined ? state : settleAddresses(question, state, { addresses: [rule.leadsTo] });
+  }
+  if (askedBy === 'client') return denyUnlisted(policy, target, client);
+  const mayLeadToListed = policy.allow.some((each) => !isNameRule(each) && applies(each));
+  const names = listedNames(question);
+  return mayLeadToListed || (policy.matchNamesByIp === true && names.length > 0)
+    ? { kind: 'needs-addresses', name }
+    : suggestByIp(denyUnlisted(policy, target, client), names);
 }
 
 function beginWithRefused(question: AccessQuestion, refused: RefusedAddress): Denial | NeedsNames {
-  const { policy, target, client, askedBy } = question;
-  const { port } = target;
-  if (askedBy === 'client' || refused.by === 'rule') return denyAddress(question, refused);
-  const rules = policy.allow
-    .filter(isExactNameRule)
-    .filter((rule) => appliesTo(rule, port, client) && mayLeadTo(rule, refused.address))
-    .filter(({ address }) => findDenyRule(policy, address, port, client) === undefined);
-  return rules.length === 0 ? denyAddress(question, refused) : { kind: 'needs-names', ip: refused.address, rules };
+  return needsNames(question, [refused]) ?? denyAddress(question, refused);
 }
 
 /** Decides by the addresses that the name resolves to now. */
-export function settleAddresses(question: AccessQuestion, { rule }: NeedsAddresses, found: Found): AccessOutcome {
+export function settleAddresses(
+  question: AccessQuestion,
+  { rule }: NeedsAddresses,
+  found: Found,
+): AccessOutcome | NeedsNames {
   if (found instanceof VsockProxyError) return { kind: 'unresolved', error: found };
-  const { policy, target, client } = question;
+  const { admitted, refused } = guardAll(question, rule, found.addresses);
+  const [first] = admitted;
+  if (first !== undefined) return { kind: 'allowed', rule: rule ?? first.rule, admitted, refused };
+  const { policy, target } = question;
+  if (rule !== undefined) return denyAddresses(target, true, refused);
+  const denial = denyAddresses(target, false, refused);
+  return policy.matchNamesByIp === true
+    ? (needsNames(question, refused) ?? denial)
+    : suggestByIp(denial, listedNames(question));
+}
+
+/** The exact names that are listed for the port and the client of a target that the operator wrote. */
+function listedNames({ policy, target, client }: AccessQuestion): readonly ExactNameRule[] {
+  const { port } = target;
+  return policy.allow
+    .filter(isExactNameRule)
+    .filter((rule) => appliesTo(rule, port, client))
+    .filter(({ address }) => findDenyRule(policy, address, port, client) === undefined);
+}
+
+/** Undefined where no listed name could make a difference. */
+function needsNames(question: AccessQuestion, refused: readonly RefusedAddress[]): NeedsNames | undefined {
+  if (question.askedBy === 'client') return undefined;
+  const open = refused.filter(({ by }) => by !== 'rule');
+  if (open.length === 0) return undefined;
+  const rules = listedNames(question).filter((rule) => open.some(({ address }) => mayLeadTo(rule, address)));
+  return rules.length === 0 ? undefined : { kind: 'needs-names', refused, rules };
+}
+
+function guardAll(
+  { policy, target, client }: AccessQuestion,
+  rule: NameRule | undefined,
+  addresses: readonly IpAddress[],
+): Pick<Allowed, 'admitted' | 'refused'> {
   const admitted: AdmittedAddress[] = [];
   const refused: RefusedAddress[] = [];
-  for (const address of found.addresses) {
+  for (const address of addresses) {
     const guarded = guardAddress(policy, target.port, client, rule, address);
     if ('reason' in guarded) refused.push(guarded);
     else admitted.push(guarded);
   }
-  const [first] = admitted;
-  return first === undefined
-    ? denyAddresses(target, rule !== undefined, refused)
-    : allow(rule ?? first.rule, admitted, refused);
+  return { admitted, refused };
 }
 
-/** Resolves the names, a few at the same time, until one of them leads to the address. It is denied when all are resolved. */
+/** Resolves the names, a few at the same time, until one of them leads there. The target is denied when all are resolved. */
 export async function settleNames(
   question: AccessQuestion,
-  { ip, rules }: NeedsNames,
+  { refused, rules }: NeedsNames,
   lookUp: NameLookUp,
 ): Promise<AccessOutcome> {
-  const { policy, target, client } = question;
-  const guard = (rule: NameRule | undefined) => guardAddress(policy, target.port, client, rule, ip);
+  const { target } = question;
+  const addresses = refused.map(({ address }) => address);
   let failure: VsockProxyError | undefined;
-  const rule = await searchNames(rules, async (candidate) => {
-    const found = await lookUp(candidate.address.name, `ipv${ip.family}`);
-    if (!(found instanceof VsockProxyError)) return found.addresses.some(({ text }) => text === ip.text);
+  const foundBy = await searchNames(rules, async (rule) => {
+    const found = await lookUp(rule.address.name, familyOf(addresses));
+    if (!(found instanceof VsockProxyError)) {
+      const shared = addresses.filter(({ text }) => found.addresses.some((each) => each.text === text));
+      return guardAll(question, rule, shared).admitted.length > 0;
+    }
     // That there is no such name is an answer, too.
     if (!isDefinitive(found.errno ?? '')) failure ??= found;
     return false;
   });
-  const guarded = guard(rule);
-  if (!('reason' in guarded)) return allow(guarded.rule, [guarded], []);
-  return failure === undefined ? denyAddress(question, guarded) : { kind: 'unresolved', error: failure };
+  if (foundBy !== undefined) {
+    return { kind: 'allowed', rule: foundBy, foundBy, ...guardAll(question, foundBy, addresses) };
+  }
+  if (failure !== undefined) return { kind: 'unresolved', error: failure };
+  const [first] = refused;
+  return target.host.kind === 'ip' && first !== undefined
+    ? denyAddress(question, first)
+    : denyAddresses(target, false, refused);
+}
+
+function familyOf([first, ...others]: readonly IpAddress[]): Family {
+  if (first === undefined || others.some(({ family }) => family !== first.family)) return 'any';
+  return first.family === 4 ? 'ipv4' : 'ipv6';
 }
 
 /** Decides, and looks up whatever that takes; at once where nothing has to be waited for. */
 export function authorize(question: AccessQuestion, lookUp: NameLookUp): AccessOutcome | Promise<AccessOutcome> {
-  const state = begin(question);
-  switch (state.kind) {
-    case 'needs-addresses': {
-      const found = lookUp(state.name, question.family);
-      return found instanceof Promise
-        ? found.then((settled) => settleAddresses(question, state, settled))
-        : settleAddresses(question, state, found);
+  const goOn = (state: AccessState): AccessOutcome | Promise<AccessOutcome> => {
+    switch (state.kind) {
+      case 'needs-addresses': {
+        const found = lookUp(state.name, question.family);
+        return found instanceof Promise
+          ? found.then((settled) => goOn(settleAddresses(question, state, settled)))
+          : goOn(settleAddresses(question, state, found));
+      }
+      case 'needs-names':
+        return settleNames(question, state, lookUp);
+      default:
+        return state;
     }
-    case 'needs-names':
-      return settleNames(question, state, lookUp);
-    default:
-      return state;
-  }
+  };
+  return goOn(begin(question));
 }
 
 /** Why the target is denied whatever names resolve to; undefined: that depends on them, or it is allowed. */
@@ -207,6 +271,6 @@ function denyAddress({ policy, target, client }: AccessQuestion, refused: Refuse
   return wide === undefined ? denyUnlisted(policy, target, client) : denyGuarded(refused, wide, target);
 }
 
-function allow(rule: Rule, admitted: readonly AdmittedAddress[], refused: readonly RefusedAddress[]): Allowed {
-  return { kind: 'allowed', rule, admitted, refused };
+function allow(admitted: AdmittedAddress): Allowed {
+  return { kind: 'allowed', rule: admitted.rule, admitted: [admitted], refused: [] };
 }

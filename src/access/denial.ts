@@ -89,6 +89,15 @@ export function denyAddresses({ host, port }: Target, isListed: boolean, refused
   return { ...deny('addresses', why, hint), refused };
 }
 
+/** The denial of a name that the operator wrote, where the file could allow it by the address of one of these names. */
+export function suggestByIp(denial: Denial, names: readonly Rule[]): Denial {
+  if (names.length === 0) return denial;
+  return {
+    ...denial,
+    hint: `${denial.hint}; or, if a listed name has the same address, write match_names_by_ip: true`,
+  };
+}
+
 export function describeRefusedAddresses(refused: readonly RefusedAddress[]): string {
   return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
 }

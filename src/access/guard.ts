@@ -62,9 +62,10 @@ export function guardAddress(
   const match = findDenyRule(policy, host, port, client);
   if (match !== undefined) return { address, by: 'rule', ...match };
   const guarded = guardedRange(address);
-  if (namedBy !== undefined && (guarded === undefined || means(namedBy, guarded))) return { address, rule: namedBy };
+  if (namedBy !== undefined && (guarded === undefined || means(namedBy, guarded, address)))
+    return { address, rule: namedBy };
   const rule = findRule(policy.allow, host, (candidate) => {
-    return appliesTo(candidate, port, client) && (guarded === undefined || means(candidate, guarded));
+    return appliesTo(candidate, port, client) && (guarded === undefined || means(candidate, guarded, address));
   });
   if (rule !== undefined) return { address, rule };
   return guarded === undefined
@@ -75,7 +76,7 @@ export function guardAddress(
 /** Whether the guard lets a name that this rule lists lead to the address. */
 export function mayLeadTo(rule: NameRule, address: IpAddress): boolean {
   const guarded = guardedRange(address);
-  return guarded === undefined || means(rule, guarded);
+  return guarded === undefined || means(rule, guarded, address);
 }
 
 interface GuardedRange {
@@ -84,7 +85,8 @@ interface GuardedRange {
 }
 
 /** Whether a rule that covers a guarded address, or lists a name that leads there, was written for it. */
-function means({ address }: Rule, guarded: GuardedRange): boolean {
+function means({ address, leadsTo }: Rule, guarded: GuardedRange, ip: IpAddress): boolean {
+  if (leadsTo !== undefined) return leadsTo.text === ip.text;
   switch (address.kind) {
     case 'ip':
       return true;

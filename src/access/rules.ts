@@ -1,6 +1,6 @@
 /** Rules: what may be reached, or may not, by whom. */
 import { type Malformed, malformed } from '../platform/malformed.ts';
-import { formatHost, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
+import { formatHost, type IpAddress, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
 import { type Cidr, cidrCovers, parseCidr } from './cidr.ts';
 import { matchesPattern, type NamePattern, parsePattern } from './pattern.ts';
 import { coversPort, enumerate, type PortSet } from './ports.ts';
@@ -16,6 +16,8 @@ export interface Rule {
   readonly ports: PortSet;
   /** The clients that it is for; absent: all. An empty list would be for nobody, which no denylist can mean. */
   readonly cids?: readonly number[];
+  /** The one address that an exact name leads to, which is not resolved then: `host` in `egress`. */
+  readonly leadsTo?: IpAddress;
   /** The address as written in the file. */
   readonly text: string;
   /** Where it is written, as `path:line`. */
@@ -31,6 +33,8 @@ type CidrRule = Rule & { readonly address: { readonly kind: 'cidr' } };
 export interface Policy {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
+  /** A name that the operator wrote is allowed, too, if it has an address of a listed name: `match_names_by_ip`. */
+  readonly matchNamesByIp?: boolean;
 }
 
 /** Who asks. Clients over TCP and unix sockets have no CID, and no rule with CIDs is for them. */

@@ -53,7 +53,7 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
     const ip = parseIpAddress(listen.ip);
     return ip === undefined ? [] : names.map((name) => ({ name, ip }));
   });
-  const plan = { listeners, drainMs: timeouts.drain, hosts };
+  const plan = { listeners, drainMs: timeouts.drain, notes: file.notes, hosts };
   if (egress === undefined) return plan;
 
   const via = source.parentAddress(egress.proxy.port);

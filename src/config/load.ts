@@ -1,8 +1,10 @@
 /** The configuration file: read, parsed and checked. Every problem comes with its place. */
 import type * as z from 'zod/mini';
+import type { PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
+import { findUnused } from './checks/unused-keys.ts';
 import { explain, type Finding, unknownKey } from './problems.ts';
 import { readText } from './read/text.ts';
 import { parseYaml, type YamlValue } from './read/yaml.ts';
@@ -10,6 +12,7 @@ import { type FileSettings, fileSchema } from './schema/file.ts';
 
 export interface LoadedFile {
   readonly settings: FileSettings;
+  readonly notes: readonly PlanNote[];
   /** Where what stands at this path in the file begins, as `file:line`. */
   placeOf(path: readonly PropertyKey[]): string;
   lineOf(path: readonly PropertyKey[]): number;
@@ -57,7 +60,9 @@ export function judgeFile(
     ...findContradictions(value, purpose, placeOf),
     ...(result.success ? [] : result.error.issues.flatMap(findingsOf)),
   ];
-  if (result.success && findings.length === 0) return { settings: result.data, placeOf, lineOf: lineAt };
+  if (result.success && findings.length === 0) {
+    return { settings: result.data, notes: findUnused(value, placeOf), placeOf, lineOf: lineAt };
+  }
   const inOrder = findings
     .map((finding) => ({ finding, line: lineAt(finding.path) }))
     .sort((one, other) => one.line - other.line)

@@ -1,6 +1,6 @@
 /** The listeners of a file, with every default filled in: the plan but for what does not stand in the file. */
 
-import type { TcpPort } from '../access/address.ts';
+import { parseIpAddress, type TcpPort } from '../access/address.ts';
 import { denyAll } from '../access/authorize.ts';
 import type { PortSet } from '../access/ports.ts';
 import type { Policy, Rule } from '../access/rules.ts';
@@ -22,6 +22,7 @@ type Listener = Section<'listeners'>[number];
 
 /** A listener, as far as the file says what it does. */
 export interface PartialListener extends Omit<ListenerPlan, 'route'> {
+  readonly place: string;
   readonly route:
     | RoutePlan
     /** To a host with `${region}` or `${domain}` in its name. */
@@ -75,6 +76,7 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
       on: listener.listen,
       route: routeOf(listener),
       policy: {
+        ...global,
         allow: joined(rulesOf(file, [...path, 'allowlist'], listener.allowlist), global.allow),
         deny: joined(rulesOf(file, [...path, 'denylist'], listener.denylist), global.deny),
       },
@@ -98,8 +100,12 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
 
 /** The rules that hold everywhere. */
 export function globalPolicy(file: LoadedFile): Policy {
-  const { allowlist, denylist } = file.settings;
-  return { allow: rulesOf(file, ['allowlist'], allowlist), deny: rulesOf(file, ['denylist'], denylist) };
+  const { allowlist, denylist, match_names_by_ip: matchNamesByIp } = file.settings;
+  return {
+    allow: rulesOf(file, ['allowlist'], allowlist),
+    deny: rulesOf(file, ['denylist'], denylist),
+    ...(matchNamesByIp && { matchNamesByIp }),
+  };
 }
 
 /** What `egress` lets through; undefined: nothing, and there is no proxy. */
@@ -108,9 +114,18 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
   if (!egress?.allow?.length) return undefined;
   const deny = rulesOf(file, ['egress', 'deny'], egress.deny?.map(onAnyPort));
   return {
-    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)),
+    allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)).map(withAlias),
     deny: joined(deny, rulesOf(file, ['denylist'], denylist)),
   };
+}
+
+/** Enclaver's name for the parent itself, which is exactly this one. */
+const PARENT_ALIAS = 'host';
+const PARENT_LOOPBACK = parseIpAddress('127.0.0.1');
+
+function withAlias(rule: Rule): Rule {
+  const isAlias = rule.address.kind === 'name' && rule.address.name === PARENT_ALIAS;
+  return isAlias && PARENT_LOOPBACK !== undefined ? { ...rule, leadsTo: PARENT_LOOPBACK } : rule;
 }
 
 /** Fills in what is known now. */

@@ -50,7 +50,6 @@ export function loadProxyPlan(
 
   const { limits, timeouts } = file.settings;
   const listener = {
-    place: 'command line',
     on: listenOn,
     route: { kind: 'target', target, proxyHeader: false },
     policy,
@@ -58,7 +57,7 @@ export function loadProxyPlan(
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;
-  return { listeners: [listener], drainMs: timeouts.drain };
+  return { listeners: [listener], drainMs: timeouts.drain, notes: file.notes };
 }
 
 function warnOfIgnored({ ignored, more }: LenientFile, path: string, log: Pick<Log, 'warn'>): void {
@@ -97,7 +96,7 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
     else problems.push(needsEnclave(partial.routeKey, partial.routePlace));
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
-  return { listeners, drainMs: file.settings.timeouts.drain };
+  return { listeners, drainMs: file.settings.timeouts.drain, notes: file.notes };
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {

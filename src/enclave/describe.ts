@@ -7,13 +7,20 @@ import type { Log } from '../platform/log.ts';
 
 /** An enclave that runs. */
 export interface Enclave {
-  readonly name: string;
+  /** Absent: the CLI is too old to tell names. */
+  readonly name?: string;
   readonly cid: number;
 }
 
+/** What `describe-enclaves` has printed. */
+export interface Description {
+  readonly text: string;
+  /** It has failed all the same, as where one of several enclaves hangs: others than those in the text may run. */
+  readonly failure?: VsockProxyError;
+}
+
 export interface EnclaveDirectoryOptions {
-  /** What is printed now. */
-  readonly describe: () => Promise<string>;
+  readonly describe: () => Promise<Description>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,11 +37,15 @@ const MAX_BYTES = 1024 * 1024;
 const FIRST_ENCLAVE_CID = 4;
 const LAST_CID = 0xffff_fffe;
 
+/** An enclave, and when it was last listed. */
+interface Listed extends Enclave {
+  readonly at: number;
+}
+
 export class EnclaveDirectory {
   readonly #options: EnclaveDirectoryOptions;
-  #enclaves: readonly Enclave[] = [];
+  #enclaves: readonly Listed[] = [];
   #fetchedAt = Number.NEGATIVE_INFINITY;
-  #toldAt = Number.NEGATIVE_INFINITY;
   #failure: VsockProxyError | undefined;
   #fetching: Promise<void> | undefined;
   /** By name, as last told. */
@@ -57,21 +68,41 @@ export class EnclaveDirectory {
   }
 
   async #fetch(): Promise<void> {
-    const { describe, clock, log } = this.#options;
+    const { failure, enclaves } = await this.#describe();
+    const at = this.#options.clock.now();
+    const listed = enclaves.map((enclave) => ({ ...enclave, at }));
+    const kept = failure === undefined ? [] : this.#missingFrom(listed, at);
+    if (failure !== undefined && this.#failure === undefined) this.#tell(failure, listed, kept);
+    this.#enclaves = [...listed, ...kept];
+    this.#failure = failure;
+    this.#fetchedAt = at;
+    this.#fetching = undefined;
+  }
+
+  /** What is printed now, as far as it can be understood, and why it may not be all. */
+  async #describe(): Promise<{ readonly enclaves: readonly Enclave[]; readonly failure?: VsockProxyError }> {
+    let failure: VsockProxyError | undefined;
     try {
-      this.#enclaves = parseEnclaves(await describe());
-      this.#toldAt = clock.now();
-      this.#failure = undefined;
+      const description = await this.#options.describe();
+      ({ failure } = description);
+      return { enclaves: parseEnclaves(description.text), ...(failure && { failure }) };
     } catch (error) {
-      const failure = error instanceof VsockProxyError ? error : asError(error);
-      // A CID is free for another enclave when its own has ended.
-      if (clock.now() - this.#toldAt > KEPT_MS) this.#enclaves = [];
-      else if (this.#failure === undefined) log.warn(`The CIDs of enclaves stay as they were for now: ${failure.line}`);
-      this.#failure = failure;
-    } finally {
-      this.#fetchedAt = clock.now();
-      this.#fetching = undefined;
+      // The command's own words say more than that its output is none.
+      return { enclaves: [], failure: failure ?? (error instanceof VsockProxyError ? error : asError(error)) };
     }
+  }
+
+  /** Those known before; not for long, as a CID is free for another enclave when its own has ended. */
+  #missingFrom(listed: readonly Enclave[], now: number): readonly Listed[] {
+    return this.#enclaves.filter(
+      ({ name, cid, at }) => now - at <= KEPT_MS && !listed.some((each) => each.name === name || each.cid === cid),
+    );
+  }
+
+  #tell({ line }: VsockProxyError, listed: readonly Listed[], kept: readonly Listed[]): void {
+    const { log } = this.#options;
+    if (listed.length > 0) log.warn(`describe-enclaves has failed, and what it printed is used: ${line}`);
+    else if (kept.length > 0) log.warn(`The CIDs of enclaves stay as they were for now: ${line}`);
   }
 
   #find(name: string): number | VsockProxyError {
@@ -101,25 +132,24 @@ export function parseEnclaves(text: string): readonly Enclave[] {
   return value.flatMap((item: unknown, index) => {
     if (typeof item !== 'object' || item === null) throw unreadable(`[${index}] is not a map`);
     const { EnclaveName: name, EnclaveCID: cid, State: state } = item as Readonly<Record<string, unknown>>;
-    // Old ones have no name, and so are nobody's who is asked for by name.
-    if (state !== 'RUNNING' || name === undefined) return [];
-    if (typeof name !== 'string') throw unreadable(`[${index}].EnclaveName is not a text`);
+    if (state !== 'RUNNING') return [];
+    if (name !== undefined && typeof name !== 'string') throw unreadable(`[${index}].EnclaveName is not a text`);
     if (typeof cid !== 'number' || !Number.isInteger(cid) || cid < FIRST_ENCLAVE_CID || cid > LAST_CID) {
       throw unreadable(`[${index}].EnclaveCID is not the CID of an enclave`);
     }
-    return [{ name, cid }];
+    return [{ ...(name !== undefined && { name }), cid }];
   });
 }
 
 /**
- * Runs the program, without a shell.
- * @throws VsockProxyError `metadata`
+ * Runs the program, without a shell. One that ends with a status other than 0 may have printed something all the same.
+ * @throws VsockProxyError `metadata` where it has not, or could not be run
  */
-export function describeEnclaves(program: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+export function describeEnclaves(program: string): Promise<Description> {
+  const { promise, resolve, reject } = Promise.withResolvers<Description>();
   const limits = { timeout: DEADLINE_MS, maxBuffer: MAX_BYTES, killSignal: 'SIGKILL' } as const;
   execFile(program, ['describe-enclaves'], limits, (failure, stdout, stderr) => {
-    if (failure === null) return resolve(stdout);
+    if (failure === null) return resolve({ text: stdout });
     const { code, killed } = failure;
     const words = escapeControls(stderr.trim().split('\n', 1)[0] ?? '').slice(0, 200);
     const status = typeof code === 'number' ? `status ${code}` : (code ?? 'ended by a signal');
@@ -129,7 +159,9 @@ export function describeEnclaves(program: string): Promise<string> {
         ? 'install the package aws-nitro-enclaves-cli, or name the program with --nitro-cli'
         : 'its user must be in the group ne, and may run it by hand to see more';
     const message = `${escapeControls(program)} describe-enclaves: ${reason}${words === '' ? '' : `: ${words}`}`;
-    reject(new VsockProxyError('metadata', message, { hint, cause: failure }));
+    const error = new VsockProxyError('metadata', message, { hint, cause: failure });
+    if (typeof code === 'number' && stdout.trim() !== '') resolve({ text: stdout, failure: error });
+    else reject(error);
   });
   return promise;
 }
@@ -140,14 +172,21 @@ function unreadable(problem: string): VsockProxyError {
   });
 }
 
-function notRunning(name: string, others: readonly Enclave[]): VsockProxyError {
-  const running = others.slice(0, 5).map((each) => quoteBriefly(each.name));
+function notRunning(name: string, running: readonly Enclave[]): VsockProxyError {
   return new VsockProxyError('metadata', `no enclave with the name ${quoteBriefly(name)} runs`, {
-    hint:
-      running.length === 0
-        ? 'none runs at all; it is looked for again when the next client comes'
-        : `those that run are ${running.join(', ')}`,
+    hint: describeRunning(running),
   });
+}
+
+/** So many are named in one line. */
+const MOST_NAMED = 5;
+
+function describeRunning(running: readonly Enclave[]): string {
+  if (running.length === 0) return 'none runs at all; it is looked for again when the next client comes';
+  const names = running.flatMap(({ name }) => (name === undefined ? [] : [quoteBriefly(name)]));
+  if (names.length > 0) return `those that run are ${names.slice(0, MOST_NAMED).join(', ')}`;
+  const cids = running.slice(0, MOST_NAMED).map(({ cid }) => cid);
+  return `this nitro-cli is too old to tell names; say which enclave with --enclave-cid: what runs has ${cids.length === 1 ? 'CID' : 'CIDs'} ${cids.join(', ')}`;
 }
 
 function ambiguous(name: string, one: number, other: number): VsockProxyError {

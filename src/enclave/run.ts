@@ -90,7 +90,7 @@ async function open(load: () => EnclavePlan, dependencies: EnclaveDependencies):
   const dns = plan.egress && (await openDns(plan.egress, names, denials));
   const drainMs = Math.min(plan.drainMs, LONGEST_DRAIN_MS);
   const listeners = logging === undefined ? plan.listeners : [...plan.listeners, relayTo(logging.to)];
-  const proxy = await dependencies.serve({ listeners, drainMs }, (ip) => names.nameOf(ip));
+  const proxy = await dependencies.serve({ ...plan, listeners, drainMs }, (ip) => names.nameOf(ip));
   if (logging !== undefined) startSending(logging, proxy);
   const stop = async (): Promise<void> => {
     dns?.close();

@@ -4,7 +4,6 @@ import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { bind } from './bind.ts';
-import { isCommandLine } from './report/limits.ts';
 import type { ReportedRoutes } from './report/report.ts';
 import { openRoute, type Route, type RouteContext, type Seam } from './route.ts';
 
@@ -72,7 +71,7 @@ export class Listener {
         this.bound.push({ id, on });
         const { target } = route;
         const absence = () => route.absence();
-        const reported = { on, place: plan.place, limits, timeouts, absence };
+        const reported = { on, limits, timeouts, absence, ...(plan.place !== undefined && { place: plan.place }) };
         report.addRoute(id, target === undefined ? reported : { ...reported, target });
         route.attach(id, seam);
       }
@@ -107,7 +106,7 @@ async function findSockets(
 
 /** The error with its place; that of the command line is known. */
 function placed(error: unknown, { place }: ListenerPlan): unknown {
-  if (!(error instanceof VsockProxyError) || isCommandLine(place)) return error;
+  if (!(error instanceof VsockProxyError) || place === undefined) return error;
   const { code, message, hint, errno } = error;
   return new VsockProxyError(code, message, {
     place,

@@ -15,7 +15,7 @@ export interface Route {
   readonly kind: ListenSpec['kind'];
   /** Where all clients go, as `host:port`; absent where each says it. */
   readonly target?: string;
-  /** Of the kinds that ask: decides about their requests. */
+  /** What decides about the connections; of a fixed one, nothing does. */
   readonly handler?: Handler;
   /** Why there is no address, while there is none. */
   absence(): string;
@@ -33,7 +33,7 @@ export interface Seam {
 }
 
 export interface RouteContext extends Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'> {
-  /** Makes what answers for a route that asks; not loaded before there is one. */
+  /** Makes the handler of a route that is not fixed; not loaded before there is one. */
   readonly handlerFor: (plan: ListenerPlan) => Promise<Handler>;
 }
 

@@ -108,7 +108,7 @@ class Server implements RunningProxy {
   /** Call it once, first. */
   async start(): Promise<void> {
     const { logFor, now, openDataPlane } = this.#dependencies;
-    const plan = await this.#load();
+    const plan = await this.#loadPlan();
     this.#drainMs = plan.drainMs;
     this.#loadedAt = now();
     const first = await this.#listeners.prepare(plan.listeners);
@@ -185,6 +185,13 @@ class Server implements RunningProxy {
     };
   }
 
+  async #loadPlan(): Promise<Plan> {
+    const plan = await this.#load();
+    const log = this.#dependencies.logFor('vsock_proxy');
+    for (const { level, text } of plan.notes ?? []) log[level](text);
+    return plan;
+  }
+
   async #loadHandlers(): Promise<Handlers> {
     const { resolver, clock, support } = this.#dependencies;
     const { openHandlers } = await import('./handlers/open.ts');
@@ -208,7 +215,7 @@ class Server implements RunningProxy {
 
   async #reloadOnce(): Promise<Reloaded> {
     try {
-      const next = await this.#load();
+      const next = await this.#loadPlan();
       const change = await this.#listeners.prepare(next.listeners);
       if (this.#draining) {
         this.#listeners.discard(change);

@@ -54,14 +54,24 @@ export class Root implements Disposable {
     return join(this.#own, 'shared');
   }
 
-  /** Runs a command of bash that runs beside the test. The project is at /project, and cannot be written to. */
+  /** Where this machine finds a file of the root that a command has written. */
+  path(file: string): string {
+    return join(this.#own, 'upper', file);
+  }
+
+  /** Starts a command of bash that runs beside the test. The project is at /project, and cannot be written to. */
   spawn(command: string): Program {
     const namespaces = ['--mount', '--net', '--pid', '--fork', '--kill-child'];
     return new Program('unshare', [...namespaces, 'sh', '-c', ENTER, 'sh', this.#lower, this.#own, PROJECT, command]);
   }
 
-  run(command: string, timeoutMs = COMMAND_MS): Promise<Outcome> {
-    return this.spawn(command).outcome(timeoutMs);
+  async run(command: string, timeoutMs = COMMAND_MS): Promise<Outcome> {
+    const program = this.spawn(command);
+    try {
+      return await program.outcome(timeoutMs);
+    } finally {
+      program.kill();
+    }
   }
 
   /** @throws Error with all that it printed when its status is not 0. */

@@ -190,6 +190,29 @@ function insideNamespace(): void {
     assert.equal(await ask(proxy), FIRST);
   });
 
+  test('a name that has the address of a listed one is refused, and served with match_names_by_ip, but never behind the guard', async () => {
+    await serveOn(FIRST);
+    let address = FIRST;
+    await resolveWith((type) => (type === 'A' ? a(address) : none));
+    const allowlist = `[{address: other.example.com, port: ${PORT}}]`;
+    const files = process.env[INSIDE] ?? assert.fail();
+    const refused = async (settings: string): Promise<string> => {
+      const config = join(files, 'by-ip.yaml');
+      writeFileSync(config, `allowlist: ${allowlist}\n${settings}\n`);
+      const denied = new Program(EXECUTABLE, ['unix:/nowhere/proxy.sock', NAME, `${PORT}`, '--config', config]);
+      const { status, stderr } = await denied.ended;
+      assert.equal(status, 1);
+      return stderr;
+    };
+    assert.match(await refused(''), /or, if a listed name has the same address, write match_names_by_ip: true"/);
+    const proxy = await proxyTo({ allowlist, settings: 'match_names_by_ip: true' });
+    assert.equal(await ask(proxy), FIRST);
+    await proxy.logged(new RegExp(`Matched with host IP "${FIRST}" and port "${PORT}"`));
+    await proxy.logged(/WARN .* is not in the allowlist, but other\.example\.com \(.*\), which has the same address/);
+    address = '169.254.169.254';
+    assert.match(await refused('match_names_by_ip: true'), /169\.254\.169\.254 is a link-local address/);
+  });
+
   test('an IP rule covers what the name resolves to; a name of other addresses is refused at the start', async () => {
     await serveOn(FIRST);
     await resolveWith((type) => (type === 'A' ? a(FIRST) : none));

@@ -86,7 +86,7 @@ async function judge(
     return { kind: 'denied', reason: `only ${describeCids(cids)} may connect`, hint: 'see the cids of the listener' };
   }
   const question = { policy, target, client, family, askedBy };
-  if (resolveName === undefined) return judgementOf(begin(question), target);
+  if (resolveName === undefined) return judgementOf(begin(question), question);
   const lookUps: Trace['lookUps'][number][] = [];
   const lookUp: NameLookUp = async (name, wanted) => {
     const found = await resolveName(name, wanted).then((addresses) => ({ addresses }), resolveFailure);
@@ -94,16 +94,17 @@ async function judge(
     return found;
   };
   const outcome = await authorize(question, lookUp);
-  const judgement = judgementOf(outcome, target);
+  const judgement = judgementOf(outcome, question);
   if (lookUps.length === 0) return judgement;
   const { admitted, refused } = { admitted: [], refused: [], ...outcome };
   return { ...judgement, trace: { lookUps, admitted, refused } };
 }
 
-function judgementOf(state: AccessState, { port }: Target): Judgement {
+function judgementOf(state: AccessState, { target, policy }: AccessQuestion): Judgement {
+  const { port } = target;
   switch (state.kind) {
     case 'allowed':
-      return allowedBy(state.rule);
+      return allowedBy(state.rule, state.foundBy && target.host.kind === 'name' ? ', which has the same address' : '');
     case 'denied': {
       const { reason, hint, rule } = state;
       return { kind: 'denied', reason: reason.slice(`${NOT_ALLOWED}: `.length), hint, ...(rule && { rule }) };
@@ -115,15 +116,17 @@ function judgementOf(state: AccessState, { port }: Target): Judgement {
     }
     case 'needs-addresses':
       return state.rule === undefined
-        ? undecided(`no entry lists the name, but addresses are listed for port ${port}`)
+        ? undecided(
+            `no entry lists the name, but addresses ${policy.matchNamesByIp === true ? 'or names ' : ''}are listed for port ${port}`,
+          )
         : allowedBy(state.rule);
     case 'needs-names':
       return undecided(`no entry lists the address, but names are listed for port ${port}`);
   }
 }
 
-function allowedBy(rule: Rule): Judgement {
-  return { kind: 'allowed', reason: `by ${rule.text} (${rule.place})`, rule };
+function allowedBy(rule: Rule, how = ''): Judgement {
+  return { kind: 'allowed', reason: `by ${rule.text} (${rule.place})${how}`, rule };
 }
 
 function undecided(reason: string, hint = '--resolve tells more'): Judgement {

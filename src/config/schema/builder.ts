@@ -62,6 +62,8 @@ export function map<Shape extends z.core.$ZodLooseShape>(meta: KeyMeta, shape: S
 }
 
 export const MISSING = 'missing';
+/** The type of a key that is known and does nothing. */
+export const NOT_USED = 'not used';
 
 /** For a value of the wrong type. */
 export function expected(what: string, found: unknown): Wrong {
@@ -84,6 +86,14 @@ export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number;
     if (typeof value !== 'number' || !Number.isInteger(value)) return expected('a whole number', value);
     return value < min || value > max ? { problem: `${value} is outside ${range}` } : value;
   });
+}
+
+/** Whether something is so. */
+export function flag(meta: KeyMeta) {
+  const json = { type: 'boolean' };
+  return scalar({ type: '`true` or `false`', hint: 'write true or false', ...meta, json }, (value): boolean | Wrong =>
+    typeof value === 'boolean' ? value : expected('true or false', value),
+  );
 }
 
 /** One of these words. */

@@ -2,7 +2,8 @@
 import * as z from 'zod/mini';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
-import { list, map, scalar, type Wrong, wholeNumber } from './builder.ts';
+import { list, map, NOT_USED, scalar, type Wrong, wholeNumber } from './builder.ts';
+import { notUsed } from './enclaver.ts';
 import { tcpPort } from './port.ts';
 import { ruleAddress } from './rule.ts';
 
@@ -83,11 +84,12 @@ export const ingress = list(
           absent: '`listen_port`',
         }),
       ),
+      healthcheck: notUsed('How often it asks whether the application answers'),
       tls: z.optional(
         scalar(
           {
             description: 'Refused: TLS passes through to the enclave',
-            type: 'not used',
+            type: NOT_USED,
             absent: 'absent',
             json: { not: {} },
           },

@@ -3,8 +3,9 @@
  * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
  */
 import * as z from 'zod/mini';
-import { KEYS, type KeyMeta, list, map } from './builder.ts';
+import { flag, KEYS, type KeyMeta, list, map } from './builder.ts';
 import { egress, ingress } from './egress.ts';
+import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
 import { limits, timeouts } from './limits.ts';
 import { listener } from './listener.ts';
@@ -33,6 +34,13 @@ export const fileSchema = map(
     denylist: z.optional(
       denylist({ description: 'What may not be reached, whatever allows it', absent: 'nothing is denied' }),
     ),
+    match_names_by_ip: z.prefault(
+      flag({
+        description:
+          "As AWS's proxy has it: a name that the command line or `connect` gives is allowed, too, if it resolves to an address of a listed name; from then on it counts as listed by that entry. Not for names that clients ask for: those are not resolved unless they are listed",
+      }),
+      false,
+    ),
     listeners: z.optional(
       list(
         {
@@ -48,6 +56,7 @@ export const fileSchema = map(
     forward: z.optional(forward),
     limits,
     timeouts,
+    ...enclaverKeys,
   },
 );
 

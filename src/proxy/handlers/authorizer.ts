@@ -47,7 +47,7 @@ const REMEMBERED = 1024;
 interface Grant {
   readonly text: string;
   readonly question: AccessQuestion;
-  readonly state: Exclude<AccessState, Denial>;
+  state: Exclude<AccessState, Denial>;
   /** What was made of the last answer, or found for good. */
   authorization: Authorization | undefined;
   answer: Answer | undefined;
@@ -103,40 +103,55 @@ export class Authorizer {
   /** @param client who asks now, which may be another one than the grant was made for */
   #settle(grant: Grant, client: Client): Authorization | Promise<Authorization> {
     const { state, question } = grant;
-    const { names } = this.#options;
     switch (state.kind) {
       case 'needs-addresses': {
-        const found = names.lookUp(state.name, question.family, askerOf(client));
+        const found = this.#options.names.lookUp(state.name, question.family, askerOf(client));
         return found instanceof Promise
-          ? found.then((settled) => settleWith(grant, state, settled))
-          : settleWith(grant, state, found);
+          ? found.then((settled) => this.#settleWith(grant, state, settled, client))
+          : this.#settleWith(grant, state, found, client);
       }
       case 'needs-names':
-        if (grant.authorization !== undefined) return grant.authorization;
-        grant.search ??= search(grant, state, (name, family) => names.lookUp(name, family, askerOf(client)));
-        return grant.search;
+        return grant.authorization ?? this.#search(grant, state, client);
       default:
         grant.authorization ??= authorizationOf(grant, state);
         return grant.authorization;
     }
   }
-}
 
-function settleWith(grant: Grant, state: NeedsAddresses, found: Answer | VsockProxyError): Authorization {
-  if (grant.authorization !== undefined && grant.answer === found) return grant.authorization;
-  const authorization = authorizationOf(grant, settleAddresses(grant.question, state, found));
-  if (found instanceof VsockProxyError) return authorization;
-  grant.answer = found;
-  grant.authorization = authorization;
-  return authorization;
-}
+  #settleWith(
+    grant: Grant,
+    state: NeedsAddresses,
+    found: Answer | VsockProxyError,
+    client: Client,
+  ): Authorization | Promise<Authorization> {
+    if (grant.authorization !== undefined && grant.answer === found) return grant.authorization;
+    const next = settleAddresses(grant.question, state, found);
+    if (next.kind === 'needs-names') return this.#search(grant, next, client);
+    const authorization = authorizationOf(grant, next);
+    if (found instanceof VsockProxyError) return authorization;
+    grant.answer = found;
+    grant.authorization = authorization;
+    return authorization;
+  }
 
-async function search(grant: Grant, state: NeedsNames, lookUp: NameLookUp): Promise<Authorization> {
-  const authorization = authorizationOf(grant, await settleNames(grant.question, state, lookUp));
-  grant.search = undefined;
-  // What has been found holds for good, as names rotate their addresses.
-  if (authorization.kind === 'allowed') grant.authorization = authorization;
-  return authorization;
+  /** One search for everyone who asks meanwhile. */
+  #search(grant: Grant, state: NeedsNames, client: Client): Promise<Authorization> {
+    const { names } = this.#options;
+    const lookUp: NameLookUp = (name, family) => names.lookUp(name, family, askerOf(client));
+    grant.search ??= settleNames(grant.question, state, lookUp).then((outcome) => {
+      grant.search = undefined;
+      const authorization = authorizationOf(grant, outcome);
+      if (outcome.kind !== 'allowed') return authorization;
+      // What has been found holds for good.
+      if (grant.state.kind === 'needs-addresses' && outcome.foundBy !== undefined) {
+        grant.state = { ...grant.state, rule: outcome.foundBy };
+      } else {
+        grant.authorization = authorization;
+      }
+      return authorization;
+    });
+    return grant.search;
+  }
 }
 
 function authorizationOf({ text, question }: Grant, outcome: AccessOutcome): Authorization {

@@ -1,7 +1,7 @@
 /**
- * Questions of the data plane and their answers.
+ * Takes each decision request of the data plane to the handler of its listener, and the decision back.
  *
- * Whatever goes wrong on the way to an answer ends that one connection. Of a connection only what the next question
+ * Whatever goes wrong on the way to a decision ends that one connection. Of a connection only what the next request
  * or its end needs is kept, and no longer than that.
  */
 import type { ConnectionId, DataPlane, Decision, DecisionRequest, ListenerId } from '../../dataplane/contract.ts';
@@ -20,21 +20,21 @@ export interface Handled {
   readonly decision: Decision;
   /** With a decision that rejects. */
   readonly refusal?: Refusal;
-  /** The request that later questions of this connection are about. */
+  /** The HTTP request that later decision requests of this connection are about. */
   readonly request?: Asked;
 }
 
-/** What is asked of each client first, and before each further request. */
+/** What is requested for each client first, and before each further HTTP request. */
 export type FirstRequest = Extract<DecisionRequest, { readonly kind: 'client' | 'head' }>;
 export type LaterRequest = Exclude<DecisionRequest, FirstRequest>;
 
-/** How long who asks for the same gets the same answer, unasked: names are not looked up more often. */
+/** How long the data plane may reuse a decision for the same head. A name is looked up at most once in this time. */
 export const CACHE_MS = 1000;
 
-/** Answers the questions of a listener's connections. May throw: that rejects the connection. */
+/** Decides about the connections of a listener. May throw: that rejects the connection. */
 export interface Handler {
-  first(ask: FirstRequest): Handled | Promise<Handled>;
-  later(ask: LaterRequest, request: Asked | undefined): Handled;
+  first(event: FirstRequest): Handled | Promise<Handled>;
+  later(event: LaterRequest, request: Asked | undefined): Handled;
 }
 
 export interface DispatcherOptions {
@@ -46,7 +46,7 @@ export interface DispatcherOptions {
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #handlers = new Map<ListenerId, Handler>();
-  /** Connections of which something is to be remembered: each until its next answer, at most until its end. */
+  /** Connections of which something is to be remembered: each until its next decision, at most until its end. */
   readonly #remembered = new Map<ConnectionId, Pick<Handled, 'refusal' | 'request'>>();
 
   constructor(options: DispatcherOptions) {
@@ -63,12 +63,12 @@ export class Dispatcher {
   }
 
   /** The event of the data plane. */
-  readonly onDecisionRequest = (asks: readonly DecisionRequest[]): void => {
-    for (const ask of asks) {
+  readonly onDecisionRequest = (events: readonly DecisionRequest[]): void => {
+    for (const event of events) {
       try {
-        this.#answer(ask);
+        this.#dispatch(event);
       } catch (error) {
-        this.#fail(ask, error);
+        this.#fail(event, error);
       }
     }
   };
@@ -83,7 +83,7 @@ export class Dispatcher {
     this.#remembered.delete(connection);
   }
 
-  /** Answers that are still to come go nowhere. */
+  /** Decisions that are still to come go nowhere. */
   stop(): void {
     this.#remembered.clear();
     this.#handlers.clear();
@@ -94,32 +94,32 @@ export class Dispatcher {
     return this.#remembered.size;
   }
 
-  #answer(ask: DecisionRequest): void {
-    const handler = this.#handlers.get(ask.listener);
-    if (handler === undefined) throw new Error(`listener ${ask.listener} is not known`);
+  #dispatch(event: DecisionRequest): void {
+    const handler = this.#handlers.get(event.listener);
+    if (handler === undefined) throw new Error(`listener ${event.listener} is not known`);
     const handled =
-      ask.kind === 'client' || ask.kind === 'head'
-        ? handler.first(ask)
-        : handler.later(ask, this.#remembered.get(ask.connection)?.request);
-    if (handled instanceof Promise) this.#await(ask, handled);
-    else this.#give(ask, handled);
+      event.kind === 'client' || event.kind === 'head'
+        ? handler.first(event)
+        : handler.later(event, this.#remembered.get(event.connection)?.request);
+    if (handled instanceof Promise) this.#await(event, handled);
+    else this.#give(event, handled);
   }
 
-  #await(ask: DecisionRequest, handled: Promise<Handled>): void {
+  #await(event: DecisionRequest, handled: Promise<Handled>): void {
     // What is remembered meanwhile is the waiting itself: it goes when the connection does.
     const waiting = {};
-    this.#remembered.set(ask.connection, waiting);
+    this.#remembered.set(event.connection, waiting);
     const unlessGone = (use: () => void) => {
-      if (this.#remembered.get(ask.connection) !== waiting) return;
+      if (this.#remembered.get(event.connection) !== waiting) return;
       try {
         use();
       } catch (error) {
-        this.#fail(ask, error);
+        this.#fail(event, error);
       }
     };
     handled.then(
-      (settled) => unlessGone(() => this.#give(ask, settled)),
-      (error: unknown) => unlessGone(() => this.#fail(ask, error)),
+      (settled) => unlessGone(() => this.#give(event, settled)),
+      (error: unknown) => unlessGone(() => this.#fail(event, error)),
     );
   }
 
@@ -130,9 +130,9 @@ export class Dispatcher {
     this.#options.decide(connection, decision);
   }
 
-  #fail(ask: DecisionRequest, error: unknown): void {
+  #fail(event: DecisionRequest, error: unknown): void {
     this.#options.onError(error);
     const refusal = { problem: 'its request could not be decided about', subject: 'internal' };
-    this.#give(ask, { decision: { action: 'reject', reason: 'internal' }, refusal });
+    this.#give(event, { decision: { action: 'reject', reason: 'internal' }, refusal });
   }
 }

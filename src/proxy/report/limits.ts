@@ -3,23 +3,18 @@ import type { Fault, SocketAddress } from '../../dataplane/contract.ts';
 import type { ReportedRoute } from './close-records.ts';
 import { nameClient } from './format.ts';
 
-/** Whether the place of a listener is the command line, and no file. */
-export function isCommandLine(place: string): boolean {
-  return place === 'command line';
-}
-
 /** Of the connections of a listener. */
 export function describeLimit({ place, limits }: ReportedRoute): { readonly limit: string; readonly hint: string } {
   return { limit: `Limit of ${limits.connections} simultaneous connections`, hint: `raise ${whatRaises(place)}` };
 }
 
-function whatRaises(place: string): string {
-  return isCommandLine(place) ? '--num_workers or limits.connections' : keyFor('connections', place);
+function whatRaises(place: string | undefined): string {
+  return place === undefined ? '--num_workers or limits.connections' : keyFor('connections', place);
 }
 
-/** Where a limit may be written: of the listener at this place, or else for all of them. */
-function keyFor(key: string, place: string): string {
-  return isCommandLine(place) ? `limits.${key} of the file` : `limits.${key} of the listener (${place}) or of the file`;
+/** Where a limit may be written: of the listener at this place of the file, if it has one, or else for all of them. */
+function keyFor(key: string, place: string | undefined): string {
+  return place === undefined ? `limits.${key} of the file` : `limits.${key} of the listener (${place}) or of the file`;
 }
 
 /** Why a client was refused as soon as it was accepted. */
@@ -32,7 +27,10 @@ export function describeRefused(
   switch (kind) {
     case 'not-admitted': {
       const key = client.family === 'tcp' ? 'sources' : 'cids';
-      return { why: `${name} may not connect`, hint: `the listener's ${key} say who may (${place})` };
+      return {
+        why: `${name} may not connect`,
+        hint: `the listener's ${key} say who may${place === undefined ? '' : ` (${place})`}`,
+      };
     }
     case 'client-limit':
       return {

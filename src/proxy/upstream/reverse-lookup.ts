@@ -1,6 +1,13 @@
-/** The upstream of a route to an IP address that is not listed itself: allowed if a listed name resolves to it. */
+/** The search for a listed name that has an address of the target, which is not listed itself. */
 
-import { type AccessQuestion, type NameLookUp, type NeedsNames, settleNames } from '../../access/authorize.ts';
+import {
+  type AccessQuestion,
+  type Allowed,
+  type NameLookUp,
+  type NeedsNames,
+  settleNames,
+} from '../../access/authorize.ts';
+import type { Denial } from '../../access/denial.ts';
 import { isDefinitive, toError } from '../../dns/failure.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
@@ -8,16 +15,30 @@ import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOpt
 /** From the end of one round of questions to the next, while some names cannot be resolved. */
 const RETRY_MS = 10_000;
 
+/** What a search comes to. They must not throw. */
+export interface SearchEvents {
+  /** For good; the last event. */
+  onFound(allowed: Allowed): void;
+  /** No name leads there; the last event. `late`: that could not be known at first. */
+  onDenied(denial: Denial, late: boolean): void;
+  /** A name could not be resolved: the target may still be found to be allowed, but not to be denied before the next round. */
+  onFailure(): void;
+  /** The first round has found nothing, and there will be another one. `absence`: why there is no address. */
+  onAbsence(absence: string): void;
+}
+
 /**
- * Resolves the listed names, a few at the same time, until one leads to the address; then it is allowed for good, as
- * the names of services rotate their addresses. It is denied when all are resolved and none leads there.
+ * Resolves the listed names, a few at the same time, until one leads there; again and again while some cannot be resolved.
+ * @returns ends it: no event follows
  */
-export function findListedName(question: AccessQuestion, needs: NeedsNames, options: UpstreamOptions): Upstream {
-  const { resolver, clock, log, onChange } = options;
+export function searchListedNames(
+  question: AccessQuestion,
+  needs: NeedsNames,
+  { resolver, clock, log }: Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'>,
+  events: SearchEvents,
+): () => void {
   const { target } = question;
-  const { promise: decided, resolve: decide, reject } = Promise.withResolvers<void>();
   const stopping = new AbortController();
-  let absence = `the listed names for port ${target.port} are not resolved yet`;
   let cancelRetry: (() => void) | undefined;
 
   const search = async (round: number): Promise<void> => {
@@ -26,11 +47,9 @@ export function findListedName(question: AccessQuestion, needs: NeedsNames, opti
       if (stopping.signal.aborted) return { addresses: [] };
       return resolver.resolve(name, family, stopping.signal).catch((reason: unknown) => {
         const error = toError(reason, name);
-        if (!isDefinitive(error.errno ?? '')) {
-          failures.push(error);
-          // The address may still be found to be allowed, but not to be denied: nothing more to wait for at the start.
-          decide();
-        }
+        if (isDefinitive(error.errno ?? '') || stopping.signal.aborted) return error;
+        failures.push(error);
+        events.onFailure();
         return error;
       });
     };
@@ -39,40 +58,68 @@ export function findListedName(question: AccessQuestion, needs: NeedsNames, opti
     switch (outcome.kind) {
       case 'allowed':
         stopping.abort();
-        logMatchedIp(log, needs.ip, target);
-        log.warn(
-          `${needs.ip.text} is not in the allowlist, but ${outcome.rule.text} (${outcome.rule.place}), which resolves to it, is: allowed. ` +
-            'Hint: list the address itself, or give the name on the command line',
-        );
-        onChange(addressesOf(outcome, target));
-        return decide();
+        tellFound(outcome);
+        return events.onFound(outcome);
       case 'denied':
-        absence = outcome.reason;
-        if (round > 1) log.warn(`${absence}; clients are refused. Hint: ${outcome.hint}`);
-        return reject(denialError(outcome));
+        return events.onDenied(outcome, round > 1);
       case 'unresolved': {
-        absence = `none of the listed names for port ${target.port} is known to resolve to ${needs.ip.text}`;
+        const absence = `none of the listed names for port ${target.port} is known to resolve to ${addressTexts(needs)}`;
         const text = `${failures.length} of ${needs.rules.length} could not be resolved: ${outcome.error.line}`;
         if (round === 1) {
           log.warn(`${absence}, but ${text}; clients are refused until one does`);
-          onChange([]);
+          events.onAbsence(absence);
         } else {
           log.debug(text);
         }
         cancelRetry = clock.setTimer(RETRY_MS, () => void search(round + 1));
-        return decide();
       }
     }
   };
 
-  void search(1);
-  return {
-    decided,
-    absence: () => absence,
-    last: () => undefined,
-    stop() {
-      stopping.abort();
-      cancelRetry?.();
-    },
+  const tellFound = ({ rule, admitted: [first] }: Allowed): void => {
+    if (first === undefined) return;
+    logMatchedIp(log, first.address, target);
+    const listed = `${rule.text} (${rule.place})`;
+    log.warn(
+      target.host.kind === 'ip'
+        ? `${first.address.text} is not in the allowlist, but ${listed}, which resolves to it, is: allowed. ` +
+            'Hint: list the address itself, or give the name on the command line'
+        : `${target.host.name} is not in the allowlist, but ${listed}, which has the same address, is: allowed by match_names_by_ip. ` +
+            'Hint: list the name itself',
+    );
   };
+
+  void search(1);
+  return () => {
+    stopping.abort();
+    cancelRetry?.();
+  };
+}
+
+/** The upstream of a route to an IP address that is not listed itself. */
+export function findListedName(question: AccessQuestion, needs: NeedsNames, options: UpstreamOptions): Upstream {
+  const { log, onChange } = options;
+  const { promise: decided, resolve: decide, reject } = Promise.withResolvers<void>();
+  let absence = `the listed names for port ${question.target.port} are not resolved yet`;
+  const stop = searchListedNames(question, needs, options, {
+    onFound(allowed) {
+      onChange(addressesOf(allowed, question.target));
+      decide();
+    },
+    onDenied(denial, late) {
+      absence = denial.reason;
+      if (late) log.warn(`${absence}; clients are refused. Hint: ${denial.hint}`);
+      reject(denialError(denial));
+    },
+    onFailure: decide,
+    onAbsence(text) {
+      absence = text;
+      onChange([]);
+    },
+  });
+  return { decided, absence: () => absence, last: () => undefined, stop };
+}
+
+function addressTexts({ refused }: NeedsNames): string {
+  return refused.map(({ address }) => address.text).join(' or ');
 }

@@ -2,10 +2,10 @@
 
 import type { IpAddress } from '../../access/address.ts';
 import {
-  type AccessOutcome,
   type AccessQuestion,
   type Allowed,
   type NeedsAddresses,
+  type NeedsNames,
   settleAddresses,
 } from '../../access/authorize.ts';
 import { type Denial, describeRefusedAddresses } from '../../access/denial.ts';
@@ -14,6 +14,7 @@ import type { Answer } from '../../dns/resolver.ts';
 import { type Watch, type WatchEvents, watchName } from '../../dns/watch.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import { count } from '../report/quantities.ts';
+import { searchListedNames } from './reverse-lookup.ts';
 import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
 
 /** While a name cannot be resolved, warnings about it are at least this far apart. */
@@ -24,9 +25,11 @@ export class ResolvedUpstream implements Upstream {
   readonly #decide: () => void;
   readonly #deny: (error: VsockProxyError) => void;
   readonly #question: AccessQuestion;
-  readonly #needs: NeedsAddresses;
+  /** With the rule that lists the name, as soon as there is one. */
+  #needs: NeedsAddresses;
   readonly #options: UpstreamOptions;
   readonly #watch: Watch;
+  #stopSearch = (): void => undefined;
   #isDecided = false;
   #asked = false;
   #absence: string;
@@ -74,6 +77,7 @@ export class ResolvedUpstream implements Upstream {
         if (staleMs === undefined && this.#answered) this.#warnedAt = Number.NEGATIVE_INFINITY;
         this.#warn(error, staleMs, retryMs);
         if (staleMs !== undefined) return;
+        this.#stopSearch();
         this.#answered = false;
         this.#absence = error.message;
         options.onChange([]);
@@ -92,17 +96,36 @@ export class ResolvedUpstream implements Upstream {
   }
 
   stop(): void {
+    this.#stopSearch();
     this.#watch.stop();
   }
 
   #use(answer: Answer): void {
-    const outcome = this.#settle(answer);
-    if (outcome.kind === 'allowed') this.#useAllowed(outcome, answer);
-    else if (outcome.kind === 'denied') this.#useNone(outcome);
+    this.#stopSearch();
+    const state = this.#settle(answer);
+    if (state.kind === 'allowed') this.#useAllowed(state, answer);
+    else if (state.kind === 'denied') this.#useNone(state);
+    else if (state.kind === 'needs-names') this.#search(state, answer);
   }
 
-  #settle(answer: Answer): AccessOutcome {
+  #settle(answer: Answer): ReturnType<typeof settleAddresses> {
     return settleAddresses(this.#question, this.#needs, answer);
+  }
+
+  #search(needs: NeedsNames, answer: Answer): void {
+    const { onChange } = this.#options;
+    this.#stopSearch = searchListedNames(this.#question, needs, this.#options, {
+      onFound: (allowed) => {
+        this.#needs = { ...this.#needs, ...(allowed.foundBy && { rule: allowed.foundBy }) };
+        this.#useAllowed(allowed, answer);
+      },
+      onDenied: (denial) => this.#useNone(denial),
+      onFailure: this.#decide,
+      onAbsence: (absence) => {
+        this.#absence = absence;
+        onChange([]);
+      },
+    });
   }
 
   #useAllowed(allowed: Allowed, answer: Answer): void {

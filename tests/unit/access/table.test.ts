@@ -27,6 +27,8 @@ interface Row {
   readonly names?: Names;
   readonly cid?: number;
   readonly family?: AccessQuestion['family'];
+  /** `match_names_by_ip`. */
+  readonly byIp?: true;
   /** The addresses that are used; or what is denied, or the code of what cannot be resolved. For what the operator wrote. */
   readonly operator: string;
   /** For what a client asks; absent: the same. */
@@ -178,12 +180,181 @@ const ROWS: readonly Row[] = [
     names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
     operator: TARGET,
   },
+
+  // Names matched by IP
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.2', '10.0.0.1'] },
+    operator: '10.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test', 'c.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1', '10.0.0.3'], 'c.test': ['10.0.0.3'] },
+    operator: '10.0.0.1 10.0.0.3',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1', METADATA], 'b.test': ['10.0.0.1'] },
+    operator: '10.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['2001:db8::1'], 'b.test': ['10.0.0.1', '2001:db8::1'] },
+    operator: '2001:db8::1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.2'] },
+    operator: ADDRESSES,
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test 443'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['*.b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'x.b.test': ['10.0.0.1'] },
+    operator: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test any 16'],
+    target: 'a.test 80',
+    cid: 17,
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test any 16'],
+    target: 'a.test 80',
+    cid: 16,
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: '10.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': [METADATA], 'b.test': [METADATA] },
+    operator: ADDRESSES,
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['127.0.0.1'], 'b.test': ['127.0.0.1'] },
+    operator: ADDRESSES,
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['localhost'],
+    target: 'a.localhost 80',
+    names: { 'a.localhost': ['127.0.0.1'], localhost: ['127.0.0.1'] },
+    operator: '127.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['localhost'],
+    target: 'a.test 80',
+    names: { 'a.test': [METADATA], localhost: [METADATA] },
+    operator: ADDRESSES,
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    deny: ['a.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    deny: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    deny: ['10.0.0.1'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': ['10.0.0.1'] },
+    operator: ADDRESSES,
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test', '10.0.0.0/8'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1', '11.0.0.1'], 'b.test': ['11.0.0.1'] },
+    operator: '10.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test', '10.0.0.0/8'],
+    target: 'a.test 80',
+    names: { 'a.test': ['11.0.0.1'], 'b.test': ['11.0.0.1'] },
+    operator: '11.0.0.1',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'a.test': ['10.0.0.1'], 'b.test': 'ESERVFAIL' },
+    operator: 'ESERVFAIL',
+    client: TARGET,
+  },
+  {
+    byIp: true,
+    allow: ['b.test'],
+    target: 'a.test 80',
+    names: { 'b.test': ['10.0.0.1'] },
+    operator: 'ENOTFOUND',
+    client: TARGET,
+  },
+  { byIp: true, allow: ['a.test'], target: 'a.test 80', names: { 'a.test': ['10.0.0.1'] }, operator: '10.0.0.1' },
 ];
 
 function questionOf(row: Row, askedBy: AccessQuestion['askedBy']): AccessQuestion {
-  const { allow, deny = [], family = 'any', cid } = row;
+  const { allow, deny = [], family = 'any', cid, byIp = false } = row;
   const client = cid === undefined ? {} : { cid };
-  return { policy: policy(allow, deny), target: target(row.target), client, family, askedBy };
+  return {
+    policy: { ...policy(allow, deny), matchNamesByIp: byIp },
+    target: target(row.target),
+    client,
+    family,
+    askedBy,
+  };
 }
 
 interface Caller {
@@ -306,9 +477,9 @@ function kindOf(expected: string): string {
 /** Every row, as the operator asks and as a client does. */
 const QUESTIONS = ROWS.flatMap((row) =>
   (['operator', 'client'] as const).map((askedBy) => {
-    const { allow, deny = [], names = {}, cid, family } = row;
+    const { allow, deny = [], names = {}, cid, family, byIp } = row;
     const expected = askedBy === 'operator' ? row.operator : (row.client ?? row.operator);
-    const what = `${row.target} by the ${askedBy}, given ${JSON.stringify({ allow, deny, names, cid, family })}`;
+    const what = `${row.target} by the ${askedBy}, given ${JSON.stringify({ allow, deny, names, cid, family, byIp })}`;
     return { question: questionOf(row, askedBy), names, expected, what };
   }),
 );

@@ -87,7 +87,7 @@ function generate(random: () => number): Scene {
     ]),
   );
   return {
-    file: `allowlist: [${some(4, () => rule(true))}]\ndenylist: [${some(1, () => rule(false))}]\nlisteners: [{listen: "${listen}", ${route}${family}${cids}${own}}]\n`,
+    file: `match_names_by_ip: ${random() < 0.4}\nallowlist: [${some(4, () => rule(true))}]\ndenylist: [${some(1, () => rule(false))}]\nlisteners: [{listen: "${listen}", ${route}${family}${cids}${own}}]\n`,
     on: onVsock ? { family: 'vsock', cid: 3, port: 8000 } : { family: 'tcp', ip: '192.0.2.1', port: 8000 },
     clients: onVsock
       ? [pick([16, 17, 18]), pick([16, 17, 18])].map((cid) => ({ family: 'vsock', cid, port: 5005 }))

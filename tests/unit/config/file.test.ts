@@ -115,7 +115,6 @@ suite('the plan of the form of the AWS proxy', () => {
     const { listeners, drainMs } = plan(rules);
     const [{ policy, ...listener }] = listeners;
     assert.deepEqual(listener, {
-      place: 'command line',
       on: { family: 'unix', path: '/x' },
       route: { kind: 'target', target: TARGET, proxyHeader: false },
       family: 'any',

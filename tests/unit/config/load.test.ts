@@ -138,7 +138,7 @@ suite('configuration file, refused', () => {
       'an unknown key',
       `${EMPTY}rules: []`,
       'rules: unknown key (dir/f.yaml:2)',
-      'the keys here are allowlist, denylist, listeners, egress, ingress, forward, limits, timeouts',
+      'the keys here are allowlist, denylist, match_names_by_ip, listeners, egress, ingress, forward, limits, timeouts',
     ],
     [
       'an unknown key with a known neighbour',
@@ -312,6 +312,7 @@ suite('configuration file, taken', () => {
   test('defaults stand in for what is not written', () => {
     assert.deepEqual(settings(EMPTY), {
       allowlist: [],
+      match_names_by_ip: false,
       limits: { connections_per_client: 0, rate_per_client: 0 },
       timeouts: { connect: 10_000, idle: 3_600_000, head: 10_000, drain: 10_000 },
     });

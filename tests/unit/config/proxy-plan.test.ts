@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import type { Rule } from '../../../src/access/rules.ts';
+import { begin } from '../../../src/access/authorize.ts';
+import { parseTarget, type Rule } from '../../../src/access/rules.ts';
 import { loadPlan } from '../../../src/config/proxy-plan.ts';
 import type { ListenerPlan, Plan } from '../../../src/plan.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
@@ -48,7 +49,7 @@ suite('a plan that is refused', () => {
     const route = 'listeners:\n- listen: vsock:8000\n  connect: b.example:443\n';
     assert.match(
       await problem(`allowlist: [{address: a.example, port: 443}]\n${route}`),
-      /^listeners\[0\]\.connect: The given address and port are not allowed: .* \(\/f\.yaml:4\)\. Hint: .*- \{address: b\.example, port: 443\}$/,
+      /^listeners\[0\]\.connect: The given address and port are not allowed: .* \(\/f\.yaml:4\)\. Hint: .*- \{address: b\.example, port: 443\}; or, if a listed name has the same address, write match_names_by_ip: true$/,
     );
     assert.match(
       await problem(`allowlist: [{address: b.example, port: 443}]\ndenylist: [{address: "**"}]\n${route}`),
@@ -265,6 +266,67 @@ suite('the sections of Enclaver', () => {
     assert.deepEqual(texts(policy.deny), ['evil.amazonaws.com', '10.1.0.0/16']);
     assert([...policy.allow, ...policy.deny].every(({ ports }) => ports === 'any'));
     assert.deepEqual(policy.allow[1]?.place, `${path}:6`);
+  });
+
+  test('a whole manifest is taken as it is; what is not used is named, and what to do in its place', async () => {
+    const { listeners, notes = [] } = await plan(
+      `version: v1
+name: app
+target: "app:enclave"
+sources: {app: "app:latest", odyn: "odyn:\${TAG}"}
+signature: {certificate: ./cert.pem, key: ./key.pem}
+defaults: {cpu_count: 2, memory_mb: 4096}
+kms_proxy: {listen_port: 9999, endpoints: {us-east-1: kms.us-east-1.amazonaws.com}}
+api: {listen_port: 9000}
+spire: {server_addr: "spire.example:8081", ca_cert: ./ca.pem, trust_domain: example.org, svid_dir: /run/spire}
+egress: {proxy_port: 9002, allow: [host, a.example]}
+ingress: [{listen_port: 8001, healthcheck: {interval_seconds: 30, timeout_seconds: 5}}]
+`,
+      { enclaveCid: 16 },
+    );
+    assert.equal(listeners.length, 2);
+    assert.deepEqual(notes.map(({ level, text }) => `${level} ${text}`).slice(0, 1), [
+      `info ${path}:1: of Enclaver, and not used here: version, name, target, sources, signature, defaults, kms_proxy, api, spire, ingress[0].healthcheck`,
+    ]);
+    const warnings = notes.slice(1).map(({ level, text }) => `${level} ${text}`);
+    assert.match(warnings[0] ?? '', /^warn .*f\.yaml:7: kms_proxy is not used here\. Hint: list KMS in egress\.allow/);
+    assert.match(warnings[1] ?? '', /^warn .*f\.yaml:8: api is not used here\. Hint: .*\/dev\/nsm/);
+    assert.match(warnings[2] ?? '', /^warn .*f\.yaml:9: spire is not used here\. Hint: run the agent/);
+    assert.equal(warnings.length, 3);
+  });
+
+  test('a list of sources beside egress is refused: it would be thought to restrict clients', async () => {
+    await assert.rejects(plan('sources: [10.0.0.0/8]\negress: {allow: [a.example]}\n'), /no listener/);
+  });
+
+  test('host, listed as such, is the parent itself; a pattern does not mean it, and deny goes before', async () => {
+    const outcome = async (text: string, host: string) => {
+      const { policy } = await only(text);
+      const target = parseTarget(host, 8080);
+      assert(!('problem' in target));
+      return begin({ policy, target, client: { cid: 16 }, family: 'any', askedBy: 'client' });
+    };
+    for (const [text, host] of [
+      ['egress: {allow: [a.example]}', 'host'],
+      ['egress: {allow: [host], deny: [host]}', 'host'],
+      ['egress: {allow: [host], deny: ["**"]}', 'host'],
+      ['denylist: [{address: 127.0.0.0/8}]\negress: {allow: [host]}', 'host'],
+      ['egress: {allow: [host]}', '127.0.0.1'],
+      ['egress: {allow: [host]}', 'host.example'],
+    ] as const) {
+      assert.equal((await outcome(text, host)).kind, 'denied', text);
+    }
+    const allowed = await outcome('egress: {allow: [host]}', 'HOST.');
+    assert(allowed.kind === 'allowed');
+    assert.deepEqual(
+      allowed.admitted.map(({ address }) => address.text),
+      ['127.0.0.1'],
+    );
+    assert.equal((await outcome('egress: {allow: ["**"]}', 'host')).kind, 'needs-addresses');
+    const { listeners } = await plan(
+      'allowlist: [{address: host, port: 8080}]\nlisteners: [{listen: "vsock:10000", route: http}]\n',
+    );
+    assert.equal(listeners[0]?.policy.allow[0]?.leadsTo, undefined);
   });
 
   test('egress listens where proxy_port says', async () => {

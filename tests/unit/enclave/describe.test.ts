@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import { describeEnclaves, EnclaveDirectory, parseEnclaves } from '../../../src/enclave/describe.ts';
+import { type Description, describeEnclaves, EnclaveDirectory, parseEnclaves } from '../../../src/enclave/describe.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { ManualClock, recordLog, settle } from '../proxy/fixture.ts';
 import { CLIENT, listener, ON, setUpProxy } from '../proxy/running.ts';
@@ -40,7 +40,7 @@ suite('what describe-enclaves prints, refused', () => {
   }
 });
 
-test('of what describe-enclaves prints, those that run and have a name', () => {
+test('of what describe-enclaves prints, those that run, with names or, by old ones, without', () => {
   const all = [
     described('app', 16),
     described('old', 17, 'TERMINATING'),
@@ -49,6 +49,7 @@ test('of what describe-enclaves prints, those that run and have a name', () => {
   ];
   assert.deepEqual(parseEnclaves(JSON.stringify(all)), [
     { name: 'app', cid: 16 },
+    { cid: 18 },
     { name: 'db', cid: 19 },
   ]);
   assert.deepEqual(parseEnclaves('[]'), []);
@@ -88,17 +89,25 @@ suite('the program that describes enclaves', () => {
     assert.match(await failure(program('exec yes')), /ERR_CHILD_PROCESS_STDIO_MAXBUFFER/);
   });
 
+  test('that fails after it has printed something: both are told', async () => {
+    const { text, failure: why } = await describeEnclaves(program('echo "[]"; echo "[ E39 ] one hangs" >&2; exit 8'));
+    assert.equal(text, '[]\n');
+    assert.match(why?.line ?? '', /describe-enclaves: status 8: \[ E39 \] one hangs\. Hint: /);
+  });
+
   test('gets one word, and no shell sees its name', async () => {
-    assert.equal(await describeEnclaves(program('echo "$# $1"')), '1 describe-enclaves\n');
+    assert.deepEqual(await describeEnclaves(program('echo "$# $1"')), { text: '1 describe-enclaves\n' });
     assert.match(await failure('/bin/echo; touch /tmp/never'), /ENOENT/);
   });
 });
 
 suite('the CID of a name', () => {
-  function setUp(printed: string | Error) {
+  const HANGS = new VsockProxyError('metadata', 'nitro-cli describe-enclaves: status 8: one hangs');
+
+  function setUp(printed: string | Description | Error) {
     const clock = new ManualClock();
     const logged = recordLog('info');
-    const state = { printed, calls: 0 };
+    const state: { printed: string | Description | Error; calls: number } = { printed, calls: 0 };
     const directory = new EnclaveDirectory({
       clock,
       log: logged.logFor('vsock_proxy'),
@@ -106,7 +115,7 @@ suite('the CID of a name', () => {
         state.calls += 1;
         await settle();
         if (state.printed instanceof Error) throw state.printed;
-        return state.printed;
+        return typeof state.printed === 'string' ? { text: state.printed } : state.printed;
       },
     });
     const cidOf = async (name = 'app') => {
@@ -125,6 +134,49 @@ suite('the CID of a name', () => {
     const twice = JSON.stringify([described('app', 16), described('app', 17)]);
     assert.match(String(await setUp(twice).cidOf()), /more than one enclave has the name "app": CIDs 16, 17/);
     assert.match(String(await setUp('oops').cidOf()), /cannot be understood/);
+  });
+
+  test('is not known by name where the CLI is too old to tell names, which the hint says', async () => {
+    const old = JSON.stringify([described(undefined, 16), described(undefined, 17)]);
+    assert.match(
+      String(await setUp(old).cidOf()),
+      /no enclave with the name "app" runs\. Hint: this nitro-cli is too old .* --enclave-cid: what runs has CIDs 16, 17/,
+    );
+  });
+
+  test('is what was printed although the command has failed, which is said once', async () => {
+    const { cidOf, clock, logged } = setUp({ text: APP_16, failure: HANGS });
+    assert.equal(await cidOf(), 16);
+    assert.match(String(await cidOf('other')), /status 8: one hangs/);
+    await clock.advance(2_000);
+    assert.equal(await cidOf(), 16);
+    assert.deepEqual(logged.take(), [
+      'WARN describe-enclaves has failed, and what it printed is used: nitro-cli describe-enclaves: status 8: one hangs',
+      'INFO The enclave "app" has CID 16',
+    ]);
+  });
+
+  test('is the command’s failure where it failed and printed nothing that makes sense', async () => {
+    assert.match(String(await setUp({ text: 'oops', failure: HANGS }).cidOf()), /status 8: one hangs/);
+  });
+
+  test('stays for a minute while a failing command leaves it out, unless another enclave has it now', async () => {
+    const { cidOf, clock, state } = setUp(JSON.stringify([described('app', 16), described('db', 17)]));
+    assert.equal(await cidOf('db'), 17);
+    state.printed = { text: APP_16, failure: HANGS };
+    for (let times = 0; times < 3; times += 1) {
+      await clock.advance(20_000);
+      assert.deepEqual([await cidOf(), await cidOf('db')], [16, 17]);
+    }
+    await clock.advance(2_000);
+    assert.match(String(await cidOf('db')), /status 8/);
+    state.printed = JSON.stringify([described('app', 16), described('db', 17)]);
+    await clock.advance(2_000);
+    assert.equal(await cidOf('db'), 17);
+    state.printed = { text: JSON.stringify([described('new', 17)]), failure: HANGS };
+    await clock.advance(2_000);
+    assert.match(String(await cidOf('db')), /status 8/);
+    assert.equal(await cidOf('new'), 17);
   });
 
   test('is asked once by many at the same time, and not again within a second', async () => {

@@ -21,7 +21,6 @@ function setUp(names: Names = {}, { level = 'info', ...network }: FakeNetworkOpt
   const planes: FakeDataPlane[] = [];
   const resolver = resolverOf(names);
   const listener: ListenerPlan = {
-    place: 'command line',
     on: ON,
     route: { kind: 'target', target: target(`${NAME} 443`), proxyHeader: false },
     family: 'any',

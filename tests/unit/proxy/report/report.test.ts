@@ -64,7 +64,6 @@ function setUp({ level = 'info', on = ON, asks = false } = {}) {
   });
   report.addRoute(LISTENER, {
     on,
-    place: 'command line',
     ...(asks ? {} : { target: TARGET }),
     limits: { connections: 4, connectionsPerClient: 2, ratePerClient: 10 },
     timeouts: { connectMs: 5000, idleMs: 60_000, headMs: 3000 },
@@ -358,7 +357,7 @@ describe('clients that are refused when they are accepted', () => {
       refused('client-rate'),
     ]);
     assert.deepEqual(logged.take(), [
-      "WARN Client on cid: 16 port: 5005 refused: CID 16 may not connect. Hint: the listener's cids say who may (command line)",
+      "WARN Client on cid: 16 port: 5005 refused: CID 16 may not connect. Hint: the listener's cids say who may",
       'WARN Client on tcp: 192.0.2.9:5 refused: 192.0.2.9 has 2 connections open already. Hint: the limit is ' +
         'limits.connections_per_client of the file',
       'WARN Client on cid: 16 port: 5005 refused: CID 16 opens more than 10 connections per second. Hint: the limit is ' +

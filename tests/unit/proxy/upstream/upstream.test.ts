@@ -19,7 +19,18 @@ function ipOf(address: SocketAddress): string {
 
 const HANGS = new Promise<never>(() => undefined);
 
-function open(route: string, rules: readonly string[], names: Names, level = 'info', other?: Resolver) {
+function openByIp(route: string, rules: readonly string[], names: Names) {
+  return open(route, rules, names, 'info', undefined, true);
+}
+
+function open(
+  route: string,
+  rules: readonly string[],
+  names: Names,
+  level = 'info',
+  other?: Resolver,
+  matchNamesByIp = false,
+) {
   const clock = new ManualClock();
   const resolver = resolverOf(names, TTL_MS);
   const logged = recordLog(level);
@@ -28,7 +39,7 @@ function open(route: string, rules: readonly string[], names: Names, level = 'in
   const upstream = openUpstream({
     target: target(route),
     family: 'any',
-    policy: policy(rules),
+    policy: { ...policy(rules), matchNamesByIp },
     client: {},
     resolver: other ?? resolver,
     clock,
@@ -393,6 +404,97 @@ describe('an IP address that a listed name leads to', () => {
     upstream.stop();
     await clock.advance(10 * TTL_MS);
     assert.equal(resolver.queries.length, 2);
+    assert.equal(clock.pending, 0);
+  });
+});
+
+describe('a name that has an address of a listed one, matched by IP', () => {
+  const rules = ['a.example 443', 'b.example 443'];
+
+  it('is refused without match_names_by_ip, and the hint names the key', () => {
+    assert.throws(
+      () => open(`${NAME} 443`, rules, {}),
+      (error) =>
+        error instanceof VsockProxyError &&
+        /- \{address: api\.example\.com, port: 443\}; or, if a listed name has the same address, write match_names_by_ip: true$/.test(
+          error.hint ?? '',
+        ),
+    );
+  });
+
+  it('is allowed, with a warning that says by which name', async () => {
+    const { decided, changes, logged, clock } = openByIp(`${NAME} 443`, rules, {
+      [NAME]: ['192.0.2.1'],
+      'a.example': ['192.0.2.9'],
+      'b.example': ['192.0.2.1'],
+    });
+    assert.equal(decided(), 'no');
+    await clock.advance(0);
+    assert.equal(decided(), 'yes');
+    assert.deepEqual(changes, [['192.0.2.1']]);
+    assert.deepEqual(logged.take(), [
+      'INFO Resolving hostname: api.example.com.',
+      'INFO Matched with host IP "192.0.2.1" and port "443"',
+      'WARN api.example.com is not in the allowlist, but b.example (allow.yaml:3), which has the same address, is: allowed by ' +
+        'match_names_by_ip. Hint: list the name itself',
+      'INFO Using IP "192.0.2.1" for the given server "api.example.com". (TTL: 60 secs)',
+    ]);
+  });
+
+  it('counts as listed from then on: it is followed to other addresses, but not to guarded ones', async () => {
+    const { changes, clock, names, resolver } = openByIp(`${NAME} 443`, rules, {
+      [NAME]: ['192.0.2.1'],
+      'b.example': ['192.0.2.1'],
+    });
+    await clock.advance(0);
+    const asked = resolver.queries.filter((query) => query.startsWith('b.example')).length;
+    names[NAME] = ['192.0.2.5'];
+    await clock.advance(TTL_MS);
+    assert.deepEqual(changes.at(-1), ['192.0.2.5']);
+    names[NAME] = ['169.254.169.254'];
+    await clock.advance(TTL_MS);
+    assert.deepEqual(changes.at(-1), []);
+    assert.equal(resolver.queries.filter((query) => query.startsWith('b.example')).length, asked);
+  });
+
+  it('is denied when no listed name has its address, and nothing is asked any more', async () => {
+    const { decided, changes, clock, upstream } = openByIp(`${NAME} 443`, rules, {
+      [NAME]: ['192.0.2.1'],
+      'a.example': ['192.0.2.2'],
+    });
+    await clock.advance(0);
+    assert.match(
+      decided(),
+      /^denied: .*none of the addresses of api\.example\.com may be used: 192\.0\.2\.1 is not in/,
+    );
+    assert.deepEqual(changes, []);
+    upstream.stop();
+    assert.equal(clock.pending, 0);
+  });
+
+  it('is not denied while a listed name cannot be resolved: clients are refused until one leads there', async () => {
+    const names: Names = { [NAME]: ['192.0.2.1'], 'a.example': ['192.0.2.2'], 'b.example': 'ETIMEOUT' };
+    const { upstream, decided, changes, clock } = openByIp(`${NAME} 443`, rules, names);
+    await clock.advance(0);
+    assert.equal(decided(), 'yes');
+    assert.deepEqual(changes, [[]]);
+    assert.equal(upstream.absence(), 'none of the listed names for port 443 is known to resolve to 192.0.2.1');
+    names['b.example'] = ['192.0.2.1'];
+    await clock.advance(10_000);
+    assert.deepEqual(changes.at(-1), ['192.0.2.1']);
+  });
+
+  it('is looked for anew when its address changes, and not any more after the end', async () => {
+    const names: Names = { [NAME]: ['192.0.2.1'], 'a.example': ['192.0.2.2'], 'b.example': 'ETIMEOUT' };
+    const { upstream, changes, clock, resolver } = openByIp(`${NAME} 443`, rules, names);
+    await clock.advance(0);
+    names[NAME] = ['192.0.2.2'];
+    await clock.advance(TTL_MS);
+    assert.deepEqual(changes.at(-1), ['192.0.2.2'], 'the address of a.example');
+    upstream.stop();
+    const { length } = resolver.queries;
+    await clock.advance(10 * TTL_MS);
+    assert.equal(resolver.queries.length, length);
     assert.equal(clock.pending, 0);
   });
 });
