@@ -25,12 +25,12 @@ import {
   suggestByIp,
 } from './denial.ts';
 import { type AdmittedAddress, guardAddress, mayLeadTo, type RefusedAddress } from './guard.ts';
+import { findRule } from './rule-index.ts';
 import {
   appliesTo,
   type Client,
   clientsToldApart,
   type ExactNameRule,
-  findRule,
   isExactNameRule,
   isNameRule,
   type NameRule,

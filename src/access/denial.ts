@@ -3,7 +3,8 @@ import { formatHost, type TargetHost, type TcpPort } from './address.ts';
 import { embeddedIpv4 } from './cidr.ts';
 import type { RefusedAddress } from './guard.ts';
 import { coversPort, describePorts } from './ports.ts';
-import { appliesTo, type Client, describeCids, findRule, isFor, type Policy, type Rule, type Target } from './rules.ts';
+import { findRule } from './rule-index.ts';
+import { appliesTo, type Client, describeCids, isFor, type Policy, type Rule, type Target } from './rules.ts';
 
 export interface Denial {
   readonly kind: 'denied';

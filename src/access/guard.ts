@@ -8,7 +8,8 @@
 import { type IpAddress, isLocalhost, type TcpPort } from './address.ts';
 import { cidrCovers, constantCidr, embeddedIpv4 } from './cidr.ts';
 import { findDenyRule } from './denial.ts';
-import { appliesTo, type Client, findRule, type NameRule, type Policy, type Rule } from './rules.ts';
+import { findRule } from './rule-index.ts';
+import { appliesTo, type Client, type NameRule, type Policy, type Rule } from './rules.ts';
 
 export interface AdmittedAddress {
   readonly address: IpAddress;

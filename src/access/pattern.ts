@@ -39,36 +39,6 @@ export function parsePattern(text: string): NamePattern | Malformed {
   return { labels };
 }
 
-/**
- * Whether a name of these labels matches; from the right, where most patterns say what they mean.
- *
- * On a mismatch only the `**` met last takes one label more. Had one before it taken more, the rest of the pattern would
- * have fewer labels to choose from, never others. So there are at most (labels of the pattern) × (labels of the name)
- * steps, whatever a client sends.
- */
-export function matchesPattern({ labels: pattern }: NamePattern, labels: readonly string[]): boolean {
-  let at = pattern.length - 1;
-  let next = labels.length - 1;
-  let afterStars: number | undefined;
-  let resumeAt = 0;
-  while (next >= 0) {
-    const wanted = pattern[at];
-    if (wanted === '**') {
-      afterStars = --at;
-      resumeAt = --next;
-    } else if (wanted === '*' || wanted === labels[next]) {
-      at--;
-      next--;
-    } else if (afterStars !== undefined) {
-      at = afterStars;
-      next = --resumeAt;
-    } else {
-      return false;
-    }
-  }
-  return at < 0;
-}
-
 function isWild(label: string | undefined): label is '*' | '**' {
   return label === '*' || label === '**';
 }

@@ -1,8 +1,8 @@
 /** Rules: what may be reached, or may not, by whom. */
 import { type Malformed, malformed } from '../platform/malformed.ts';
-import { formatHost, type IpAddress, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
-import { type Cidr, cidrCovers, parseCidr } from './cidr.ts';
-import { matchesPattern, type NamePattern, parsePattern } from './pattern.ts';
+import { type IpAddress, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
+import { type Cidr, parseCidr } from './cidr.ts';
+import { type NamePattern, parsePattern } from './pattern.ts';
 import { coversPort, enumerate, type PortSet } from './ports.ts';
 
 export type RuleAddress =
@@ -26,8 +26,6 @@ export interface Rule {
 export type NameRule = Rule & { readonly address: { readonly kind: 'name' | 'pattern' } };
 /** Of one name, which can be resolved. */
 export type ExactNameRule = Rule & { readonly address: { readonly kind: 'name' } };
-type PatternRule = Rule & { readonly address: { readonly kind: 'pattern' } };
-type CidrRule = Rule & { readonly address: { readonly kind: 'cidr' } };
 
 /** A denied target stays denied, whatever allows it; what is not allowed is denied. Never changed once it is in use. */
 export interface Policy {
@@ -71,7 +69,8 @@ export function parseRuleAddress(text: string): RuleAddress | Malformed {
 
 /** Whether a decision may depend on the client: then a route cannot be decided for all of them at once. */
 export function usesCids({ allow, deny }: Policy): boolean {
-  return [...allow, ...deny].some(({ cids }) => cids !== undefined);
+  const hasCids = ({ cids }: Rule) => cids !== undefined;
+  return allow.some(hasCids) || deny.some(hasCids);
 }
 
 /**
@@ -108,49 +107,4 @@ export function isFor({ cids }: Rule, { cid }: Client): boolean {
 /** `CID 16`, `CIDs 16 and 17`. */
 export function describeCids(cids: readonly number[]): string {
   return `CID${cids.length === 1 ? '' : 's'} ${enumerate(cids.map(String))}`;
-}
-
-/**
- * The first suitable rule whose address matches: one for exactly this name or IP address if there is any, wherever it
- * stands, else a pattern or a range, in order. Names match names and IP addresses match IP addresses, nothing across.
- */
-export function findRule(rules: readonly Rule[], host: TargetHost, suits: (rule: Rule) => boolean): Rule | undefined {
-  const { exact, patterns, ranges } = lookupOf(rules);
-  const named = exact.get(formatHost(host))?.find(suits);
-  if (named !== undefined) return named;
-  if (host.kind === 'ip') return ranges.find((rule) => cidrCovers(rule.address.cidr, host.ip) && suits(rule));
-  if (patterns.length === 0) return undefined;
-  const labels = host.name.split('.');
-  return patterns.find((rule) => matchesPattern(rule.address.pattern, labels) && suits(rule));
-}
-
-/** Rules by their address, so that a decision takes as long for hundreds of names as for one. */
-interface Lookup {
-  /** Names and IP addresses share it: no text is both. */
-  readonly exact: ReadonlyMap<string, readonly Rule[]>;
-  readonly patterns: readonly PatternRule[];
-  readonly ranges: readonly CidrRule[];
-}
-
-const LOOKUPS = new WeakMap<readonly Rule[], Lookup>();
-
-function lookupOf(rules: readonly Rule[]): Lookup {
-  const known = LOOKUPS.get(rules);
-  if (known !== undefined) return known;
-  const exact = Map.groupBy(rules.filter(isExact), ({ address }) => formatHost(address));
-  const lookup = { exact, patterns: rules.filter(isPatternRule), ranges: rules.filter(isCidrRule) };
-  LOOKUPS.set(rules, lookup);
-  return lookup;
-}
-
-function isExact(rule: Rule): rule is Rule & { readonly address: TargetHost } {
-  return rule.address.kind === 'name' || rule.address.kind === 'ip';
-}
-
-function isPatternRule(rule: Rule): rule is PatternRule {
-  return rule.address.kind === 'pattern';
-}
-
-function isCidrRule(rule: Rule): rule is CidrRule {
-  return rule.address.kind === 'cidr';
 }

@@ -43,11 +43,11 @@ export interface AuthorizerOptions extends Omit<AccessQuestion, 'target' | 'clie
 /** So many decisions of a listener are kept, and at most twice as many. */
 const REMEMBERED = 1024;
 
-/** What is allowed or may turn out to be. */
+/** A decision that is kept. */
 interface Grant {
   readonly text: string;
   readonly question: AccessQuestion;
-  state: Exclude<AccessState, Denial>;
+  state: AccessState;
   /** What was made of the last answer, or found for good. */
   authorization: Authorization | undefined;
   answer: Answer | undefined;
@@ -93,8 +93,8 @@ export class Authorizer {
     const question = { policy, target, client, family, askedBy };
     const text = formatTarget(target);
     const state = begin(question);
-    // Not kept: there is no end of what is denied.
-    if (state.kind === 'denied') return { text, kind: 'denied', denial: state };
+    // Not kept: there is no end of what clients may ask for.
+    if (state.kind === 'denied' && askedBy === 'client') return { text, kind: 'denied', denial: state };
     const grant: Grant = { text, question, state, authorization: undefined, answer: undefined, search: undefined };
     this.#grants.set(key, grant);
     return this.#settle(grant, client);

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parseHostname } from '../../../src/access/address.ts';
-import { matchesPattern, type NamePattern, parsePattern } from '../../../src/access/pattern.ts';
+import { type NamePattern, parsePattern } from '../../../src/access/pattern.ts';
+import { findRule } from '../../../src/access/rule-index.ts';
+import type { Rule } from '../../../src/access/rules.ts';
+import { matchesByDefinition } from './walk.ts';
 
 function pattern(text: string): NamePattern {
   const parsed = parsePattern(text);
@@ -12,7 +15,12 @@ function pattern(text: string): NamePattern {
 function matches(text: string, written: string): boolean {
   const name = parseHostname(written);
   assert(typeof name === 'string', `${written} is a name`);
-  return matchesPattern(pattern(text), name.split('.'));
+  return findRule([ruleOf(pattern(text))], { kind: 'name', name }, () => true) !== undefined;
+}
+
+function ruleOf(of: NamePattern): Rule {
+  const text = of.labels.join('.');
+  return { address: { kind: 'pattern', pattern: of }, ports: 'any', text, place: 'f.yaml:1' };
 }
 
 suite('pattern', () => {
@@ -113,41 +121,29 @@ suite('pattern', () => {
   }
 
   test('every pattern of up to five labels says of every name of up to six what its definition says', () => {
-    const names = sequences(['a', 'b'], 6);
+    const rules = sequences(['a', 'b', '*', '**'], 5).map((labels) => ruleOf({ labels }));
     let matched = 0;
-    for (const labels of sequences(['a', 'b', '*', '**'], 5)) {
-      for (const name of names) {
-        const expected = matchesByDefinition(labels, name);
-        if (expected) matched++;
-        if (matchesPattern({ labels }, name) !== expected) {
-          assert.fail(`${labels.join('.')} and ${name.join('.')}: not ${expected}`);
-        }
+    for (const labels of sequences(['a', 'b'], 6)) {
+      const name = parseHostname(labels.join('.'));
+      assert(typeof name === 'string');
+      const found = new Set<Rule>();
+      // Unsuitable, each of them: all that match are looked at.
+      findRule(rules, { kind: 'name', name }, (rule) => found.add(rule) === undefined);
+      matched += found.size;
+      for (const rule of rules) {
+        assert.equal(found.has(rule), matchesByDefinition(rule.text.split('.'), labels), `${rule.text} and ${name}`);
       }
     }
     assert(matched > 10_000, 'neither answer is rare');
   });
 
   test('the number of steps is bounded where every "**" might take any label', () => {
+    const longest = Array<string>(126).fill('a').join('.');
     for (const text of [`${'**.a.'.repeat(30)}b`, `b.${'**.a.'.repeat(30)}a`, `${'**.'.repeat(60)}b`]) {
-      let steps = 0;
-      const labels = new Proxy(Array<string>(126).fill('a'), {
-        get(list, key) {
-          if (key !== 'length') steps++;
-          return Reflect.get(list, key);
-        },
-      });
-      assert.equal(matchesPattern(pattern(text), labels), false);
-      assert(steps <= 126 * text.split('.').length, `${steps}`);
+      assert.equal(matches(text, longest), false);
     }
   });
 });
-
-/** `*` takes one label, `**` one or more: tried one after the other. */
-function matchesByDefinition([first, ...others]: readonly string[], [label, ...rest]: readonly string[]): boolean {
-  if (first === undefined || label === undefined) return first === label;
-  if (first === '**' && matchesByDefinition(['**', ...others], rest)) return true;
-  return (first === '**' || first === '*' || first === label) && matchesByDefinition(others, rest);
-}
 
 /** Every sequence of one to `longest` of these. */
 function sequences(symbols: readonly string[], longest: number): string[][] {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { findRule, parseRuleAddress, usesCids } from '../../../src/access/rules.ts';
+import { findRule } from '../../../src/access/rule-index.ts';
+import { parseRuleAddress, usesCids } from '../../../src/access/rules.ts';
 import { policy, target } from './fixture.ts';
 
 suite('rule address', () => {
