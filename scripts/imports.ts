@@ -52,7 +52,8 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/escape.ts': [],
   'platform/malformed.ts': [],
   'platform/vsock.ts': [],
-  'platform/log.ts': ['platform/escape.ts'],
+  'platform/log.ts': ['platform/escape.ts', 'platform/rust-regex.ts'],
+  'platform/rust-regex.ts': [],
   'platform/': ['node:*'],
 };
 

@@ -17,7 +17,7 @@ import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
 import { escapeControls } from './platform/escape.ts';
-import { type Level, type Log, type LogFor, openLog, parseLogFilter } from './platform/log.ts';
+import { type Level, type Log, type LogFor, openLog, parseLogFilter, wantsColour } from './platform/log.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { VERSION } from './platform/version.ts';
@@ -371,9 +371,9 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
 /** @param level without RUST_LOG; its own default is errors only */
 function openLogOfProcess(level?: Level, write: WriteLine = writeError): LogFor {
   const filter = parseLogFilter(env.RUST_LOG ?? level);
-  for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}, ignoring it\n`);
+  for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}\n`);
   // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
-  const colour = write === writeError && isatty(STDERR) && !env.NO_COLOR && env.TERM !== 'dumb';
+  const colour = write === writeError && wantsColour(env, isatty(STDERR));
   return openLog({ filter, write, now: () => new Date(), colour });
 }
 

@@ -39,7 +39,9 @@ std::string_view takeUpTo(char separator, std::string_view& text) {
   return part;
 }
 
-std::string invalid(std::string_view spec) { return "invalid logging spec '" + escapeBriefly(spec) + "'"; }
+std::string invalid(std::string_view spec) {
+  return "invalid logging spec '" + escapeBriefly(spec) + "', ignoring it";
+}
 
 void readDirective(std::string_view entry, LogFilter& filter) {
   std::string_view levelName = entry;
@@ -69,7 +71,7 @@ LogFilter parseLogFilter(std::string_view spec) {
     filter.warnings.push_back(invalid(spec) + " (too many '/'s)");
     list = {};
   } else if (!regex.empty()) {
-    filter.warnings.push_back("no filter by /regex here");
+    filter.warnings.push_back("no filter by /regex here, ignoring it");
   }
   while (!list.empty()) {
     const std::string_view entry = trim(takeUpTo(',', list));

@@ -157,7 +157,7 @@ ListenerCounters Forwarder::counters() {
 int run(const Forward& forward) {
   const char* spec = std::getenv("RUST_LOG");
   const LogFilter filter = parseLogFilter(spec == nullptr ? "" : spec);
-  for (const std::string& warning : filter.warnings) writeStderr("warning: " + warning + ", ignoring it\n");
+  for (const std::string& warning : filter.warnings) writeStderr("warning: " + warning + "\n");
   return Forwarder(forward, filter).run();
 }
 

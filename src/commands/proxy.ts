@@ -49,6 +49,9 @@ function refuseMisspeltCommand([word]: readonly string[]): void {
   throw new VsockProxyError('usage', `unknown command ${quoteBriefly(word)} (Did you mean ${meant}?)`);
 }
 
+/** What stands in front of the version of AWS's proxy, for scripts that look for it. */
+const REFERENCE = 'Vsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)';
+
 /** As commander names and leaves them. */
 interface RawOptions {
   readonly ipv4?: true;
@@ -74,7 +77,7 @@ function defineProxyCommand(version: string): Command {
     .option('--config <config_file>', 'YAML file with the allowlist', DEFAULT_CONFIG_PATH)
     .option('--cid <any|local|N>', `vsock address to listen on (default: ${CID_PARENT}, the parent of Nitro Enclaves)`)
     .helpOption('-h, --help', 'print this help')
-    .version(`vsock-proxy ${version}`, '-V, --version', 'print the version')
+    .version(`vsock-proxy ${version}\n${REFERENCE}`, '-V, --version', 'print the version')
     .addHelpText('after', `${listCommands()}${EXAMPLES}`);
 }
 

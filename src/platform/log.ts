@@ -6,7 +6,8 @@
  *
  * One record is one line, whatever it quotes.
  */
-import { escapeControls } from './escape.ts';
+import { escapeControls, quoteBriefly } from './escape.ts';
+import { parseRustRegex } from './rust-regex.ts';
 
 const LEVELS = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 /** Off only in filters. */
@@ -69,7 +70,7 @@ export function openLog(options: LogOptions): LogFor {
  */
 export function parseLogFilter(spec: string | undefined): LogFilter {
   const [list = '', regex, ...rest] = (spec ?? '').split('/');
-  if (rest.length > 0) return errorsOnly([`invalid logging spec '${spec}' (too many '/'s)`]);
+  if (rest.length > 0) return errorsOnly([`invalid logging spec '${spec}', ignoring it (too many '/'s)`]);
 
   const directives: LogFilter['directives'][number][] = [];
   const warnings: string[] = [];
@@ -83,9 +84,10 @@ export function parseLogFilter(spec: string | undefined): LogFilter {
 
   let pattern: RegExp | undefined;
   try {
-    pattern = regex === undefined ? undefined : new RegExp(regex);
+    pattern = regex === undefined ? undefined : parseRustRegex(regex);
   } catch (error) {
-    warnings.push(`invalid regex filter - ${error instanceof Error ? error.message : regex}`);
+    const problem = error instanceof Error ? error.message : String(error);
+    warnings.push(`invalid regex filter - ${quoteBriefly(regex ?? '')}: ${problem}, ignoring it`);
   }
   return { directives: directives.length > 0 ? directives : errorsOnly([]).directives, pattern, warnings };
 }
@@ -93,10 +95,12 @@ export function parseLogFilter(spec: string | undefined): LogFilter {
 /** @returns a directive, or why it is none */
 function parseDirective(entry: string): LogFilter['directives'][number] | string {
   const [name = '', level, ...rest] = entry.split('=').map((text) => text.trim());
-  if (rest.length > 0) return `invalid logging spec '${entry}'`;
+  if (rest.length > 0) return `invalid logging spec '${entry}', ignoring it`;
   if (level === undefined && levelNumber(name) >= 0) return { target: '', level: levelNumber(name) };
   if (level === undefined || level === '') return { target: name, level: LEVELS.indexOf('trace') };
-  return levelNumber(level) >= 0 ? { target: name, level: levelNumber(level) } : `invalid logging spec '${level}'`;
+  return levelNumber(level) >= 0
+    ? { target: name, level: levelNumber(level) }
+    : `invalid logging spec '${level}', ignoring it`;
 }
 
 function levelNumber(name: string): number {
@@ -107,14 +111,30 @@ function errorsOnly(warnings: readonly string[]): LogFilter {
   return { directives: [{ target: '', level: LEVELS.indexOf('error') }], pattern: undefined, warnings };
 }
 
-/** SGR parameters, as env_logger colours them. */
-const COLOURS: Record<Level, string> = { error: '1;31', warn: '33', info: '32', debug: '34', trace: '36' };
-const GREY = '90';
+/** SGR parameters, as env_logger sets them. */
+const COLOURS: Record<Level, readonly string[]> = {
+  error: ['1', '31'],
+  warn: ['33'],
+  info: ['32'],
+  debug: ['34'],
+  trace: ['36'],
+};
+const GREY = ['38;5;8'];
 
 function head(at: Date, level: Level, target: LogTarget, colour: boolean): string {
   const time = `${at.toISOString().slice(0, 19)}Z`;
   const name = level.toUpperCase().padEnd(5);
   if (!colour) return `[${time} ${name} ${target}]`;
-  const paint = (code: string, text: string) => `\x1b[${code}m${text}\x1b[0m`;
+  const paint = (codes: readonly string[], text: string) =>
+    `${['0', ...codes].map((code) => `\x1b[${code}m`).join('')}${text}\x1b[0m`;
   return `${paint(GREY, '[')}${time} ${paint(COLOURS[level], name)} ${target}${paint(GREY, ']')}`;
+}
+
+/**
+ * Whether lines are coloured, by `RUST_LOG_STYLE`: `always`, `never`, and `auto`, which everything else means, too.
+ * Source: the documentation of env_logger. NO_COLOR: https://no-color.org
+ */
+export function wantsColour(env: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
+  if (env.RUST_LOG_STYLE === 'always') return true;
+  return env.RUST_LOG_STYLE !== 'never' && isTerminal && !env.NO_COLOR && env.TERM !== 'dumb';
 }

@@ -44,7 +44,11 @@ for (const { arch, out, front } of MACHINES) {
   });
 
   test(`${arch}: it prints the version of package.json`, async () => {
-    const expected = { status: 0, stdout: `vsock-proxy ${VERSION}\n`, stderr: '' };
+    const expected = {
+      status: 0,
+      stdout: `vsock-proxy ${VERSION}\nVsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)\n`,
+      stderr: '',
+    };
     assert.deepEqual(await run([...front, executable, '--version']), expected);
   });
 

@@ -201,7 +201,7 @@ describe('help and version: status 0, standard output only', () => {
     it(option, async () => {
       const { status, stdout, stderr } = await run([option]);
       assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
-      assert.match(stdout, /^vsock-proxy \d+\.\d+\.\d+\n$/);
+      assert.match(stdout, /^vsock-proxy \d+\.\d+\.\d+\nVsock-TCP proxy 1\.0\.2 \(compatible: [^\n]*\)\n$/);
     });
   }
   it('a standard output that nobody takes is status 1, and nothing else', async () => {

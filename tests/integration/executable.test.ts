@@ -77,7 +77,11 @@ function catches(pid: number, signal: number): boolean {
   return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
 }
 
-const VERSION_ONLY = { status: 0, stdout: `vsock-proxy ${VERSION}\n`, stderr: '' };
+const VERSION_ONLY = {
+  status: 0,
+  stdout: `vsock-proxy ${VERSION}\nVsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)\n`,
+  stderr: '',
+};
 
 suite('what is around it', () => {
   test('NODE_OPTIONS is ignored, whatever it says', async () => {

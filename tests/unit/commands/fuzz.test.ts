@@ -118,7 +118,11 @@ it(`whatever the command line, the outcome is options, a text, or one clear line
       const invocation = parseProxyCommand(argv, '1.2.3');
       outcomes[invocation.kind] += 1;
       if (invocation.kind === 'text') {
-        assert.match(invocation.text, /^(Usage: vsock-proxy|vsock-proxy 1\.2\.3\n$)/, shown);
+        assert.match(
+          invocation.text,
+          /^(Usage: vsock-proxy|vsock-proxy 1\.2\.3\nVsock-TCP proxy 1\.0\.2 [^\n]*\n$)/,
+          shown,
+        );
       } else {
         const { listenOn, target, connections = 1 } = invocation.arguments;
         assert.ok(target.port >= 1 && target.port <= 65535, shown);

@@ -202,10 +202,11 @@ describe('the command line of the AWS proxy is understood', () => {
 });
 
 describe('what is printed', () => {
-  it('the version', () => {
-    assert.equal(print('--version'), 'vsock-proxy 1.2.3\n');
-    assert.equal(print('-V'), 'vsock-proxy 1.2.3\n');
-    assert.equal(print('8000', '-V'), 'vsock-proxy 1.2.3\n');
+  it('the version, and what it is compatible with', () => {
+    const compatible = 'Vsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)';
+    for (const argv of [['--version'], ['-V'], ['8000', '-V']]) {
+      assert.equal(print(...argv), `vsock-proxy 1.2.3\n${compatible}\n`);
+    }
   });
 
   it('the help, whatever else is missing, with every argument and an example', () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { type Level, type LogTarget, openLog, parseLogFilter } from '../../../src/platform/log.ts';
+import { type Level, type LogTarget, openLog, parseLogFilter, wantsColour } from '../../../src/platform/log.ts';
+import { parseRustRegex } from '../../../src/platform/rust-regex.ts';
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] satisfies Level[];
 const NOW = new Date('2026-01-02T03:04:05.678Z');
@@ -52,7 +53,8 @@ describe('RUST_LOG', () => {
         assert.equal(LEVELS.findLast((level) => log.enables(level)) ?? 'off', vector[target]);
       }
       assert.deepEqual(filter.warnings, vector.warning === undefined ? [] : [vector.warning]);
-      assert.equal(filter.pattern?.source, vector.regex ?? (vector.spec.endsWith('/') ? '(?:)' : undefined));
+      const pattern = vector.regex ?? (vector.spec.endsWith('/') ? '' : undefined);
+      assert.deepEqual(filter.pattern, pattern === undefined ? undefined : parseRustRegex(pattern));
     });
   }
 
@@ -69,7 +71,7 @@ describe('RUST_LOG', () => {
   it('is warned about and otherwise ignored where it is no regular expression', () => {
     assert.equal(levels('info/[a', 'vsock_proxy'), 'ERROR WARN INFO');
     const [warning, ...more] = parseLogFilter('info/[a').warnings;
-    assert.match(warning ?? '', /^invalid regex filter - .*Unterminated character class/);
+    assert.equal(warning, 'invalid regex filter - "[a": unclosed character class, ignoring it');
     assert.deepEqual(more, []);
   });
 });
@@ -98,8 +100,23 @@ describe('a log line', () => {
     const write = (line: string) => lines.push(line) > 0;
     openLog({ filter: parseLogFilter('warn'), write, now: () => NOW, colour: true })('vsock_proxy').warn('text');
     assert.deepEqual(lines, [
-      '\x1b[90m[\x1b[0m2026-01-02T03:04:05Z \x1b[33mWARN \x1b[0m vsock_proxy\x1b[90m]\x1b[0m text\n',
+      '\x1b[0m\x1b[38;5;8m[\x1b[0m2026-01-02T03:04:05Z \x1b[0m\x1b[33mWARN \x1b[0m vsock_proxy\x1b[0m\x1b[38;5;8m]\x1b[0m text\n',
     ]);
+  });
+
+  it('has colours on a terminal, or as RUST_LOG_STYLE says', () => {
+    for (const [env, onTerminal, elsewhere] of [
+      [{}, true, false],
+      [{ RUST_LOG_STYLE: 'auto' }, true, false],
+      [{ RUST_LOG_STYLE: 'no such style' }, true, false],
+      [{ RUST_LOG_STYLE: 'always', NO_COLOR: '1', TERM: 'dumb' }, true, true],
+      [{ RUST_LOG_STYLE: 'never' }, false, false],
+      [{ NO_COLOR: '1' }, false, false],
+      [{ NO_COLOR: '' }, true, false],
+      [{ TERM: 'dumb' }, false, false],
+    ] as const) {
+      assert.deepEqual([wantsColour(env, true), wantsColour(env, false)], [onTerminal, elsewhere], JSON.stringify(env));
+    }
   });
 
   it('tells which levels are of use', () => {
