@@ -9,11 +9,12 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { parseCheckCommand, runCheck } from '../../../src/commands/check/check.ts';
 import type { ResolveName } from '../../../src/commands/check/judge.ts';
-import { loadPlan } from '../../../src/config/proxy-plan.ts';
+import { loadPlan, loadProxyPlan } from '../../../src/config/proxy-plan.ts';
 import type { SocketAddress } from '../../../src/dataplane/contract.ts';
 import type { ListenerPlan } from '../../../src/plan.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { seeded } from '../../random.ts';
+import { target } from '../access/fixture.ts';
 import { clientHello, serverName } from '../protocol/hello.ts';
 import { type Names, resolverOf, settle } from '../proxy/fixture.ts';
 import { setUpProxy } from '../proxy/running.ts';
@@ -36,9 +37,13 @@ const RANGES = [
 const PATTERNS = ['**', '*.test', '*.b.test'];
 const PORTS = ['80', '443', '[80, 443]', '1-100'];
 
+const NO_LOG = { warn: (text: string) => assert.fail(text) };
+
 /** One listener, clients that ask for one target, and what DNS says. */
 interface Scene {
   readonly file: string;
+  /** The form of the AWS proxy: the target stands on the command line, and the file has no listener. */
+  readonly isDropIn: boolean;
   readonly on: SocketAddress;
   readonly clients: readonly SocketAddress[];
   readonly host: string;
@@ -51,8 +56,9 @@ interface Scene {
 function generate(random: () => number): Scene {
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const some = <T>(most: number, make: () => T): T[] => Array.from({ length: Math.floor(random() * (most + 1)) }, make);
-  const kind = pick(['http', 'http', 'sni', 'connect', 'connect', 'proxy_protocol'] as const);
-  const onVsock = random() < 0.7;
+  const kind = pick(['http', 'http', 'sni', 'connect', 'connect', 'proxy_protocol', 'command line'] as const);
+  const isDropIn = kind === 'command line';
+  const onVsock = isDropIn || random() < 0.7;
   const host = kind === 'sni' ? pick(NAMES) : pick([pick(NAMES), pick(ADDRESSES)]);
   const port = pick([80, 443]);
   const rule = (needsPort: boolean): string => {
@@ -75,11 +81,13 @@ function generate(random: () => number): Scene {
     sni: `route: sni, port: ${port}`,
     connect: `connect: "${authority}"`,
     proxy_protocol: `connect: "${authority}", proxy_protocol: v2`,
+    'command line': '',
   }[kind];
   const family = kind === 'http' && random() < 0.2 ? `, ip_family: ${pick(['ipv4', 'ipv6'])}` : '';
-  const cids = onVsock && random() < 0.2 ? `, cids: ${pick(['[16]', '[17, 18]'])}` : '';
+  const cids = onVsock && !isDropIn && random() < 0.2 ? `, cids: ${pick(['[16]', '[17, 18]'])}` : '';
   const own = random() < 0.3 ? `, allowlist: [${rule(true)}]` : '';
   const listen = onVsock ? 'vsock:8000' : 'tcp:192.0.2.1:8000';
+  const listeners = isDropIn ? '' : `listeners: [{listen: "${listen}", ${route}${family}${cids}${own}}]\n`;
   const names = Object.fromEntries(
     NAMES.filter(() => random() < 0.8).map((name) => [
       name,
@@ -87,7 +95,8 @@ function generate(random: () => number): Scene {
     ]),
   );
   return {
-    file: `match_names_by_ip: ${random() < 0.4}\nallowlist: [${some(4, () => rule(true))}]\ndenylist: [${some(1, () => rule(false))}]\nlisteners: [{listen: "${listen}", ${route}${family}${cids}${own}}]\n`,
+    file: `match_names_by_ip: ${random() < 0.4}\nallowlist: [${some(4, () => rule(true))}]\ndenylist: [${some(1, () => rule(false))}]\n${listeners}`,
+    isDropIn,
     on: onVsock ? { family: 'vsock', cid: 3, port: 8000 } : { family: 'tcp', ip: '192.0.2.1', port: 8000 },
     clients: onVsock
       ? [pick([16, 17, 18]), pick([16, 17, 18])].map((cid) => ({ family: 'vsock', cid, port: 5005 }))
@@ -100,6 +109,7 @@ function generate(random: () => number): Scene {
       sni: clientHello({ extensions: [serverName(host)] }),
       connect: '',
       proxy_protocol: '',
+      'command line': '',
     }[kind],
   };
 }
@@ -136,11 +146,22 @@ async function check(
 }
 
 /** The addresses that the proxy dials for each client in turn; undefined: it refuses the file. */
-async function run({ on, clients, names, bytes }: Scene): Promise<readonly (readonly string[])[] | undefined> {
+async function run({
+  on,
+  clients,
+  names,
+  bytes,
+  isDropIn,
+  host,
+  port,
+}: Scene): Promise<readonly (readonly string[])[] | undefined> {
   let listeners: readonly ListenerPlan[];
   try {
     const unused = () => assert.fail('no file has a placeholder');
-    ({ listeners } = await loadPlan({ configPath: path, readPlacement: unused }));
+    const dropIn = { listenOn: on, target: target(`${host} ${port}`), family: 'any', configPath: path } as const;
+    ({ listeners } = isDropIn
+      ? loadProxyPlan(dropIn, NO_LOG)
+      : await loadPlan({ configPath: path, readPlacement: unused }));
   } catch (error) {
     assert(error instanceof VsockProxyError && error.code === 'config');
     return undefined;
