@@ -105,9 +105,18 @@ build/vsock-proxy.cjs: $(shell find src -name '*.ts') package.json Makefile $(NP
 .PHONY: vsock-proxy
 vsock-proxy: $(OUT)/vsock-proxy ## Build the executable, build/vsock-proxy (ARCH=aarch64: build/aarch64/vsock-proxy)
 
-$(OUT)/node: $(NPM_TARGET) | $(SYSTEM)
+# What Node.js lacks, and runs first: native/node/entry.S.
+$(OUT)/entry: native/node/entry.S Makefile | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)g++ -c -o $@.o $<
+	$(PREFIX)objcopy -O binary -j .text $@.o $@
+
+$(OUT)/stripped: $(NPM_TARGET) | $(SYSTEM)
 	@mkdir -p $(@D)
 	$(PREFIX)strip -o $@ $(TARGET_NODE)
+
+$(OUT)/node: $(OUT)/stripped $(OUT)/entry scripts/entry.ts
+	$(NODE) $(lastword $^) $(filter-out %.ts,$^) $@
 
 $(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $(OUT)/vsock-forwarder scripts/executable.ts
 	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(filter-out %.ts,$^) $@

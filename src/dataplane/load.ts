@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
 import { VsockProxyError } from '../platform/errors.ts';
-import { openUnnamed } from './unnamed.ts';
+import { findMemoryFile, openUnnamed } from './unnamed.ts';
 
 /** The name that scripts/executable.ts gives the addon inside the executable. */
 const ASSET = 'vsock.node';
@@ -24,17 +24,21 @@ export function scratchDirectories(): readonly string[] {
 }
 
 /**
- * dlopen(3) wants a file, and Node.js can make none in memory. The system may be read-only, mounted noexec here and there,
- * and without a home: the addon goes to an unnamed file in the first directory that allows it. Nothing can be left behind,
- * and no planted link be followed. Where no directory allows it, as in a container with a read-only root, the same file
- * beside the executable is as good.
+ * dlopen(3) wants a file. One in memory needs no directory, and is nobody's mount. Where there is none, or where the system
+ * forbids that such a file is executed, the addon goes to an unnamed file in the first directory that allows it. Nothing can
+ * be left behind, and no planted link be followed. Where no directory allows it either, as in a container with a read-only
+ * root, the same file beside the executable is as good.
  */
 function loadAsset(directories: readonly string[]): unknown {
   const asset = new Uint8Array(getRawAsset(ASSET));
-  const failures: string[] = [];
-  const ways = directories.map((directory) => [directory, () => loadThrough(directory, asset)] as const);
   const beside = join(dirname(process.execPath), ASSET);
-  for (const [place, load] of [...ways, [beside, () => loadBeside(beside, asset)] as const]) {
+  const ways: readonly (readonly [place: string, load: () => unknown])[] = [
+    ['memory', () => loadThrough(memoryFile(), asset)],
+    ...directories.map((directory) => [directory, () => loadThrough(openUnnamed(directory), asset)] as const),
+    [beside, () => loadBeside(beside, asset)],
+  ];
+  const failures: string[] = [];
+  for (const [place, load] of ways) {
     try {
       return load();
     } catch (error) {
@@ -43,9 +47,16 @@ function loadAsset(directories: readonly string[]): unknown {
   }
   throw new VsockProxyError('internal', `Could not load the data plane (${failures.join('; ')})`, {
     hint:
-      `one of these directories must be writable and not mounted noexec (systemd: RuntimeDirectory=vsock-proxy; ` +
-      `docker --read-only: --tmpfs /tmp:exec), or ${ASSET} of the package must lie beside the executable`,
+      `memfd_create must be allowed, or one of these directories be writable and not mounted noexec ` +
+      `(systemd: RuntimeDirectory=vsock-proxy; docker --read-only: --tmpfs /tmp:exec), ` +
+      `or ${ASSET} of the package lie beside the executable; and /proc must be mounted`,
   });
+}
+
+function memoryFile(): number {
+  const fd = findMemoryFile();
+  if (fd === undefined) throw new Error('memfd_create was refused');
+  return fd;
 }
 
 /** dlopen(3) repeats itself on further lines. */
@@ -53,8 +64,8 @@ function firstLine({ message }: Error): string {
   return message.split('\n', 1)[0] ?? message;
 }
 
-function loadThrough(directory: string, asset: Uint8Array): unknown {
-  const fd = openUnnamed(directory);
+/** @param fd of an empty file, which is closed */
+function loadThrough(fd: number, asset: Uint8Array): unknown {
   try {
     writeFileSync(fd, asset);
     return loadFrom(fd);

@@ -1,5 +1,5 @@
 /** A file without a name, gone when the last descriptor and mapping are. */
-import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
 
 /**
  * `O_TMPFILE` of fcntl.h. Node does not name it; of its two bits `O_DIRECTORY` differs between x86-64 and aarch64.
@@ -21,6 +21,25 @@ export function openUnnamed(directory: string, unnamed = O_TMPFILE): number {
     // Loaded here: it takes as long as all else that --version does.
     const { randomUUID } = process.getBuiltinModule('node:crypto');
     return openNamed(`${directory}/.${randomUUID()}`);
+  }
+}
+
+/**
+ * The empty one in memory that native/node/entry.S made before Node.js started: Node.js itself can make none.
+ * @returns undefined where the kernel gave none, and when the sources run as they are
+ */
+export function findMemoryFile(): number | undefined {
+  const names = readdirSync('/proc/self/fd');
+  const found = names.find((name) => linkOf(`/proc/self/fd/${name}`) === '/memfd:vsock.node (deleted)');
+  return found === undefined ? undefined : Number(found);
+}
+
+/** One of the names is the descriptor by which they were read, and it is gone. */
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -17,7 +17,7 @@ describe('the executable on a parent', () => {
   before(async () => {
     parent = await Machine.start({
       memoryMib: 1024,
-      files: ['build/vsock-proxy', 'scripts', 'tests/e2e/guest'],
+      files: ['build/vsock-proxy', 'scripts', 'tests/e2e/guest', 'tests/integration/refuse.py'],
     });
     await parent.check(`install -D -m 644 ${GUEST}/allowlist.yaml /etc/nitro_enclaves/vsock-proxy.yaml`);
   });
@@ -40,12 +40,21 @@ describe('the executable on a parent', () => {
     assert.match(await refusal(`1023 ${SERVER}`, nobody), /Could not bind to cid: 3 port: 1023: EACCES/);
   });
 
-  test('start: an ordinary container is enough, on a file system without unnamed files', async () => {
-    const container = `sh ${GUEST}/container.sh ${EXECUTABLE} 8000 ${SERVER}`;
-    await using running = await parent.spawn(`env RUST_LOG=info ${container}`);
-    await running.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
-    await play('refused_then_served');
-  });
+  for (const [container, ...front] of [
+    ['an ordinary container'],
+    ['a container that has nothing to write to', 'READ_ONLY=1'],
+    [
+      'a container without memfd_create, on a file system without unnamed files',
+      `python3 ${PROJECT}/tests/integration/refuse.py memfd_create=EPERM --`,
+    ],
+  ]) {
+    test(`start: ${container} is enough`, async () => {
+      const command = ['env', 'RUST_LOG=info', ...front, `sh ${GUEST}/container.sh ${EXECUTABLE} 8000 ${SERVER}`];
+      await using running = await parent.spawn(command.join(' '));
+      await running.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
+      await play('refused_then_served');
+    });
+  }
 
   test('start: a port is free again as soon as its proxy has ended', async () => {
     for (let round = 0; round < 3; round++) {

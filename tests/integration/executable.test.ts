@@ -6,10 +6,12 @@ import assert from 'node:assert/strict';
 import {
   chmodSync,
   copyFileSync,
+  constants as fs,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -18,7 +20,7 @@ import { dirname, join } from 'node:path';
 import { after, suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Program } from '../program.ts';
-import { launch, run, untilMade, withMounts } from './launch.ts';
+import { launch, refusing, run, untilMade, withMounts } from './launch.ts';
 
 if (process.getuid?.() !== 0) throw new Error('These tests mount and change users. Hint: run them as root');
 
@@ -120,12 +122,13 @@ suite('what is around it', () => {
   });
 });
 
-test('aarch64: the addon is mapped and listens, under emulation', async (t) => {
+test('aarch64: the addon is mapped from memory and listens, under emulation', async (t) => {
   const { command, socket } = makePlace();
   const executable = join(PROJECT, 'build/aarch64/vsock-proxy');
   const proxy = launch(['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', executable, ...command.slice(1)]);
   t.after(() => proxy.kill());
   await untilMade(socket, proxy);
+  assert(mappings(proxy.pid).some((line) => line.endsWith(' /memfd:vsock.node (deleted)')));
   await stop(proxy);
 });
 
@@ -162,7 +165,40 @@ suite('what it leaves behind', () => {
     assert.deepEqual(tell(), []);
   });
 
-  test('the addon is mapped from an unnamed file, of the first directory that allows it', async (t) => {
+  /** Where the addon is mapped from, what is gone with its mark. */
+  const addonOf = ({ pid }: Pick<Program, 'pid'>) => {
+    const paths = mappings(pid).flatMap((line) => / r-xp .*? (\/.*)$/.exec(line)?.[1] ?? []);
+    return new Set(paths.filter((path) => path.endsWith(' (deleted)') || path.endsWith('/vsock.node')));
+  };
+  const MEMORY = new Set(['/memfd:vsock.node (deleted)']);
+  const WITHOUT_MEMORY = 'memfd_create=EPERM';
+  const unnamed = (directory: string) => new RegExp(`^${directory}#\\d+ \\(deleted\\)$`);
+
+  test('the addon is mapped from memory, and no descriptor stays open', async (t) => {
+    for (const front of [
+      [],
+      // Where memory must not be executed as a program, it may be mapped all the same. The sysctl is of the PID namespace.
+      ['unshare', '--pid', '--fork', '--kill-child', 'sh', '-ec', 'echo 2 >/proc/sys/vm/memfd_noexec; exec "$@"', 'sh'],
+      ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh'],
+    ]) {
+      const { command, socket } = makePlace();
+      const proxy = launch([...front, ...command]);
+      t.after(() => proxy.kill());
+      await untilMade(socket, proxy);
+      const [child] = readFileSync(`/proc/${proxy.pid}/task/${proxy.pid}/children`, 'utf8').split(' ');
+      const pid = Number(child) || proxy.pid;
+      assert.deepEqual(addonOf({ pid }), MEMORY);
+      const descriptors = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+      assert.deepEqual(
+        descriptors.filter((path) => path.includes('memfd')),
+        [],
+      );
+      process.kill(pid, 'SIGTERM'); // unshare ignores it while it waits
+      assert.equal((await proxy.ended).status, 0);
+    }
+  });
+
+  test('where no memory can be had, the addon is mapped from the first directory that allows it', async (t) => {
     const { inside } = makePlace();
     const runtime = inside('runtime');
     const noexec = (path: string) => `mount -t tmpfs -o noexec none ${path}`;
@@ -177,13 +213,25 @@ suite('what it leaves behind', () => {
       { from: `${runtime}/`, mounts: [], list: `/nowhere:${runtime}` },
       { from: '/dev/shm/', mounts: [noexec(runtime)], list: runtime },
     ]) {
-      const proxy = await startProxy(t, withMounts(...mounts), list === undefined ? {} : { RUNTIME_DIRECTORY: list });
-      const addon = mappings(proxy.pid).filter((line) => / r-xp .*\(deleted\)$/.test(line));
-      assert(addon.length > 0, `nothing unnamed from ${from}`);
-      for (const line of addon) assert.match(line, new RegExp(`${from}#\\d+ \\(deleted\\)$`));
+      const front = [...withMounts(...mounts), ...refusing(WITHOUT_MEMORY)];
+      const proxy = await startProxy(t, front, list === undefined ? {} : { RUNTIME_DIRECTORY: list });
+      const [addon = 'nothing unnamed', ...others] = addonOf(proxy);
+      assert.match(addon, unnamed(from));
+      assert.deepEqual(others, []);
       await stop(proxy);
     }
   });
+
+  // O_TMPFILE is a bit of its own and O_DIRECTORY, which differs between machines.
+  const O_TMPFILE = 0o20000000 | fs.O_DIRECTORY;
+  for (const reason of ['EOPNOTSUPP', 'EISDIR', 'EINVAL', 'ENOSYS', 'EPERM']) {
+    test(`where files without a name get ${reason}, one that loses its name is as good`, async (t) => {
+      const proxy = await startProxy(t, refusing(WITHOUT_MEMORY, `openat:2:${O_TMPFILE}=${reason}`));
+      const [addon = 'nothing unnamed'] = addonOf(proxy);
+      assert.match(addon, /^\/dev\/shm\/\.[0-9a-f-]{36} \(deleted\)$/);
+      await stop(proxy);
+    });
+  }
 
   /** All that the init process of an enclave's image mounts is noexec; the executable is in the root. */
   const inEnclave = (...more: readonly string[]) => [
@@ -193,14 +241,15 @@ suite('what it leaves behind', () => {
   const moved = (words: readonly string[]) => words.map((word) => word.replace(WORK, '/mnt'));
 
   for (const [from, ...more] of [['/var/tmp/'], ['/mnt/', '/var/tmp']] as const) {
-    test(`in a Nitro Enclave, the addon is mapped from ${from}`, async (t) => {
+    test(`in a Nitro Enclave without memfd_create, the addon is mapped from ${from}`, async (t) => {
       const { command, socket } = makePlace();
-      const proxy = launch([...withMounts(...inEnclave(...more)), ...moved(command)]);
+      const front = [...withMounts(...inEnclave(...more)), ...refusing(WITHOUT_MEMORY)];
+      const proxy = launch([...front, ...moved(command)]);
       t.after(() => proxy.kill());
       await untilMade(socket, proxy);
-      const addon = mappings(proxy.pid).filter((line) => / r-xp .*\(deleted\)$/.test(line));
-      assert(addon.length > 0, 'nothing unnamed');
-      for (const line of addon) assert.match(line, new RegExp(`${from}#\\d+ \\(deleted\\)$`));
+      const [addon = 'nothing unnamed', ...others] = addonOf(proxy);
+      assert.match(addon, unnamed(from));
+      assert.deepEqual(others, []);
       assert.deepEqual(
         readdirSync(WORK).filter((name) => name.startsWith('.')),
         [],
@@ -210,44 +259,55 @@ suite('what it leaves behind', () => {
   }
 
   /** As in a container with a read-only root: only the socket's directory can be written to, and nothing there executed. */
-  const sealed = (run: string) =>
-    withMounts(
+  const sealed = (run: string, ...rules: readonly string[]) => [
+    ...withMounts(
       'mount -t tmpfs -o ro none /dev/shm',
       `mount --bind -o ro ${WORK} /mnt`,
       `mount -t tmpfs -o noexec none ${run.replace(WORK, '/mnt')}`,
       'mount -t tmpfs -o noexec none /tmp',
       'mount -t tmpfs -o ro none /var/tmp',
-    );
+    ),
+    ...refusing(...rules),
+  ];
   const BESIDE = join(WORK, 'vsock.node');
 
-  test('where no directory allows it, the error names each and why', async () => {
+  /** Until it listens, which its log alone tells: the socket is in a mount of its own. */
+  const startSealed = async (t: TestContext, ...rules: readonly string[]) => {
     const { command, socket } = makePlace();
-    const { status, stderr } = await run([...sealed(dirname(socket)), ...moved(command)], {
+    const proxy = launch([...sealed(dirname(socket), ...rules), ...moved(command)], { RUST_LOG: 'info' });
+    t.after(() => proxy.kill());
+    await proxy.stderr.match(/Proxy is now in listening state/, 10_000);
+    return proxy;
+  };
+
+  test('no directory is needed: nothing can be written to, and nothing be executed where it can', async (t) => {
+    assert.deepEqual(addonOf(await startSealed(t)), MEMORY);
+  });
+
+  test('where neither memory nor a directory allows it, the error names each and why', async () => {
+    const { command, socket } = makePlace();
+    const { status, stderr } = await run([...sealed(dirname(socket), WITHOUT_MEMORY), ...moved(command)], {
       RUNTIME_DIRECTORY: '/nowhere',
     });
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /Could not load the data plane \(\/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*\/var\/tmp: EROFS.*\/mnt: EROFS.*\/mnt\/vsock.node: ENOENT.*Hint: .*docker --read-only: --tmpfs \/tmp:exec/,
+      /Could not load the data plane \(memory: memfd_create was refused; \/nowhere: ENOENT.*\/dev\/shm: EROFS.*\/tmp: .*failed to map.*\/var\/tmp: EROFS.*\/mnt: EROFS.*\/mnt\/vsock.node: ENOENT.*Hint: .*docker --read-only: --tmpfs \/tmp:exec/,
     );
     assert.equal(stderr.trimEnd().split('\n').length, 1, stderr);
   });
 
-  test('where no directory allows it, the addon beside the executable is enough', async (t) => {
+  test('where neither allows it, the addon beside the executable is enough', async (t) => {
     copyFileSync(join(PROJECT, 'build/vsock.node'), BESIDE);
     t.after(() => rmSync(BESIDE));
-    const { command, socket } = makePlace();
-    const proxy = launch([...sealed(dirname(socket)), ...moved(command)], { RUST_LOG: 'info' });
-    t.after(() => proxy.kill());
-    await proxy.stderr.match(/Proxy is now in listening state/, 10_000);
-    assert(mappings(proxy.pid).some((line) => / r-xp .* \/mnt\/vsock\.node$/.test(line)));
+    assert.deepEqual(addonOf(await startSealed(t, WITHOUT_MEMORY)), new Set(['/mnt/vsock.node']));
   });
 
   test('the addon of another version beside the executable is not loaded', async (t) => {
     writeFileSync(BESIDE, Buffer.concat([readFileSync(join(PROJECT, 'build/vsock.node')), Buffer.from('x')]));
     t.after(() => rmSync(BESIDE));
     const { command, socket } = makePlace();
-    const { status, stderr } = await run([...sealed(dirname(socket)), ...moved(command)]);
+    const { status, stderr } = await run([...sealed(dirname(socket), WITHOUT_MEMORY), ...moved(command)]);
     assert.equal(status, 1);
     assert.match(stderr, /\/mnt\/vsock\.node: it is of another version than the executable/);
   });

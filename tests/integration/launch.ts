@@ -1,6 +1,7 @@
 /** Programs that get nothing from this one, and mounts of their own. */
 import { existsSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Outcome, Program } from '../program.ts';
 
 const PATIENCE_MS = 30_000;
@@ -19,6 +20,11 @@ export function run(argv: readonly string[], env?: Readonly<Record<string, strin
 /** In front of a program: runs it with mounts of its own, made by these shell commands. */
 export function withMounts(...commands: readonly string[]): readonly string[] {
   return ['unshare', '--mount', 'sh', '-ec', [...commands, 'exec "$@"'].join('\n'), 'sh'];
+}
+
+/** In front of a program: the kernel refuses it these system calls, by the rules of refuse.py. */
+export function refusing(...rules: readonly string[]): readonly string[] {
+  return ['python3', fileURLToPath(new URL('refuse.py', import.meta.url)), ...rules, '--'];
 }
 
 /** Resolves once the file is there. @throws Error with the program's output when it ends first. */

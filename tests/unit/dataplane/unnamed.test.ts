@@ -19,7 +19,7 @@ suite('a file without a name', () => {
   for (const [where, ...flags] of [
     ['a file system that knows of such files'],
     // What such systems say of them: EISDIR, a directory cannot be opened for writing; EEXIST and ENOTDIR stand for
-    // whatever else they may say (EOPNOTSUPP of overlayfs cannot be had from here: tests/e2e/parent.test.ts has it).
+    // whatever else they may say (EOPNOTSUPP and others: tests/integration/executable.test.ts).
     ['one that does not', constants.O_DIRECTORY],
     ['one that says something else', constants.O_CREAT],
   ] as const) {
