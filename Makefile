@@ -122,8 +122,9 @@ $(OUT)/vsock-proxy: $(OUT)/node build/vsock-proxy.cjs $(OUT)/vsock.node $(OUT)/v
 	$(NODE) scripts/executable.ts $(call node_arch,$(ARCH)) $(filter-out %.ts,$^) $@
 
 .PHONY: configs
-configs: $(NPM) ## Write the default allowlist, configs/vsock-proxy.yaml
+configs: $(NPM) ## Write the default allowlist and the Grafana dashboard
 	$(NODE) scripts/allowlist.ts >configs/vsock-proxy.yaml
+	$(NODE) scripts/dashboard.ts >packaging/observability/dashboard.json
 
 .PHONY: docs
 docs: $(NPM) ## Write docs/configuration.md, by the schema of the file

@@ -10,8 +10,8 @@ const TEXT = ['platform/errors.ts', 'platform/escape.ts', 'platform/malformed.ts
 /** Of platform/: what reaches nothing outside of the process either. */
 const PURE = ['platform/clock.ts', 'platform/environment.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
 
-/** Of dataplane/: types only. */
-const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/system.ts'];
+/** Of dataplane/: types, and what is written about them. */
+const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/format.ts', 'dataplane/system.ts'];
 
 /**
  * Who (a folder or file of src/) may import what (a folder, file, `node:` module or package). A folder may always
@@ -19,6 +19,15 @@ const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/system.ts'];
  */
 const SRC: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['*'],
+  'commands/observe/': [
+    'commands/',
+    'observe/',
+    'proxy/snapshot.ts',
+    'proxy/report/format.ts',
+    'dataplane/contract.ts',
+    ...PURE,
+    'node:*',
+  ],
   'commands/': [
     'commander',
     'config/',
@@ -33,6 +42,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   ],
   'config/': ['yaml', 'zod', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
+  'observe/': ['prom-client', 'proxy/snapshot.ts', 'plan.ts', ...DATA_PLANE, 'dataplane/path.ts', ...PURE, 'node:*'],
   'plan.ts': ['access/', 'dns/resolver.ts', ...DATA_PLANE],
   // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
   'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],
@@ -41,6 +51,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'dns/': ['access/address.ts', 'node:*', ...PURE],
   'dataplane/contract.ts': ['protocol/framing.ts'],
   'dataplane/limits.ts': [],
+  'dataplane/format.ts': ['dataplane/contract.ts', 'platform/vsock.ts'],
   'dataplane/system.ts': [],
   'dataplane/': ['node:*', ...TEXT],
   'enclave/': ['dns-packet', 'proxy/', 'access/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:*'],
@@ -69,6 +80,8 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
     'worker',
     'listener',
     'decision_cache',
+    'client_totals',
+    'histogram',
     'connection',
     'exchange',
     'link',

@@ -11,18 +11,21 @@ import type { EndpointSource } from './commands/kms-endpoint.ts';
 import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane } from './dataplane/addon.ts';
+import type { DataPlaneEvents } from './dataplane/contract.ts';
 import { bringUpLoopback, openPipe, reapOrphans, sendDatagram, unblockSignals } from './dataplane/process.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
-import type { Plan } from './plan.ts';
+import type { Observers } from './observe/observers.ts';
+import type { MetricsPlan, Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
-import { escapeControls } from './platform/escape.ts';
+import { VsockProxyError } from './platform/errors.ts';
+import { escapeControls, quoteBriefly } from './platform/escape.ts';
 import { type Level, type Log, type LogFor, openLog, parseLogFilter, wantsColour } from './platform/log.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { VERSION } from './platform/version.ts';
 import type { RouteSupport } from './proxy/handlers/open.ts';
-import type { ServeDependencies } from './proxy/server.ts';
+import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -40,12 +43,23 @@ const SERVE_METADATA_MS = 60_000;
 /** Each command is loaded when it is asked for, so that the others do not pay for it. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
+  connections: async (argv) => {
+    const { parseConnectionsCommand, runConnections } = await import('./commands/observe/connections.ts');
+    const parsed = parseConnectionsCommand(argv, env);
+    return print(parsed.kind === 'text' ? parsed.text : await runConnections(parsed.arguments));
+  },
   doctor: runDoctorCommand,
   enclave: runEnclaveCommand,
   forward: runForward,
   'kms-endpoint': runKmsEndpoint,
+  metrics: async (argv) => {
+    const { parseMetricsCommand, runMetrics } = await import('./commands/observe/metrics.ts');
+    const parsed = parseMetricsCommand(argv, env);
+    return print(parsed.kind === 'text' ? parsed.text : await runMetrics(parsed.arguments));
+  },
   probe: runProbeCommand,
   serve: runServe,
+  status: runStatusCommand,
   schema: async (argv) => print((await import('./commands/schema.ts')).runSchema(argv)),
 };
 
@@ -103,6 +117,26 @@ function checkDependenciesOfProcess(): CheckDependencies {
     // Somebody is looking: the answer, or one error.
     readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
   };
+}
+
+async function runStatusCommand(argv: readonly string[]): Promise<number> {
+  const { parseStatusCommand, runStatus } = await import('./commands/observe/status.ts');
+  const parsed = parseStatusCommand(argv, env);
+  if (parsed.kind === 'text') return print(parsed.text);
+  const stopSignal = firstStopSignal();
+  let exitStatus = 0;
+  await runStatus(parsed.arguments, {
+    isTerminal: isatty(STDOUT),
+    write(text) {
+      exitStatus = print(text);
+    },
+    wait: (seconds) =>
+      Promise.race([
+        new Promise<boolean>((resolve) => setTimeout(resolve, seconds * 1000, exitStatus === 0)),
+        stopSignal.then(() => false),
+      ]),
+  });
+  return exitStatus;
 }
 
 async function runDoctorCommand(argv: readonly string[]): Promise<number> {
@@ -289,8 +323,14 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
           describeFailure: (error) => describeFailure(error, false, 'enclave').text,
         },
       }),
-    serve: (listeners, nameOf) =>
-      serve(() => Promise.resolve(listeners), { ...dependenciesOfProcess(logFor), support: { nameOf } }),
+    async serve(listeners, nameOf) {
+      const proxy = await serve(() => Promise.resolve(listeners), {
+        ...dependenciesOfProcess(logFor),
+        support: { nameOf },
+      });
+      await observe(proxy, logFor('vsock_proxy'));
+      return proxy;
+    },
   });
 }
 
@@ -311,21 +351,107 @@ async function runPlan(logFor: LogFor, load: () => Promise<Plan>, support: Route
   const notifier = env.NOTIFY_SOCKET === undefined ? undefined : await openNotifierOfProcess(log);
   const starting = serve(load, { ...dependenciesOfProcess(logFor), support });
   const stopping = stopSignal.then(() => undefined);
+  const observing = starting.then((proxy) => observe(proxy, log));
+  observing.catch(() => undefined); // whoever waits for it below hears of it
   const reload = async (): Promise<void> => {
     const proxy = await Promise.race([starting, stopping]);
     if (proxy === undefined) return;
     notifier?.reloading();
     await proxy.reload();
+    await (await observing)?.follow();
     notifier?.reloaded();
   };
   process.on('SIGHUP', () => void reload());
   const proxy = await Promise.race([starting, stopping]);
+  await Promise.race([observing, stopping]);
   if (proxy !== undefined) notifier?.ready(proxy);
   const signal = await stopSignal;
   log.info(`${signal} received: stopping. A second one ends the process at once`);
   notifier?.stopping(`Stopping: ${signal} received`, proxy?.drainMs() ?? 0);
   await proxy?.drain(); // undefined: nothing listens yet
+  if (proxy !== undefined) await (await observing).close();
   return 0;
+}
+
+/** What a proxy can be looked at through, kept as its plan says. */
+interface Observation {
+  /** After a reload. Never rejected: what cannot be opened is an error in the log, and everything goes on as before. */
+  follow(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws VsockProxyError `listen-failed` for the address of the file */
+async function observe(proxy: RunningProxy, log: Log): Promise<Observation> {
+  const control = controlPathOfProcess();
+  const fallback = env.VSOCK_PROXY_METRICS || undefined;
+  let observers: Observers | undefined;
+  const apply = async (plan: MetricsPlan | undefined): Promise<void> => {
+    if (plan !== undefined) observers ??= await openObservers(proxy, log);
+    await observers?.applyMetrics(plan);
+  };
+  // Nothing of this is loaded where nobody may look.
+  if (control !== undefined) {
+    observers = await openObservers(proxy, log);
+    await observers.openControl(control);
+  }
+  const metrics = proxy.metrics();
+  if (metrics !== undefined) await apply(metrics);
+  else if (fallback !== undefined) await apply(await readMetricsAddress(fallback)).catch(warnOf(log));
+  return {
+    async follow() {
+      const plan = proxy.metrics() ?? (fallback === undefined ? undefined : await readMetricsAddress(fallback));
+      await apply(plan).catch((error: unknown) => log.error(lineOf(error)));
+    },
+    close: async () => await observers?.close(),
+  };
+}
+
+/** An empty variable switches it off; systemd makes the directory. */
+function controlPathOfProcess(): string | undefined {
+  if (env.VSOCK_PROXY_CONTROL !== undefined) return env.VSOCK_PROXY_CONTROL || undefined;
+  const [directory] = (env.RUNTIME_DIRECTORY ?? '').split(':');
+  return directory ? `${directory}/control.sock` : undefined;
+}
+
+/** Metrics are the service's default, and not worth its failure. */
+function warnOf(log: Log): (error: unknown) => void {
+  return (error) => log.warn(`There are no metrics: ${lineOf(error)}`);
+}
+
+function lineOf(error: unknown): string {
+  return error instanceof VsockProxyError ? error.line : String(error);
+}
+
+/** Of the environment variable. @throws VsockProxyError `argument` */
+async function readMetricsAddress(text: string): Promise<MetricsPlan> {
+  const { parseListen } = await import('./config/schema/addresses.ts');
+  const listen = parseListen(text);
+  if (!('problem' in listen) && listen.family !== 'systemd') {
+    return { place: 'VSOCK_PROXY_METRICS', listen, enclaves: [] };
+  }
+  throw new VsockProxyError('argument', `VSOCK_PROXY_METRICS is not valid: ${quoteBriefly(text)}`, {
+    hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
+  });
+}
+
+async function openObservers(proxy: RunningProxy, log: Log): Promise<Observers> {
+  const { Observers } = await import('./observe/observers.ts');
+  const { ProcessWatch } = await import('./observe/process.ts');
+  const { exposeOnVsock, openPath } = await import('./dataplane/path.ts');
+  const watch = new ProcessWatch();
+  const open = (events: DataPlaneEvents) => openDataPlane(events, { threads: 1 });
+  const path = openPath(open);
+  return new Observers({
+    log,
+    expose: (on, port) => exposeOnVsock(open, on, port),
+    askEnclave: async (enclave) => (await import('./observe/ask.ts')).askMetrics(path, enclave),
+    observed: {
+      version: VERSION,
+      snapshot: () => proxy.snapshot(),
+      connections: () => proxy.connections(),
+      process: () => watch.read(),
+    },
+  });
 }
 
 function dependenciesOfProcess(logFor: LogFor): ServeDependencies {

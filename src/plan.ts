@@ -68,6 +68,28 @@ export interface Plan {
   /** How long open connections may go on when the process is told to end. */
   readonly drainMs: number;
   readonly notes?: readonly PlanNote[];
+  /** Absent: the file says nothing of metrics. */
+  readonly metrics?: MetricsPlan;
+  /** Absent: no file was read. */
+  readonly source?: ConfigSource;
+}
+
+/** Where metrics can be asked for. */
+export type ObserverAddress = SocketAddress;
+
+export interface MetricsPlan {
+  /** The place of `metrics.listen`. */
+  readonly place: string;
+  readonly listen: ObserverAddress;
+  /** Whose metrics are served beside the own ones. */
+  readonly enclaves: readonly { readonly cid: number; readonly port: number }[];
+}
+
+/** The file that a plan was made of. */
+export interface ConfigSource {
+  readonly path: string;
+  /** SHA-256 of its bytes, in hexadecimal; computed when it is asked for. */
+  sha256(): string;
 }
 
 /** What is to run inside an enclave. */

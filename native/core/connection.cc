@@ -354,6 +354,20 @@ void Connection::endIfIdle() {
 
 void Connection::abort(CloseReason reason) { close({reason}, true); }
 
+LiveConnection Connection::describe() const {
+  const Micros now = link_.loop.now();
+  return {record_.listener,
+          record_.connection,
+          record_.client,
+          record_.server,
+          record_.target,
+          record_.phase,
+          record_.bytesUp + link_.up.bytes(),
+          record_.bytesDown + link_.down.bytes(),
+          now - acceptedAt_,
+          now - std::max(acceptedAt_, link_.activeAt)};
+}
+
 void Connection::close(const Ending& ending, bool reset) {
   if (state_ == State::Closed) return;
   state_ = State::Closed;

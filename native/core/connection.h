@@ -78,6 +78,8 @@ class Connection final : private LinkObserver {
   // Ends the connection and resets both sides.
   void abort(CloseReason reason);
 
+  // As it is now.
+  LiveConnection describe() const;
   // Complete once the connection is closed.
   const CloseRecord& record() const { return record_; }
 

@@ -54,7 +54,7 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file));
   const auto predecessor = spec.predecessor == 0 ? listeners_.end() : listeners_.find(spec.predecessor);
   const auto state = std::make_shared<ListenerState>(
-      id, spec, predecessor == listeners_.end() ? nullptr : predecessor->second.state.get());
+      id, spec, predecessor == listeners_.end() ? nullptr : predecessor->second.state.get(), clients_);
   listeners_.emplace(id, Listener{state, socket});
   for (const auto& worker : workers_) worker->addListener(socket, state);
   return {id, on};
@@ -110,6 +110,16 @@ std::vector<ListenerCounters> Engine::counters() {
     const bool gone = !listener->second.socket && counters.active == 0;
     listener = gone ? listeners_.erase(listener) : std::next(listener);
   }
+  return all;
+}
+
+void Engine::list(uint64_t number) {
+  for (const auto& worker : workers_) worker->list(number);
+}
+
+std::vector<double> Engine::threadSeconds() const {
+  std::vector<double> all;
+  for (const auto& worker : workers_) all.push_back(worker->cpuSeconds());
   return all;
 }
 

@@ -42,6 +42,11 @@ class Engine final : public WorkerObserver {
   void drain(Micros limit);
   // Those of a closed listener for the last time when its last connection has ended.
   std::vector<ListenerCounters> counters();
+  std::vector<ClientCounters> clients() const { return clients_.read(); }
+  // Has every thread tell its connections by an event `Listing` with this number.
+  void list(uint64_t number);
+  // Of each relay thread so far.
+  std::vector<double> threadSeconds() const;
   // Whether every thread has run since the last call.
   bool beat();
 
@@ -58,6 +63,7 @@ class Engine final : public WorkerObserver {
   void tellWhenDrained();
 
   const std::function<void()> wake_;
+  ClientTotals clients_;
   std::vector<std::unique_ptr<Worker>> workers_;
   struct Listener {
     std::shared_ptr<ListenerState> state;

@@ -46,10 +46,12 @@ bool Admission::admits(const Address& client) const {
   });
 }
 
-ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor)
+ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor,
+                             ClientTotals& clients)
     : id(id),
       spec(spec),
-      occupancy_(predecessor != nullptr ? predecessor->occupancy_ : std::make_shared<Occupancy>(id)) {
+      occupancy_(predecessor != nullptr ? predecessor->occupancy_ : std::make_shared<Occupancy>(id)),
+      clients_(clients) {
   occupancy_->listener = id;
 }
 
@@ -76,6 +78,7 @@ Micros ListenerState::entered(Micros now) {
   if (since == 0) return 0;
   const Micros waited = std::max<Micros>(0, now - since);  // threads read the clock once a round
   limitWaitMicros_.fetch_add(static_cast<uint64_t>(waited), std::memory_order_relaxed);
+  queued_.observe(waited);
   return waited;
 }
 
@@ -91,6 +94,16 @@ ClosedGates ListenerState::giveBack() {
 }
 
 std::optional<Refusal> ListenerState::admit(const Address& client, Micros now) {
+  const std::optional<Refusal> refusal = findRefusal(client, now);
+  if (refusal) {
+    clients_.refused(client, now);
+  } else {
+    clients_.accepted(client, now);
+  }
+  return refusal;
+}
+
+std::optional<Refusal> ListenerState::findRefusal(const Address& client, Micros now) {
   if (!spec.admission.admits(client)) return Refusal::NotAdmitted;
   if (!limitsClients()) return std::nullopt;
   const std::lock_guard<std::mutex> lock(occupancy_->clientsMutex);
@@ -129,6 +142,12 @@ ClosedGates ListenerState::leave(const CloseRecord& record) {
     const auto client = clients.find(record.client.clientKey());
     --client->second.active;
     if (client->second.active == 0 && spec.limits.ratePerClient == 0) clients.erase(client);
+  }
+  if (!refusedAtAccept(record.reason)) {
+    clients_.left(record.client, record.bytesUp, record.bytesDown);
+    duration_.observe(record.totalMicros);
+    const bool connected = record.phase == Phase::Relaying || record.connectMicros != record.totalMicros;
+    if (connected) connect_.observe(record.connectMicros);
   }
   bytesUp_.fetch_add(record.bytesUp, std::memory_order_relaxed);
   bytesDown_.fetch_add(record.bytesDown, std::memory_order_relaxed);
@@ -171,6 +190,11 @@ ListenerCounters ListenerState::counters() const {
   all.limitHits = limitHits_.load();
   all.limitWaitMicros = limitWaitMicros_.load();
   all.waitingSince = waitingSince_.load();
+  all.connect = connect_.read();
+  all.duration = duration_.read();
+  all.queued = queued_.read();
+  all.decisionsCached = decisionsCached_.load();
+  all.decisionsRequested = decisionsRequested_.load();
   return all;
 }
 

@@ -16,8 +16,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "client_totals.h"
 #include "connection.h"
 #include "decision_cache.h"
+#include "histogram.h"
 #include "loop.h"
 #include "messages.h"
 
@@ -62,6 +64,11 @@ struct ListenerCounters {
   uint64_t limitHits = 0;
   uint64_t limitWaitMicros = 0;
   Micros waitingSince = 0;  // 0: nobody waits
+  HistogramCounts connect;
+  HistogramCounts duration;
+  HistogramCounts queued;
+  uint64_t decisionsCached = 0;
+  uint64_t decisionsRequested = 0;
 };
 
 // Who has places on a listening socket, whichever listeners it passes through: the limits of the last
@@ -95,8 +102,9 @@ struct ClosedGates {
 // from any thread.
 class ListenerState {
  public:
-  // `predecessor`: the listener whose socket it takes over, if it does.
-  ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor);
+  // `predecessor`: the listener whose socket it takes over, if it does. `clients` outlives it.
+  ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor,
+                ClientTotals& clients);
 
   const ListenerId id;
   const ListenSpec spec;
@@ -119,6 +127,10 @@ class ListenerState {
   std::optional<Refusal> admit(const Address& client, Micros now);
   // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
   bool closeGate(uint64_t bit);
+
+  void countDecision(bool cached) {
+    (cached ? decisionsCached_ : decisionsRequested_).fetch_add(1, std::memory_order_relaxed);
+  }
 
   // A client was seen waiting. True when that is new.
   bool noteWaiting(Micros now);
@@ -144,10 +156,17 @@ class ListenerState {
   std::array<std::atomic<uint64_t>, countOf<CloseReason>()> closed_{};
   std::atomic<uint64_t> limitHits_{0};
   std::atomic<uint64_t> limitWaitMicros_{0};
+  Histogram connect_;
+  Histogram duration_;
+  Histogram queued_;
+  std::atomic<uint64_t> decisionsCached_{0};
+  std::atomic<uint64_t> decisionsRequested_{0};
+  ClientTotals& clients_;
 
   bool limitsClients() const {
     return spec.limits.connectionsPerClient != 0 || spec.limits.ratePerClient != 0;
   }
+  std::optional<Refusal> findRefusal(const Address& client, Micros now);
   void forgetQuietClients(Micros now);
 };
 

@@ -270,6 +270,26 @@ struct Decision {
   CloseReason reason = CloseReason::Internal;  // with Reject
 };
 
+// A connection that is open.
+struct LiveConnection {
+  ListenerId listener = 0;
+  ConnectionId connection = 0;
+  Address client;
+  Address server;  // of no family where none is tried
+  TargetId target = kNoTarget;
+  Phase phase = Phase::Connecting;
+  uint64_t bytesUp = 0;
+  uint64_t bytesDown = 0;
+  int64_t ageMicros = 0;
+  int64_t idleMicros = 0;
+};
+
+// All connections of one relay thread, as the request with this number wanted them.
+struct Listing {
+  uint64_t number = 0;
+  std::vector<LiveConnection> connections;
+};
+
 // What is to become of a connection that waits.
 struct ConnectionDecision {
   ConnectionId connection = 0;
@@ -282,6 +302,7 @@ struct ConnectionDecision {
   X(CloseRecord, "close")       \
   X(Fault, "fault")             \
   X(DecisionRequest, "request") \
+  X(Listing, "listing")         \
   X(Drained, "drained")
 
 NAMED_ENUM(EventKind, VSOCK_PROXY_EVENTS)
@@ -296,6 +317,6 @@ constexpr EventKind kindOf();
 VSOCK_PROXY_EVENTS(VSOCK_PROXY_EVENT_KIND)
 #undef VSOCK_PROXY_EVENT_KIND
 
-using Event = std::variant<Progress, CloseRecord, Fault, DecisionRequest, Drained>;
+using Event = std::variant<Progress, CloseRecord, Fault, DecisionRequest, Listing, Drained>;
 
 }  // namespace vsock_proxy

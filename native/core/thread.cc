@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 namespace vsock_proxy {
 
@@ -30,6 +31,13 @@ int Thread::start(const std::string& name, std::function<void()> body) {
 void Thread::join() {
   if (started_) pthread_join(thread_, nullptr);
   started_ = false;
+}
+
+double Thread::cpuSeconds() const {
+  clockid_t clock;
+  timespec spent{};
+  if (!started_ || pthread_getcpuclockid(thread_, &clock) != 0 || clock_gettime(clock, &spent) != 0) return 0;
+  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
 }
 
 }  // namespace vsock_proxy

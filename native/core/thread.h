@@ -19,6 +19,8 @@ class Thread {
   // Runs `body` in a new thread. `name`: at most 15 bytes, shown by ps -L. Returns 0 or an errno.
   int start(const std::string& name, std::function<void()> body);
   void join();
+  // Processor time of the thread so far; 0 where it does not run.
+  double cpuSeconds() const;
 
  private:
   std::string name_;

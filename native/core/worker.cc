@@ -108,6 +108,15 @@ void Worker::beat(uint64_t number) {
   loop_.post([this, number] { beats_ = number; });
 }
 
+void Worker::list(uint64_t number) {
+  loop_.post([this, number] {
+    Listing listing;
+    listing.number = number;
+    for (const Live& live : live_) listing.connections.push_back(live.connection->describe());
+    report(std::move(listing));
+  });
+}
+
 void Worker::drain(Micros deadline) {
   loop_.post([this, deadline] {
     drainBy_ = deadline;
@@ -168,7 +177,10 @@ void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) 
     const Gate* gate = gateOf(request.listener);
     const Decision* known =
         gate == nullptr ? nullptr : gate->cache.find(request.client, request.bytes, loop_.now());
+    live_[connection.place].listener->countDecision(known != nullptr);
     if (known != nullptr) return connection.decide(*known);
+  } else {
+    live_[connection.place].listener->countDecision(false);
   }
   undecided_.emplace(request.connection, &connection);
   report(std::move(request));

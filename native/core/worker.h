@@ -63,11 +63,14 @@ class Worker final : public ConnectionObserver, public GateObserver {
   void take(Accepted accepted);
   void decide(std::vector<ConnectionDecision> decisions);
   void beat(uint64_t number);
+  void list(uint64_t number);
   // Aborts what is left at `deadline`. The gates must have been removed.
   void drain(Micros deadline);
 
   // Connections, those on their way here included.
   size_t load() const { return load_.load(std::memory_order_relaxed); }
+  // Processor time so far.
+  double cpuSeconds() const { return thread_.cpuSeconds(); }
   // The last beat that it has run for.
   uint64_t beats() const { return beats_; }
   // Which of the workers keeps a connection.

@@ -120,8 +120,8 @@ void Forwarder::tellEvents() {
           using One = std::decay_t<decltype(one)>;
           if constexpr (std::is_same_v<One, Drained>) {
             tell(one);
-          } else if constexpr (!std::is_same_v<One, DecisionRequest>) {  // nobody asks on a fixed listener
-            report_.tell(one);
+          } else if constexpr (!std::is_same_v<One, DecisionRequest> && !std::is_same_v<One, Listing>) {
+            report_.tell(one);  // a fixed listener requests no decisions, and nobody wants a list here
           }
         },
         event);

@@ -56,8 +56,8 @@ void Plane::onWakeup(napi_env env, napi_value deliver, void* self, void*) {
 void Plane::deliver(const Values& js, napi_value deliver) {
   if (!engine_) return;
   napi_value batch = js.object();
-  for (const EventKind kind :
-       {EventKind::Progress, EventKind::CloseRecord, EventKind::Fault, EventKind::DecisionRequest}) {
+  for (const EventKind kind : {EventKind::Progress, EventKind::CloseRecord, EventKind::Fault,
+                               EventKind::DecisionRequest, EventKind::Listing}) {
     js.set(batch, nameOf(kind), js.array());
   }
   for (const Event& event : engine_->takeEvents()) {

@@ -16,8 +16,8 @@ class Plane {
   Plane(const Plane&) = delete;
   Plane& operator=(const Plane&) = delete;
 
-  // `deliver` is called with {progress, close, fault, request: event[], drained?: number}. Returns 0 or an
-  // errno.
+  // `deliver` is called with {progress, close, fault, request, listing: event[], drained?: number}. Returns 0
+  // or an errno.
   int start(const Values& js, unsigned threads, napi_value deliver);
   void stop();
   // Throws Failure where there is none.

@@ -4,6 +4,7 @@ namespace vsock_proxy {
 namespace {
 
 constexpr double kMicrosPerMs = 1000;
+constexpr double kMicrosPerSecond = 1e6;
 
 template <class Enum>
 napi_value name(const Values& js, Enum value) {
@@ -180,7 +181,54 @@ napi_value toJs(const Values& js, const DecisionRequest& request) {
 
 napi_value toJs(const Values& js, const Drained& drained) { return js.integer(drained.aborted); }
 
-napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now) {
+napi_value toJs(const Values& js, const Listing& listing) {
+  napi_value connections = js.array();
+  for (const LiveConnection& one : listing.connections) {
+    napi_value value = js.object({{"listener", js.integer(one.listener)},
+                                  {"connection", js.integer(one.connection)},
+                                  {"client", toJs(js, one.client)},
+                                  {"phase", name(js, one.phase)},
+                                  {"bytesUp", js.integer(one.bytesUp)},
+                                  {"bytesDown", js.integer(one.bytesDown)},
+                                  {"ageMs", milliseconds(js, one.ageMicros)},
+                                  {"idleMs", milliseconds(js, one.idleMicros)}});
+    setServer(js, value, one.server);
+    setTarget(js, value, one.target);
+    js.push(connections, value);
+  }
+  return js.object({{"number", js.integer(listing.number)}, {"connections", connections}});
+}
+
+napi_value toJs(const Values& js, const HistogramCounts& histogram, napi_value bounds) {
+  napi_value counts = js.array();
+  for (const uint64_t count : histogram.counts) js.push(counts, js.integer(count));
+  return js.object({{"bounds", bounds},
+                    {"counts", counts},
+                    {"sum", js.number(static_cast<double>(histogram.sumMicros) / kMicrosPerSecond)}});
+}
+
+napi_value histogramBounds(const Values& js) {
+  napi_value bounds = js.array();
+  for (const Micros bound : kHistogramBounds) {
+    js.push(bounds, js.number(static_cast<double>(bound) / kMicrosPerSecond));
+  }
+  return bounds;
+}
+
+napi_value toJs(const Values& js, const ClientCounters& counters) {
+  const Family family = familyOf(counters.client);
+  napi_value client = js.object({{"family", name(js, family)}});
+  if (family == Family::Vsock) js.set(client, "cid", js.integer(counters.client.cid()));
+  if (family == Family::Tcp) js.set(client, "ip", js.text(counters.client.ip()));
+  return js.object({{"client", client},
+                    {"active", js.integer(counters.active)},
+                    {"accepted", js.integer(counters.accepted)},
+                    {"refused", js.integer(counters.refused)},
+                    {"bytesUp", js.integer(counters.bytesUp)},
+                    {"bytesDown", js.integer(counters.bytesDown)}});
+}
+
+napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now, napi_value bounds) {
   napi_value closed = js.object();
   for (size_t i = 0; i < counters.closed.size(); ++i) {
     js.set(closed, NamesOf<CloseReason>::kAll[i], js.integer(counters.closed[i]));
@@ -194,7 +242,12 @@ napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now) 
                     {"closed", closed},
                     {"limitHits", js.integer(counters.limitHits)},
                     {"limitWaitMs", milliseconds(js, static_cast<Micros>(counters.limitWaitMicros))},
-                    {"waitingMs", milliseconds(js, waiting)}});
+                    {"waitingMs", milliseconds(js, waiting)},
+                    {"connect", toJs(js, counters.connect, bounds)},
+                    {"duration", toJs(js, counters.duration, bounds)},
+                    {"queued", toJs(js, counters.queued, bounds)},
+                    {"decisionsCached", js.integer(counters.decisionsCached)},
+                    {"decisionsRequested", js.integer(counters.decisionsRequested)}});
 }
 
 Micros toMicros(const Values& js, napi_value ms) {

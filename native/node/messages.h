@@ -13,9 +13,14 @@ napi_value toJs(const Values& js, const Progress& progress);
 napi_value toJs(const Values& js, const CloseRecord& record);
 napi_value toJs(const Values& js, const Fault& fault);
 napi_value toJs(const Values& js, const DecisionRequest& request);
+// {number, connections}
+napi_value toJs(const Values& js, const Listing& listing);
 // The number that were aborted.
 napi_value toJs(const Values& js, const Drained& drained);
-napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now);
+// `bounds`: of all histograms, as `histogramBounds` has them.
+napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now, napi_value bounds);
+napi_value histogramBounds(const Values& js);
+napi_value toJs(const Values& js, const ClientCounters& counters);
 
 std::vector<Address> toAddresses(const Values& js, napi_value list);
 ListenSpec toListenSpec(const Values& js, napi_value from);

@@ -75,9 +75,31 @@ napi_value drain(const Call& call) {
 napi_value counters(const Call& call) {
   napi_value all = call.js.array();
   const Micros now = monotonicMicros();
+  napi_value bounds = histogramBounds(call.js);
   for (const ListenerCounters& one : call.plane().engine().counters()) {
-    call.js.push(all, toJs(call.js, one, now));
+    call.js.push(all, toJs(call.js, one, now, bounds));
   }
+  return all;
+}
+
+// clients() → ClientCounters[]
+napi_value clients(const Call& call) {
+  napi_value all = call.js.array();
+  for (const ClientCounters& one : call.plane().engine().clients()) call.js.push(all, toJs(call.js, one));
+  return all;
+}
+
+// list(number): each thread tells of its connections, by an event `listing`
+napi_value list(const Call& call) {
+  call.plane().engine().list(call.integer<uint64_t>(0));
+  return call.js.undefined();
+}
+
+// threadSeconds() → number[]
+napi_value threadSeconds(const Call& call) {
+  napi_value all = call.js.array();
+  for (const double seconds : call.plane().engine().threadSeconds())
+    call.js.push(all, call.js.number(seconds));
   return all;
 }
 
@@ -188,6 +210,9 @@ napi_value init(const Values& js, napi_value exports) {
       exported<closeListener>("closeListener"),
       exported<drain>("drain"),
       exported<counters>("counters"),
+      exported<clients>("clients"),
+      exported<list>("list"),
+      exported<threadSeconds>("threadSeconds"),
       exported<beat>("beat"),
       exported<stop>("stop"),
       exported<sendDatagram>("sendDatagram"),

@@ -18,6 +18,12 @@ export const COMMANDS = {
     usage: '[OPTIONS] <local> <cid> <port>',
     summary: 'in an enclave: pass TCP connections on to a port of the parent',
   },
+  status: { usage: '[OPTIONS]', summary: 'tell what a proxy that runs does' },
+  connections: { usage: '[OPTIONS]', summary: 'list the open connections of a proxy that runs' },
+  metrics: {
+    usage: '[OPTIONS] [write file]',
+    summary: 'print the metrics of a proxy that runs, or write them to a file',
+  },
   check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
   doctor: { usage: '[OPTIONS]', summary: 'check the machine: vsock, enclaves, service and network' },
   probe: {

@@ -7,6 +7,7 @@ import type { SocketAddress } from '../dataplane/contract.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan } from '../plan.ts';
 import { type LoadedFile, loadFile } from './load.ts';
 import { egressPolicy, limitsOf, timeoutsOf } from './partial-plan.ts';
+import { observedBy } from './proxy-plan.ts';
 import { proxyAddress } from './schema/egress.ts';
 
 export interface EnclaveAddresses {
@@ -53,7 +54,7 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
     const ip = parseIpAddress(listen.ip);
     return ip === undefined ? [] : names.map((name) => ({ name, ip }));
   });
-  const plan = { listeners, drainMs: timeouts.drain, notes: file.notes, hosts };
+  const plan = { listeners, ...observedBy(file), drainMs: timeouts.drain, notes: file.notes, hosts };
   if (egress === undefined) return plan;
 
   const via = source.parentAddress(egress.proxy.port);

@@ -95,7 +95,7 @@ function describe(group: readonly Finding[], placeOf: (path: KeyPath) => string)
 }
 
 /** The same without the keys that are unknown, and without the entries that are wrong; the others keep their places. */
-function without({ value, lineAt }: YamlValue, findings: readonly Finding[]): YamlValue {
+function without({ text, value, lineAt }: YamlValue, findings: readonly Finding[]): YamlValue {
   const broken = new Set(findings.filter((finding) => !isUnknownKey(finding)).map(({ path }) => path[1]));
   const unknown = new Map<PropertyKey | undefined, Set<string>>();
   for (const { path } of findings.filter(isUnknownKey)) {
@@ -109,6 +109,7 @@ function without({ value, lineAt }: YamlValue, findings: readonly Finding[]): Ya
     return keys === undefined ? entry : omit(asMap(entry) ?? {}, keys);
   });
   return {
+    text,
     value: { ...others, allowlist: entries },
     lineAt: (path) => {
       const [, index] = entryAt(path) ?? [];

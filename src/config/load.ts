@@ -1,6 +1,6 @@
 /** The configuration file: read, parsed and checked. Every problem comes with its place. */
 import type * as z from 'zod/mini';
-import type { PlanNote } from '../plan.ts';
+import type { ConfigSource, PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
@@ -13,6 +13,7 @@ import { type FileSettings, fileSchema } from './schema/file.ts';
 export interface LoadedFile {
   readonly settings: FileSettings;
   readonly notes: readonly PlanNote[];
+  readonly source: ConfigSource;
   /** Where what stands at this path in the file begins, as `file:line`. */
   placeOf(path: readonly PropertyKey[]): string;
   lineOf(path: readonly PropertyKey[]): number;
@@ -50,7 +51,7 @@ export function inspectText(text: string, path: string, purpose: FilePurpose): L
 
 /** The settings, or what is wrong with them, in the order of lines. */
 export function judgeFile(
-  { value, lineAt }: YamlValue,
+  { text, value, lineAt }: YamlValue,
   path: string,
   purpose: FilePurpose,
 ): LoadedFile | { readonly findings: readonly Finding[] } {
@@ -61,7 +62,13 @@ export function judgeFile(
     ...(result.success ? [] : result.error.issues.flatMap(findingsOf)),
   ];
   if (result.success && findings.length === 0) {
-    return { settings: result.data, notes: findUnused(value, placeOf), placeOf, lineOf: lineAt };
+    return {
+      settings: result.data,
+      source: sourceOf(path, text),
+      notes: findUnused(value, placeOf),
+      placeOf,
+      lineOf: lineAt,
+    };
   }
   const inOrder = findings
     .map((finding) => ({ finding, line: lineAt(finding.path) }))
@@ -79,6 +86,20 @@ export function refuseFile(findings: readonly Finding[], { lineAt }: YamlValue, 
 /** Tells the `file:line` of what stands at a path in the file. */
 export function placesIn(path: string, lineAt: YamlValue['lineAt']): LoadedFile['placeOf'] {
   return (at) => escapeControls(`${path}:${lineAt(at)}`);
+}
+
+/** Keeps the text until somebody asks for its digest, which most processes are never asked for. */
+function sourceOf(path: string, text: string): ConfigSource {
+  let left: string | undefined = text;
+  let digest = '';
+  return {
+    path,
+    sha256() {
+      if (left !== undefined) digest = process.getBuiltinModule('node:crypto').hash('sha256', left, 'hex');
+      left = undefined;
+      return digest;
+    },
+  };
 }
 
 /** @throws VsockProxyError `config`: the first problem, and how many there are besides */

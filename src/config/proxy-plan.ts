@@ -10,7 +10,7 @@ import { escapeControls } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 import { mayHaveCids } from '../platform/vsock.ts';
 import { type LenientFile, loadLeniently } from './lenient.ts';
-import { firstOf, loadFile } from './load.ts';
+import { firstOf, type LoadedFile, loadFile } from './load.ts';
 import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from './partial-plan.ts';
 import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
@@ -57,7 +57,7 @@ export function loadProxyPlan(
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;
-  return { listeners: [listener], drainMs: timeouts.drain, notes: file.notes };
+  return { listeners: [listener], ...observedBy(file), drainMs: timeouts.drain, notes: file.notes };
 }
 
 function warnOfIgnored({ ignored, more }: LenientFile, path: string, log: Pick<Log, 'warn'>): void {
@@ -96,7 +96,15 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
     else problems.push(needsEnclave(partial.routeKey, partial.routePlace));
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
-  return { listeners, drainMs: file.settings.timeouts.drain, notes: file.notes };
+  return { listeners, ...observedBy(file), drainMs: file.settings.timeouts.drain, notes: file.notes };
+}
+
+/** What the file says of those who look at the proxy from outside. */
+export function observedBy(file: LoadedFile): Pick<Plan, 'metrics' | 'source'> {
+  const { metrics } = file.settings;
+  if (metrics === undefined) return { source: file.source };
+  const place = file.placeOf(['metrics', 'listen']);
+  return { source: file.source, metrics: { place, listen: metrics.listen, enclaves: metrics.enclaves ?? [] } };
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {

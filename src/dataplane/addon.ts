@@ -1,6 +1,7 @@
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
 import type {
+  ClientCounters,
   CloseRecord,
   ConnectionId,
   DataPlane,
@@ -11,6 +12,7 @@ import type {
   ListenerCounters,
   ListenerId,
   ListenSpec,
+  LiveConnection,
   Progress,
   SocketAddress,
 } from './contract.ts';
@@ -32,6 +34,10 @@ interface Addon extends NativeTables {
   closeListener(listener: ListenerId): void;
   drain(deadlineMs: number): void;
   counters(): readonly ListenerCounters[];
+  clients(): readonly ClientCounters[];
+  /** Each thread answers with a `listing` of this number. */
+  list(number: number): void;
+  threadSeconds(): readonly number[];
   beat(): boolean;
   stop(): void;
 }
@@ -42,7 +48,14 @@ export interface Batch {
   readonly close: readonly WithError<CloseRecord>[];
   readonly fault: readonly WithError<Fault>[];
   readonly request: readonly WithError<DecisionRequest>[];
+  readonly listing: readonly Listing[];
   readonly drained?: number;
+}
+
+/** The connections of one relay thread. */
+interface Listing {
+  readonly number: number;
+  readonly connections: readonly LiveConnection[];
 }
 
 /** With a number, where there is one, in the place of its name. */
@@ -59,13 +72,15 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   checkTables(addon);
   let running = true;
   let onDrained: ((aborted: number) => void) | undefined;
+  const listings = new Listings(threads);
 
-  const error = addon.start(threads, ({ progress, close, fault, request, drained }) => {
+  const error = addon.start(threads, ({ progress, close, fault, request, listing, drained }) => {
     // Of one connection, a request comes behind the steps before it, and nothing behind its end.
     if (progress.length > 0) events.onProgress(progress);
     if (request.length > 0) events.onDecisionRequest(request.map(nameError));
     if (close.length > 0) events.onClose(close.map(nameError));
     if (fault.length > 0) events.onFault(fault.map(nameError));
+    listings.take(listing);
     if (drained !== undefined) onDrained?.(drained);
   });
   if (error !== 0) {
@@ -94,12 +109,43 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
         live().drain(deadlineMs);
       }),
     counters: () => live().counters(),
+    clients: () => live().clients(),
+    connections: () => listings.request((number) => live().list(number)),
+    threadSeconds: () => live().threadSeconds(),
     beat: () => live().beat(),
     stop() {
       if (running) addon.stop();
       running = false;
     },
   };
+}
+
+/** Puts together what all threads say. */
+class Listings {
+  readonly #threads: number;
+  readonly #open = new Map<number, { readonly parts: Listing[]; readonly resolve: (all: LiveConnection[]) => void }>();
+  #last = 0;
+
+  constructor(threads: number) {
+    this.#threads = threads;
+  }
+
+  request(list: (number: number) => void): Promise<readonly LiveConnection[]> {
+    this.#last += 1;
+    const { promise, resolve } = Promise.withResolvers<readonly LiveConnection[]>();
+    this.#open.set(this.#last, { parts: [], resolve });
+    list(this.#last);
+    return promise;
+  }
+
+  take(listings: readonly Listing[]): void {
+    for (const listing of listings) {
+      const { parts, resolve } = this.#open.get(listing.number) ?? {};
+      if (parts?.push(listing) !== this.#threads) continue;
+      this.#open.delete(listing.number);
+      resolve?.(parts.flatMap(({ connections }) => connections));
+    }
+  }
 }
 
 function nameError<Event extends object>(event: WithError<Event>): Event {

@@ -303,6 +303,59 @@ export interface ListenerCounters {
   readonly limitHits: number;
   readonly limitWaitMs: number;
   readonly waitingMs: number;
+  /** From accept to the established server connection, of those that had one. */
+  readonly connect: Histogram;
+  /** From accept to the end. */
+  readonly duration: Histogram;
+  /** How long clients waited for a free place, of those that were seen to wait. */
+  readonly queued: Histogram;
+  /** Decisions that the data plane took from its cache, and those that it requested. */
+  readonly decisionsCached: number;
+  readonly decisionsRequested: number;
+}
+
+/** How often something took how long. */
+export interface Histogram {
+  /** Upper bounds in seconds, inclusive, ascending. */
+  readonly bounds: readonly number[];
+  /** How many had each bound as their lowest one; the last number is of those above all bounds. */
+  readonly counts: readonly number[];
+  /** Of all of them together, in seconds. */
+  readonly sum: number;
+}
+
+/** What limits and figures per client count: a CID, an IP address, or all clients of unix sockets. */
+export type ClientKey =
+  | { readonly family: 'vsock'; readonly cid: number }
+  | { readonly family: 'tcp'; readonly ip: string }
+  | { readonly family: 'unix' };
+
+/** Totals of one client on all listeners. Of clients that were not seen for the longest time, beyond 1,024, they are dropped. */
+export interface ClientCounters {
+  readonly client: ClientKey;
+  readonly active: number;
+  /** Without those that were refused. */
+  readonly accepted: number;
+  readonly refused: number;
+  /** Bytes delivered by connections that have ended. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** A connection that is open. */
+export interface LiveConnection {
+  readonly listener: ListenerId;
+  readonly connection: ConnectionId;
+  readonly client: SocketAddress;
+  /** Connected, or being tried. */
+  readonly server?: SocketAddress;
+  readonly target?: TargetId;
+  readonly phase: Phase;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Since accept, and since the last byte in either direction. */
+  readonly ageMs: number;
+  readonly idleMs: number;
 }
 
 /** Events come in batches, on the JavaScript thread, each connection's in order. An exception in one ends the process: do not throw. */
@@ -340,6 +393,12 @@ export interface DataPlane {
    */
   drain(deadlineMs: number): Promise<number>;
   counters(): readonly ListenerCounters[];
+  /** The busiest first: by open connections, then by connections accepted. */
+  clients(): readonly ClientCounters[];
+  /** Resolves when every relay thread has told of its connections. */
+  connections(): Promise<readonly LiveConnection[]>;
+  /** Processor time of each relay thread so far, in seconds. */
+  threadSeconds(): readonly number[];
   /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
   beat(): boolean;
   /** Ends all threads and connections. The data plane is unusable afterwards. Idempotent. */

@@ -37,7 +37,7 @@ interface Lists {
 }
 
 export const NAMES: { readonly [List in keyof Lists]: Readonly<Record<Lists[List], true>> } = {
-  eventKinds: { progress: true, close: true, fault: true, request: true, drained: true },
+  eventKinds: { progress: true, close: true, fault: true, request: true, listing: true, drained: true },
   parties: { client: true, server: true, proxy: true },
   phases: { deciding: true, connecting: true, relaying: true },
   closeReasons: {

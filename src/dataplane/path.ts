@@ -86,3 +86,31 @@ function dialDirectly(to: Exclude<SocketAddress, { family: 'vsock' }>, timeoutMs
   });
   return promise;
 }
+
+/** Passes clients of a vsock address on to a TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
+export function exposeOnVsock(
+  open: (events: DataPlaneEvents) => DataPlane,
+  on: SocketAddress,
+  port: number,
+): { close(): void } {
+  const nothing = () => undefined;
+  const dataPlane = open({ onProgress: nothing, onClose: nothing, onFault: nothing, onDecisionRequest: nothing });
+  try {
+    const { id } = dataPlane.listen({
+      kind: 'fixed',
+      on,
+      limits: { connections: MOST_EXPOSED, connectionsPerClient: 0, ratePerClient: 0 },
+      admission: {},
+      timeouts: { connectMs: EXPOSED_MS, idleMs: EXPOSED_MS, headMs: EXPOSED_MS },
+      report: 'failures',
+    });
+    dataPlane.setUpstream(id, [{ family: 'tcp', ip: '127.0.0.1', port }]);
+  } catch (error) {
+    dataPlane.stop();
+    throw error;
+  }
+  return { close: () => dataPlane.stop() };
+}
+
+const MOST_EXPOSED = 64;
+const EXPOSED_MS = 10_000;

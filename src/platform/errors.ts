@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'denied' // the policy forbids the route
   | 'resolve-failed' // a name could not be resolved
   | 'listen-failed' // a listener could not be bound
+  | 'control' // a running proxy cannot be asked
   | 'metadata' // the instance metadata service does not tell what is asked for
   | 'internal';
 

@@ -1,5 +1,5 @@
 /** All listeners that run, and their change to those of another plan: everything new is there before anything old goes. */
-import type { ListenerId } from '../dataplane/contract.ts';
+import type { ListenerId, SocketAddress } from '../dataplane/contract.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
@@ -34,6 +34,12 @@ export class Listeners {
 
   get running(): readonly Listener[] {
     return this.#running;
+  }
+
+  /** Where each listener listens that may have connections, and where all of its clients go. */
+  addressesById(): ReadonlyMap<ListenerId, { readonly on: SocketAddress; readonly target: string | undefined }> {
+    const all = [...this.#running, ...[...this.#draining.values()].map(({ listener }) => listener)];
+    return new Map(all.flatMap(({ bound, route }) => bound.map(({ id, on }) => [id, { on, target: route.target }])));
   }
 
   /**

@@ -21,6 +21,8 @@ export interface Route {
   absence(): string;
   /** The last good answer of the name that all clients go to. */
   last(): Remembered | undefined;
+  /** The addresses that all clients go to; absent where there is no such list. */
+  current?(): readonly SocketAddress[];
   /** Serves this listener from now on. Before its first client can be told of. */
   attach(listener: ListenerId, seam: Seam): void;
   stop(): void;
@@ -98,6 +100,7 @@ async function openTarget(
     target: text,
     absence: () => upstream.absence(),
     last: () => upstream.last(),
+    current: () => addresses ?? [],
     attach(listener, { dataPlane }) {
       attached.push({ dataPlane, listener });
       if (addresses !== undefined) dataPlane.setUpstream(listener, addresses);
@@ -111,6 +114,7 @@ function openAddress(address: Extract<RoutePlan, { readonly kind: 'address' }>['
     ...UNRESOLVED,
     kind: 'fixed',
     target: formatAddress(address),
+    current: () => [address],
     attach: (listener, { dataPlane }) => dataPlane.setUpstream(listener, [address]),
   };
 }

@@ -1,8 +1,10 @@
 /** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
 
-import type { DataPlane, DataPlaneEvents, SocketAddress } from '../dataplane/contract.ts';
+import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress } from '../dataplane/contract.ts';
+import { writeAddress } from '../dataplane/format.ts';
+import { CountedResolver } from '../dns/counted.ts';
 import type { Resolver } from '../dns/resolver.ts';
-import type { Plan } from '../plan.ts';
+import type { MetricsPlan, Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log, LogFor } from '../platform/log.ts';
@@ -14,6 +16,7 @@ import { describeChange, Listeners } from './listeners.ts';
 import { count, seconds } from './report/quantities.ts';
 import { Report } from './report/report.ts';
 import type { Seam } from './route.ts';
+import { type ConnectionSnapshot, clientSnapshot, type Snapshot, snapshotOf } from './snapshot.ts';
 
 export interface ServeDependencies extends Pick<ListenerContext, 'activatedSockets'> {
   readonly logFor: LogFor;
@@ -41,6 +44,11 @@ export interface RunningProxy {
   addresses(): readonly SocketAddress[];
   /** One line for people. */
   status(): string;
+  /** What runs now. */
+  snapshot(): Snapshot;
+  connections(): Promise<readonly ConnectionSnapshot[]>;
+  /** What the plan in force says of metrics. */
+  metrics(): MetricsPlan | undefined;
   /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
   beat(): boolean;
 }
@@ -67,10 +75,15 @@ class Server implements RunningProxy {
   readonly #listeners: Listeners;
   /** Most proxies have one fixed route, and load nothing of this. */
   #handlers: Promise<Handlers> | undefined;
+  #openedHandlers: Handlers | undefined;
+  readonly #resolver: CountedResolver;
   /** Opened once the first plan may run. */
   #opened: DataPlane | undefined;
-  #drainMs = 0;
+  #plan: Plan = { listeners: [], drainMs: 0 };
+  #startedAt = new Date(0);
   #loadedAt = new Date(0);
+  #loads = 0;
+  #failedLoads = 0;
   /** Of the last reload, in one line. */
   #failure: string | undefined;
   #draining = false;
@@ -78,7 +91,8 @@ class Server implements RunningProxy {
   #onceMore = false;
 
   constructor(load: () => Promise<Plan>, dependencies: ServeDependencies) {
-    const { logFor, clock, resolver, activatedSockets } = dependencies;
+    const { logFor, clock, now, activatedSockets } = dependencies;
+    this.#resolver = new CountedResolver(dependencies.resolver);
     this.#load = load;
     this.#dependencies = dependencies;
     this.#log = logFor('vsock_proxy::proxy');
@@ -89,12 +103,13 @@ class Server implements RunningProxy {
     this.#report = new Report({
       log: this.#log,
       clock,
+      now,
       counters: () => this.#dataPlane.counters(),
       refusalOf: (connection) => this.#dispatcher.refusalOf(connection),
       targetOf: (target) => this.#targets.textOf(target),
     });
     this.#listeners = new Listeners({
-      resolver,
+      resolver: this.#resolver,
       clock,
       log: this.#log,
       activatedSockets,
@@ -109,8 +124,10 @@ class Server implements RunningProxy {
   async start(): Promise<void> {
     const { logFor, now, openDataPlane } = this.#dependencies;
     const plan = await this.#loadPlan();
-    this.#drainMs = plan.drainMs;
+    this.#plan = plan;
+    this.#loads = 1;
     this.#loadedAt = now();
+    this.#startedAt = this.#loadedAt;
     const first = await this.#listeners.prepare(plan.listeners);
     this.#opened = openDataPlane(this.#events());
     try {
@@ -136,8 +153,9 @@ class Server implements RunningProxy {
     this.#draining = true;
     this.#listeners.stop();
     const open = connectionsOf(this.#dataPlane);
-    const deadline = seconds(this.#drainMs);
-    const drained = this.#dataPlane.drain(this.#drainMs);
+    const { drainMs } = this.#plan;
+    const deadline = seconds(drainMs);
+    const drained = this.#dataPlane.drain(drainMs);
     this.#log.info(`No new clients are accepted; ${count(open, 'open connection')} may take ${deadline} to end`);
     (await this.#handlers)?.drain();
     const aborted = await drained;
@@ -147,7 +165,11 @@ class Server implements RunningProxy {
   }
 
   drainMs(): number {
-    return this.#drainMs;
+    return this.#plan.drainMs;
+  }
+
+  metrics(): MetricsPlan | undefined {
+    return this.#plan.metrics;
   }
 
   addresses(): readonly SocketAddress[] {
@@ -161,8 +183,54 @@ class Server implements RunningProxy {
       : `${this.#failure}; running with the configuration of ${this.#loadedAt.toISOString().slice(11, 19)}Z`;
   }
 
+  snapshot(): Snapshot {
+    const { now, clock } = this.#dependencies;
+    const counters = new Map(this.#dataPlane.counters().map((each) => [each.listener, each]));
+    const denialsOf = (id: ListenerId) => this.#dispatcher.denialsOf(id);
+    const figures = { counters, report: this.#report, denialsOf, now: clock.now() };
+    return {
+      at: now(),
+      startedAt: this.#startedAt,
+      config: this.#configSnapshot(),
+      listeners: this.#listeners.running.flatMap((listener) => snapshotOf(listener, figures)),
+      clients: this.#dataPlane.clients().map(clientSnapshot),
+      dns: {
+        lookups: this.#resolver.lookups,
+        staleAnswers: this.#report.staleAnswers,
+        remembered: this.#openedHandlers?.remembered ?? 0,
+      },
+      threadSeconds: this.#dataPlane.threadSeconds(),
+      drains: this.#draining,
+    };
+  }
+
+  async connections(): Promise<readonly ConnectionSnapshot[]> {
+    const open = await this.#dataPlane.connections();
+    const listeners = this.#listeners.addressesById();
+    return open.map(({ target, ...connection }) => {
+      const { on, target: fixed } = listeners.get(connection.listener) ?? {};
+      const text = fixed ?? (target === undefined ? undefined : this.#targets.textOf(target));
+      return {
+        ...connection,
+        address: on === undefined ? 'a listener that was removed' : writeAddress(on),
+        ...(text !== undefined && { target: text }),
+      };
+    });
+  }
+
   beat(): boolean {
     return this.#dataPlane.beat();
+  }
+
+  #configSnapshot(): Snapshot['config'] {
+    const { source } = this.#plan;
+    return {
+      ...(source && { path: source.path, hash: source.sha256() }),
+      loadedAt: this.#loadedAt,
+      loads: this.#loads,
+      failedLoads: this.#failedLoads,
+      ...(this.#failure !== undefined && { failure: this.#failure }),
+    };
   }
 
   get #dataPlane(): DataPlane {
@@ -193,15 +261,16 @@ class Server implements RunningProxy {
   }
 
   async #loadHandlers(): Promise<Handlers> {
-    const { resolver, clock, support } = this.#dependencies;
+    const { clock, support } = this.#dependencies;
     const { openHandlers } = await import('./handlers/open.ts');
-    return openHandlers({
-      resolver,
+    this.#openedHandlers = openHandlers({
+      resolver: this.#resolver,
       clock,
       targets: this.#targets,
       onStale: (error, name, ageMs) => this.#report.tellStale(error, name, ageMs),
       ...support,
     });
+    return this.#openedHandlers;
   }
 
   /** Once more for whoever has asked meanwhile. */
@@ -214,6 +283,7 @@ class Server implements RunningProxy {
   }
 
   async #reloadOnce(): Promise<Reloaded> {
+    this.#loads += 1;
     try {
       const next = await this.#loadPlan();
       const change = await this.#listeners.prepare(next.listeners);
@@ -222,13 +292,14 @@ class Server implements RunningProxy {
         return { kind: 'failed', error: new VsockProxyError('internal', 'The proxy is stopping') };
       }
       this.#listeners.commit(change, this.#seam, this.#report);
-      this.#drainMs = next.drainMs;
+      this.#plan = next;
       this.#loadedAt = this.#dependencies.now();
       this.#failure = undefined;
       this.#log.info(`Reloaded: ${describeChange(change)}`);
       await this.#listeners.tellUnusedSockets();
       return { kind: 'done' };
     } catch (error) {
+      this.#failedLoads += 1;
       this.#failure = describeFailure(error);
       this.#log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
       return { kind: 'failed', error };

@@ -5,6 +5,8 @@ import type {
   Decision,
   DecisionSubject,
   ListenSpec,
+  LiveConnection,
+  Phase,
   SocketAddress,
   TargetId,
 } from '../../src/dataplane/contract.ts';
@@ -61,6 +63,7 @@ export class FakeConnection {
   #connectMs: number | undefined;
   #bytesUp = 0;
   #bytesDown = 0;
+  #movedAt: number;
   #firstEof: 'client' | 'server' | undefined;
   #cancelDeadline = (): void => undefined;
 
@@ -77,6 +80,7 @@ export class FakeConnection {
     this.#spec = spec;
     this.#events = events;
     this.#acceptedAt = network.clock.now();
+    this.#movedAt = this.#acceptedAt;
     this.#state = spec.kind === 'fixed' ? 'waiting' : 'deciding';
   }
 
@@ -135,7 +139,7 @@ export class FakeConnection {
 
   close(reason: CloseReason, endedBy: CloseRecord['endedBy'], errno?: string): void {
     if (this.#state === 'closed') return;
-    const phase = this.#state === 'deciding' || this.#asked?.kind === 'failed' ? 'deciding' : this.#connectedPhase();
+    const phase = this.#phase();
     this.#state = 'closed';
     this.#asked = undefined;
     this.#cancelDeadline();
@@ -159,8 +163,26 @@ export class FakeConnection {
     });
   }
 
-  #connectedPhase(): 'connecting' | 'relaying' {
+  #phase(): Phase {
+    if (this.#state === 'deciding' || this.#asked?.kind === 'failed') return 'deciding';
     return this.#server === undefined ? 'connecting' : 'relaying';
+  }
+
+  read(): LiveConnection {
+    const { listener, connection, client } = this.identity;
+    const now = this.#network.clock.now();
+    return {
+      listener,
+      connection,
+      client,
+      ...(this.#address === undefined ? {} : { server: this.#address }),
+      ...(this.#target === undefined ? {} : { target: this.#target }),
+      phase: this.#phase(),
+      bytesUp: this.#bytesUp,
+      bytesDown: this.#bytesDown,
+      ageMs: now - this.#acceptedAt,
+      idleMs: now - this.#movedAt,
+    };
   }
 
   #ask(question: DecisionSubject): void {
@@ -301,7 +323,9 @@ export class FakeConnection {
     to.write(bytes);
     if (to === this.#client) this.#bytesDown += bytes.length;
     else this.#bytesUp += bytes.length;
-    if (bytes.length > 0) this.#awaitIdleness();
+    if (bytes.length === 0) return;
+    this.#movedAt = this.#network.clock.now();
+    this.#awaitIdleness();
   }
 
   #relay(server: FakeEnd): void {

@@ -3,6 +3,7 @@
  * against it and against the addon.
  */
 import type {
+  ClientCounters,
   CloseReason,
   CloseRecord,
   ConnectionId,
@@ -15,6 +16,7 @@ import type {
   ListenerId,
   Listening,
   ListenSpec,
+  LiveConnection,
   Progress,
   SocketAddress,
 } from '../../src/dataplane/contract.ts';
@@ -22,6 +24,7 @@ import { VsockProxyError } from '../../src/platform/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
 import { FakeDecisionCache } from './decision-cache.ts';
+import { FakeClientTotals, FakeHistogram } from './figures.ts';
 import type { Harness } from './harness.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
 
@@ -39,10 +42,21 @@ interface Listener {
   readonly connections: Set<FakeConnection>;
   readonly clients: FakeClients;
   readonly cache: FakeDecisionCache;
-  readonly totals: { accepted: number; bytesUp: number; bytesDown: number; limitHits: number; limitWaitMs: number };
+  readonly totals: {
+    accepted: number;
+    bytesUp: number;
+    bytesDown: number;
+    limitHits: number;
+    limitWaitMs: number;
+    decisionsCached: number;
+    decisionsRequested: number;
+  };
+  readonly histograms: Record<'connect' | 'duration' | 'queued', FakeHistogram>;
   readonly closed: Record<CloseReason, number>;
   readonly toldAt: Map<Fault['kind'], number>;
   isOpen: boolean;
+  /** A client was seen to wait for a place. */
+  hasWaiting: boolean;
 }
 
 export class FakeDataPlane implements DataPlane {
@@ -50,6 +64,7 @@ export class FakeDataPlane implements DataPlane {
   readonly #events: DataPlaneEvents;
   readonly #listeners = new Map<ListenerId, Listener>();
   readonly #connections = new Map<ConnectionId, FakeConnection>();
+  readonly #clients = new FakeClientTotals();
   #lastListener = 0;
   #lastConnection = 0;
   #steps: Progress[] = [];
@@ -80,10 +95,20 @@ export class FakeDataPlane implements DataPlane {
       connections: new Set(),
       clients: new FakeClients(spec, this.#network.clock),
       cache: new FakeDecisionCache(this.#network.clock),
-      totals: { accepted: 0, bytesUp: 0, bytesDown: 0, limitHits: 0, limitWaitMs: 0 },
+      totals: {
+        accepted: 0,
+        bytesUp: 0,
+        bytesDown: 0,
+        limitHits: 0,
+        limitWaitMs: 0,
+        decisionsCached: 0,
+        decisionsRequested: 0,
+      },
+      histograms: { connect: new FakeHistogram(), duration: new FakeHistogram(), queued: new FakeHistogram() },
       closed: { ...NOTHING_CLOSED },
       toldAt: new Map(),
       isOpen: true,
+      hasWaiting: false,
     };
     this.#listeners.set(listener.id, listener);
     socket.open(listener.accept);
@@ -131,7 +156,7 @@ export class FakeDataPlane implements DataPlane {
   }
 
   counters(): readonly ListenerCounters[] {
-    return [...this.#listeners.values()].map(({ id, totals, closed, connections, socket, isOpen }) => {
+    return [...this.#listeners.values()].map(({ id, totals, histograms, closed, connections, socket, isOpen }) => {
       const first = isOpen ? socket.queue[0] : undefined;
       if (!isOpen && connections.size === 0) this.#listeners.delete(id);
       return {
@@ -140,8 +165,23 @@ export class FakeDataPlane implements DataPlane {
         closed: { ...closed },
         active: connections.size,
         waitingMs: first === undefined ? 0 : Math.max(1, this.#network.clock.now() - first.since),
+        connect: histograms.connect.read(),
+        duration: histograms.duration.read(),
+        queued: histograms.queued.read(),
       };
     });
+  }
+
+  clients(): readonly ClientCounters[] {
+    return this.#clients.read();
+  }
+
+  connections(): Promise<readonly LiveConnection[]> {
+    return Promise.resolve([...this.#connections.values()].map((connection) => connection.read()));
+  }
+
+  threadSeconds(): readonly number[] {
+    return [0];
   }
 
   /** Of the listeners, in the order in which they were opened. */
@@ -177,13 +217,15 @@ export class FakeDataPlane implements DataPlane {
 
   /** @returns whether nobody waits any more */
   #acceptWhatFits(listener: Listener): boolean {
-    const { spec, socket, connections, totals } = listener;
+    const { spec, socket, connections, totals, histograms } = listener;
     while (connections.size < spec.limits.connections) {
       const next = socket.queue.shift();
       if (next === undefined) return true;
       const queuedMs = this.#network.clock.now() - next.since;
       totals.accepted += 1;
       totals.limitWaitMs += queuedMs;
+      if (listener.hasWaiting) histograms.queued.observe(queuedMs);
+      listener.hasWaiting = false;
       this.#accept(listener, next.client, queuedMs);
     }
     return socket.queue.length === 0;
@@ -191,6 +233,7 @@ export class FakeDataPlane implements DataPlane {
 
   #noteWaiting(listener: Listener): void {
     listener.totals.limitHits += 1;
+    listener.hasWaiting = true;
     this.#tellFault(listener, { kind: 'limit', listener: listener.id });
   }
 
@@ -203,14 +246,18 @@ export class FakeDataPlane implements DataPlane {
   }
 
   #accept(listener: Listener, client: FakeEnd, queuedMs: number): void {
-    const { id, spec, upstream, connections, clients, totals, closed } = listener;
+    const { id, spec, upstream, connections, clients, totals, histograms, closed } = listener;
+    const ofClient = this.#clients.of(client.address);
     const refusal = clients.enter(client.address);
     if (refusal !== undefined) {
       client.reset();
       closed[refusal] += 1;
+      ofClient.refused += 1;
       this.#tellFault(listener, { kind: refusal, listener: id, client: client.address });
       return;
     }
+    ofClient.accepted += 1;
+    ofClient.active += 1;
     this.#lastConnection += 1;
     const identity = {
       listener: id,
@@ -228,7 +275,11 @@ export class FakeDataPlane implements DataPlane {
       },
       onDecisionRequest: (question) => {
         const known = listener.isOpen ? listener.cache.find(client.address, question) : undefined;
-        if (known !== undefined) return connection.decide(known);
+        if (known !== undefined) {
+          totals.decisionsCached += 1;
+          return connection.decide(known);
+        }
+        totals.decisionsRequested += 1;
         this.#asks.push({ ...common, ...question });
         this.#flushSoon();
       },
@@ -238,6 +289,12 @@ export class FakeDataPlane implements DataPlane {
         clients.leave(client.address);
         totals.bytesUp += record.bytesUp;
         totals.bytesDown += record.bytesDown;
+        histograms.duration.observe(record.totalMs);
+        if (record.connectMs !== record.totalMs || record.phase === 'relaying')
+          histograms.connect.observe(record.connectMs);
+        ofClient.active -= 1;
+        ofClient.bytesUp += record.bytesUp;
+        ofClient.bytesDown += record.bytesDown;
         closed[record.reason] += 1;
         if (lifecycle || record.reason !== 'finished') this.#records.push(record);
         this.#flushSoon();

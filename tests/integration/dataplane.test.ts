@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { testDeciding } from '../dataplane/deciding.ts';
 import { testEndings } from '../dataplane/ending.ts';
+import { testFigures } from '../dataplane/figures-suite.ts';
 import { openSocketHarness } from '../dataplane/sockets.ts';
 import { testDataPlane } from '../dataplane/suite.ts';
 
@@ -10,5 +11,6 @@ if (!existsSync(ADDON)) throw new Error('build/vsock.node is missing. Build it: 
 for (const threads of [1, 2]) {
   testDataPlane(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testDeciding(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
+  testFigures(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testEndings(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
 }

@@ -1,10 +1,10 @@
 /** What one check of the doctor is: a name, a question to the machine, and one answer in words. */
 
-export type Status = 'ok' | 'warn' | 'fail' | 'skip';
+export type CheckStatus = 'ok' | 'warn' | 'fail' | 'skip';
 
 /** What a check has found out. */
 export interface CheckResult {
-  readonly status: Status;
+  readonly status: CheckStatus;
   /** What was found, in one line; for `skip`: why nothing was looked for. */
   readonly found: string;
   /** The command, or the one step, that mends it. */
@@ -23,6 +23,6 @@ export const skip = (found: string): CheckResult => ({ status: 'skip', found });
 export const warn = (found: string, fix?: string): CheckResult => withFix('warn', found, fix);
 export const fail = (found: string, fix?: string): CheckResult => withFix('fail', found, fix);
 
-function withFix(status: Status, found: string, fix: string | undefined): CheckResult {
+function withFix(status: CheckStatus, found: string, fix: string | undefined): CheckResult {
   return fix === undefined ? { status, found } : { status, found, fix };
 }

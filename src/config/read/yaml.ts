@@ -19,6 +19,8 @@ import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
 
 export interface YamlValue {
+  /** As it was read. */
+  readonly text: string;
   readonly value: unknown;
   /** The line (from 1) of what stands at this path, or of its closest parent that exists. */
   lineAt(path: readonly PropertyKey[]): number;
@@ -68,7 +70,7 @@ export function parseYaml(text: string, path: string, onOddity: OnOddity = refus
   const document = parse(source, lines, bad, onOddity);
   checkKeysAndAliases(document, bad);
   const offsetAt = findOffsets(document);
-  return { value: document.toJS({ maxAliasCount: -1 }), lineAt: (at) => lineOf(offsetAt(at)) };
+  return { text, value: document.toJS({ maxAliasCount: -1 }), lineAt: (at) => lineOf(offsetAt(at)) };
 }
 
 function refuse(problem: VsockProxyError): never {

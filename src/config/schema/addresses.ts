@@ -3,6 +3,7 @@
 import { parseHost, parseIpAddress, parseTcpPort, type TcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
+import { writeAddress } from '../../dataplane/format.ts';
 import type { ActivatedSocket } from '../../plan.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { type Malformed, malformed } from '../../platform/malformed.ts';
@@ -140,16 +141,7 @@ export function refuseVsockPort(port: number, text: string, low: string): Malfor
 
 /** In the form in which `listen` takes it, and the only one for each address. */
 export function formatListen(address: ListenAddress): string {
-  switch (address.family) {
-    case 'vsock':
-      return `vsock:${address.cid === CID_ANY ? 'any' : address.cid}:${address.port}`;
-    case 'tcp':
-      return `tcp:${address.ip.includes(':') ? `[${address.ip}]` : address.ip}:${address.port}`;
-    case 'unix':
-      return `unix:${address.path}`;
-    case 'systemd':
-      return `systemd:${address.name}`;
-  }
+  return address.family === 'systemd' ? `systemd:${address.name}` : writeAddress(address);
 }
 
 /** The address, in the same form, that takes this one's port wherever it is. */

@@ -9,6 +9,7 @@ import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
 import { limits, timeouts } from './limits.ts';
 import { listener } from './listener.ts';
+import { metrics } from './metrics.ts';
 import { ALLOW_HINT, allowlist, denylist } from './rule.ts';
 
 /** What the AWS proxy says of a file that allows nothing. */
@@ -56,6 +57,7 @@ export const fileSchema = map(
     forward: z.optional(forward),
     limits,
     timeouts,
+    metrics: z.optional(metrics),
     ...enclaverKeys,
   },
 );

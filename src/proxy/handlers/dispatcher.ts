@@ -31,8 +31,18 @@ export type LaterRequest = Exclude<DecisionRequest, FirstRequest>;
 /** How long the data plane may reuse a decision for the same head. A name is looked up at most once in this time. */
 export const CACHE_MS = 1000;
 
+/** Requests by method, and responses by class of status, since the handler was made. */
+export interface HttpCounters {
+  /** `CONNECT`, `GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `other`. */
+  readonly methods: Readonly<Record<string, number>>;
+  /** `2xx`, `3xx`, `4xx`, `5xx`. */
+  readonly statuses: Readonly<Record<string, number>>;
+}
+
 /** Decides about the connections of a listener. May throw: that rejects the connection. */
 export interface Handler {
+  /** Of those that speak HTTP. @param cached tunnels that were made by a cached decision, unseen by the handler */
+  http?(cached: number): HttpCounters;
   first(event: FirstRequest): Handled | Promise<Handled>;
   later(event: LaterRequest, request: Asked | undefined): Handled;
 }
@@ -48,6 +58,8 @@ export class Dispatcher {
   readonly #handlers = new Map<ListenerId, Handler>();
   /** Connections of which something is to be remembered: each until its next decision, at most until its end. */
   readonly #remembered = new Map<ConnectionId, Pick<Handled, 'refusal' | 'request'>>();
+
+  readonly #denials = new Map<ListenerId, Record<string, number>>();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -72,6 +84,11 @@ export class Dispatcher {
       }
     }
   };
+
+  /** Targets that clients of this listener were refused, by the reason. */
+  denialsOf(listener: ListenerId): Readonly<Record<string, number>> {
+    return this.#denials.get(listener) ?? {};
+  }
 
   /** Why the connection was refused, if it was. */
   refusalOf(connection: ConnectionId): Refusal | undefined {
@@ -123,7 +140,14 @@ export class Dispatcher {
     );
   }
 
-  #give({ connection }: DecisionRequest, { decision, refusal, request }: Handled): void {
+  #countDenial(listener: ListenerId, reason: string): void {
+    const denials = this.#denials.get(listener) ?? {};
+    denials[reason] = (denials[reason] ?? 0) + 1;
+    this.#denials.set(listener, denials);
+  }
+
+  #give({ connection, listener }: DecisionRequest, { decision, refusal, request }: Handled): void {
+    if (refusal !== undefined && decision.action === 'reject') this.#countDenial(listener, decision.reason);
     if (refusal !== undefined) this.#remembered.set(connection, { refusal });
     else if (request !== undefined) this.#remembered.set(connection, { request });
     else this.#remembered.delete(connection);

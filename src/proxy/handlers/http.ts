@@ -17,6 +17,7 @@ import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
+import { HttpFigures } from './http-figures.ts';
 import { settleTunnel } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
@@ -34,12 +35,15 @@ type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions): Handler {
   const decide = through ? decideThrough : decideHere;
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
-  return {
+  const figures = new HttpFigures();
+  const count = (handled: Handled) => figures.countResponse(handled);
+  const handler: Handler = {
     first(ask) {
       if (ask.kind !== 'head') throw new Error('a request is asked about with its bytes');
       const request = parseRequest(ask.bytes);
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
+      figures.countRequest(methodOf(request) ?? 'CONNECT');
       const authorization = authorizer.find(request.host, request.port, clientOf(ask.client));
       if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled, targets));
       if (authorization.kind !== 'malformed') return decide(request, authorization, targets);
@@ -52,6 +56,14 @@ export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions)
       }
       return passResponse(ask, nameOf(ask.target), request);
     },
+  };
+  return {
+    http: (cached) => figures.read(cached),
+    first(ask) {
+      const handled = handler.first(ask);
+      return handled instanceof Promise ? handled.then(count) : count(handled);
+    },
+    later: (ask, request) => count(handler.later(ask, request)),
   };
 }
 

@@ -43,6 +43,8 @@ export type CidOf = (name: string) => number | VsockProxyError | Promise<number 
 export interface Handlers {
   /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
   handlerFor(plan: ListenerPlan): Promise<Handler>;
+  /** How many names that clients asked for are remembered. */
+  readonly remembered: number;
   /** Ends what has no end of its own. */
   drain(): void;
   /** Ends all queries, too. */
@@ -57,6 +59,9 @@ export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...optio
     receiver?.then((opened) => opened.close()).catch(() => undefined);
   };
   return {
+    get remembered() {
+      return names.size;
+    },
     drain,
     async handlerFor(plan) {
       const { route, policy, family } = plan;

@@ -35,17 +35,31 @@ const PERIOD = `${PERIOD_MS / 1000} s`;
 export interface ReportOptions {
   readonly log: Log;
   readonly clock: Clock;
-  readonly counters: () => readonly ListenerCounters[];
+  /** Of the wall clock. */
+  readonly now: () => Date;
+  readonly counters: () => readonly ReportedCounters[];
   /** Why a connection that has ended was refused, if it was. */
   readonly refusalOf: (connection: ConnectionId) => Refusal | undefined;
   /** `host:port`; undefined where that is not known any more. */
   readonly targetOf: (target: TargetId) => string | undefined;
 }
 
+/** What summaries tell of. */
+export type ReportedCounters = Pick<
+  ListenerCounters,
+  'listener' | 'active' | 'closed' | 'limitHits' | 'limitWaitMs' | 'waitingMs'
+>;
+
+export interface LastFailure {
+  readonly at: Date;
+  readonly problem: string;
+}
+
 type RefusedFault = Extract<Fault, { readonly client: unknown }>;
 
 /** A route, and what the lines about its listener have accounted for: of clients who waited, and of those refused. */
 interface RouteAccount extends ReportedRoute {
+  lastFailure: LastFailure | undefined;
   readonly reported: Record<'limitHits' | 'limitWaitMs' | RefusedFault['kind'], number>;
 }
 
@@ -57,6 +71,7 @@ export class Report {
   readonly #log: Log;
   readonly #throttle: Throttle;
   readonly #routes = new Map<ListenerId, RouteAccount>();
+  #staleAnswers = 0;
 
   readonly events: Omit<DataPlaneEvents, 'onDecisionRequest'> = {
     onProgress: (events) => this.#tellEach(events, (event, route) => this.#tellProgress(event, route)),
@@ -72,12 +87,22 @@ export class Report {
 
   /** Before the first event of this listener can come. */
   addRoute(listener: ListenerId, route: ReportedRoute): void {
-    this.#routes.set(listener, { ...route, reported: { ...NOTHING_REPORTED } });
+    this.#routes.set(listener, { ...route, lastFailure: undefined, reported: { ...NOTHING_REPORTED } });
   }
 
   /** When no event of it can come any more. */
   removeRoute(listener: ListenerId): void {
     this.#routes.delete(listener);
+  }
+
+  /** The last connection of this listener that failed. */
+  lastFailure(listener: ListenerId): LastFailure | undefined {
+    return this.#routes.get(listener)?.lastFailure;
+  }
+
+  /** How often an old answer was used because no new one could be had. */
+  get staleAnswers(): number {
+    return this.#staleAnswers;
   }
 
   /** A request for a decision failed, for a reason that nobody thought of. */
@@ -94,6 +119,7 @@ export class Report {
 
   /** A name cannot be resolved, and its last good answer stays in use. */
   tellStale(error: VsockProxyError, name: string, ageMs: number): void {
+    this.#staleAnswers += 1;
     const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
     const line = `${error.message}; serving the last good answer, ${Math.round(ageMs / 1000)} s old${hint}`;
     this.#throttle.report(
@@ -141,13 +167,17 @@ export class Report {
     this.#log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`);
   }
 
-  #tellClose(record: CloseRecord, route: ReportedRoute): void {
+  #tellClose(record: CloseRecord, route: RouteAccount): void {
     const refusal = this.#options.refusalOf(record.connection);
     const ending = { record, refusal, target: route.target ?? this.#nameTarget(record.target) };
     if (this.#log.enables('debug')) this.#log.debug(describeRecord(ending, route));
     const failure = findFailure(ending, route);
-    if (failure === undefined) this.#log.info(describeEnd(record, route));
-    else this.#tellFailure(failure, record, route);
+    if (failure === undefined) {
+      this.#log.info(describeEnd(record, route));
+      return;
+    }
+    route.lastFailure = { at: this.#options.now(), problem: failure.problem };
+    this.#tellFailure(failure, record, route);
   }
 
   #tellFailure({ problem, hint, flood }: ClientFailure, record: CloseRecord, { on }: ReportedRoute): void {
@@ -244,7 +274,7 @@ export class Report {
     );
   }
 
-  #countersOf(listener: ListenerId): ListenerCounters | undefined {
+  #countersOf(listener: ListenerId): ReportedCounters | undefined {
     return this.#options.counters().find((each) => each.listener === listener);
   }
 

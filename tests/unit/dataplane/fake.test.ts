@@ -1,8 +1,10 @@
 import { testDeciding } from '../../dataplane/deciding.ts';
 import { testEndings } from '../../dataplane/ending.ts';
 import { openFakeHarness } from '../../dataplane/fake.ts';
+import { testFigures } from '../../dataplane/figures-suite.ts';
 import { testDataPlane } from '../../dataplane/suite.ts';
 
 testDataPlane('the data plane in memory', openFakeHarness);
 testDeciding('the data plane in memory', openFakeHarness);
+testFigures('the data plane in memory', openFakeHarness);
 testEndings('the data plane in memory', openFakeHarness);

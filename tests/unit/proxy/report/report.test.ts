@@ -40,15 +40,14 @@ function record(reason: CloseReason, changes: Partial<CloseRecord> = {}): CloseR
 
 const REFUSED = record('connect-failed', { errno: 'ECONNREFUSED', phase: 'connecting' });
 
+type Reported = 'listener' | 'active' | 'closed' | 'limitHits' | 'limitWaitMs' | 'waitingMs';
+
 function setUp({ level = 'info', on = ON, asks = false } = {}) {
   const clock = new ManualClock();
   const logged = recordLog(level);
-  const counters: { -readonly [Key in keyof ListenerCounters]: ListenerCounters[Key] } = {
+  const counters: { -readonly [Key in Reported]: ListenerCounters[Key] } = {
     listener: LISTENER,
-    accepted: 0,
     active: 0,
-    bytesUp: 0,
-    bytesDown: 0,
     closed: {} as ListenerCounters['closed'],
     limitHits: 1,
     limitWaitMs: 0,
@@ -58,6 +57,7 @@ function setUp({ level = 'info', on = ON, asks = false } = {}) {
   const report = new Report({
     log: logged.logFor('vsock_proxy::proxy'),
     clock,
+    now: () => new Date(clock.now()),
     counters: () => [{ ...counters }],
     refusalOf: (connection) => refusals.get(connection),
     targetOf: (target) => (target === 7 ? 'a.example:443' : undefined),

@@ -1,0 +1,22 @@
+/** Which control socket a command speaks to. */
+import type { Command } from 'commander';
+
+export interface ControlOption {
+  readonly control?: string;
+}
+
+/** Where the service of the package has it. */
+const SERVICE_SOCKET = '/run/nitro-enclaves-vsock-proxy/control.sock';
+
+/** Adds `--control`. */
+export function withControl(command: Command): Command {
+  return command.option(
+    '--control <path>',
+    `the control socket of the proxy (default: $VSOCK_PROXY_CONTROL, or ${SERVICE_SOCKET})`,
+  );
+}
+
+/** The path: option, environment, then the service's. */
+export function controlPath({ control }: ControlOption, env: Readonly<Record<string, string | undefined>>): string {
+  return control ?? (env.VSOCK_PROXY_CONTROL || SERVICE_SOCKET);
+}

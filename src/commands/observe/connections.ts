@@ -1,0 +1,86 @@
+/** `vsock-proxy connections`: the connections that are open in a proxy that runs. */
+import { askJson } from '../../observe/client.ts';
+import { escapeControls } from '../../platform/escape.ts';
+import { formatServer } from '../../proxy/report/format.ts';
+import type { ConnectionSnapshot } from '../../proxy/snapshot.ts';
+import { type ControlOption, controlPath, withControl } from '../line/control.ts';
+import { parseNumberOption } from '../line/number.ts';
+import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { formatBytes, formatDuration, formatTable } from './table.ts';
+
+export interface ConnectionsArguments {
+  readonly control: string;
+  readonly json: boolean;
+  /** Of this client only. */
+  readonly cid?: number;
+  /** Of this listener only, as `status` prints it. */
+  readonly listener?: string;
+}
+
+const CIDS = { min: 0, max: 0xffff_fffe };
+
+interface RawOptions extends ControlOption {
+  readonly json?: true;
+  readonly cid?: string;
+  readonly listener?: string;
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`
+ */
+export function parseConnectionsCommand(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+):
+  | { readonly kind: 'run'; readonly arguments: ConnectionsArguments }
+  | { readonly kind: 'text'; readonly text: string } {
+  const command = withControl(defineCommand('connections'))
+    .option('--json', 'print a JSON list')
+    .option('--cid <N>', 'of this client only')
+    .option('--listener <address>', 'of this listener only, such as vsock:3:8000');
+  const parsed: Parsed<RawOptions> = parseArguments(command, argv);
+  if (parsed.kind === 'text') return parsed;
+  const { json = false, cid, listener } = parsed.options;
+  return {
+    kind: 'run',
+    arguments: {
+      control: controlPath(parsed.options, env),
+      json,
+      ...(cid !== undefined && { cid: parseNumberOption('--cid', cid, CIDS) }),
+      ...(listener !== undefined && { listener }),
+    },
+  };
+}
+
+/**
+ * @returns the text to print
+ * @throws VsockProxyError `control`
+ */
+export async function runConnections({ control, json, cid, listener }: ConnectionsArguments): Promise<string> {
+  const all = await askJson<readonly ConnectionSnapshot[]>(control, '/connections');
+  const wanted = all.filter(
+    ({ client, address }) =>
+      (cid === undefined || (client.family === 'vsock' && client.cid === cid)) &&
+      (listener === undefined || listener === address),
+  );
+  return json ? `${JSON.stringify(wanted, undefined, 2)}\n` : formatConnections(wanted);
+}
+
+/** The oldest first. */
+export function formatConnections(connections: readonly ConnectionSnapshot[]): string {
+  const rows = [...connections]
+    .sort((one, other) => other.ageMs - one.ageMs)
+    .map(({ address, client, phase, target, server, bytesUp, bytesDown, ageMs, idleMs }) => [
+      client.family === 'vsock' ? `${client.cid}:${client.port}` : formatServer(client),
+      address,
+      phase,
+      escapeControls(target ?? ''),
+      server === undefined ? '' : formatServer(server),
+      formatBytes(bytesUp),
+      formatBytes(bytesDown),
+      formatDuration(ageMs / 1000),
+      formatDuration(idleMs / 1000),
+    ]);
+  return formatTable(['CLIENT', 'LISTENER', 'PHASE', 'TARGET', 'SERVER', 'UP', 'DOWN', 'AGE', 'IDLE'], rows);
+}

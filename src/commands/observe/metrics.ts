@@ -1,0 +1,88 @@
+/** `vsock-proxy metrics`: the metrics of a proxy that runs, printed, or written for node_exporter's textfile collector. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
+import { askControl } from '../../observe/client.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
+import { type ControlOption, controlPath, withControl } from '../line/control.ts';
+import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+
+export interface MetricsArguments {
+  readonly control: string;
+  /** Where to write them; absent: print them. */
+  readonly file?: string;
+}
+
+const HELP = `
+  vsock-proxy metrics                                      print them
+  vsock-proxy metrics write /var/lib/node_exporter/vsock_proxy.prom
+
+The file is replaced as a whole, with mode 644, so that the collector never reads
+half of it.
+
+Exit status: 0, or 1 if no proxy answers or the file cannot be written, or 2 if the
+command line cannot be understood.
+`;
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`
+ */
+export function parseMetricsCommand(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): { readonly kind: 'run'; readonly arguments: MetricsArguments } | { readonly kind: 'text'; readonly text: string } {
+  const command = withControl(defineCommand('metrics'))
+    .argument('[write]', 'the word write, to write a file')
+    .argument('[file]', 'the file')
+    .addHelpText('after', HELP);
+  const parsed: Parsed<ControlOption> = parseArguments(command, argv);
+  if (parsed.kind === 'text') return parsed;
+  const [word, file] = parsed.args;
+  if (word !== undefined && word !== 'write') {
+    throw new VsockProxyError('usage', `unknown argument ${quoteBriefly(word)}`, {
+      hint: 'vsock-proxy metrics write FILE',
+    });
+  }
+  if (word === 'write' && file === undefined)
+    throw new VsockProxyError('usage', "missing argument 'file' behind write");
+  return { kind: 'run', arguments: { control: controlPath(parsed.options, env), ...(file !== undefined && { file }) } };
+}
+
+/**
+ * @returns the text to print, if any
+ * @throws VsockProxyError `control`, or `argument` where the file cannot be written; then it is as it was
+ */
+export async function runMetrics({ control, file }: MetricsArguments): Promise<string> {
+  const { status, body } = await askControl(control, '/metrics', 'text/plain');
+  if (status !== 200)
+    throw new VsockProxyError('control', `/metrics is answered with status ${status}: ${quoteBriefly(body)}`);
+  if (file === undefined) return body;
+  replaceFile(file, body);
+  return '';
+}
+
+/** All of it is on the disk before it takes the place of what was there. */
+function replaceFile(path: string, text: string): void {
+  const fresh = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    const fd = openSync(fresh, 'wx', 0o644);
+    try {
+      writeFileSync(fd, text);
+      fchmodSync(fd, 0o644);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    const { code = 'EIO', errno } = error as NodeJS.ErrnoException;
+    const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
+    throw new VsockProxyError('argument', escapeControls(`${path} could not be written: ${words}`), {
+      errno: code,
+      hint: 'it is as it was before',
+    });
+  }
+}

@@ -1,0 +1,57 @@
+/** The section `metrics`. */
+import * as z from 'zod/mini';
+
+import type { ObserverAddress } from '../../plan.ts';
+import type { Malformed } from '../../platform/malformed.ts';
+import { parseListen } from './addresses.ts';
+import { list, map, text, wholeNumber } from './builder.ts';
+
+/** Each is asked at every scrape. */
+const MOST_ENCLAVES = 64;
+
+function parseAddress(written: string): ObserverAddress | Malformed {
+  const address = parseListen(written);
+  if ('problem' in address || address.family !== 'systemd') return address;
+  return {
+    kind: 'malformed',
+    problem: 'metrics cannot be served on a socket of systemd',
+    hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
+  };
+}
+
+export const metrics = map(
+  {
+    description: 'Metrics for Prometheus and health checks, over HTTP',
+    hint: 'it looks like this: metrics: {listen: "tcp:127.0.0.1:9465"}',
+    absent: 'none, unless the environment variable VSOCK_PROXY_METRICS has an address',
+  },
+  {
+    listen: text(
+      'an address to listen on',
+      {
+        description:
+          'Where `/metrics`, `/healthz` and `/readyz` are served: `unix:PATH` (mode 660), `tcp:IP:PORT` or `vsock:PORT`',
+        type: 'address',
+        hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
+      },
+      parseAddress,
+    ),
+    enclaves: z.optional(
+      list(
+        {
+          description: 'Enclaves whose metrics are served beside the own ones, each with the label `cid`',
+          hint: 'write a list, each item like {cid: 16, port: 9465}',
+          absent: 'none',
+          json: { maxItems: MOST_ENCLAVES },
+        },
+        map(
+          { description: 'An enclave with a `metrics` section of its own' },
+          {
+            cid: wholeNumber({ description: 'The CID of the enclave' }, { min: 4, max: 0xffff_fffe }),
+            port: wholeNumber({ description: 'The vsock port of its metrics' }, { min: 4, max: 0xffff_fffe }),
+          },
+        ),
+      ).check(z.maxLength(MOST_ENCLAVES, { error: `more than ${MOST_ENCLAVES} enclaves` })),
+    ),
+  },
+);

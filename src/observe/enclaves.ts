@@ -1,0 +1,90 @@
+/**
+ * Metrics of enclaves beside those of their parent, each with the label `cid`.
+ *
+ * What an enclave sends is not trusted: only families that this program knows are taken, line by line, in the form in which
+ * it writes them itself; one that is late, too long or malformed counts as down.
+ */
+import type { MetricsPlan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import type { Log } from '../platform/log.ts';
+import type { Pages, Reply, Request } from './http.ts';
+import { FAMILY_NAMES } from './metrics.ts';
+
+/** The text of `/metrics` at a vsock address. @throws VsockProxyError */
+export type AskEnclave = (enclave: { readonly cid: number; readonly port: number }) => Promise<string>;
+
+/** A line that is no comment: name, labels if any, value. */
+const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? ([-+0-9.eE]+|[-+]?Inf|NaN)$/;
+const SUFFIX = /_(bucket|sum|count)$/;
+const UP = 'vsock_proxy_enclave_up';
+
+/** The same pages, with the enclaves' samples in `/metrics`. */
+export function mergeEnclaves(pages: Pages, enclaves: MetricsPlan['enclaves'], ask: AskEnclave, log: Log): Pages {
+  const { '/metrics': own } = pages;
+  if (own === undefined) return pages;
+  const merged = async (request: Request): Promise<Reply> => {
+    // Samples are the same in both formats but for the names of counters; theirs are asked for as text.
+    const [reply, ...theirs] = await Promise.all([
+      own({ ...request, accept: 'text/plain' }),
+      ...enclaves.map(async (enclave) => ({ cid: enclave.cid, samples: await samplesOf(enclave, ask, log) })),
+    ]);
+    return { ...reply, body: merge(reply.body, theirs) };
+  };
+  return { ...pages, '/metrics': merged };
+}
+
+interface EnclaveSamples {
+  readonly cid: number;
+  /** Lines by family; absent: it could not be asked. */
+  readonly samples: ReadonlyMap<string, readonly string[]> | undefined;
+}
+
+async function samplesOf(
+  enclave: MetricsPlan['enclaves'][number],
+  ask: AskEnclave,
+  log: Log,
+): Promise<EnclaveSamples['samples']> {
+  try {
+    return parseSamples(await ask(enclave), enclave.cid);
+  } catch (error) {
+    const reason = error instanceof VsockProxyError ? error.line : String(error);
+    log.debug(`The enclave with CID ${enclave.cid} does not tell its metrics: ${reason}`);
+    return undefined;
+  }
+}
+
+/** Lines with the label `cid` in front, by family; of known families only. */
+export function parseSamples(text: string, cid: number): ReadonlyMap<string, readonly string[]> {
+  const families = new Map<string, string[]>();
+  for (const line of text.split('\n')) {
+    const [, name = '', labels = '', value = ''] = SAMPLE.exec(line) ?? [];
+    const family = FAMILY_NAMES.has(name) ? name : name.replace(SUFFIX, '');
+    if (!FAMILY_NAMES.has(family)) continue;
+    const all = [`cid="${cid}"`, ...(labels === '' ? [] : [labels.replace(/,$/, '')])].join(',');
+    const lines = families.get(family) ?? [];
+    lines.push(`${name}{${all}} ${value}`);
+    families.set(family, lines);
+  }
+  return families;
+}
+
+/** Samples of one family have to stand together. */
+function merge(own: string, theirs: readonly EnclaveSamples[]): string {
+  const lines = own.trimEnd().split('\n');
+  const merged: string[] = [];
+  let family: string | undefined;
+  const flush = () => {
+    for (const { samples } of theirs) merged.push(...((family !== undefined && samples?.get(family)) || []));
+  };
+  for (const line of lines) {
+    const [, next] = /^# HELP (\S+) /.exec(line) ?? [];
+    if (next !== undefined) {
+      flush();
+      family = next;
+    }
+    if (line !== '') merged.push(line);
+  }
+  flush();
+  const up = theirs.map(({ cid, samples }) => `${UP}{cid="${cid}"} ${samples === undefined ? 0 : 1}`);
+  return `${[...merged, `# HELP ${UP} Whether the enclave told its metrics`, `# TYPE ${UP} gauge`, ...up].join('\n')}\n`;
+}

@@ -1,0 +1,119 @@
+/** The doors through which a running proxy can be looked at: the control socket, and the address of metrics and health. */
+import type { SocketAddress } from '../dataplane/contract.ts';
+import { writeAddress } from '../dataplane/format.ts';
+import type { MetricsPlan } from '../plan.ts';
+import { VsockProxyError } from '../platform/errors.ts';
+import type { Log } from '../platform/log.ts';
+import { type AskEnclave, mergeEnclaves } from './enclaves.ts';
+import { type PageAddress, type PageServer, type Pages, servePages } from './http.ts';
+import { controlPages, metricsPages, type Observed } from './pages.ts';
+
+export interface ObserversOptions {
+  readonly observed: Observed;
+  readonly log: Log;
+  /** Passes clients of a vsock address on to this TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
+  readonly expose: (on: SocketAddress, port: number) => { close(): void };
+  /** Asks an enclave for its metrics. */
+  readonly askEnclave: AskEnclave;
+}
+
+interface Door {
+  readonly key: string;
+  close(): Promise<void>;
+}
+
+/** Group-readable: who may look is up to the group of the process. */
+const SOCKET_MODE = 0o660;
+
+export class Observers {
+  readonly #options: ObserversOptions;
+  #control: PageServer | undefined;
+  #metrics: Door | undefined;
+
+  constructor(options: ObserversOptions) {
+    this.#options = options;
+  }
+
+  /** Opens the control socket. A proxy without one works as well: what hinders it is a warning. */
+  async openControl(path: string): Promise<void> {
+    const { observed, log } = this.#options;
+    try {
+      this.#control = await servePages({ family: 'unix', path, mode: SOCKET_MODE }, controlPages(observed), log);
+      log.info(`The control socket is ${path}`);
+    } catch (error) {
+      if (!(error instanceof VsockProxyError)) throw error;
+      log.warn(`There is no control socket: ${error.line}`);
+    }
+  }
+
+  /**
+   * Serves metrics as this plan says, from now on; the new address is open before the old one closes.
+   * @throws VsockProxyError `listen-failed` with its place; then the old one stays open
+   */
+  async applyMetrics(plan: MetricsPlan | undefined): Promise<void> {
+    const key = JSON.stringify(plan ?? null);
+    if (this.#metrics?.key === key) return;
+    const before = this.#metrics;
+    const samePlace =
+      before !== undefined && plan !== undefined && addressIn(before.key) === JSON.stringify(plan.listen);
+    if (samePlace) await before.close(); // the same address cannot be had twice
+    this.#metrics = plan === undefined ? undefined : await this.#open(plan, key);
+    if (!samePlace) await before?.close();
+  }
+
+  async #open(plan: MetricsPlan, key: string): Promise<Door> {
+    const { log } = this.#options;
+    try {
+      const door = await this.#serve(plan.listen, this.#pagesFor(plan));
+      log.info(`Metrics are served on ${writeAddress(plan.listen)}`);
+      return { key, close: door };
+    } catch (error) {
+      if (!(error instanceof VsockProxyError)) throw error;
+      const { code, message, hint, errno } = error;
+      throw new VsockProxyError(code, `metrics.listen: ${message}`, {
+        place: plan.place,
+        ...(hint !== undefined && { hint }),
+        ...(errno !== undefined && { errno }),
+        cause: error,
+      });
+    }
+  }
+
+  #pagesFor({ enclaves }: MetricsPlan): Pages {
+    const { observed, askEnclave, log } = this.#options;
+    const pages = metricsPages(observed);
+    return enclaves.length === 0 ? pages : mergeEnclaves(pages, enclaves, askEnclave, log);
+  }
+
+  async #serve(address: SocketAddress, pages: Pages): Promise<() => Promise<void>> {
+    const { log, expose } = this.#options;
+    if (address.family !== 'vsock') {
+      const server = await servePages(toPageAddress(address), pages, log);
+      return () => server.close();
+    }
+    const server = await servePages({ family: 'tcp', ip: '127.0.0.1', port: 0 }, pages, log);
+    try {
+      const { address: inner } = server;
+      const exposed = expose(address, inner.family === 'tcp' ? inner.port : 0);
+      return async () => {
+        exposed.close();
+        await server.close();
+      };
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#control?.close(), this.#metrics?.close()]);
+  }
+}
+
+function toPageAddress(address: Exclude<SocketAddress, { readonly family: 'vsock' }>): PageAddress {
+  return address.family === 'unix' ? { ...address, mode: SOCKET_MODE } : address;
+}
+
+function addressIn(key: string): string {
+  return JSON.stringify((JSON.parse(key) as MetricsPlan).listen);
+}

@@ -1,0 +1,35 @@
+/** Counts requests and responses of a route, by method and by class of status. */
+import type { Handled, HttpCounters } from './dispatcher.ts';
+
+/** Others are anybody's words, of which there is no end. */
+const METHODS = ['CONNECT', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+/** Of the first digit of the status in `HTTP/1.1 403 …`. */
+const STATUS_AT = 'HTTP/1.1 '.length;
+
+export class HttpFigures {
+  readonly #methods: Record<string, number> = {};
+  readonly #statuses: Record<string, number> = {};
+
+  countRequest(method: string): void {
+    add(this.#methods, METHODS.includes(method) ? method : 'other');
+  }
+
+  /** Whatever response head goes to the client with this decision; that of a tunnel is not known to be sent yet. */
+  countResponse(handled: Handled): Handled {
+    const { decision } = handled;
+    if (decision.action !== 'reject' && decision.action !== 'respond') return handled;
+    const digit = decision.toClient?.[STATUS_AT];
+    if (digit !== undefined) add(this.#statuses, `${String.fromCharCode(digit)}xx`);
+    return handled;
+  }
+
+  /** @param cached tunnels that were made by a cached decision */
+  read(cached: number): HttpCounters {
+    const { CONNECT = 0, ...others } = this.#methods;
+    return { methods: { CONNECT: CONNECT + cached, ...others }, statuses: { ...this.#statuses } };
+  }
+}
+
+function add(counts: Record<string, number>, key: string): void {
+  counts[key] = (counts[key] ?? 0) + 1;
+}

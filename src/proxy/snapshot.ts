@@ -1,0 +1,156 @@
+/**
+ * What runs at one moment, for whoever looks at the proxy from outside: status, metrics, health. One plain shape, made when
+ * it is asked for; nothing is kept up to date for it.
+ */
+import type {
+  ClientCounters,
+  ClientKey,
+  ListenerCounters,
+  ListenerId,
+  ListenerLimits,
+  LiveConnection,
+} from '../dataplane/contract.ts';
+import { writeAddress } from '../dataplane/format.ts';
+import { lifetimeOf } from '../dns/lifetime.ts';
+import type { HttpCounters } from './handlers/dispatcher.ts';
+import type { Listener } from './listener.ts';
+import { formatServer } from './report/format.ts';
+import type { Report } from './report/report.ts';
+
+export interface Snapshot {
+  readonly at: Date;
+  readonly startedAt: Date;
+  readonly config: ConfigSnapshot;
+  readonly listeners: readonly ListenerSnapshot[];
+  /** The busiest first. */
+  readonly clients: readonly ClientSnapshot[];
+  readonly dns: DnsSnapshot;
+  /** Processor time of each relay thread, in seconds. */
+  readonly threadSeconds: readonly number[];
+  readonly drains: boolean;
+}
+
+/** `name`: `vsock:16`, `tcp:10.0.0.7`, `unix`. */
+export type ClientSnapshot = Omit<ClientCounters, 'client'> & { readonly name: string };
+
+export interface ConfigSnapshot {
+  /** Absent where no file is read. */
+  readonly path?: string;
+  /** SHA-256 of its bytes, in hexadecimal. */
+  readonly hash?: string;
+  /** When what runs was loaded. */
+  readonly loadedAt: Date;
+  readonly loads: number;
+  readonly failedLoads: number;
+  /** Why the last reload failed; absent: it did not. */
+  readonly failure?: string;
+}
+
+export interface ListenerSnapshot {
+  /** As the file writes it: `vsock:3:8000`, `tcp:0.0.0.0:443`, `unix:/run/x`. */
+  readonly address: string;
+  /** Where it is written: `vsock-proxy.yaml:14`; absent: on the command line. */
+  readonly place?: string;
+  /** `target`, `http`, `sni`, … */
+  readonly route: string;
+  /** Where all of its clients go; absent where each says it. */
+  readonly target?: string;
+  readonly limits: ListenerLimits;
+  readonly counters: ListenerCounters;
+  /** Of a route to one name or address. */
+  readonly upstream?: UpstreamSnapshot;
+  /** Of `route: http`. */
+  readonly http?: HttpCounters;
+  /** Targets that clients were refused, by kind; absent where clients name none. */
+  readonly denials?: Readonly<Record<string, number>>;
+  /** The last connection that failed. */
+  readonly lastFailure?: { readonly at: Date; readonly problem: string };
+}
+
+export interface UpstreamSnapshot {
+  /** `10.0.0.7:443`; none while there is none. */
+  readonly addresses: readonly string[];
+  /** Why there is none. */
+  readonly absence?: string;
+  /** Seconds since the answer in use came, and for how many it may be used; absent for addresses that were written down. */
+  readonly ageSeconds?: number;
+  readonly ttlSeconds?: number;
+  readonly stale: boolean;
+}
+
+export interface DnsSnapshot {
+  /** Look-ups that have ended, by how: `ok`, `ENOTFOUND`, `ETIMEOUT`, … */
+  readonly lookups: Readonly<Record<string, number>>;
+  readonly staleAnswers: number;
+  /** Names that clients asked for and that are remembered. */
+  readonly remembered: number;
+}
+
+/** Connections that are open now. */
+export type ConnectionSnapshot = Omit<LiveConnection, 'target'> & {
+  /** Of its listener. */
+  readonly address: string;
+  /** `host:port`; absent where it has not said, or is not known any more. */
+  readonly target?: string;
+};
+
+/** What a listener's snapshot is made of, besides the listener itself. */
+export interface ListenerFigures {
+  readonly counters: ReadonlyMap<ListenerId, ListenerCounters>;
+  readonly report: Pick<Report, 'lastFailure'>;
+  readonly denialsOf: (listener: ListenerId) => Readonly<Record<string, number>>;
+  /** Of the clock that answers are dated with. */
+  readonly now: number;
+}
+
+/** One for each socket of the listener. */
+export function snapshotOf({ plan, route, bound }: Listener, figures: ListenerFigures): readonly ListenerSnapshot[] {
+  const upstream = upstreamOf(route, figures.now);
+  return bound.flatMap(({ id, on }) => {
+    const counters = figures.counters.get(id);
+    if (counters === undefined) return [];
+    const lastFailure = figures.report.lastFailure(id);
+    const http = route.handler?.http?.(counters.decisionsCached);
+    const denials = route.handler === undefined ? undefined : figures.denialsOf(id);
+    return {
+      address: writeAddress(on),
+      ...(plan.place !== undefined && { place: plan.place }),
+      route: plan.route.kind,
+      ...(route.target !== undefined && { target: route.target }),
+      limits: plan.limits,
+      counters,
+      ...(upstream && { upstream }),
+      ...(http && { http }),
+      ...(denials && { denials }),
+      ...(lastFailure && { lastFailure }),
+    };
+  });
+}
+
+function upstreamOf(route: Listener['route'], now: number): UpstreamSnapshot | undefined {
+  const current = route.current?.();
+  if (current === undefined) return undefined;
+  const addresses = current.map(formatServer);
+  const last = route.last();
+  return {
+    addresses,
+    ...(addresses.length === 0 && { absence: route.absence() }),
+    ...(last && { ageSeconds: (now - last.at) / 1000, ttlSeconds: lifetimeOf(last.answer) / 1000 }),
+    stale: last !== undefined && now - last.at > lifetimeOf(last.answer),
+  };
+}
+
+export function clientSnapshot({ client, ...counters }: ClientCounters): ClientSnapshot {
+  return { ...counters, name: nameOf(client) };
+}
+
+function nameOf(client: ClientKey): string {
+  switch (client.family) {
+    case 'vsock':
+      return `vsock:${client.cid}`;
+    case 'tcp':
+      return `tcp:${client.ip}`;
+    case 'unix':
+      return 'unix';
+  }
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { formatConnections } from '../../../../src/commands/observe/connections.ts';
+import { formatStatus, type Status } from '../../../../src/commands/observe/status.ts';
+import { formatBytes, formatDuration, formatTable } from '../../../../src/commands/observe/table.ts';
+import type { ConnectionId, ListenerId } from '../../../../src/dataplane/contract.ts';
+import { counters, listener, snapshot } from '../../observe/fixture.ts';
+
+const statusOf = (changes = {}): Status =>
+  JSON.parse(JSON.stringify({ version: '0.2.0', pid: 77, ...snapshot(changes) }));
+
+describe('status', () => {
+  it('is a table that a person can read', () => {
+    assert.equal(
+      formatStatus(statusOf()),
+      `vsock-proxy 0.2.0, process 77, for 2 h 5 min
+configuration  proxy.yaml, read 1 min ago
+
+LISTENER       ROUTE            OPEN  LIMIT  ACCEPTED  REFUSED  FAILED  UP       DOWN
+vsock:3:8000   kms.example:443     3    100        12        4       3  2.0 KiB  4.8 MiB
+vsock:3:10000  kms.example:443     3    100        12        4       3  2.0 KiB  4.8 MiB
+
+ADDRESSES
+vsock:3:8000 → kms.example:443: 10.0.0.7:443 (12 s of 60 s old)
+vsock:3:10000 → kms.example:443: 10.0.0.7:443 (12 s of 60 s old)
+
+LAST FAILURES
+vsock:3:8000: 1 min ago: could not connect to kms.example:443: ECONNREFUSED
+vsock:3:10000: 1 min ago: could not connect to kms.example:443: ECONNREFUSED
+
+CLIENT    OPEN  ACCEPTED  REFUSED  UP   DOWN
+vsock:16     3        12        4  1 B  2 B
+`,
+    );
+  });
+
+  it('says rates from the second look on, why there is no address, and that a reload failed', () => {
+    const before = statusOf();
+    const upstream = { addresses: [], absence: 'ETIMEOUT\u001b[2J', stale: false };
+    const later = {
+      ...statusOf({
+        listeners: [listener({ upstream, counters: counters({ accepted: 32 }) })],
+        config: { ...snapshot().config, failure: 'Reload failed at x:3: y' },
+      }),
+      at: '2026-11-27T12:00:10.000Z',
+    };
+    const text = formatStatus(later, before);
+    assert.match(text, /FAILED +\/s +UP/);
+    assert.match(text, / 2\.0 /);
+    assert.match(text, /vsock:3:8000 → kms\.example:443: ETIMEOUT\\u\{1b\}\[2J/);
+    assert.match(text, /; then: Reload failed at x:3: y/);
+  });
+});
+
+describe('connections', () => {
+  it('are listed from the oldest on', () => {
+    const one = {
+      listener: 1 as ListenerId,
+      address: 'vsock:3:8000',
+      phase: 'relaying',
+      bytesUp: 100,
+      bytesDown: 2048,
+      idleMs: 500,
+    } as const;
+    const text = formatConnections([
+      { ...one, connection: 1 as ConnectionId, client: { family: 'vsock', cid: 16, port: 5000 }, ageMs: 1000 },
+      {
+        ...one,
+        connection: 2 as ConnectionId,
+        client: { family: 'tcp', ip: '10.0.0.9', port: 1234 },
+        ageMs: 65_000,
+        target: 'kms.example:443',
+        server: { family: 'tcp', ip: '10.0.0.7', port: 443 },
+      },
+    ]);
+    assert.equal(
+      text,
+      `CLIENT         LISTENER      PHASE     TARGET           SERVER        UP     DOWN     AGE    IDLE
+10.0.0.9:1234  vsock:3:8000  relaying  kms.example:443  10.0.0.7:443  100 B  2.0 KiB  1 min  0 s
+16:5000        vsock:3:8000  relaying                                 100 B  2.0 KiB  1 s    0 s
+`,
+    );
+  });
+});
+
+describe('tables', () => {
+  it('numbers are right-aligned, and a table may be empty', () => {
+    assert.equal(
+      formatTable(
+        ['A', 'N'],
+        [
+          ['x', 1],
+          ['yy', 20],
+        ],
+      ),
+      'A    N\nx    1\nyy  20\n',
+    );
+    assert.equal(formatTable(['A', 'N'], []), 'A  N\n');
+  });
+
+  it('bytes and durations have their units', () => {
+    assert.deepEqual([0, 1023, 1024, 1.5 * 1024 ** 3].map(formatBytes), ['0 B', '1023 B', '1.0 KiB', '1.5 GiB']);
+    assert.deepEqual([-1, 59, 60, 3600, 90_000].map(formatDuration), ['0 s', '59 s', '1 min', '1 h 0 min', '1 d 1 h']);
+  });
+});
