@@ -25,6 +25,8 @@ std::vector<CloseReason> everyReason() {
   return all;
 }
 
+ClientTotals clients;
+
 void leave(ListenerState& listener, CloseReason reason) {
   CloseRecord record;
   record.client = kClient;
@@ -45,7 +47,7 @@ std::optional<Refusal> come(ListenerState& listener, Micros now) {
 
 TEST("every close reason gives back the places of its connection, and no other's") {
   for (const CloseReason reason : everyReason()) {
-    ListenerState listener(1, limited(3, 2, 0), nullptr);
+    ListenerState listener(1, limited(3, 2, 0), nullptr, clients);
     CHECK(!come(listener, 1));  // stays
     for (int i = 0; i < 5; ++i) {
       CHECK(listener.enter());
@@ -66,7 +68,7 @@ TEST("every close reason gives back the places of its connection, and no other's
 TEST("every close reason leaves the rate of its client as it is") {
   for (const CloseReason reason : everyReason()) {
     if (refusedAtAccept(reason)) continue;
-    ListenerState listener(1, limited(10, 1, 2), nullptr);
+    ListenerState listener(1, limited(10, 1, 2), nullptr, clients);
     for (int i = 0; i < 2; ++i) {
       CHECK(!come(listener, 1));
       leave(listener, reason);
@@ -80,9 +82,9 @@ TEST("every close reason leaves the rate of its client as it is") {
 TEST("every close reason gives its place back to the listener that has taken over the socket") {
   for (const CloseReason reason : everyReason()) {
     if (refusedAtAccept(reason)) continue;
-    ListenerState predecessor(1, limited(10, 1, 0), nullptr);
+    ListenerState predecessor(1, limited(10, 1, 0), nullptr, clients);
     CHECK(!come(predecessor, 1));
-    ListenerState successor(2, limited(10, 1, 0), &predecessor);
+    ListenerState successor(2, limited(10, 1, 0), &predecessor, clients);
     CHECK(come(successor, 1) == Refusal::ClientLimit);
     leave(predecessor, reason);
     CHECK(!come(successor, 1));
