@@ -26,6 +26,8 @@ test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
 test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3
 test   javac                            openjdk-17-jdk-headless  java-17-amazon-corretto-headless
+test   /usr/lib/python3*/*-packages/dns/resolver.py  python3-dnspython  python3-dns
+test   ruby                             ruby                   ruby3.2
 test   go                               golang-go              golang
 test   rpmlint                          rpmlint                rpmlint
 test   mandoc                           mandoc                 mandoc

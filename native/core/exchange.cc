@@ -127,10 +127,10 @@ Exchange::Next Exchange::decide(Decision decision) {
       if (kind != RequestKind::Head || !fits) break;
       return exchange(decision);
     case Action::Interim:
-      if (!ofServer || !fits || round_.handshake) break;
+      if (!ofServer || !fits) break;
       return interim(decision);
     case Action::Respond:
-      if (!ofServer || !fits || round_.handshake) break;
+      if (!ofServer || !fits) break;
       return respond(decision);
     case Action::Relay:
       if (!ofServer || !fits || !round_.handshake) break;
@@ -262,6 +262,12 @@ Exchange::Next Exchange::interim(Decision& decision) {
 
 Exchange::Next Exchange::respond(Decision& decision) {
   const auto rest = std::string_view(round_.bytes).substr(decision.consume);
+  if (round_.handshake) {
+    // The server has not agreed: its response is all that the client gets, and what that has sent goes
+    // nowhere.
+    round_.handshake = false;
+    link_.armQuietDeadline();
+  }
   round_.responding = true;
   round_.untilEof = decision.untilEof;
   round_.next = decision.next;

@@ -9,8 +9,8 @@
 //
 // In Deciding the control plane is shown what the client has sent, and its decision says what follows. An
 // `exchange` is one request and its response, both with a known end (RFC 9112); then the client may go on. A
-// `handshake` is an exchange with the server alone, after which the connection relays. In Leaving the client
-// has its last answer, and time to hear it.
+// `handshake` is an exchange with the server alone, after which the connection relays; or the client gets the
+// server's response, and is left. In Leaving the client has its last answer, and time to hear it.
 //
 // An exchange calls nobody: what its connection is to do next is what each function returns.
 

@@ -146,7 +146,7 @@ NAMED_ENUM(SocketKind, VSOCK_PROXY_SOCKET_KINDS)
 #define VSOCK_PROXY_LIMITS(X)                                                             \
   /* of a client's head, and of a server's */                                             \
   X(kRequestHeadBytes, "requestHeadBytes", 16 * 1024)                                     \
-  X(kResponseHeadBytes, "responseHeadBytes", 16 * 1024)                                   \
+  X(kResponseHeadBytes, "responseHeadBytes", 64 * 1024)                                   \
   /* before the final response: nobody needs more than a few */                           \
   X(kInterimResponses, "interimResponses", 16)                                            \
   /* cached decisions of one listener on one thread, and the heads that they are about */ \

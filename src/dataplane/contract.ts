@@ -149,7 +149,8 @@ export type Decision =
       /** A request of kind `failed` instead of ending the connection when none of the addresses answers. */
       readonly explain: boolean;
       /**
-       * Send `toServer` alone, and request a decision of kind `response` about what the server answers, for a `relay` or `reject`;
+       * Send `toServer` alone, and request a decision of kind `response` about what the server answers, for a `relay`, a `reject`, or
+       * a `respond` after which the client is left;
        * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`. Once
        * connected, the server has `headMs` and `connectMs` together for it.
        */

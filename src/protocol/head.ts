@@ -9,10 +9,12 @@ import { LIMITS } from '../dataplane/limits.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 
-/** Most bytes of a head. */
+/** Most bytes of a client's head. */
 export const HEAD_LIMIT = LIMITS.requestHeadBytes;
+/** Most bytes of a server's head: sites with long policies and many cookies send 20 KB. */
+export const RESPONSE_HEAD_LIMIT = LIMITS.responseHeadBytes;
 /** Most field lines of a head. */
-export const FIELD_LIMIT = 128;
+export const FIELD_LIMIT = 256;
 
 export interface Field {
   /** In lower case. */
@@ -26,9 +28,12 @@ export type HeadLines =
   | { readonly kind: 'more'; readonly ended: readonly string[]; readonly last: string }
   | { readonly kind: 'whole'; readonly ended: readonly string[]; readonly headBytes: number };
 
-/** Splits what has come, from the start line at `from` on. Of too many fields FIELD_LIMIT + 1 are returned. */
-export function splitHead(bytes: Uint8Array, from: number): HeadLines {
-  const text = latin1(bytes.subarray(from, HEAD_LIMIT));
+/**
+ * Splits what has come, from the start line at `from` on. Of too many fields FIELD_LIMIT + 1 are returned.
+ * @param limit the head ends before this many bytes
+ */
+export function splitHead(bytes: Uint8Array, from: number, limit: number): HeadLines {
+  const text = latin1(bytes.subarray(from, limit));
   const end = text.indexOf('\r\n\r\n');
   if (end >= 0) {
     return { kind: 'whole', ended: text.slice(0, end).split('\r\n', FIELD_LIMIT + 2), headBytes: from + end + 4 };
@@ -89,18 +94,29 @@ function explainField(line: string): Malformed {
   const ending = checkLineEnd(`${line}\r`);
   if (ending !== undefined) return ending;
   const colon = line.indexOf(':');
-  if (colon < 0) return malformed(`the header line ${quoteBriefly(line)} has no colon`);
+  if (colon < 0) return malformed(`the header line ${quoteBytes(line)} has no colon`);
   const name = line.slice(0, colon);
-  if (name === '') return malformed(`the header line ${quoteBriefly(line)} has no name`);
-  if (/[\t ]$/.test(name)) return malformed(`white space before the colon of ${quoteBriefly(name)}`);
+  if (name === '') return malformed(`the header line ${quoteBytes(line)} has no name`);
+  if (/[\t ]$/.test(name)) return malformed(`white space before the colon of ${quoteBytes(name)}`);
   return /^[!#$%&'*+.^_`|~\w-]+$/.test(name)
-    ? malformed(`the value of ${quoteBriefly(name)} has a control character`)
-    : malformed(`${quoteBriefly(name)} is not a field name`);
+    ? malformed(`the value of ${quoteBytes(name)} has a control character`)
+    : malformed(`${quoteBytes(name)} is not a field name`);
 }
 
 /** Each byte as the character of its number. */
 export function latin1({ buffer, byteOffset, length }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, length).toString('latin1');
+}
+
+/** `quoteBriefly` of a text in which each character is a byte. */
+export function quoteBytes(text: string): string {
+  return quoteBriefly(decodeBytes(text));
+}
+
+/** For messages: the text that these bytes are in UTF-8, which most senders mean; where they are not, a character each. */
+export function decodeBytes(text: string): string {
+  const decoded = Buffer.from(text, 'latin1').toString('utf8');
+  return decoded.includes('\ufffd') ? text : decoded;
 }
 
 function isBlank(code: number): boolean {

@@ -2,9 +2,8 @@
  * What the fields of a head say about this one connection, rather than to whoever is at its end (RFC 9110 section 7.6.1),
  * and how long the body is (RFC 9112 section 6).
  */
-import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
-import { type Field, fieldValue, trimBlanks } from './head.ts';
+import { type Field, fieldValue, quoteBytes, trimBlanks } from './head.ts';
 
 /** What requests and responses have in common. */
 export interface Hop {
@@ -28,7 +27,10 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-/** What nobody may have taken out by naming it in `Connection`: it frames, routes or guards the message. */
+/**
+ * What nobody may have taken out by naming it in `Connection`: it frames, routes or guards the message. Not
+ * Transfer-Encoding, which is for this connection by nature: it is read whatever names it, and written anew.
+ */
 const END_TO_END: ReadonlySet<string> = new Set([
   'authorization',
   'cache-control',
@@ -43,9 +45,12 @@ const END_TO_END: ReadonlySet<string> = new Set([
   'location',
   'range',
   'set-cookie',
-  'transfer-encoding',
   'via',
 ]);
+
+/** The one protocol that a connection may be upgraded to. */
+export const WEB_SOCKET = 'websocket';
+export const UPGRADE_LINES = `Connection: Upgrade\r\nUpgrade: ${WEB_SOCKET}\r\n`;
 
 /** Most elements of a list of options, empty ones too. */
 const OPTION_LIMIT = 32;
@@ -55,7 +60,7 @@ export function readHop(fields: readonly Field[]): Hop | Malformed {
   if ('kind' in options) return options;
   for (const option of options) {
     if (END_TO_END.has(option)) {
-      return malformed(`Connection names ${quoteBriefly(option)}, which is for the other end`);
+      return malformed(`Connection names ${quoteBytes(option)}, which is for the other end`);
     }
   }
 
@@ -66,10 +71,10 @@ export function readHop(fields: readonly Field[]): Hop | Malformed {
   if (length !== undefined && coding !== undefined) return malformed('both Content-Length and Transfer-Encoding');
   // One spelling for each number, and far from where numbers lose their last digits.
   if (length !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(length)) {
-    return malformed(`Content-Length is ${quoteBriefly(length)}. Hint: it is one decimal number`);
+    return malformed(`Content-Length is ${quoteBytes(length)}. Hint: it is one decimal number`);
   }
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
-    return malformed(`Transfer-Encoding is ${quoteBriefly(coding)}. Hint: only "chunked" is supported`);
+    return malformed(`Transfer-Encoding is ${quoteBytes(coding)}. Hint: only "chunked" is supported`);
   }
   return { options, contentLength: length === undefined ? undefined : Number(length), chunked: coding !== undefined };
 }
@@ -81,12 +86,12 @@ export function connectionOptions(fields: readonly Field[], name: string): Reado
     if (field.name !== name) continue;
     const elements = fieldValue(field).split(',', OPTION_LIMIT + 1);
     if (elements.length > OPTION_LIMIT)
-      return malformed(`${quoteBriefly(field.line)} lists more than ${OPTION_LIMIT} options`);
+      return malformed(`${quoteBytes(field.line)} lists more than ${OPTION_LIMIT} options`);
     for (const element of elements) {
       const option = trimBlanks(element).toLowerCase();
       if (option === '') continue;
       if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(option)) {
-        return malformed(`${quoteBriefly(field.line)} lists ${quoteBriefly(option)}, which is not a token`);
+        return malformed(`${quoteBytes(field.line)} lists ${quoteBytes(option)}, which is not a token`);
       }
       options.add(option);
     }

@@ -4,17 +4,14 @@
  *
  * What the server gets is written here, line by line, from what was understood; nothing that was not understood goes on.
  */
-import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
-import { parseAuthority } from './authority.ts';
 import type { RequestFraming } from './framing.ts';
 import { checkFieldStart, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
-import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop } from './hop.ts';
+import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop, UPGRADE_LINES, WEB_SOCKET } from './hop.ts';
 import {
   checkRequestLineStart,
   type MalformedRequest,
   type RequestLine,
-  type RequestTarget,
   readRequestLine,
   refuse,
 } from './request-line.ts';
@@ -47,6 +44,8 @@ export interface ForwardRequest {
   readonly body: RequestFraming;
   /** The client's connection may carry another request after this one. */
   readonly keepAlive: boolean;
+  /** It asks for a WebSocket: once the server has answered 101, the connection is a tunnel (RFC 9110 7.8, RFC 6455 4). */
+  readonly webSocket: boolean;
 }
 
 export type ParsedRequest = { readonly kind: 'more' } | MalformedRequest | ConnectRequest | ForwardRequest;
@@ -59,7 +58,7 @@ export type ParsedRequest = { readonly kind: 'more' } | MalformedRequest | Conne
 export function parseRequest(bytes: Uint8Array): ParsedRequest {
   const start = skipEmptyLine(bytes);
   if (typeof start === 'object') return refuse(400, start);
-  const lines = splitHead(bytes, start);
+  const lines = splitHead(bytes, start, HEAD_LIMIT);
   const [startLine] = lines.ended;
 
   if (startLine === undefined && lines.kind === 'more') {
@@ -97,11 +96,12 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
   const { host, port } = target;
   const hop = readHop(fields);
   if ('kind' in hop) return refuse(400, hop);
-  const wrongHost = checkHost(fields, target, version);
-  if (wrongHost !== undefined) return refuse(400, wrongHost);
+  // RFC 9112 3.2.2: the target decides, and Host is written anew from it. Its value is not looked at.
+  const named = onlyValue(fields, 'host');
+  if (typeof named === 'object') return refuse(400, named);
 
   if (method === 'CONNECT') {
-    return hop.chunked || hop.contentLength !== undefined
+    return hop.chunked || (hop.contentLength ?? 0) > 0
       ? refuse(400, malformed('CONNECT with a body. Hint: Content-Length and Transfer-Encoding have no meaning there'))
       : { kind: 'connect', host, port, headBytes };
   }
@@ -111,6 +111,11 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
   }
   const obsolete = connectionOptions(fields, 'proxy-connection');
   if ('kind' in obsolete) return refuse(400, obsolete);
+  const webSocket = asksForWebSocket(line, fields, hop);
+  if (target.webSocket && !webSocket) {
+    const hint = 'use http://, or a tunnel by CONNECT, in which anything may be spoken';
+    return refuse(400, malformed(`ws:// in a request that does not ask for a WebSocket by Upgrade. Hint: ${hint}`));
+  }
   return {
     kind: 'forward',
     method,
@@ -118,28 +123,18 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
     port,
     version,
     headBytes,
-    head: writeHead(line, fields, hop),
+    head: writeHead(line, fields, hop, webSocket),
     body: bodyOf(hop),
-    keepAlive: version === '1.1' && !hop.options.has('close') && !obsolete.has('close'),
+    keepAlive: !webSocket && version === '1.1' && !hop.options.has('close') && !obsolete.has('close'),
+    webSocket,
   };
 }
 
-/**
- * One Host, and the target's. RFC 9112 3.2.2 would have a proxy replace a different one without a word; but then the
- * client gets another site than the one it named, and if Host went on instead, the policy would have judged another
- * site than the one that answers. No client differs by accident, so the difference is refused.
- */
-function checkHost(fields: readonly Field[], target: RequestTarget, version: '1.0' | '1.1'): Malformed | undefined {
-  const value = onlyValue(fields, 'host');
-  if (typeof value === 'object') return value;
-  if (value === undefined) return version === '1.0' ? undefined : malformed('the request has no Host field');
-  const named = parseAuthority(value);
-  if ('kind' in named) return malformed(`the Host field is wrong: ${named.problem}`);
-  const same =
-    named.host.toLowerCase() === target.host.toLowerCase() && (named.port ?? target.defaultPort) === target.port;
-  return same
-    ? undefined
-    : malformed(`the target is ${quoteBriefly(target.authority)}, but Host is ${quoteBriefly(value)}`);
+/** Other protocols are not passed on: a server may ignore any Upgrade, and clients know how to do without. */
+function asksForWebSocket({ method, version }: RequestLine, fields: readonly Field[], hop: Hop): boolean {
+  if (method !== 'GET' || version === '1.0' || !hop.options.has('upgrade')) return false;
+  const upgrade = onlyValue(fields, 'upgrade');
+  return typeof upgrade === 'string' && upgrade.toLowerCase() === WEB_SOCKET && bodyOf(hop).kind === 'none';
 }
 
 function bodyOf({ chunked, contentLength }: Hop): RequestFraming {
@@ -152,11 +147,16 @@ function bodyOf({ chunked, contentLength }: Hop): RequestFraming {
  * requests come from the parent, and names nobody. A client of HTTP/1.0 cannot read chunks, so its server is asked in
  * HTTP/1.0 and sends none.
  */
-function writeHead({ method, target, version }: RequestLine, fields: readonly Field[], hop: Hop): Buffer {
+function writeHead(
+  { method, target, version }: RequestLine,
+  fields: readonly Field[],
+  hop: Hop,
+  webSocket: boolean,
+): Buffer {
   const head =
     `${method} ${target.origin} HTTP/${version}\r\nHost: ${target.authority}\r\n` +
     endToEndLines(fields, hop, 'host') +
     (hop.chunked ? 'Transfer-Encoding: chunked\r\n' : '') +
-    `Via: ${version} vsock-proxy\r\nConnection: close\r\n\r\n`;
+    `Via: ${version} vsock-proxy\r\n${webSocket ? UPGRADE_LINES : 'Connection: close\r\n'}\r\n`;
   return Buffer.from(head, 'latin1');
 }

@@ -3,11 +3,19 @@
  *
  * The client's connection may live on after the response only if nobody can disagree about where the response ends.
  */
-import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import type { Framing } from './framing.ts';
-import { checkFieldStart, checkLineEnd, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
-import { endToEndLines, type Hop, readHop } from './hop.ts';
+import {
+  checkFieldStart,
+  checkLineEnd,
+  FIELD_LIMIT,
+  type Field,
+  quoteBytes,
+  RESPONSE_HEAD_LIMIT,
+  readFields,
+  splitHead,
+} from './head.ts';
+import { endToEndLines, type Hop, onlyValue, readHop, UPGRADE_LINES, WEB_SOCKET } from './hop.ts';
 import type { ForwardRequest } from './http-request.ts';
 
 /** A 1xx response: another one follows. */
@@ -15,6 +23,14 @@ export interface InterimResponse {
   readonly kind: 'interim';
   readonly headBytes: number;
   /** What the client gets instead; empty for a client of HTTP/1.0, which knows no interim responses. */
+  readonly head: Buffer;
+}
+
+/** 101: from here on the connection belongs to the WebSocket. */
+export interface SwitchedResponse {
+  readonly kind: 'switched';
+  readonly headBytes: number;
+  /** What the client gets instead of these bytes; what follows is the server's, as it is. */
   readonly head: Buffer;
 }
 
@@ -29,16 +45,17 @@ export interface FinalResponse {
   readonly keepAlive: boolean;
 }
 
-export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResponse | FinalResponse;
+export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResponse | SwitchedResponse | FinalResponse;
 
 /** What about the request decides how its response is read. */
-export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'>;
+export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'> &
+  Partial<Pick<ForwardRequest, 'webSocket'>>;
 
 /** Reads a response head from all bytes of the server since the last response; `malformed` is for a reply of 502. */
 export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse {
-  const lines = splitHead(bytes, 0);
+  const lines = splitHead(bytes, 0, RESPONSE_HEAD_LIMIT);
   const [startLine] = lines.ended;
-  const unfinished = bytes.length < HEAD_LIMIT ? MORE : TOO_LARGE;
+  const unfinished = bytes.length < RESPONSE_HEAD_LIMIT ? MORE : TOO_LARGE;
 
   if (startLine === undefined && lines.kind === 'more') {
     return checkStatusLineStart(lines.last) ?? unfinished;
@@ -53,7 +70,7 @@ export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse
 }
 
 const MORE = { kind: 'more' } as const;
-const TOO_LARGE = malformed(`the response head is larger than ${HEAD_LIMIT} bytes`);
+const TOO_LARGE = malformed(`the response head is larger than ${RESPONSE_HEAD_LIMIT} bytes`);
 const TOO_MANY_FIELDS = malformed(`the response has more than ${FIELD_LIMIT} header fields`);
 
 interface StatusLine {
@@ -78,7 +95,7 @@ function readStatusLine(line: string): StatusLine | Malformed {
 }
 
 function explainStatusLine(line: string): Malformed {
-  return checkLineEnd(`${line}\r`) ?? malformed(`the server's ${quoteBriefly(line)} is not an HTTP/1.1 status line`);
+  return checkLineEnd(`${line}\r`) ?? malformed(`the server's ${quoteBytes(line)} is not an HTTP/1.1 status line`);
 }
 
 function understand(line: StatusLine, fields: readonly Field[], headBytes: number, request: Asked): ParsedResponse {
@@ -86,7 +103,9 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
   const hop = readHop(fields);
   if ('kind' in hop) return hop;
   if (hop.chunked && version === '1.0') return malformed('Transfer-Encoding in an HTTP/1.0 response');
-  if (status === 101) return malformed('the server switches protocols (101), which nobody has asked for');
+  if (status === 101 && !isToWebSocket(fields, hop, request)) {
+    return malformed('the server switches protocols (101), which nobody has asked for');
+  }
   // Whoever gets it believes that this proxy wants to know its user and password.
   if (status === 407) return malformed('the server answers 407, which only a proxy may');
   const bodiless = status < 200 || status === 204;
@@ -94,6 +113,10 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
     return malformed(`the server announces a body for status ${status}, which has none`);
   }
 
+  if (status === 101) {
+    const head = `${startOf(line, fields, hop, 'content-length')}${UPGRADE_LINES}\r\n`;
+    return { kind: 'switched', headBytes, head: Buffer.from(head, 'latin1') };
+  }
   if (status < 200) {
     const head = request.version === '1.0' ? '' : `${startOf(line, fields, hop, 'content-length')}\r\n`;
     return { kind: 'interim', headBytes, head: Buffer.from(head, 'latin1') };
@@ -108,6 +131,11 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
     (body.kind === 'chunked' ? 'Transfer-Encoding: chunked\r\n' : '') +
     `Connection: ${keepAlive ? 'keep-alive' : 'close'}\r\n\r\n`;
   return { kind: 'final', status, headBytes, head: Buffer.from(head, 'latin1'), body, keepAlive };
+}
+
+function isToWebSocket(fields: readonly Field[], { options }: Hop, { webSocket = false }: Asked): boolean {
+  const upgrade = onlyValue(fields, 'upgrade');
+  return webSocket && options.has('upgrade') && typeof upgrade === 'string' && upgrade.toLowerCase() === WEB_SOCKET;
 }
 
 /** RFC 9112 6.3, in its order. */

@@ -1,8 +1,8 @@
 /** The first line of a request to an HTTP proxy: method, target, version (RFC 9112 section 3). */
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
-import { parseAuthority } from './authority.ts';
-import { checkLineEnd } from './head.ts';
+import { parseAuthority, parseBareIpv6 } from './authority.ts';
+import { checkLineEnd, decodeBytes, quoteBytes } from './head.ts';
 
 /** `status`: of the reply. */
 export interface MalformedRequest extends Malformed {
@@ -19,18 +19,19 @@ export interface RequestLine {
 export interface RequestTarget {
   readonly host: string;
   readonly port: number;
-  /** Of the protocol that the target is for. */
-  readonly defaultPort: number;
   /** Host and port as they stood in the target. */
   readonly authority: string;
   /** Path and query, or `*`: what the server gets. */
   readonly origin: string;
+  /** Of a WebSocket: it stood as ws://. */
+  readonly webSocket: boolean;
 }
 
 /** Servers that take `get` for `GET` would do what a method-aware policy has not seen, so methods are upper-case here. */
 const METHOD = /^[A-Z][A-Z\d_-]{0,31}$/;
-const REQUEST_LINE = /^([A-Z][A-Z\d_-]{0,31}) ([!-~]+) HTTP\/1\.([01])$/;
-const ABSOLUTE = /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)(.*)$/i;
+const REQUEST_LINE = /^([A-Z][A-Z\d_-]{0,31}) ([!-~\x80-\xff]+) HTTP\/1\.([01])$/;
+/** Bytes from 0x80 on, which many clients leave unescaped, go on in a path as they are. */
+const ABSOLUTE = /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)([^#]*)(.*)$/i;
 const HTTP_PORT = 80;
 
 /** What is certainly wrong with a request line that has not ended. */
@@ -63,11 +64,11 @@ function explainRequestLine(line: string): MalformedRequest {
 
   const words = line.split(' ');
   const [method = '', target = '', version = ''] = words;
-  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(method)) return no(`${quoteBriefly(line)} is not an HTTP request line`);
+  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(method)) return no(`${quoteBytes(line)} is not an HTTP request line`);
   if (!METHOD.test(method)) {
     return refuse(
       501,
-      malformed(`method ${quoteBriefly(method)} is not supported. Hint: methods are upper-case, as in GET`),
+      malformed(`method ${quoteBytes(method)} is not supported. Hint: methods are upper-case, as in GET`),
     );
   }
   if (words.length === 2 && !target.startsWith('HTTP/')) {
@@ -77,52 +78,68 @@ function explainRequestLine(line: string): MalformedRequest {
     return no('the request line is not method, target and version with one space between each');
   }
   if (/^HTTP\/\d+(?:\.\d+)?$/.test(version) && !/^HTTP\/1\.[01]$/.test(version)) {
-    return refuse(505, malformed(`${quoteBriefly(version)} is not supported. Hint: use HTTP/1.1`));
+    return refuse(505, malformed(`${quoteBytes(version)} is not supported. Hint: use HTTP/1.1`));
   }
   return /^HTTP\/1\.[01]$/.test(version)
     ? no(`the target ${showTarget(target)} has a character that URLs do not have`)
-    : no(`the request line ends in ${quoteBriefly(version)}. Hint: use HTTP/1.1`);
+    : no(`the request line ends in ${quoteBytes(version)}. Hint: use HTTP/1.1`);
 }
 
 function readTunnelTarget(text: string): RequestTarget | Malformed {
   if (text.includes('/')) return malformed(`${showTarget(text)} is not a target for CONNECT. Hint: write host:port`);
-  const authority = parseAuthority(text);
+  const authority = parseBareIpv6(text) ?? parseAuthority(text);
   if ('kind' in authority) return authority;
   const { host, port } = authority;
   if (port === undefined) return malformed(`the target ${showTarget(text)} has no port. Hint: write host:port`);
-  return { host, port, defaultPort: port, authority: text, origin: '' };
+  return { host, port, authority: text, origin: '', webSocket: false };
 }
 
 function readAbsoluteTarget(method: string, text: string): RequestTarget | Malformed {
-  const [, scheme, host, rest] = ABSOLUTE.exec(text) ?? [];
-  if (scheme === undefined || host === undefined || rest === undefined) {
+  const [, spelledScheme, authorityText = '', rest = '', fragment = ''] = ABSOLUTE.exec(text) ?? [];
+  if (spelledScheme === undefined) {
     const hint = 'this is a proxy: the target is a whole URL, as in GET http://host/path';
     return malformed(`the target ${showTarget(text)} names no server. Hint: ${hint}`);
   }
-  if (scheme.toLowerCase() === 'https') {
-    const hint =
-      'for https:// a client asks for a tunnel, CONNECT host:443, and speaks TLS through it (https_proxy does that)';
+  const scheme = spelledScheme.toLowerCase();
+  if (scheme === 'https' || scheme === 'wss') {
+    const hint = `for ${scheme}:// a client asks for a tunnel, CONNECT host:443, and speaks TLS through it (https_proxy does that)`;
     return malformed(`the target ${showTarget(text)} would go on unencrypted. Hint: ${hint}`);
   }
-  if (scheme.toLowerCase() !== 'http') {
+  if (scheme !== 'http' && scheme !== 'ws') {
     return malformed(`the target ${showTarget(text)} is not http://. Hint: use CONNECT for other protocols`);
   }
-  if (rest.includes('#')) return malformed(`the target ${showTarget(text)} has a fragment, which is never sent`);
+  // A fragment is for the client alone: it is left out. Some take what stands behind its "@" for the host.
+  if (rest === '' && fragment.includes('@')) {
+    return malformed(`the target ${showTarget(text)} has a fragment with an "@" in place of a path`);
+  }
+  const host = withoutUserInfo(authorityText);
+  if (typeof host === 'object') return host;
   const authority = parseAuthority(host);
   if ('kind' in authority) return authority;
   return {
     host: authority.host,
     port: authority.port ?? HTTP_PORT,
-    defaultPort: HTTP_PORT,
     authority: host,
+    webSocket: scheme === 'ws',
     // RFC 9112 3.2.4: OPTIONS for a whole server.
     origin: rest === '' && method === 'OPTIONS' ? '*' : rest.startsWith('/') ? rest : `/${rest}`,
   };
 }
 
+/**
+ * User information is for the server, and stands in its Authorization field if the client has sent one: what clients
+ * leave of it in the target goes nowhere. Not where parsers differ about where it ends.
+ */
+function withoutUserInfo(authority: string): string | Malformed {
+  const at = authority.lastIndexOf('@');
+  return /[\\@]/.test(authority.slice(0, Math.max(at, 0)))
+    ? malformed('the user information of the target (before an "@") has a "\\" or "@". Hint: write it as %5C or %40')
+    : authority.slice(at + 1);
+}
+
 /** A target for messages, without what may be secret in it: user information and query. */
 function showTarget(text: string): string {
-  return quoteBriefly((text.split(/[?#]/, 1)[0] ?? '').replace(/^.*@/, '…@'));
+  return quoteBriefly(decodeBytes(text.split(/[?#]/, 1)[0] ?? '').replace(/^.*@/, '…@'));
 }
 
 export function refuse(status: MalformedRequest['status'], { problem }: Malformed): MalformedRequest {

@@ -125,11 +125,8 @@ export class FakeConnection {
         break;
       case 'response':
         if (decision.action === 'more') return this.#awaitMore(asked, 'server', decision);
-        if (this.#isHandshake) {
-          if (decision.action === 'relay') return this.#relayAfter(decision);
-        } else if (decision.action === 'interim' || decision.action === 'respond') {
-          return this.#respond(decision);
-        }
+        if (decision.action === 'interim' || decision.action === 'respond') return this.#respond(decision);
+        if (decision.action === 'relay' && this.#isHandshake) return this.#relayAfter(decision);
         break;
       case 'failed':
         break;
@@ -384,7 +381,7 @@ export class FakeConnection {
     this.#send(this.#client, decision.toClient);
     if (decision.action === 'respond') {
       this.#down = new FakeBody(decision.body);
-      this.#next = decision.next;
+      this.#next = decision.next && !this.#isHandshake;
     }
     this.#look();
   }

@@ -365,6 +365,24 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
     });
 
+    describe('a handshake that the server does not agree to', () => {
+      it('gives the client its response, and leaves it', async () => {
+        const { client, connection } = await ask('head;early');
+        dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
+        const accepted = await server.accept();
+        await accepted.receives('agree?');
+        accepted.write('soon;no;12345');
+        await shown('response', 'soon;no;12345');
+        dataPlane.decide(connection, { action: 'interim', consume: 5, toClient: bytes('SOON;') });
+        await shown('response', 'no;12345');
+        dataPlane.decide(connection, respondDecision(3, { kind: 'length', bytes: 5 }, true));
+        await client.receives('SOON;ANSWER;12345');
+        assert.equal(await client.ended, 'eof');
+        client.end();
+        await endsAs('finished');
+      });
+    });
+
     describe('an exchange', () => {
       it('passes one request and its response, and then the next head is asked about', async () => {
         const { client, connection, accepted } = await exchange({ kind: 'length', bytes: 4 });

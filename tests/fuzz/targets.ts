@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { isIPv6 } from 'node:net';
 import type { Framing } from '../../src/protocol/framing.ts';
-import { FIELD_LIMIT, HEAD_LIMIT } from '../../src/protocol/head.ts';
+import { FIELD_LIMIT, HEAD_LIMIT, RESPONSE_HEAD_LIMIT } from '../../src/protocol/head.ts';
 import { parseRequest } from '../../src/protocol/http-request.ts';
 import { parseResponse } from '../../src/protocol/http-response.ts';
 import { parseClientHello } from '../../src/protocol/tls-client-hello.ts';
@@ -58,6 +58,8 @@ const FIELDS = [
     'TE: trailers',
     'Trailer: X',
     'Upgrade: h2c',
+    'Upgrade: websocket',
+    'Connection: upgrade, transfer-encoding',
     'Via: 1.1 x',
     'Expect: 100-continue',
     'Cookie: \xff\t;',
@@ -85,12 +87,15 @@ const REQUEST: Target = {
     ),
     head('PUT http://[::1]/ HTTP/1.1', 'Host: [::1]', 'Content-Length: 5', 'Expect: 100-continue'),
     head('OPTIONS http://a.example HTTP/1.0', 'Content-Length: 0'),
+    head('GET ws://u@a.example/\xc3\xa4#f HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket'),
     clientHello(),
   ],
   fragments: [
     ...[
       ...MARKS,
       ...FIELDS,
+      'ws://',
+      '::1:443',
       'http://',
       'https://',
       '//',
@@ -119,7 +124,7 @@ const REQUEST: Target = {
       'a.example',
     ],
     `\r\nX: ${'x'.repeat(HEAD_LIMIT)}`,
-    '\r\nX: 1'.repeat(130),
+    '\r\nX: 1'.repeat(260),
   ].map(latin1),
   outcomes: ['more', 'malformed 400', 'malformed 431', 'malformed 501', 'malformed 505', 'connect', 'forward'],
   check(bytes) {
@@ -137,11 +142,12 @@ const REQUEST: Target = {
       const lines = linesOf(request.head);
       assert.match(
         lines[0] ?? '',
-        new RegExp(`^${request.method} (?:\\*|/[!-~]*) HTTP/${request.version.replace('.', '\\.')}$`),
+        new RegExp(`^${request.method} (?:\\*|/[!-~\\x80-\\xff]*) HTTP/${request.version.replace('.', '\\.')}$`),
       );
       assert.equal(named(lines, 'host').length, 1);
-      assert.equal(named(lines, 'connection')[0], 'close');
-      checkOneHop(lines, request.body, bytes.subarray(0, request.headBytes));
+      assert.deepEqual(named(lines, 'connection'), [request.webSocket ? 'Upgrade' : 'close']);
+      assert.ok(!request.webSocket || request.body.kind === 'none');
+      checkOneHop(lines, request.body, request.webSocket, bytes.subarray(0, request.headBytes));
     }
     return request.kind;
   },
@@ -175,8 +181,8 @@ const RESPONSE: Target = {
       '600',
       ' OK',
     ],
-    `\r\nX: ${'x'.repeat(HEAD_LIMIT)}`,
-    '\r\nX: 1'.repeat(130),
+    `\r\nX: ${'x'.repeat(RESPONSE_HEAD_LIMIT)}`,
+    '\r\nX: 1'.repeat(260),
   ].map(latin1),
   outcomes: ['more', 'malformed', 'interim', 'final'],
   check(bytes) {
@@ -189,16 +195,16 @@ const RESPONSE: Target = {
     }
     if (response.kind === 'malformed') assertPrintable(response.problem);
     if (response.kind === 'interim' || response.kind === 'final') {
-      assert.ok(response.headBytes <= bytes.length && response.headBytes <= HEAD_LIMIT);
+      assert.ok(response.headBytes <= bytes.length && response.headBytes <= RESPONSE_HEAD_LIMIT);
       const lines = linesOf(response.head);
       assert.match(lines[0] ?? '', /^HTTP\/1\.1 [1-5]\d\d [\t -~\x80-\xff]*$/);
       const body = response.kind === 'final' ? response.body : ({ kind: 'none' } as const);
-      checkOneHop(lines, body, bytes.subarray(0, response.headBytes));
+      checkOneHop(lines, body, false, bytes.subarray(0, response.headBytes));
       if (response.kind === 'final') {
         assert.deepEqual(named(lines, 'connection'), [response.keepAlive ? 'keep-alive' : 'close']);
         assert.ok(!response.keepAlive || body.kind !== 'eof');
         // What goes on reads the same once more, if `Via` has not made it too large.
-        if (response.head.length <= HEAD_LIMIT && lines.length <= FIELD_LIMIT + 1) {
+        if (response.head.length <= RESPONSE_HEAD_LIMIT && lines.length <= FIELD_LIMIT + 1) {
           const again = parseResponse(response.head, ASKED);
           assert.ok(again.kind === 'final');
           assert.deepEqual(again.body, response.body);
@@ -286,8 +292,9 @@ function named(lines: readonly string[], name: string): readonly string[] {
 }
 
 /** No field that was for the other connection; a length or coding only as the framing has it; the rest as it came. */
-function checkOneHop(lines: readonly string[], body: Framing, from: Uint8Array): void {
-  for (const name of ['keep-alive', 'te', 'upgrade', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization']) {
+function checkOneHop(lines: readonly string[], body: Framing, webSocket: boolean, from: Uint8Array): void {
+  assert.deepEqual(named(lines, 'upgrade'), webSocket ? ['websocket'] : []);
+  for (const name of ['keep-alive', 'te', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization']) {
     assert.deepEqual(named(lines, name), [], name);
   }
   assert.deepEqual(named(lines, 'transfer-encoding'), body.kind === 'chunked' ? ['chunked'] : []);
@@ -298,7 +305,7 @@ function checkOneHop(lines: readonly string[], body: Framing, from: Uint8Array):
   const came = Buffer.from(from).toString('latin1').split('\r\n');
   let next = 0;
   for (const line of lines.slice(1)) {
-    if (/^(?:Host|Via|Connection|Transfer-Encoding): /.test(line) && !came.includes(line, next)) continue;
+    if (/^(?:Host|Via|Connection|Upgrade|Transfer-Encoding): /.test(line) && !came.includes(line, next)) continue;
     const index = came.indexOf(line, next);
     assert.ok(index >= 0, line);
     next = index + 1;

@@ -65,6 +65,10 @@ export interface EnclaveOptions {
   /** Shell commands that change what the enclave finds. */
   readonly prepare?: readonly string[];
   readonly options?: readonly string[];
+  /** What its kernel calls it. */
+  readonly hostName?: string;
+  /** What its image brings. */
+  readonly resolvConf?: string;
 }
 
 /** One parent and one enclave, and the directory with what they share. */
@@ -107,15 +111,17 @@ export class Stage {
   }
 
   /** Starts an enclave; its command runs until it ends. */
-  enclave({ config, command, isFirst = false, prepare = [], options = [] }: EnclaveOptions): Program {
+  enclave({ config, command, isFirst = false, prepare = [], options = [], ...found }: EnclaveOptions): Program {
+    const { hostName = 'box', resolvConf = 'nameserver 192.0.2.1\noptions timeout:2\n' } = found;
     const etc = join(this.directory, 'etc');
     cpSync('/etc', etc, { recursive: true, verbatimSymlinks: true, filter: isNeeded });
     writeFileSync(join(etc, 'hosts'), '127.0.0.1 old-name\n');
-    writeFileSync(join(etc, 'resolv.conf'), 'nameserver 192.0.2.1\noptions timeout:2\n');
+    writeFileSync(join(etc, 'resolv.conf'), resolvConf);
     const run = isFirst ? 'exec "$@"' : '"$@"; exit $?';
-    const enter = ['mount --make-rprivate /', `mount --bind ${etc} /etc`, ...FILE_SYSTEMS, ...prepare, 'set +e', run];
+    const setUp = [`printf '${hostName}' >/proc/sys/kernel/hostname`, `mount --bind ${etc} /etc`, ...FILE_SYSTEMS];
+    const enter = ['mount --make-rprivate /', ...setUp, ...prepare, 'set +e', run];
     // With a PID namespace in any case: what is left in it ends with the test.
-    const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+    const flags = ['--net', '--uts', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const environment = ['env', '-i', `PATH=${PATH}`, 'RUST_LOG=info'];
     const proxy = [resolve(EXECUTABLE), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
     const program = new Program('unshare', [

@@ -488,10 +488,35 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
   const Peer denied = begin(server.address());
   const Peer accepted = server.accept();
   accepted.write("no;");
-  const DecisionRequest ask = control.asked(RequestKind::Response, "no;");
-  control.decide(ask, respondWith(3, Body::none(), false));
-  CHECK_EQ(denied.readError(), ECONNRESET);
-  control.closed(CloseReason::Internal);
+  control.decide(control.asked(RequestKind::Response, "no;"),
+                 reject(CloseReason::ConnectFailed, "it said no"));
+  CHECK(denied.readAll() == "it said no");
+  control.closed(CloseReason::ConnectFailed);
+}
+
+TEST("a handshake: the response of a server that does not agree is the last that the client gets") {
+  ControlPlane control;
+  const Server server;
+  const Peer client = control.client();
+  client.write("head;early");
+  Decision decision = connectTo(server.address(), 5);
+  decision.toServer = "agree?";
+  decision.handshake = true;
+  control.decide(control.asked(RequestKind::Head, "head;early"), decision);
+  const Peer accepted = server.accept();
+  CHECK(accepted.read(6) == "agree?");
+  accepted.write("soon;no;1234");
+  Decision interim;
+  interim.action = Action::Interim;
+  interim.consume = 5;
+  interim.toClient = "SOON;";
+  control.decide(control.asked(RequestKind::Response, "soon;no;1234"), interim);
+  control.decide(control.asked(RequestKind::Response, "no;1234"), respondWith(3, Body::length(6), true));
+  client.write("never");
+  accepted.write("56");
+  CHECK(client.readAll() == "SOON;ANSWER;123456");
+  CHECK(accepted.readAll().empty());
+  control.closed(CloseReason::Finished);
 }
 
 TEST("a handshake: a server that says nothing has as long as we had, and is asked about") {

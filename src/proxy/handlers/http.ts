@@ -81,7 +81,7 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
 
 function decideHere(request: Request, authorization: Authorization, targets: TargetIds): Handled {
   if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
-  if (request.kind === 'forward') return exchange(request, authorization, targets, request.head);
+  if (request.kind === 'forward') return forward(request, authorization, targets, request.head);
   const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
@@ -89,7 +89,7 @@ function decideHere(request: Request, authorization: Authorization, targets: Tar
 
 function decideThrough(request: Request, authorization: Authorization, targets: TargetIds): Handled {
   if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
-  if (request.kind === 'forward') return exchange(request, authorization, targets, absoluteHead(request));
+  if (request.kind === 'forward') return forward(request, authorization, targets, absoluteHead(request));
   const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
@@ -104,16 +104,15 @@ function refuse(request: Request, authorization: Exclude<Authorization, Allowed>
   return refuseUnauthorized(authorization, targets, fail(...explain(authorization), methodOf(request)));
 }
 
-function exchange(
-  request: ForwardRequest,
-  { text, addresses }: Allowed,
-  targets: TargetIds,
-  toServer: Buffer,
-): Handled {
-  const { headBytes: consume, body, method, keepAlive, version } = request;
+/** A request and its response; or, if the server agrees to a WebSocket, what follows them. */
+function forward(request: ForwardRequest, { text, addresses }: Allowed, targets: TargetIds, toServer: Buffer): Handled {
+  const { headBytes: consume, body, method, keepAlive, version, webSocket } = request;
+  const common = { target: targets.idOf(text), addresses, consume, toServer } as const;
   return {
-    decision: { action: 'exchange', target: targets.idOf(text), addresses, consume, toServer, body },
-    request: { method, keepAlive, version },
+    decision: webSocket
+      ? { action: 'connect', ...common, explain: true, handshake: true }
+      : { action: 'exchange', ...common, body },
+    request: { method, keepAlive, version, webSocket },
   };
 }
 
@@ -194,6 +193,8 @@ function passResponse(
       return refuseResponse('bad-response', `${target}: ${response.problem}`, request);
     case 'interim':
       return { decision: { action: 'interim', consume: response.headBytes, toClient: response.head }, request };
+    case 'switched':
+      return { decision: { action: 'relay', consume: response.headBytes, toClient: response.head } };
     case 'final': {
       const { headBytes: consume, head: toClient, body, keepAlive: next } = response;
       return { decision: { action: 'respond', consume, toClient, body, next } };

@@ -28,6 +28,7 @@ export function settleTunnel(
     case 'malformed':
       return refuse('bad-response', response.problem, client);
     case 'interim':
+    case 'switched':
       return refuse('bad-response', 'it answered CONNECT with an interim response', client);
     case 'final':
       return response.status < 300 ? relay(response, client) : passRefusal(response, bytes, ended, client);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { FIELD_LIMIT, HEAD_LIMIT } from '../../../src/protocol/head.ts';
 import { type ForwardRequest, parseRequest } from '../../../src/protocol/http-request.ts';
-import { CONNECT, GET, HOST, headOf, REFUSED_REQUESTS } from '../../vectors/http-requests.ts';
+import { CONNECT, GET, HOST, headOf, REFUSED_REQUESTS, WEB_SOCKET } from '../../vectors/http-requests.ts';
 import { assertPrintable, head, latin1, parseEachPrefix } from './fixture.ts';
 
 function forwarded(...lines: readonly string[]): ForwardRequest & { readonly text: string } {
@@ -43,7 +43,7 @@ test('a request in progress waits for more, and one byte below the limit it stil
   assert.deepEqual(parseRequest(headOf(HEAD_LIMIT).subarray(0, -1)), { kind: 'more' });
 });
 
-test('a head of exactly 16 KiB and one of 128 fields are read', () => {
+test('a head of exactly 16 KiB and one of 256 fields are read', () => {
   const largest = parseRequest(headOf(HEAD_LIMIT));
   assert(largest.kind === 'forward');
   assert.equal(largest.headBytes, HEAD_LIMIT);
@@ -67,6 +67,19 @@ suite('CONNECT', () => {
     ],
     [['CONNECT [2001:DB8::1]:8443 HTTP/1.1', 'Host: [2001:db8::1]:8443'], '2001:DB8::1', 8443],
     [['CONNECT 192.0.2.1:1 HTTP/1.1', 'Host: 192.0.2.1:1'], '192.0.2.1', 1],
+    // RFC 9112 3.2.2: the target decides alone.
+    [[CONNECT], 'a.example', 443],
+    [[CONNECT, 'Host: 127.0.0.1:3128'], 'a.example', 443],
+    [[CONNECT, 'Host: b.example:80'], 'a.example', 443],
+    [[CONNECT, 'Host:'], 'a.example', 443],
+    [[CONNECT, 'Host: user@a.example/b, c'], 'a.example', 443],
+    [[CONNECT, HOST, 'Content-Length: 0'], 'a.example', 443],
+    [[CONNECT, HOST, 'Connection: Transfer-Encoding, Trailer, Upgrade, TE, Keep-Alive'], 'a.example', 443],
+    [['CONNECT ::1:443 HTTP/1.1'], '::1', 443],
+    [['CONNECT :::443 HTTP/1.1'], '::', 443],
+    [['CONNECT 2001:DB8::1:8443 HTTP/1.0'], '2001:DB8::1', 8443],
+    [['CONNECT 1:2:3:4:5:6:7:8:443 HTTP/1.1'], '1:2:3:4:5:6:7:8', 443],
+    [['CONNECT ::ffff:192.0.2.1:443 HTTP/1.1'], '::ffff:192.0.2.1', 443],
     [['CONNECT a_b.EXAMPLE.:65535 HTTP/1.1', 'Host: a_b.example.:65535'], 'a_b.EXAMPLE.', 65535],
   ] as const) {
     test(`${lines.join(' · ')} is a tunnel to ${host} port ${port}`, () => {
@@ -101,7 +114,7 @@ suite('request sent on', () => {
       'Proxy-Connection: keep-alive',
       'Proxy-Authorization: Basic c2VjcmV0',
       'Proxy-Authenticate: Basic',
-      'Upgrade: websocket',
+      'Upgrade: h2c',
       'Cookie:  a=b;\tc=\xff  ',
       'X-Empty:',
       'Expect: 100-continue',
@@ -140,6 +153,15 @@ suite('request sent on', () => {
     ['OPTIONS', 'http://a.example?x', '/?x'],
     ['M-SEARCH', 'http://a.example/', '/'],
     ['GET', 'http://a.example:80/', '/'],
+    ['GET', 'http://a.example/\xc3\xa4?\xfc', '/\xc3\xa4?\xfc'],
+    ['GET', 'http://a.example/#f', '/'],
+    ['GET', 'http://a.example#f', '/'],
+    ['GET', 'http://a.example/p?q#f?g#h@b.example/', '/p?q'],
+    ['OPTIONS', 'http://a.example#f', '*'],
+    ['GET', 'http://user:pass@a.example/p', '/p'],
+    ['GET', 'http://@a.example', '/'],
+    ['GET', 'http://b.example:81@a.example/', '/'],
+    ['GET', 'http://u:%40%5c"^;\xe4@a.example/@b', '/@b'],
   ] as const) {
     test(`${method} ${target} asks the server for ${origin}`, () => {
       const { text, host, port } = forwarded(`${method} ${target} HTTP/1.1`, HOST);
@@ -153,6 +175,57 @@ suite('request sent on', () => {
     assert.deepEqual([host, port], ['::1', 81]);
     assert.match(text, /^GET \/ HTTP\/1\.1\r\nHost: \[::1\]:81\r\n/);
   });
+
+  for (const named of [[], ['Host:'], ['Host: b.example'], ['Host: a.example:8080'], ['Host: x@y/z, a.example']]) {
+    test(`with ${named[0] ?? 'no Host'} names the target as Host all the same`, () => {
+      const { text, host, port } = forwarded('GET http://a.example:81/ HTTP/1.1', ...named);
+      assert.deepEqual(text.match(/^host:.*$/gim), ['Host: a.example:81']);
+      assert.deepEqual([host, port], ['a.example', 81]);
+    });
+  }
+
+  for (const option of ['Transfer-Encoding', 'Trailer', 'Upgrade', 'TE', 'Keep-Alive', 'Proxy-Connection']) {
+    test(`with Connection: ${option} is framed as without`, () => {
+      const lines = ['POST http://a.example/ HTTP/1.1', HOST, 'Transfer-Encoding: chunked', `Connection: ${option}`];
+      const { text, body } = forwarded(...lines);
+      assert.deepEqual(body, { kind: 'chunked' });
+      assert.equal(text.match(/^Transfer-Encoding: chunked\r$/gm)?.length, 1);
+      assert.deepEqual(text.match(/^connection:.*$/gim), ['Connection: close']);
+    });
+  }
+
+  for (const scheme of ['http', 'ws', 'WS']) {
+    test(`that asks for a WebSocket by ${scheme}:// does so on the other side, too`, () => {
+      const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+      const { text, port, webSocket, keepAlive } = forwarded(
+        `GET ${scheme}://a.example/chat HTTP/1.1`,
+        ...WEB_SOCKET,
+        key,
+      );
+      assert.equal(
+        text,
+        `GET /chat HTTP/1.1\r\nHost: a.example\r\n${key}\r\nVia: 1.1 vsock-proxy\r\n` +
+          'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      );
+      assert.deepEqual({ port, webSocket, keepAlive }, { port: 80, webSocket: true, keepAlive: false });
+    });
+  }
+
+  for (const lines of [
+    ['GET http://a.example/ HTTP/1.1', 'Upgrade: websocket'],
+    ['GET http://a.example/ HTTP/1.1', 'Connection: Upgrade', 'Upgrade: h2c'],
+    ['GET http://a.example/ HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket, h2c'],
+    ['GET http://a.example/ HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket', 'Upgrade: h2c'],
+    ['GET http://a.example/ HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket', 'Content-Length: 5'],
+    ['POST http://a.example/ HTTP/1.1', 'Connection: Upgrade', 'Upgrade: websocket'],
+    ['GET http://a.example/ HTTP/1.0', 'Connection: Upgrade', 'Upgrade: websocket'],
+  ]) {
+    test(`${lines.join(' · ')} goes on without Upgrade, and its server may not switch`, () => {
+      const { text, webSocket } = forwarded(...lines);
+      assert.doesNotMatch(text, /upgrade/i);
+      assert.equal(webSocket, false);
+    });
+  }
 
   for (const [fields, body] of [
     [[], { kind: 'none' }],

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { FIELD_LIMIT, HEAD_LIMIT } from '../../../src/protocol/head.ts';
+import { FIELD_LIMIT, RESPONSE_HEAD_LIMIT } from '../../../src/protocol/head.ts';
 import { type Asked, type FinalResponse, parseResponse } from '../../../src/protocol/http-response.ts';
 import { assertPrintable, head, latin1, parseEachPrefix } from './fixture.ts';
 
 const ASKED: Asked = { method: 'GET', keepAlive: true, version: '1.1' };
 const OLD_CLIENT: Asked = { method: 'GET', keepAlive: false, version: '1.0' };
+const UPGRADING: Asked = { method: 'GET', keepAlive: false, version: '1.1', webSocket: true };
 const OK = 'HTTP/1.1 200 OK';
+const SWITCHING = 'HTTP/1.1 101 Switching Protocols';
+const TO_WEB_SOCKET = ['upgrade: WebSocket', 'Connection: Upgrade'];
 
 function final(asked: Asked, ...lines: readonly string[]): FinalResponse & { readonly text: string } {
   const response = parseEachPrefix((bytes) => parseResponse(bytes, asked), head(...lines));
@@ -47,9 +50,9 @@ suite('response refused', () => {
     [`${OK}\r\nX: a\0\r\n`, 'the value of "X" has a control character'],
     [`${OK}\r\nContent-Length : 5\r\n`, 'white space before the colon'],
     [`${OK}\r\nX\r\n`, 'has no colon'],
-    [head(OK, ...Array.from({ length: FIELD_LIMIT + 1 }, () => 'X: 1')), 'more than 128 header fields'],
-    [latin1(`${OK}\r\nX: ${'x'.repeat(HEAD_LIMIT)}`), 'larger than 16384 bytes'],
-    [latin1(`${OK} ${'x'.repeat(HEAD_LIMIT)}`), 'larger than 16384 bytes'],
+    [head(OK, ...Array.from({ length: FIELD_LIMIT + 1 }, () => 'X: 1')), 'more than 256 header fields'],
+    [latin1(`${OK}\r\nX: ${'x'.repeat(RESPONSE_HEAD_LIMIT)}`), 'larger than 65536 bytes'],
+    [latin1(`${OK} ${'x'.repeat(RESPONSE_HEAD_LIMIT)}`), 'larger than 65536 bytes'],
     // Where the body ends
     [head(OK, 'Content-Length: 5', 'Content-Length: 5'), 'more than one Content-Length field'],
     [head(OK, 'Content-Length: 5', 'Content-Length: 6'), 'more than one Content-Length field'],
@@ -69,6 +72,11 @@ suite('response refused', () => {
     [head(OK, 'Transfer-Encoding: chunked'), 'which a client of HTTP/1.0 cannot read', OLD_CLIENT],
     // What only this connection's other end may say
     [head('HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: upgrade'), 'switches protocols (101)'],
+    [head('HTTP/1.1 101 Switching Protocols', 'Upgrade: h2c', 'Connection: upgrade'), 'switches protocols', UPGRADING],
+    [head('HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket'), 'switches protocols (101)', UPGRADING],
+    [head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade'), 'switches protocols (101)', UPGRADING],
+    [head(SWITCHING, ...TO_WEB_SOCKET, 'Upgrade: h2c'), 'switches protocols (101)', UPGRADING],
+    [head(SWITCHING, ...TO_WEB_SOCKET, 'Transfer-Encoding: chunked'), 'a body for status 101', UPGRADING],
     [head('HTTP/1.1 407 Proxy Authentication Required', 'Proxy-Authenticate: Basic'), 'answers 407'],
     [head(OK, 'Connection: Content-Length', 'Content-Length: 5'), 'Connection names "content-length"'],
     [head(OK, 'Connection: set-cookie'), 'Connection names "set-cookie"'],
@@ -110,6 +118,30 @@ suite('interim response', () => {
   });
 });
 
+suite('response to a client that asks for a WebSocket', () => {
+  test('101 is passed on, and what follows belongs to the tunnel', () => {
+    const bytes = Buffer.concat([
+      head(SWITCHING, ...TO_WEB_SOCKET, 'Sec-WebSocket-Accept: x'),
+      latin1('\x81\x05hello'),
+    ]);
+    const response = parseEachPrefix((prefix) => parseResponse(prefix, UPGRADING), bytes);
+    assert(response.kind === 'switched');
+    assert.equal(bytes.subarray(response.headBytes).toString('latin1'), '\x81\x05hello');
+    assert.equal(
+      response.head.toString(),
+      `${SWITCHING}\r\nSec-WebSocket-Accept: x\r\nVia: 1.1 vsock-proxy\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+    );
+  });
+
+  test('anything else is a response like any other, and the last', () => {
+    const { status, body, keepAlive } = final(UPGRADING, 'HTTP/1.1 426 Upgrade Required', 'Content-Length: 5');
+    assert.deepEqual(
+      { status, body, keepAlive },
+      { status: 426, body: { kind: 'length', bytes: 5 }, keepAlive: false },
+    );
+  });
+});
+
 suite('final response', () => {
   test("goes on in the proxy's version, byte for byte but for what was for this connection", () => {
     const { text, status } = final(
@@ -142,6 +174,19 @@ suite('final response', () => {
     [[OK, 'Content-Length: 5'], ASKED, { kind: 'length', bytes: 5 }, true],
     [[OK, 'Content-Length: 0'], ASKED, { kind: 'length', bytes: 0 }, true],
     [[OK, 'Transfer-Encoding: chunked'], ASKED, { kind: 'chunked' }, true],
+    [[OK, 'Transfer-Encoding: chunked', 'Connection: Transfer-Encoding'], ASKED, { kind: 'chunked' }, true],
+    [
+      [OK, 'Connection: close, transfer-encoding,TRAILER', 'Transfer-Encoding: chunked'],
+      ASKED,
+      { kind: 'chunked' },
+      true,
+    ],
+    [
+      [OK, 'Connection: Upgrade, TE, Keep-Alive, Trailer', 'Content-Length: 5'],
+      ASKED,
+      { kind: 'length', bytes: 5 },
+      true,
+    ],
     [[OK, 'Content-Length: 5', 'Connection: close'], ASKED, { kind: 'length', bytes: 5 }, true],
     [['HTTP/1.1 204 No Content'], ASKED, { kind: 'none' }, true],
     [['HTTP/1.1 204 No Content', 'Content-Length: 0'], ASKED, { kind: 'none' }, true],
@@ -178,11 +223,11 @@ suite('final response', () => {
     });
   }
 
-  test('a head of exactly 16 KiB is read, and what follows is left alone', () => {
+  test('a head of exactly 64 KiB is read, and what follows is left alone', () => {
     const [before, after] = [`${OK}\r\nContent-Length: 3\r\nX: `, '\r\n\r\n'];
-    const text = before + 'x'.repeat(HEAD_LIMIT - before.length - after.length) + after;
+    const text = before + 'x'.repeat(RESPONSE_HEAD_LIMIT - before.length - after.length) + after;
     const response = parseResponse(latin1(`${text}abc`), ASKED);
     assert(response.kind === 'final');
-    assert.equal(response.headBytes, HEAD_LIMIT);
+    assert.equal(response.headBytes, RESPONSE_HEAD_LIMIT);
   });
 });
