@@ -93,8 +93,8 @@ export function openNotifier({ env, pid, send, clock, monotonicMicros, log }: No
 
   let running: ServiceHealth | undefined;
   let told = '';
-  const statusOf = ({ status }: ServiceHealth): string => {
-    told = status();
+  const statusOf = (service: ServiceHealth): string => {
+    told = service.status();
     return `STATUS=${told}`;
   };
   return {

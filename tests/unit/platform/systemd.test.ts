@@ -49,7 +49,15 @@ function setUp(env: NodeJS.ProcessEnv = {}) {
     log: logged.logFor('vsock_proxy'),
   });
   const take = () => sent.splice(0);
-  const service = { status: () => state.status, beat: () => state.beats };
+  // As the server: its methods need what they belong to.
+  const service = {
+    status() {
+      return this === service ? state.status : assert.fail('a method alone');
+    },
+    beat() {
+      return this === service ? state.beats : assert.fail('a method alone');
+    },
+  };
   assert.ok(notifier);
   return { clock, logged, state, take, notifier, service, variables };
 }
