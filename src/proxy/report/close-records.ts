@@ -46,7 +46,8 @@ export function findFailure({ record, refusal, target }: Ending, route: Reported
   return { ...failure, flood: { what, subject } };
 }
 
-const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
+/** What clients have in common who could not be served for this reason; undefined: they were served, or are told of as faults. */
+const WHAT_FLOODS: Readonly<Record<CloseReason, string | undefined>> = {
   denied: 'met a denial',
   malformed: 'sent or got what cannot be understood',
   'head-timeout': 'did not say in time where they want to go',
@@ -55,6 +56,13 @@ const WHAT_FLOODS: Readonly<Partial<Record<CloseReason, string>>> = {
   'connect-failed': 'could not be connected',
   'connect-timeout': 'could not be connected in time',
   internal: 'failed in the proxy itself',
+  finished: undefined,
+  reset: undefined,
+  'idle-timeout': undefined,
+  drained: undefined,
+  'not-admitted': undefined,
+  'client-limit': undefined,
+  'client-rate': undefined,
 };
 
 function describeFailure(
@@ -114,7 +122,18 @@ export function describeEnd(record: CloseRecord, { on, timeouts }: ReportedRoute
       return `${line}: nothing was sent for ${timeouts.idleMs} ms (timeouts.idle)`;
     case 'drained':
       return `${line}: still open at the end of the drain`;
-    default:
+    case 'finished':
+    case 'connect-failed':
+    case 'connect-timeout':
+    case 'no-upstream':
+    case 'head-timeout':
+    case 'decision-timeout':
+    case 'denied':
+    case 'malformed':
+    case 'internal':
+    case 'not-admitted':
+    case 'client-limit':
+    case 'client-rate':
       return line;
   }
 }
