@@ -90,6 +90,12 @@ Address Address::vsock(uint32_t cid, uint32_t port) {
   return address;
 }
 
+Address Address::throughHost() const {
+  Address flagged = *this;
+  flagged.vm_.svm_flags = VMADDR_FLAG_TO_HOST;
+  return flagged;
+}
+
 Address Address::tcp(const std::string& ip, uint16_t port) {
   Address address;
   if (inet_pton(AF_INET, ip.c_str(), &address.in4_.sin_addr) == 1) {
@@ -225,7 +231,9 @@ void removeSocketFile(const Address& address) {
   if (address.family() == AF_UNIX) unlink(address.path().c_str());
 }
 
-Opened startConnect(const Address& address) {
+namespace {
+
+Opened connectTo(const Address& address) {
   Opened opened = streamSocket(address.family());
   if (!opened.fd) return opened;
   if (address.isTcp()) setOption(opened.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
@@ -237,6 +245,19 @@ Opened startConnect(const Address& address) {
     if (getpeername(opened.fd.get(), peer.raw(), &size) < 0) opened.error = EINPROGRESS;
   }
   return opened;
+}
+
+}  // namespace
+
+Opened startConnect(const Address& address) {
+  Opened opened = connectTo(address);
+  if (opened.error != ENODEV || address.family() != AF_VSOCK || address.cid() <= VMADDR_CID_HOST)
+    return opened;
+  // Where vhost_vsock is loaded, Linux before 7.1 takes every such CID for a guest of this machine, and the
+  // enclaves beside it are not found: vm_sockets.h, VMADDR_FLAG_TO_HOST. Guests come first, for the flag
+  // would hide those. Linux before 5.11 does not know it: what it says then is of no use.
+  Opened beside = connectTo(address.throughHost());
+  return beside.error == EINVAL ? std::move(opened) : std::move(beside);
 }
 
 int connectOutcome(int fd) {

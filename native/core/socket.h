@@ -68,6 +68,9 @@ class Address {
   std::string ip() const;                       // TCP only
   std::string path() const;                     // unix only; empty for an unnamed peer
 
+  // The same for connecting by way of the hypervisor, whatever guests this machine has; vsock only.
+  Address throughHost() const;
+
   // Whether the first `bits` of an IP address are those of `network`.
   bool startsWith(const Address& network, unsigned bits) const;
   // What tells one client from another: the CID or the IP address, nothing for unix sockets.

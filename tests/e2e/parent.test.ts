@@ -17,7 +17,13 @@ describe('the executable on a parent', () => {
   before(async () => {
     parent = await Machine.start({
       memoryMib: 1024,
-      files: ['build/vsock-proxy', 'scripts', 'tests/e2e/guest', 'tests/integration/refuse.py'],
+      files: [
+        'build/vsock-proxy',
+        'build/vsock-forwarder',
+        'scripts',
+        'tests/e2e/guest',
+        'tests/integration/refuse.py',
+      ],
     });
     await parent.check(`install -D -m 644 ${GUEST}/allowlist.yaml /etc/nitro_enclaves/vsock-proxy.yaml`);
   });
@@ -165,6 +171,26 @@ describe('the executable on a parent', () => {
     );
     assert.match(journal, /^\[\S+ WARN {2}vsock_proxy::proxy\] .*could not connect to server\.test:9000/);
     assert.doesNotMatch(journal, /INFO/);
+  });
+
+  test('vhost_vsock: a CID that is no guest of this machine is looked for by way of the hypervisor, as without it', async () => {
+    // The hypervisor of this machine has no such enclave and says nothing, where vhost_vsock says ENODEV at once.
+    const port = `${PROJECT}/build/vsock-forwarder --connect-timeout 1s unix:/run/beside.sock 16 9999`;
+    const failure = async () => {
+      await using running = await parent.spawn(`env RUST_LOG=info ${port}`);
+      await running.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
+      await parent.check(`python3 ${GUEST}/connect_errno.py /run/beside.sock`);
+      const [, how = ''] = await running.stderr.match(/could not connect to cid: 16 port: 9999([^\n]*)\(/, LOG_LINE_MS);
+      return how.trim();
+    };
+    assert.equal(await failure(), 'within 1000 ms');
+    await parent.check('modprobe vhost_vsock');
+    try {
+      assert.equal(await parent.check(`python3 ${GUEST}/connect_errno.py 16 9999`), 'ENODEV\n');
+      assert.equal(await failure(), 'within 1000 ms');
+    } finally {
+      await parent.check('rmmod vhost_vsock');
+    }
   });
 
   test('demo: plays on the own vsock of a machine that can connect to itself', async () => {
