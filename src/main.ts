@@ -19,7 +19,7 @@ import type { Observers } from './observe/observers.ts';
 import type { MetricsPlan, Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
-import { escapeControls, quoteBriefly } from './platform/escape.ts';
+import { escapeControls, quote, quoteBriefly } from './platform/escape.ts';
 import { type Level, type Log, type LogFor, openLog, parseLogFilter, wantsColour } from './platform/log.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
@@ -242,11 +242,18 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
 
 async function runProxy(route: ProxyArguments): Promise<number> {
   const logFor = openLogOfProcess();
-  return await runPlan(logFor, async () => {
+  const running = runPlan(logFor, async () => {
     const log = logFor('vsock_proxy');
     log.info('Checking allowlist configuration');
     // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
     return (await import('./config/proxy-plan.ts')).loadProxyPlan(route, log);
+  });
+  return await running.catch((error: unknown) => {
+    if (error instanceof VsockProxyError && error.code === 'denied') {
+      // The AWS proxy says so of every target that nothing allows: scripts look for it.
+      logFor('vsock_proxy::proxy').warn(`Unable to resolve allow listed host: ${quote(route.written)}.`);
+    }
+    throw error;
   });
 }
 

@@ -22,7 +22,13 @@ export interface ActivatedSocket {
  */
 export type RoutePlan =
   /** To a TCP server; the policy was or will be asked for this one target. */
-  | { readonly kind: 'target'; readonly target: Target; readonly proxyHeader: boolean }
+  | {
+      readonly kind: 'target';
+      readonly target: Target;
+      /** Its host as the operator wrote it, for the log; absent: in its one spelling. */
+      readonly written?: string;
+      readonly proxyHeader: boolean;
+    }
   /** To an address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
   | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
   /** To this vsock port of the enclave with this name, whatever its CID is at the moment. */

@@ -18,6 +18,8 @@ import { closestCommand } from './list.ts';
 export interface ProxyArguments {
   readonly listenOn: SocketAddress;
   readonly target: Target;
+  /** The host of the target as it was typed. */
+  readonly written: string;
   readonly family: Family;
   /** `--num_workers`; absent means that the file or the default decides. */
   readonly connections?: number;
@@ -118,6 +120,7 @@ function readArguments(
   return {
     listenOn,
     target: { host, port },
+    written: raw.remoteAddress,
     family,
     configPath: raw.config,
     ...(connections === undefined ? {} : { connections }),

@@ -20,6 +20,8 @@ import { ENTRY_HEADS } from './schema/rule.ts';
 export interface ProxyRoute {
   readonly listenOn: SocketAddress;
   readonly target: Target;
+  /** The host of the target as it was typed. */
+  readonly written: string;
   readonly family: Family;
   /** Absent: the file or the default decides. */
   readonly connections?: number;
@@ -37,7 +39,7 @@ export interface ProxyPlan extends Plan {
  * problem of the file; the caller puts `Error at checking the allowlist: ` in front
  */
 export function loadProxyPlan(
-  { listenOn, target, family, connections, configPath }: ProxyRoute,
+  { listenOn, target, written, family, connections, configPath }: ProxyRoute,
   log: Pick<Log, 'warn'>,
 ): ProxyPlan {
   const file = loadLeniently(configPath);
@@ -51,7 +53,7 @@ export function loadProxyPlan(
   const { limits, timeouts } = file.settings;
   const listener = {
     on: listenOn,
-    route: { kind: 'target', target, proxyHeader: false },
+    route: { kind: 'target', target, written, proxyHeader: false },
     policy,
     family,
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),

@@ -71,7 +71,15 @@ export class Listener {
         this.bound.push({ id, on });
         const { target } = route;
         const absence = () => route.absence();
-        const reported = { on, limits, timeouts, absence, ...(plan.place !== undefined && { place: plan.place }) };
+        const onClient = () => route.client();
+        const reported = {
+          on,
+          limits,
+          timeouts,
+          absence,
+          onClient,
+          ...(plan.place !== undefined && { place: plan.place }),
+        };
         report.addRoute(id, target === undefined ? reported : { ...reported, target });
         route.attach(id, seam);
       }

@@ -23,6 +23,8 @@ export interface Route {
   last(): Remembered | undefined;
   /** The addresses that all clients go to; absent where there is no such list. */
   current?(): readonly SocketAddress[];
+  /** A client has come, and whoever reads of each one shall read where it is connected to. */
+  client(): void;
   /** Serves this listener from now on. Before its first client can be told of. */
   attach(listener: ListenerId, seam: Seam): void;
   stop(): void;
@@ -52,7 +54,7 @@ export async function openRoute(
   const { route } = plan;
   if (route.kind === 'target' && !route.proxyHeader) {
     const client = oneClient(plan, route.target);
-    if (client !== undefined) return openTarget(plan, route.target, client, context, predecessor);
+    if (client !== undefined) return openTarget(plan, route, client, context, predecessor);
   }
   if (route.kind === 'address' && !route.proxyHeader) return openAddress(route.address);
   return openHandled(plan, await context.handlerFor(plan));
@@ -68,7 +70,7 @@ function oneClient({ on, cids, policy }: ListenerPlan, { port }: Target): Client
 
 async function openTarget(
   { policy, family }: ListenerPlan,
-  target: Target,
+  { target, written }: Extract<RoutePlan, { readonly kind: 'target' }>,
   client: Client,
   context: RouteContext,
   predecessor: { readonly plan: ListenerPlan; readonly route: Route } | undefined,
@@ -83,6 +85,7 @@ async function openTarget(
     family,
     policy,
     client,
+    written,
     initial: sameName ? predecessor.route.last() : undefined,
     onChange(changed) {
       addresses = changed;
@@ -101,6 +104,7 @@ async function openTarget(
     absence: () => upstream.absence(),
     last: () => upstream.last(),
     current: () => addresses ?? [],
+    client: () => upstream.client(),
     attach(listener, { dataPlane }) {
       attached.push({ dataPlane, listener });
       if (addresses !== undefined) dataPlane.setUpstream(listener, addresses);
@@ -142,5 +146,6 @@ function openHandled({ route }: ListenerPlan, handler: Handler): Route {
 const UNRESOLVED = {
   absence: () => 'no address is known',
   last: () => undefined,
+  client: () => undefined,
   stop: () => undefined,
 };

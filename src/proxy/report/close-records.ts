@@ -13,6 +13,8 @@ export interface ReportedRoute extends Pick<ListenerPlan, 'place' | 'limits' | '
   readonly target?: string;
   /** Why there is no address, while there is none. */
   readonly absence: () => string;
+  /** Told of each client that has come, behind the line about it. */
+  readonly onClient?: () => void;
 }
 
 /** A record, and what is known of its connection besides. */

@@ -161,6 +161,7 @@ export class Report {
     const client = formatClient(progress.client, route.on);
     if (progress.step === 'accepted') {
       this.#log.info(`Accepted connection on ${client}`);
+      route.onClient?.();
       return;
     }
     const target = route.target === undefined ? ` (${this.#nameTarget(progress.target)})` : '';

@@ -5,8 +5,17 @@
  * there is no address, and clients are refused.
  */
 import { type Allowed, begin } from '../../access/authorize.ts';
+import { ResolutionLog } from './resolution-log.ts';
 import { findListedName } from './reverse-lookup.ts';
-import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+import {
+  addressesOf,
+  denialError,
+  logMatchedIp,
+  logMatchedName,
+  type Upstream,
+  type UpstreamOptions,
+  writtenHost,
+} from './types.ts';
 import { ResolvedUpstream } from './watched-name.ts';
 
 /** @throws VsockProxyError `denied` when the allowlist forbids the route whatever its name resolves to */
@@ -22,15 +31,29 @@ export function openUpstream(options: UpstreamOptions): Upstream {
     case 'allowed':
       return listedIp(state, options);
     case 'needs-addresses':
-      if (state.rule !== undefined) log.info(`Matched with host name "${state.name}" and port "${target.port}"`);
+      if (state.rule !== undefined) logMatchedName(log, writtenHost(options), target);
       return new ResolvedUpstream(question, state, options);
     case 'needs-names':
       return findListedName(question, state, options);
   }
 }
 
-function listedIp(allowed: Allowed, { target, log, onChange }: UpstreamOptions): Upstream {
-  for (const { address } of allowed.admitted) logMatchedIp(log, address, target);
+function listedIp(allowed: Allowed, options: UpstreamOptions): Upstream {
+  const { target, log, onChange } = options;
+  const written = writtenHost(options);
+  const resolution = new ResolutionLog(written, options);
+  for (const { address, rule } of allowed.admitted) {
+    // The AWS proxy compares the texts first.
+    if (rule.text === written) logMatchedName(log, written, target);
+    else logMatchedIp(log, address, target);
+    resolution.useLiteral(address);
+  }
   const decided = Promise.resolve().then(() => onChange(addressesOf(allowed, target)));
-  return { decided, absence: () => 'no address is known yet', last: () => undefined, stop: () => undefined };
+  return {
+    decided,
+    absence: () => 'no address is known yet',
+    last: () => undefined,
+    client: () => resolution.client(),
+    stop: () => undefined,
+  };
 }

@@ -10,7 +10,8 @@ import {
 import type { Denial } from '../../access/denial.ts';
 import { isDefinitive, toError } from '../../dns/failure.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
-import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+import { ResolutionLog } from './resolution-log.ts';
+import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions, writtenHost } from './types.ts';
 
 /** From the end of one round of questions to the next, while some names cannot be resolved. */
 const RETRY_MS = 10_000;
@@ -100,10 +101,12 @@ export function searchListedNames(
 export function findListedName(question: AccessQuestion, needs: NeedsNames, options: UpstreamOptions): Upstream {
   const { log, onChange } = options;
   const { promise: decided, resolve: decide, reject } = Promise.withResolvers<void>();
+  const resolution = new ResolutionLog(writtenHost(options), options);
   let absence = `the listed names for port ${question.target.port} are not resolved yet`;
   const stop = searchListedNames(question, needs, options, {
     onFound(allowed) {
       onChange(addressesOf(allowed, question.target));
+      for (const { address } of allowed.admitted) resolution.useLiteral(address);
       decide();
     },
     onDenied(denial, late) {
@@ -117,7 +120,7 @@ export function findListedName(question: AccessQuestion, needs: NeedsNames, opti
       onChange([]);
     },
   });
-  return { decided, absence: () => absence, last: () => undefined, stop };
+  return { decided, absence: () => absence, last: () => undefined, client: () => resolution.client(), stop };
 }
 
 function addressTexts({ refused }: NeedsNames): string {

@@ -1,6 +1,6 @@
 /** What every upstream has in common, however it comes by its addresses. */
 
-import type { IpAddress } from '../../access/address.ts';
+import { formatHost, type IpAddress } from '../../access/address.ts';
 import type { AccessQuestion, Allowed } from '../../access/authorize.ts';
 import type { Denial } from '../../access/denial.ts';
 import type { Target } from '../../access/rules.ts';
@@ -16,6 +16,8 @@ export interface UpstreamOptions extends Omit<AccessQuestion, 'askedBy'> {
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;
+  /** The host of the target as the operator wrote it; absent: in its one spelling. */
+  readonly written?: string | undefined;
   /** What an earlier upstream of this target and family knew last. */
   readonly initial?: Remembered | undefined;
   /**
@@ -35,6 +37,8 @@ export interface Upstream {
   absence(): string;
   /** The last good answer for its name, if it has one. */
   last(): Remembered | undefined;
+  /** A client has come: the log says where it is connected to. */
+  client(): void;
   /** Stops resolving. */
   stop(): void;
 }
@@ -45,6 +49,15 @@ export function denialError({ reason, hint }: Denial): VsockProxyError {
 
 export function addressesOf({ admitted }: Allowed, { port }: Target): readonly SocketAddress[] {
   return admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port }));
+}
+
+/** The host of the target in the words of the log. */
+export function writtenHost({ target: { host }, written }: Pick<UpstreamOptions, 'target' | 'written'>): string {
+  return written ?? formatHost(host);
+}
+
+export function logMatchedName(log: Log, name: string, { port }: Target): void {
+  log.info(`Matched with host name "${name}" and port "${port}"`);
 }
 
 export function logMatchedIp(log: Log, ip: IpAddress, { port }: Target): void {

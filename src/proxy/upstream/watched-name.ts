@@ -14,8 +14,9 @@ import type { Answer } from '../../dns/resolver.ts';
 import { type Watch, type WatchEvents, watchName } from '../../dns/watch.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import { count } from '../report/quantities.ts';
+import { ResolutionLog } from './resolution-log.ts';
 import { searchListedNames } from './reverse-lookup.ts';
-import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions } from './types.ts';
+import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions, writtenHost } from './types.ts';
 
 /** While a name cannot be resolved, warnings about it are at least this far apart. */
 const WARNING_PERIOD_MS = 60_000;
@@ -29,9 +30,9 @@ export class ResolvedUpstream implements Upstream {
   #needs: NeedsAddresses;
   readonly #options: UpstreamOptions;
   readonly #watch: Watch;
+  readonly #resolution: ResolutionLog;
   #stopSearch = (): void => undefined;
   #isDecided = false;
-  #asked = false;
   #absence: string;
   #warnedAt = Number.NEGATIVE_INFINITY;
   /** Whether there is an answer in use, whatever the guard lets through of it. */
@@ -49,6 +50,7 @@ export class ResolvedUpstream implements Upstream {
     this.#question = question;
     this.#needs = needs;
     this.#options = options;
+    this.#resolution = new ResolutionLog(writtenHost(options), options);
     this.#absence = `${name} is not resolved yet`;
     // A listed name is allowed, whatever it leads to.
     if (rule !== undefined) this.#decide();
@@ -58,12 +60,7 @@ export class ResolvedUpstream implements Upstream {
     const initial =
       options.initial && this.#settle(options.initial.answer).kind === 'allowed' ? options.initial : undefined;
     const events: WatchEvents = {
-      onQuery: () => {
-        const text = `Resolving hostname: ${name}.`;
-        if (this.#asked) log.debug(text);
-        else log.info(text);
-        this.#asked = true;
-      },
+      onQuery: () => log.debug(`Asking for the addresses of ${name}`),
       onAnswer: (answer, { changed, failuresBefore }) => {
         if (failuresBefore > 0) {
           this.#warnedAt = Number.NEGATIVE_INFINITY;
@@ -81,6 +78,7 @@ export class ResolvedUpstream implements Upstream {
         this.#answered = false;
         this.#absence = error.message;
         options.onChange([]);
+        this.#resolution.useNone();
         this.#decide();
       },
     };
@@ -93,6 +91,10 @@ export class ResolvedUpstream implements Upstream {
 
   last(): Remembered | undefined {
     return this.#watch.last();
+  }
+
+  client(): void {
+    this.#resolution.client();
   }
 
   stop(): void {
@@ -153,15 +155,17 @@ export class ResolvedUpstream implements Upstream {
       return;
     }
     onChange([]);
+    this.#resolution.useNone();
     log.warn(`${denial.reason}; clients are refused. Hint: ${denial.hint}`);
   }
 
-  #tellUse([first, ...others]: readonly IpAddress[], { ttlMs, incomplete }: Answer): void {
+  #tellUse([first, ...others]: readonly IpAddress[], answer: Answer): void {
     const { log, target } = this.#options;
     if (first === undefined) return;
     if (this.#needs.rule === undefined) logMatchedIp(log, first, target);
-    const server = `for the given server "${this.#needs.name}".`;
-    log.info(`Using IP "${first.text}" ${server} (TTL: ${Math.round(ttlMs / 1000)} secs)`);
+    this.#resolution.use(first, answer);
+    const { incomplete } = answer;
+    const server = `for the given server "${writtenHost(this.#options)}".`;
     for (const { text } of others) log.debug(`Also using IP "${text}" ${server}`);
     if (incomplete !== undefined) log.debug(`No IPv${incomplete.missing} addresses ${server} (${incomplete.code})`);
   }

@@ -158,7 +158,8 @@ async function run({
   let listeners: readonly ListenerPlan[];
   try {
     const unused = () => assert.fail('no file has a placeholder');
-    const dropIn = { listenOn: on, target: target(`${host} ${port}`), family: 'any', configPath: path } as const;
+    const to = { target: target(`${host} ${port}`), written: host };
+    const dropIn = { listenOn: on, ...to, family: 'any', configPath: path } as const;
     ({ listeners } = isDropIn
       ? loadProxyPlan(dropIn, NO_LOG)
       : await loadPlan({ configPath: path, readPlacement: unused }));

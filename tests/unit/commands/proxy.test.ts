@@ -154,6 +154,7 @@ describe('the command line of the AWS proxy is understood', () => {
     const { target, ...rest } = parse(...ROUTE);
     assert.deepEqual(rest, {
       listenOn: { family: 'vsock', cid: 3, port: 8000 },
+      written: 'kms.eu-west-1.amazonaws.com',
       family: 'any',
       configPath: '/etc/nitro_enclaves/vsock-proxy.yaml',
     });

@@ -22,7 +22,7 @@ function write(name: string, content: string | Buffer): string {
 
 function plan(configPath: string, connections?: number) {
   const listenOn = { family: 'unix', path: '/x' } as const;
-  const route = { listenOn, target: TARGET, family: 'any', configPath } as const;
+  const route = { listenOn, target: TARGET, written: 'a.example', family: 'any', configPath } as const;
   const log = { warn: (message: string) => assert.fail(message) };
   return loadProxyPlan(connections === undefined ? route : { ...route, connections }, log);
 }
@@ -116,7 +116,7 @@ suite('the plan of the form of the AWS proxy', () => {
     const [{ policy, ...listener }] = listeners;
     assert.deepEqual(listener, {
       on: { family: 'unix', path: '/x' },
-      route: { kind: 'target', target: TARGET, proxyHeader: false },
+      route: { kind: 'target', target: TARGET, written: 'a.example', proxyHeader: false },
       family: 'any',
       limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 5 },
       timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 1000 },

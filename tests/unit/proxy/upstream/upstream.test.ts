@@ -20,7 +20,7 @@ function ipOf(address: SocketAddress): string {
 const HANGS = new Promise<never>(() => undefined);
 
 function openByIp(route: string, rules: readonly string[], names: Names) {
-  return open(route, rules, names, 'info', undefined, true);
+  return open(route, rules, names, 'info', { matchNamesByIp: true });
 }
 
 function open(
@@ -28,8 +28,11 @@ function open(
   rules: readonly string[],
   names: Names,
   level = 'info',
-  other?: Resolver,
-  matchNamesByIp = false,
+  {
+    resolver: other,
+    matchNamesByIp = false,
+    written,
+  }: { readonly resolver?: Resolver; readonly matchNamesByIp?: boolean; readonly written?: string } = {},
 ) {
   const clock = new ManualClock();
   const resolver = resolverOf(names, TTL_MS);
@@ -41,6 +44,7 @@ function open(
     family: 'any',
     policy: { ...policy(rules), matchNamesByIp },
     client: {},
+    written,
     resolver: other ?? resolver,
     clock,
     log: logged.logFor('vsock_proxy::proxy'),
@@ -78,7 +82,7 @@ describe('a route that the allowlist forbids', () => {
       /^denied: The given address and port are not allowed: none of the addresses of api\.example\.com may be used: 192\.0\.2\.1 is not in the allowlist for port 443\. Hint: /,
     );
     assert.deepEqual(changes, []);
-    assert.deepEqual(logged.take(), ['INFO Resolving hostname: api.example.com.']);
+    assert.deepEqual(logged.take(), []);
   });
 
   it('is refused when no listed name leads to the address', async () => {
@@ -101,6 +105,30 @@ describe('a route that the allowlist forbids', () => {
 });
 
 describe('a listed IP address', () => {
+  it('is told of as the AWS proxy tells of it: by its text where the entry has the same, and for a day', async () => {
+    for (const [entry, written, matched] of [
+      ['10.0.0.7', '10.0.0.7', 'host name "10.0.0.7"'],
+      ['10.0.0.7', '::ffff:10.0.0.7', 'host IP "10.0.0.7"'],
+      ['10.0.0.0/8', '10.0.0.7', 'host IP "10.0.0.7"'],
+    ] as const) {
+      const { upstream, logged, clock } = open('10.0.0.7 443', [`${entry} 443`], {}, 'info', { written });
+      await clock.advance(0);
+      assert.deepEqual(logged.take(), [`INFO Matched with ${matched} and port "443"`]);
+      const pair = [
+        `INFO Resolving hostname: ${written}.`,
+        `INFO Using IP "10.0.0.7" for the given server "${written}". (TTL: 86400 secs)`,
+      ];
+      upstream.client();
+      assert.deepEqual(logged.take(), pair);
+      clock.skip(86_399_999);
+      upstream.client();
+      assert.deepEqual(logged.take(), []);
+      clock.skip(1);
+      upstream.client();
+      assert.deepEqual(logged.take(), pair);
+    }
+  });
+
   it('is used as it is, and nothing is resolved', async () => {
     const { decided, changes, logged, resolver, clock } = open('10.0.0.7 443', ['10.0.0.0/8 443'], {});
     await settle();
@@ -114,7 +142,7 @@ describe('a listed IP address', () => {
 
 describe('a listed name', () => {
   it('is decided at once and resolved then, in the words of the AWS proxy', async () => {
-    const { decided, changes, logged, clock } = open(
+    const { upstream, decided, changes, logged, clock } = open(
       `${NAME} 443`,
       [`${NAME} 443`],
       { [NAME]: ['10.0.0.7', '10.0.0.8'] },
@@ -126,15 +154,20 @@ describe('a listed name', () => {
     assert.deepEqual(changes, [['10.0.0.7', '10.0.0.8']]);
     assert.deepEqual(logged.take(), [
       'INFO Matched with host name "api.example.com" and port "443"',
+      'DEBUG Asking for the addresses of api.example.com',
+      'DEBUG Also using IP "10.0.0.8" for the given server "api.example.com".',
+    ]);
+    upstream.client();
+    assert.deepEqual(logged.take(), [
       'INFO Resolving hostname: api.example.com.',
       'INFO Using IP "10.0.0.7" for the given server "api.example.com". (TTL: 60 secs)',
-      'DEBUG Also using IP "10.0.0.8" for the given server "api.example.com".',
     ]);
   });
 
   it('is refreshed quietly, and changes are told', async () => {
-    const { changes, logged, clock, names } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
+    const { upstream, changes, logged, clock, names } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
     await clock.advance(0);
+    upstream.client();
     logged.take();
     await clock.advance(TTL_MS);
     assert.deepEqual(logged.take(), []);
@@ -142,7 +175,48 @@ describe('a listed name', () => {
     await clock.advance(TTL_MS);
     assert.deepEqual(changes, [['10.0.0.7'], ['10.0.0.9']]);
     assert.deepEqual(logged.take(), [
+      'INFO Resolving hostname: api.example.com.',
       'INFO Using IP "10.0.0.9" for the given server "api.example.com". (TTL: 60 secs)',
+    ]);
+  });
+
+  it('is told of once for each TTL that has ended when a client comes', async () => {
+    const { upstream, logged, clock } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
+    await clock.advance(0);
+    const told = () => {
+      upstream.client();
+      return logged.take().map((line) => line.split(' ').slice(1, 3).join(' '));
+    };
+    logged.take();
+    assert.deepEqual(told(), ['Resolving hostname:', 'Using IP']);
+    assert.deepEqual(told(), []);
+    await clock.advance(TTL_MS - 1);
+    assert.deepEqual(told(), []);
+    await clock.advance(1);
+    assert.deepEqual(told(), ['Resolving hostname:', 'Using IP']);
+    await clock.advance(5 * TTL_MS);
+    assert.deepEqual(told(), ['Resolving hostname:', 'Using IP'], 'nobody came in between');
+  });
+
+  it('that is not resolved when the first client comes is told of in two parts', async () => {
+    const { upstream, logged, clock } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] });
+    upstream.client();
+    upstream.client();
+    assert.deepEqual(logged.take().slice(1), ['INFO Resolving hostname: api.example.com.']);
+    await clock.advance(0);
+    assert.match(logged.take().join(), /^INFO Using IP "10\.0\.0\.7" for the given server "api\.example\.com"/);
+  });
+
+  it('is printed as it was written', async () => {
+    const { upstream, logged, clock } = open(`${NAME} 443`, [`${NAME} 443`], { [NAME]: ['10.0.0.7'] }, 'info', {
+      written: 'API.example.com.',
+    });
+    await clock.advance(0);
+    upstream.client();
+    assert.deepEqual(logged.take(), [
+      'INFO Matched with host name "API.example.com." and port "443"',
+      'INFO Resolving hostname: API.example.com..',
+      'INFO Using IP "10.0.0.7" for the given server "API.example.com.". (TTL: 60 secs)',
     ]);
   });
 
@@ -155,7 +229,7 @@ describe('a listed name', () => {
     assert.deepEqual(changes, [[]]);
     assert.equal(upstream.absence(), 'Could not resolve api.example.com: ETIMEOUT');
     assert.match(
-      logged.take()[2] ?? '',
+      logged.take()[1] ?? '',
       /^WARN Could not resolve api\.example\.com: ETIMEOUT; clients are refused until it can be; next try in 1 s\. Hint: check the name$/,
     );
     await clock.advance(50_000);
@@ -165,7 +239,7 @@ describe('a listed name', () => {
     names[NAME] = ['10.0.0.7'];
     await clock.advance(60_000);
     assert.deepEqual(changes.at(-1), ['10.0.0.7']);
-    const [recovery, use] = logged.take();
+    const [recovery, , use] = logged.take();
     assert.match(recovery ?? '', /^INFO api\.example\.com can be resolved again, after \d+ failures$/);
     assert.match(use ?? '', /^INFO Using IP "10\.0\.0\.7"/);
   });
@@ -268,9 +342,7 @@ describe('a name that is allowed only by the addresses that it leads to', () => 
     assert.equal(decided(), 'yes');
     assert.deepEqual(changes, [['10.0.0.7']]);
     assert.deepEqual(logged.take(), [
-      'INFO Resolving hostname: api.example.com.',
       'INFO Matched with host IP "10.0.0.7" and port "443"',
-      'INFO Using IP "10.0.0.7" for the given server "api.example.com". (TTL: 60 secs)',
       'WARN Not using 1 of 2 addresses of api.example.com: 192.0.2.1 is not in the allowlist for port 443',
     ]);
   });
@@ -345,7 +417,7 @@ describe('an IP address that a listed name leads to', () => {
       many.map((name) => `${name} 443`),
       {},
       'info',
-      { resolve: (name) => (name === 'n0.example' ? first.promise : HANGS) },
+      { resolver: { resolve: (name) => (name === 'n0.example' ? first.promise : HANGS) } },
     );
     await clock.advance(0);
     assert.equal(decided(), 'no');
@@ -433,11 +505,9 @@ describe('a name that has an address of a listed one, matched by IP', () => {
     assert.equal(decided(), 'yes');
     assert.deepEqual(changes, [['192.0.2.1']]);
     assert.deepEqual(logged.take(), [
-      'INFO Resolving hostname: api.example.com.',
       'INFO Matched with host IP "192.0.2.1" and port "443"',
       'WARN api.example.com is not in the allowlist, but b.example (allow.yaml:3), which has the same address, is: allowed by ' +
         'match_names_by_ip. Hint: list the name itself',
-      'INFO Using IP "192.0.2.1" for the given server "api.example.com". (TTL: 60 secs)',
     ]);
   });
 
