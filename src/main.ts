@@ -1,6 +1,6 @@
 /** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
 import { writeFileSync } from 'node:fs';
-import { availableParallelism, constants } from 'node:os';
+import { availableParallelism, constants, hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Placement } from './aws/partitions.ts';
 import type { CheckDependencies } from './commands/check/check.ts';
@@ -12,7 +12,14 @@ import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
-import { bringUpLoopback, openPipe, reapOrphans, sendDatagram, unblockSignals } from './dataplane/process.ts';
+import {
+  addLoopbackAddress,
+  bringUpLoopback,
+  openPipe,
+  reapOrphans,
+  sendDatagram,
+  unblockSignals,
+} from './dataplane/process.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Observers } from './observe/observers.ts';
@@ -318,6 +325,8 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
     log: logFor('vsock_proxy'),
     clock: systemClock,
     env,
+    hostName: hostname(),
+    addLoopbackAddress,
     bringUpLoopback,
     reapOrphans,
     signals,
@@ -330,10 +339,10 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
           describeFailure: (error) => describeFailure(error, false, 'enclave').text,
         },
       }),
-    async serve(listeners, nameOf) {
+    async serve(listeners, hostOf) {
       const proxy = await serve(() => Promise.resolve(listeners), {
         ...dependenciesOfProcess(logFor),
-        support: { nameOf },
+        support: { hostOf },
       });
       await observe(proxy, logFor('vsock_proxy'));
       return proxy;

@@ -110,6 +110,10 @@ export interface EgressPlan {
   /** Of the HTTP proxy. */
   readonly proxy: { readonly ip: string; readonly port: number };
   readonly policy: Policy;
+  /** Those that applications which know of no proxy reach as they are, on the ports below. */
+  readonly addresses: readonly IpAddress[];
+  /** Search list of /etc/resolv.conf. */
+  readonly search: readonly Hostname[];
   /** On which applications that know of no proxy reach names. None: no DNS server is needed. */
   readonly transparentPorts: readonly TcpPort[];
 }

@@ -124,6 +124,12 @@ napi_value bringUpLoopback(const Call& call) {
   return call.js.object({{"call", call.js.text(outcome.call)}, {"error", call.js.integer(outcome.error)}});
 }
 
+// addLoopbackAddress(ip, prefixLength) → errno
+napi_value addLoopbackAddress(const Call& call) {
+  const std::string ip = call.js.toText(call.argument(0));
+  return call.js.integer(vsock_proxy::addLoopbackAddress(ip, call.integer<unsigned>(1)));
+}
+
 // openPipe() → {read, write, error}
 napi_value openPipe(const Call& call) {
   const PipeEnds ends = vsock_proxy::openPipe();
@@ -217,6 +223,7 @@ napi_value init(const Values& js, napi_value exports) {
       exported<stop>("stop"),
       exported<sendDatagram>("sendDatagram"),
       exported<bringUpLoopback>("bringUpLoopback"),
+      exported<addLoopbackAddress>("addLoopbackAddress"),
       exported<openPipe>("openPipe"),
       exported<unblockSignals>("unblockSignals"),
       exported<reapOrphans>("reapOrphans"),

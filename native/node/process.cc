@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -19,9 +20,6 @@ namespace {
 
 constexpr const char* kLoopback = "lo";
 constexpr uint32_t kMask = 0xff000000;  // of 127.0.0.0/8
-
-constexpr const char* kSecond = "lo:1";
-constexpr uint32_t kSecondAddress = 0x7f400000;  // 127.64.0.0
 
 constexpr int kLastStandardStream = 2;
 
@@ -51,6 +49,35 @@ uint32_t wordOf(const ifreq& request) {
 
 Outcome outcome(const char* call, int result) { return {call, result < 0 ? errno : 0}; }
 
+// rtnetlink(7): a message to add one address, with room for an address of each family in its attributes.
+struct AddressRequest {
+  nlmsghdr header;
+  ifaddrmsg body;
+  char attributes[2 * RTA_SPACE(sizeof(in6_addr))];
+};
+
+void append(AddressRequest& request, unsigned short type, const in6_addr& ip, size_t bytes) {
+  rtattr attribute{static_cast<unsigned short>(RTA_LENGTH(bytes)), type};
+  char* end = reinterpret_cast<char*>(&request) + request.header.nlmsg_len;
+  std::memcpy(end, &attribute, sizeof attribute);
+  std::memcpy(end + RTA_LENGTH(0), &ip, bytes);
+  request.header.nlmsg_len += RTA_SPACE(bytes);
+}
+
+// The kernel answers within the call that sends: 0 or an errno.
+int askNetlink(const AddressRequest& request) {
+  const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!fd) return errno;
+  struct {
+    nlmsghdr header;
+    nlmsgerr body;
+    char request[sizeof(AddressRequest)];
+  } reply{};
+  if (::send(fd.get(), &request, request.header.nlmsg_len, 0) < 0) return errno;
+  if (::recv(fd.get(), &reply, sizeof reply, 0) < 0) return errno;
+  return reply.header.nlmsg_type == NLMSG_ERROR ? -reply.body.error : EPROTO;
+}
+
 }  // namespace
 
 Outcome bringUpLoopback() {
@@ -73,12 +100,25 @@ Outcome bringUpLoopback() {
     if (ioctl(fd.get(), SIOCSIFNETMASK, &mask) < 0) return outcome("SIOCSIFNETMASK", -1);
   }
 
-  // Where 127.0.0.1 is the only address, glibc takes IPv4 for not configured, and finds no IPv4 addresses for
-  // who asks for AI_ADDRCONFIG and IPv4 alone: getaddrinfo(3). Where this is not permitted, there is a real
-  // network.
-  ifreq second = requestWith(kSecond, kSecondAddress);
-  ioctl(fd.get(), SIOCSIFADDR, &second);
   return {};
+}
+
+int addLoopbackAddress(const std::string& ip, unsigned prefixLength) {
+  AddressRequest request{};
+  request.header.nlmsg_len = NLMSG_LENGTH(sizeof request.body);
+  request.header.nlmsg_type = RTM_NEWADDR;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  request.body.ifa_family = ip.find(':') == std::string::npos ? AF_INET : AF_INET6;
+  request.body.ifa_prefixlen = static_cast<unsigned char>(prefixLength);
+  request.body.ifa_scope = RT_SCOPE_HOST;
+  request.body.ifa_index = if_nametoindex(kLoopback);
+  in6_addr address{};
+  if (inet_pton(request.body.ifa_family, ip.c_str(), &address) != 1) return EINVAL;
+  const size_t bytes = request.body.ifa_family == AF_INET ? sizeof(in_addr) : sizeof(in6_addr);
+  append(request, IFA_LOCAL, address, bytes);
+  append(request, IFA_ADDRESS, address, bytes);
+  const int error = askNetlink(request);
+  return error == EEXIST ? 0 : error;
 }
 
 PipeEnds openPipe() {

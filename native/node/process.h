@@ -19,6 +19,10 @@ struct Outcome {
 // IPv6), or widens a narrower 127.0.0.1 to them. Where nothing is to be done, needs no privilege.
 Outcome bringUpLoopback();
 
+// Gives the link one more address; the whole prefix is this machine's then: what is bound to its port at
+// every address is reached by each of the prefix. Returns 0, also where it has the address, or an errno.
+int addLoopbackAddress(const std::string& ip, unsigned prefixLength);
+
 // Of the caller, who has to close them; exec(3) does, too. Error 0, or an errno, and there are none.
 struct PipeEnds {
   int read = -1;

@@ -23,6 +23,11 @@ export function parseCidr(text: string): Cidr | Malformed {
   return { network, prefixLength };
 }
 
+/** The range of this address alone. */
+export function cidrOf(ip: IpAddress): Cidr {
+  return { network: ip, prefixLength: ip.words.length * 32 };
+}
+
 export function cidrCovers({ network, prefixLength }: Cidr, ip: IpAddress): boolean {
   if (network.family !== ip.family) return false;
   for (let index = 0, left = prefixLength; left > 0; index++, left -= 32) {

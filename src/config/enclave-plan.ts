@@ -1,7 +1,8 @@
 /** The plan of `enclave`: what the sections that parent and enclave share mean inside the enclave. */
 
-import { parseIpAddress, toTcpPort } from '../access/address.ts';
-import { parseCidr } from '../access/cidr.ts';
+import { type IpAddress, parseIpAddress, type TcpPort, toTcpPort } from '../access/address.ts';
+import { findDenial } from '../access/authorize.ts';
+import { cidrCovers, constantCidr } from '../access/cidr.ts';
 import type { Policy } from '../access/rules.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan } from '../plan.ts';
@@ -60,14 +61,31 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
   const via = source.parentAddress(egress.proxy.port);
   listeners.push(listen(['egress'], { on: proxyAddress(egress.proxy.port), route: { kind: 'http', via } }));
   for (const port of egress.transparentPorts) {
-    // At every address, for each name has its own; what is not of this machine has no business here.
+    // At every address, for each name has its own; what is not of this machine has no business here. Where the enclave gives
+    // itself further addresses, it adds them to the sources.
     const on = { family: 'tcp', ip: '0.0.0.0', port } as const;
     listeners.push(listen(['egress'], { on, route: { kind: 'names', via }, sources: LOOPBACK }));
+    if (!egress.addresses.some(({ family }) => family === 6)) continue;
+    listeners.push(listen(['egress'], { on: { ...on, ip: '::' }, route: { kind: 'names', via }, sources: LOOPBACK }));
   }
   return { ...plan, egress };
 }
 
-const LOOPBACK = [parseCidr('127.0.0.0/8')].filter((cidr) => 'network' in cidr);
+const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(constantCidr);
+
+/** What no interface can have as its address, and the enclave's own. */
+const NOT_OUTSIDE = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '::/127', 'fe80::/10', 'ff00::/8'].map(constantCidr);
+
+/** The addresses that are listed one by one, and not denied on every port. */
+function listedAddresses(policy: Policy, ports: readonly TcpPort[]): readonly IpAddress[] {
+  const listed = policy.allow.flatMap(({ address }) => (address.kind === 'ip' ? [address.ip] : []));
+  const reached = listed.filter((ip) => {
+    if (NOT_OUTSIDE.some((cidr) => cidrCovers(cidr, ip))) return false;
+    const question = { policy, client: {}, family: 'any', askedBy: 'client' } as const;
+    return ports.some((port) => findDenial({ ...question, target: { host: { kind: 'ip', ip }, port } }) === undefined);
+  });
+  return [...new Map(reached.map((ip) => [ip.text, ip])).values()];
+}
 
 function readEgress(file: LoadedFile): EgressPlan | undefined {
   const { egress, forward = [], ingress = [] } = file.settings;
@@ -79,7 +97,8 @@ function readEgress(file: LoadedFile): EgressPlan | undefined {
     ...forward.map(({ listen }) => listen.port),
     ...ingress.map(({ listen_port: port, enclave_port: inside = port }) => inside),
   ];
-  const transparentPorts =
-    egress.transparent_ports ?? DEFAULT_TRANSPARENT_PORTS.filter((port) => !taken.includes(port));
-  return { proxy, policy, transparentPorts: [...new Set(transparentPorts)] };
+  const written = egress.transparent_ports ?? DEFAULT_TRANSPARENT_PORTS.filter((port) => !taken.includes(port));
+  const transparentPorts = [...new Set(written)];
+  const addresses = listedAddresses(policy, transparentPorts);
+  return { proxy, policy, addresses, search: egress.search ?? [], transparentPorts };
 }

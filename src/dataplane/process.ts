@@ -5,6 +5,7 @@ import { loadAddon } from './load.ts';
 import type { PipeEnds } from './system.ts';
 
 interface Addon {
+  addLoopbackAddress(ip: string, prefixLength: number): number;
   bringUpLoopback(): { readonly call: string; readonly error: number };
   openPipe(): PipeEnds & { readonly error: number };
   unblockSignals(): void;
@@ -24,6 +25,15 @@ export function bringUpLoopback(): void {
     errno,
     hint: 'that takes root, or CAP_NET_ADMIN, in the network namespace of the enclave',
   });
+}
+
+/**
+ * Gives the loopback link one more address, with its whole prefix: who listens at every address is reached by each of it.
+ * @returns why it could not be added, by the name of the errno: `EPERM` without CAP_NET_ADMIN; undefined: it is there
+ */
+export function addLoopbackAddress(ip: string, prefixLength: number): string | undefined {
+  const error = (loadAddon() as Addon).addLoopbackAddress(ip, prefixLength);
+  return error === 0 ? undefined : getSystemErrorName(-error);
 }
 
 /**

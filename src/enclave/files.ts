@@ -23,17 +23,31 @@ export function withHosts(text: string, hosts: readonly HostsEntry[]): string {
   return missing.map(({ name, ip }) => `${ip.text}\t${name}\n`).join('') + text;
 }
 
-/** A resolv.conf(5) with this server and no other; its other lines stay. */
-export function withNameserver(text: string, ip: string): string {
-  const line = `nameserver ${ip}`;
-  const lines = text.split('\n');
-  const servers = lines.filter(isNameserver);
-  if (servers.length === 1 && servers[0]?.trim() === line) return text;
-  return [line, ...lines.filter((each) => !isNameserver(each))].join('\n');
+/**
+ * A hosts file in which the machine's own name leads somewhere: to 127.0.0.1, unless it does already. Programs that ask for
+ * their own address need that, whatever the name is: in an enclave it is often `(none)`, which is no name of DNS.
+ */
+export function withOwnName(text: string, hostName: string): string {
+  if (!/^[^\s#]+$/.test(hostName)) return text;
+  const isThere = text.split('\n').some((line) => {
+    const [, ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/);
+    return names.includes(hostName.toLowerCase());
+  });
+  return isThere ? text : `127.0.0.1\t${hostName}\n${text}`;
 }
 
-function isNameserver(line: string): boolean {
-  return /^\s*nameserver\b/.test(line);
+export interface ResolverSettings {
+  readonly server: string;
+  readonly search: readonly string[];
+  readonly hostName: string;
+}
+
+/** A resolv.conf(5) with this server and search list and no others; its other lines stay. */
+export function withResolver(text: string, { server, search, hostName }: ResolverSettings): string {
+  // Without a list, libc makes one of the domain in the host name; with the root in it, there is none.
+  const domains = search.length === 0 && hostName.includes('.') ? ['.'] : search;
+  const own = [`nameserver ${server}`, ...(domains.length === 0 ? [] : [`search ${domains.join(' ')}`])];
+  return [...own, ...text.split('\n').filter((line) => !/^\s*(nameserver|search|domain)\b/.test(line))].join('\n');
 }
 
 /**

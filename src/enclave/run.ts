@@ -1,29 +1,30 @@
 /** An enclave from its first moment to its application's end. */
 import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { type Hostname, parseHostname, parseIpAddress } from '../access/address.ts';
-import { parseHosts } from '../dns/hosts.ts';
+import { type Hostname, parseHostname, parseIpAddress, type TargetHost } from '../access/address.ts';
+import { type HostsTable, parseHosts } from '../dns/hosts.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Environment } from '../platform/environment.ts';
-import type { Log } from '../platform/log.ts';
 import type { RunningProxy } from '../proxy/server.ts';
-import { NameTable } from './address-table.ts';
+import type { AddressTable } from './address-table.ts';
+import { type AddressDependencies, listenersFor, openAddresses } from './addresses.ts';
 import { type CommandLine, type NotStarted, type RunningCommand, startCommand } from './command.ts';
 import { Denials } from './denials.ts';
 import { type DnsServer, openDnsServer } from './dns-server.ts';
 import { withProxy } from './environment.ts';
-import { changeFile, type HostsEntry, withHosts, withNameserver } from './files.ts';
+import { changeFile, type HostsEntry, withHosts, withOwnName, withResolver } from './files.ts';
 import { type Logging, relayTo, sendFailure, startSending } from './logging.ts';
 import type { SignalPassing } from './signals.ts';
 import { openZone } from './zone.ts';
 
-export interface EnclaveDependencies {
-  readonly log: Log;
+export interface EnclaveDependencies extends AddressDependencies {
   readonly clock: Clock;
   readonly env: Environment;
+  /** As uname(2) tells it. */
+  readonly hostName: string;
   readonly bringUpLoopback: () => void;
-  readonly serve: (plan: Plan, nameOf: (ip: string) => Hostname | undefined) => Promise<RunningProxy>;
+  readonly serve: (plan: Plan, hostOf: (ip: string) => TargetHost | undefined) => Promise<RunningProxy>;
   /** Called when a child has ended, with the one that is waited for anyway. */
   readonly reapOrphans: (own: number) => void;
   readonly signals: SignalPassing;
@@ -80,17 +81,17 @@ interface OpenEnclave {
 }
 
 async function open(load: () => EnclavePlan, dependencies: EnclaveDependencies): Promise<OpenEnclave> {
-  const { log, clock, logging } = dependencies;
+  const { log, clock, hostName, logging } = dependencies;
   const plan = load();
   dependencies.bringUpLoopback();
-  changeFile('/etc/hosts', (text) => withHosts(text, [...LOCALHOST, ...plan.hosts]));
+  changeFile('/etc/hosts', (text) => withOwnName(withHosts(text, [...LOCALHOST, ...plan.hosts]), hostName));
 
-  const names = new NameTable();
+  const table = openAddresses(plan.egress, dependencies);
   const denials = new Denials(log, clock);
-  const dns = plan.egress && (await openDns(plan.egress, names, denials));
+  const dns = plan.egress && (await openDns(plan.egress, table, denials));
   const drainMs = Math.min(plan.drainMs, LONGEST_DRAIN_MS);
-  const listeners = logging === undefined ? plan.listeners : [...plan.listeners, relayTo(logging.to)];
-  const proxy = await dependencies.serve({ ...plan, listeners, drainMs }, (ip) => names.nameOf(ip));
+  const listeners = [...listenersFor(plan.listeners, table), ...(logging === undefined ? [] : [relayTo(logging.to)])];
+  const proxy = await dependencies.serve({ ...plan, listeners, drainMs }, (ip) => table.hostOf(ip));
   if (logging !== undefined) startSending(logging, proxy);
   const stop = async (): Promise<void> => {
     dns?.close();
@@ -104,15 +105,17 @@ async function open(load: () => EnclavePlan, dependencies: EnclaveDependencies):
 async function start(
   command: CommandLine,
   { plan, dns }: OpenEnclave,
-  { env, logging }: EnclaveDependencies,
+  { env, hostName, logging }: EnclaveDependencies,
 ): Promise<RunningCommand | NotStarted> {
-  const { egress, hosts } = plan;
-  // Not before that server answers.
-  if (dns !== undefined) changeFile('/etc/resolv.conf', (text) => withNameserver(text, DNS_IP));
-  const direct = hosts.map(({ name }) => name);
+  const { egress } = plan;
+  if (egress !== undefined && dns !== undefined) {
+    // Not before that server answers.
+    const settings = { server: DNS_IP, search: egress.search, hostName };
+    changeFile('/etc/resolv.conf', (text) => withResolver(text, settings));
+  }
   const outputs = logging === undefined ? undefined : [logging.openPipe(), logging.openPipe()];
   const started = await startCommand(command, {
-    env: egress === undefined ? env : withProxy(env, egress.proxy, direct),
+    env: egress === undefined ? env : withProxy(env, egress.proxy, ownHosts(plan, hostName)),
     stdio: outputs === undefined ? 'inherit' : ['inherit', ...outputs.map(({ write }) => write)],
   });
   for (const { read, write } of outputs ?? []) {
@@ -137,13 +140,27 @@ async function tellParent(error: unknown, logging: Logging, dependencies: Enclav
 
 async function openDns(
   { policy, transparentPorts: ports }: EgressPlan,
-  names: NameTable,
+  table: AddressTable,
   denials: Denials,
 ): Promise<DnsServer | undefined> {
   if (ports.length === 0) return undefined;
-  const hosts = parseHosts(readFileSync('/etc/hosts', 'utf8'));
+  const hosts = readHosts();
   const onDenied = (name: Hostname, reason: string) => denials.report(name, reason);
-  return await openDnsServer(DNS_IP, DNS_PORT, openZone({ names, hosts, policy, ports, onDenied }));
+  return await openDnsServer(DNS_IP, DNS_PORT, openZone({ table, hosts, policy, ports, onDenied }));
+}
+
+function readHosts(): HostsTable {
+  return parseHosts(readFileSync('/etc/hosts', 'utf8'));
+}
+
+/** Names and addresses that are this machine's, besides those that every machine has. */
+function ownHosts({ hosts, listeners }: EnclavePlan, hostName: string): readonly string[] {
+  const own = parseHostname(hostName);
+  return [
+    ...(typeof own === 'string' ? [own, ...(readHosts().get(own) ?? []).map(({ text }) => text)] : []),
+    ...hosts.map(({ name }) => name),
+    ...listeners.flatMap(({ on, route }) => (on.family === 'tcp' && route.kind === 'address' ? [on.ip] : [])),
+  ];
 }
 
 const LOCALHOST: readonly HostsEntry[] = ['127.0.0.1', '::1'].flatMap((text) => {

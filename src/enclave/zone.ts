@@ -4,11 +4,11 @@ import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../acc
 import { findDenial } from '../access/authorize.ts';
 import type { Policy } from '../access/rules.ts';
 import type { HostsTable } from '../dns/hosts.ts';
-import type { NameTable } from './address-table.ts';
+import type { AddressTable } from './address-table.ts';
 import type { LookUp } from './dns-message.ts';
 
 export interface ZoneOptions {
-  readonly names: NameTable;
+  readonly table: AddressTable;
   /** Of the enclave itself, which go first. */
   readonly hosts: HostsTable;
   readonly policy: Policy;
@@ -20,7 +20,7 @@ export interface ZoneOptions {
 
 const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== undefined);
 
-export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions): LookUp {
+export function openZone({ table, hosts, policy, ports, onDenied }: ZoneOptions): LookUp {
   return (name, type) => {
     const own = hosts.get(name) ?? (isLocalhost(name) ? LOOPBACK : undefined);
     if (own !== undefined) return own;
@@ -29,7 +29,7 @@ export function openZone({ names, hosts, policy, ports, onDenied }: ZoneOptions)
     for (const port of ports) {
       // Without a CID: an enclave does not know its own, and its parent does.
       const denial = findDenial({ policy, target: { host, port }, client: {}, family: 'any', askedBy: 'client' });
-      if (denial === undefined) return [names.addressOf(name)];
+      if (denial === undefined) return [table.addressOf(name)];
       if (denial.rule !== undefined) reason = denial.reason;
     }
     // One line is enough for the two queries of one look-up; and names of addresses are asked for by mere habit.

@@ -177,23 +177,23 @@ function surroundings(): void {
     const { stdout, stderr } = await stage
       .enclave({ config: FORWARD, command: ['sh', '-c', script] })
       .outcome(PATIENCE_MS);
-    assert.match(stdout, /^lo +UNKNOWN +127\.0\.0\.1\/8 127\.64\.0\.0\/8 ::1\/128/, stderr);
+    assert.match(stdout, /^lo +UNKNOWN +127\.0\.0\.1\/8 198\.18\.0\.1\/15 ::1\/128/, stderr);
     assert.match(stdout, /^127\.0\.0\.1 +STREAM localhost$/m);
     assert.match(stdout, /127\.0\.0\.1 +ranges\.test\n$/);
     assert.equal(
       stage.readEtc('hosts'),
-      '127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\tranges.test\n127.0.0.1 old-name\n',
+      '127.0.0.1\tbox\n127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\tranges.test\n127.0.0.1 old-name\n',
     );
     assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
   });
 
   test('a loopback that somebody has given a single address is widened', async () => {
     const prepare = ['ip address add 127.0.0.1/32 dev lo', 'ip link set lo up'];
-    const script = 'getent hosts a.test; ip route get 127.64.0.1';
+    const script = 'getent hosts a.test; ip route get 127.0.0.2';
     const { stdout, stderr } = await new Stage()
       .enclave({ config: EGRESS, command: ['sh', '-c', script], prepare })
       .outcome(PATIENCE_MS);
-    assert.match(stdout, /^127\.64\.0\.1 +a\.test\nlocal 127\.64\.0\.1 /, stderr);
+    assert.match(stdout, /^198\.18\.0\.2 +a\.test\nlocal 127\.0\.0\.2 /, stderr);
   });
 
   test('names for those who ask only for what is configured here, and only for IPv4', async () => {
@@ -202,7 +202,68 @@ function surroundings(): void {
     const { stdout, stderr } = await new Stage()
       .enclave({ config: EGRESS, command: ['python3', '-c', script] })
       .outcome(PATIENCE_MS);
-    assert.equal(stdout, '127.64.0.1\n', stderr);
+    assert.equal(stdout, '198.18.0.2\n', stderr);
+  });
+
+  test('names under loopback addresses, and a line that says so, where the link may have no other', async () => {
+    const prepare = ['ip link set lo up', 'set -- setpriv --bounding-set -net_admin --inh-caps -net_admin "$@"'];
+    const { stdout, stderr } = await new Stage()
+      .enclave({ config: EGRESS, command: ['getent', 'hosts', 'a.test'], prepare })
+      .outcome(PATIENCE_MS);
+    assert.match(stdout, /^127\.64\.0\.1 +a\.test\n$/, stderr);
+    assert.match(
+      stderr,
+      /WARN .*Names get addresses of 127\.64\.0\.0\/10, .* 198\.18\.0\.1\/15: EPERM\. Hint: .*CAP_NET_ADMIN/,
+    );
+  });
+
+  test('its own name, also as Java asks for it, whatever the kernel calls it', async () => {
+    const stage = new Stage();
+    const source = stage.file(`
+class Own {
+  public static void main(String[] arguments) throws Exception {
+    System.out.println(java.net.InetAddress.getLocalHost());
+  }
+}`);
+    const command = ['sh', '-c', `cp ${source} ${source}.java && exec java ${source}.java`];
+    for (const hostName of ['box.mycorp.example', '(none)']) {
+      const { stdout, stderr } = await stage.enclave({ config: FORWARD, command, hostName }).outcome(PATIENCE_MS);
+      assert.equal(stdout, `${hostName}/127.0.0.1\n`, stderr);
+    }
+  });
+
+  test('itself without the proxy, by whatever it calls itself: curl, urllib, requests', async () => {
+    const stage = new Stage();
+    const python = stage.file(`
+import requests, sys, urllib.request
+for url in sys.argv[1:]:
+    print(urllib.request.urlopen(url, timeout=20).status, requests.get(url, timeout=20).status_code)
+`);
+    const own = ['localhost', '127.0.0.1', '127.0.0.2', '0.0.0.0', '[::1]', 'box'].map(
+      (host) => `http://${host}:3000/`,
+    );
+    const script = `
+python3 -m http.server 3000 --bind :: --directory ${stage.sockets} >/dev/null 2>&1 &
+until curl -s -o /dev/null http://127.0.0.1:3000/; do :; done
+curl -sS --globoff --write-out '%{http_code}\\n' ${own.map((url) => `-o /dev/null ${url}`).join(' ')}
+python3 ${python} ${own.join(' ')}`;
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['sh', '-c', script] })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, '200\n'.repeat(own.length) + '200 200\n'.repeat(own.length), stderr);
+  });
+
+  test('no search list but that of the file: the image’s would make another name of every one', async () => {
+    const resolvConf = 'search mycorp.test\nnameserver 192.0.2.1\noptions ndots:5\n';
+    const names = async (config: string, hostName = 'box') => {
+      const command = ['sh', '-c', 'getent ahostsv4 kms.eu.aws.test; getent hosts wiki'];
+      const { stdout } = await new Stage().enclave({ config, command, resolvConf, hostName }).outcome(PATIENCE_MS);
+      return [...stdout.matchAll(/(?:STREAM|^\S+) +(\S*\.test)$/gm)].map(([, name]) => name);
+    };
+    assert.deepEqual(await names(EGRESS), ['kms.eu.aws.test']);
+    assert.deepEqual(await names(EGRESS, 'box.mycorp.test'), ['kms.eu.aws.test']);
+    const search = 'egress: {allow: ["kms.eu.aws.test", "*.mycorp.test"], search: [mycorp.test]}\n';
+    assert.deepEqual(await names(search), ['kms.eu.aws.test', 'wiki.mycorp.test']);
   });
 
   test('a second start finds everything done, and changes nothing', async () => {
@@ -248,7 +309,7 @@ print(socket.gethostbyname("a.test"))
     const { status, stdout, stderr } = await stage
       .enclave({ config: EGRESS, command: ['python3', script] })
       .outcome(PATIENCE_MS);
-    assert.deepEqual([status, stdout], [0, '127.64.0.1\n'], stderr);
+    assert.deepEqual([status, stdout], [0, '198.18.0.2\n'], stderr);
   });
 
   test('its standard streams as they were', async () => {

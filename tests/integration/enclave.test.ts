@@ -1,11 +1,12 @@
 /** The built executable as an enclave's entry point, with applications that know nothing of it. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
-import { suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { Program } from '../program.ts';
 import { makeCertificate } from './certificate.ts';
 import { afterTest, onParent, PATIENCE_MS, SERVER_IP, Stage } from './enclave-stage.ts';
@@ -28,11 +29,12 @@ const ALLOWED = ['kms.*.amazonaws.com', S3, '**.mycorp.com'];
 const hosts = [...NAMES, ...Array.from({ length: MASS }, (_, index) => `n${index}.mass.mycorp.com`)];
 onParent(import.meta.filename, hosts.map((name) => `${SERVER_IP} ${name}\n`).join(''), () => {
   suite('an application that knows of no proxy', { concurrency: 1 }, transparentTests);
+  suite('a listed address, for an application that knows of no proxy', { concurrency: 1 }, addressTests);
   suite('an application that knows of the proxy', { concurrency: 1 }, proxyTests);
 });
 
-async function listen<S extends Server>(server: S, port: number): Promise<S> {
-  server.listen(port, SERVER_IP);
+async function listen<S extends Server>(server: S, port: number, ip = SERVER_IP): Promise<S> {
+  server.listen(port, ip);
   await once(server, 'listening');
   afterTest(() => {
     server.close();
@@ -116,12 +118,12 @@ function transparentTests(): void {
     assert.deepEqual(
       lines.map((line) => /"host":"([^"]*)".* (\S+)$/.exec(line)?.slice(1).join(' ')),
       [
-        `${KMS} 127.64.0.1`,
-        `${KMS} 127.64.0.1`,
-        `${S3} 127.64.0.2`,
-        `${S3} 127.64.0.2`,
-        `${WIKI} 127.64.0.3`,
-        `${WIKI} 127.64.0.3`,
+        `${KMS} 198.18.0.2`,
+        `${KMS} 198.18.0.2`,
+        `${S3} 198.18.0.3`,
+        `${S3} 198.18.0.3`,
+        `${WIKI} 198.18.0.4`,
+        `${WIKI} 198.18.0.4`,
       ],
       stderr,
     );
@@ -241,6 +243,92 @@ print(sum(fields[3] == "0A" and fields[1].endswith((":0050", ":01BB")) for field
   });
 }
 
+const METADATA = '169.254.169.254';
+const IPV6 = 'fd00:77::1';
+
+function addressTests(): void {
+  before(() => {
+    for (const address of [`${METADATA}/32`, `${IPV6}/128`])
+      execFileSync('ip', ['address', 'add', address, 'dev', 'lo']);
+  });
+
+  /** As the instance has it: a token, then a role, then its credentials. */
+  const serveMetadata = async (): Promise<readonly string[]> => {
+    const asked: string[] = [];
+    const role = '/latest/meta-data/iam/security-credentials/';
+    const credentials = {
+      Code: 'Success',
+      AccessKeyId: 'AKIA',
+      SecretAccessKey: 's',
+      Token: 't',
+      Expiration: '2099-01-01T00:00:00Z',
+    };
+    const server = createHttpServer(({ method, url = '' }, response) => {
+      asked.push(`${method} ${url}`);
+      if (method === 'PUT') response.end('token');
+      else response.end(url === role ? 'our-role' : JSON.stringify(credentials));
+    });
+    await listen(server, 80, METADATA);
+    return asked;
+  };
+
+  test('is not reached where only a range has it, or a deny rule', async () => {
+    const stage = new Stage();
+    const asked = await serveMetadata();
+    await stage.egress(['0.0.0.0/0', METADATA]);
+    for (const config of [
+      'egress: {allow: [0.0.0.0/0, "**"]}',
+      'egress: {allow: [169.254.0.0/16]}',
+      `egress: {allow: [${METADATA}], deny: [169.254.0.0/16]}`,
+      `egress: {allow: [${METADATA}], transparent_ports: [443]}`,
+    ]) {
+      const enclave = stage.enclave({ config, command: unaware(`${CURL} http://${METADATA}/; echo $?`) });
+      const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+      assert.equal(stdout, '7\n', stderr);
+    }
+    assert.deepEqual(asked, []);
+  });
+
+  test('is refused where the parent lists it in a range only', async () => {
+    const stage = new Stage();
+    const asked = await serveMetadata();
+    await stage.egress(['0.0.0.0/0']);
+    const config = `egress: {allow: [${METADATA}]}`;
+    const enclave = stage.enclave({ config, command: unaware(`${CURL} http://${METADATA}/; echo $?`) });
+    const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert.match(stdout, /^(?:5[26]|7)\n$/); // the reset comes as curl reads, or already as it connects
+    assert.match(stderr, /answered 403 for 169\.254\.169\.254:80/);
+    assert.deepEqual(asked, []);
+  });
+
+  test('gives an SDK the credentials of the instance where it is listed: boto3, which knows of no proxy', async () => {
+    const stage = new Stage();
+    const asked = await serveMetadata();
+    await stage.egress([METADATA]);
+    const script = stage.file('import boto3\nprint(boto3.Session().get_credentials().access_key)\n');
+    const config = `egress: {allow: [${METADATA}, "${SERVER_IP}"]}`;
+    const enclave = stage.enclave({ config, command: unaware(`exec /usr/bin/python3 ${script}`) });
+    const { stdout, stderr } = await enclave.outcome(PATIENCE_MS);
+    assert.equal(stdout, 'AKIA\n', stderr);
+    assert.equal(asked[0], 'PUT /latest/api/token');
+  });
+
+  test('is any listed one of either family, beside names, and beside what listens in the enclave at its own ports', async () => {
+    const stage = new Stage();
+    await serveWeb();
+    await listen(
+      createHttpServer((_, response) => response.end('six\n')),
+      80,
+      IPV6,
+    );
+    await stage.egress([SERVER_IP, IPV6, S3]);
+    const config = `egress: {allow: ["${SERVER_IP}", "${IPV6}", ${S3}]}`;
+    const script = [SERVER_IP, S3, `[${IPV6}]`].map((host) => `${CURL} --globoff http://${host}/; echo`).join('; ');
+    const { stdout, stderr } = await stage.enclave({ config, command: unaware(script) }).outcome(PATIENCE_MS);
+    assert.match(stdout, /"host":"10\.77\.0\.1".*\n.*"host":"s3\.amazonaws\.com".*\nsix\n/, stderr);
+  });
+}
+
 function proxyTests(): void {
   test('is answered 403 for what is not allowed, by the enclave’s own policy: the parent hears nothing of it', async () => {
     const stage = new Stage();
@@ -325,6 +413,17 @@ print(urllib.request.urlopen("http://${S3}/", timeout=20).status)
     assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
   });
 
+  test('Ruby’s Net::HTTP, which leaves the proxy aside for what resolves to a loopback address', async () => {
+    const stage = new Stage();
+    await listen(createHttpServer(describeRequest), 81);
+    await stage.egress(ALLOWED);
+    const script = `puts Net::HTTP.get_response(URI("http://${S3}:81/")).code`;
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['ruby', '-rnet/http', '-e', script] })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, '200\n', stderr);
+  });
+
   test('finds the variables as Enclaver sets them, and names of forward among those without a proxy', async () => {
     const stage = new Stage();
     const config = `${EGRESS}forward: [{listen: "127.0.0.1:8443", connect: "unix:DIRECTORY/x", names: [db.internal]}]\n`;
@@ -332,7 +431,7 @@ print(urllib.request.urlopen("http://${S3}/", timeout=20).status)
       .enclave({ config, command: ['sh', '-c', 'env | grep -i proxy | sort'] })
       .outcome(PATIENCE_MS);
     const url = 'http://127.0.0.1:10000';
-    const none = 'localhost,127.0.0.1,db.internal';
+    const none = 'localhost,127.0.0.1,127.0.0.2,0.0.0.0,::1,[::1],box,db.internal';
     assert.deepEqual(stdout.trimEnd().split('\n').sort(), [
       `HTTPS_PROXY=${url}`,
       `HTTP_PROXY=${url}`,

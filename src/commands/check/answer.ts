@@ -62,14 +62,18 @@ function answer({ target }: TargetQuestion, judgements: readonly ListenerJudgeme
 
 /** An enclave knows neither its CID nor what a name leads to. */
 async function askByName(
-  { policy, transparentPorts: ports }: EgressPlan,
+  { policy, addresses, transparentPorts: ports }: EgressPlan,
   target: Target,
 ): Promise<Judgement | undefined> {
   const subject = { policy, family: 'any', askedBy: 'client', mayHaveCids: false } as const;
   const [judgement] = await judgeListener(subject, target, undefined, undefined);
   if (judgement?.kind !== 'allowed') return undefined;
   const hint = 'let the application use the proxy that http_proxy names';
-  if (target.host.kind === 'ip') return { kind: 'denied', reason: 'only names are reached so', hint };
+  const { host } = target;
+  if (host.kind === 'ip' && !addresses.some(({ text }) => text === host.ip.text)) {
+    const reason = 'only names are reached so, and addresses of other machines that egress.allow lists one by one';
+    return { kind: 'denied', reason, hint };
+  }
   if (ports.includes(target.port)) return judgement;
   const listed = ports.length === 0 ? 'which is empty' : `which has ${ports.join(', ')}`;
   const reason = `port ${target.port} is not in egress.transparent_ports, ${listed}`;

@@ -85,7 +85,12 @@ function formatAnswer(answer: TargetAnswer): string {
     return [`  ${who}: ${describe(told)}`, ...(trace === undefined ? [] : formatTrace(trace))];
   });
   const nobody = '  no listener that such a client can use leads there';
-  const inside = answer.byName === undefined ? [] : [`  in the enclave, by name alone: ${describe(answer.byName)}`];
+  const inside =
+    answer.byName === undefined
+      ? []
+      : [
+          `  in the enclave, by ${answer.target.host.kind === 'ip' ? 'address' : 'name'} alone: ${describe(answer.byName)}`,
+        ];
   return lines([`${formatTarget(answer.target)}: ${answer.kind}`, ...(told.length > 0 ? told : [nobody]), ...inside]);
 }
 

@@ -4,6 +4,7 @@ import type { SocketAddress } from '../../dataplane/contract.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
 import { list, map, NOT_USED, scalar, type Wrong, wholeNumber } from './builder.ts';
 import { notUsed } from './enclaver.ts';
+import { hostname } from './forward.ts';
 import { tcpPort } from './port.ts';
 import { ruleAddress } from './rule.ts';
 
@@ -12,6 +13,8 @@ export const EGRESS_PORT = 10_000;
 export const DNS_PORT = 53;
 /** Each takes a listener in the enclave. */
 const MOST_PORTS = 64;
+/** libc reads no more: resolv.conf(5). */
+const MOST_DOMAINS = 6;
 
 /** Where the proxy of `egress` listens. */
 export function egressAddress(port: number): SocketAddress {
@@ -61,6 +64,17 @@ export const egress = map(
         },
         tcpPort({ description: 'A port of servers' }),
       ).check(z.maxLength(MOST_PORTS, { error: `more than ${MOST_PORTS} ports` })),
+    ),
+    search: z.optional(
+      list(
+        {
+          description:
+            'For `vsock-proxy enclave`: what resolvers complete short names with (`search` of /etc/resolv.conf). What the image says there is left out: a pattern such as `**.mycorp.com` would make another name of every one',
+          hint: 'write domains: [mycorp.com]',
+          absent: 'nothing',
+        },
+        hostname('mycorp.com'),
+      ).check(z.maxLength(MOST_DOMAINS, { error: `more than ${MOST_DOMAINS} domains` })),
     ),
   },
 );

@@ -41,11 +41,11 @@ const connect = text(
   },
 );
 
-const hostname = text(
-  'a host name',
-  { description: 'A host name', hint: 'write a host name, such as ip-ranges.amazonaws.com', type: 'name' },
-  parseHostname,
-);
+/** A name alone, without a port. */
+export function hostname(example: string) {
+  const meta = { description: 'A host name', hint: `write a host name, such as ${example}`, type: 'name' };
+  return text('a host name', meta, parseHostname);
+}
 
 export const forward = list(
   {
@@ -69,7 +69,7 @@ export const forward = list(
             hint: 'write host names: [ip-ranges.amazonaws.com]',
             absent: 'none',
           },
-          hostname,
+          hostname('ip-ranges.amazonaws.com'),
         ),
       ),
     },

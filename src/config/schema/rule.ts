@@ -1,6 +1,6 @@
 /** Lists that allow or deny: which addresses, on which ports, for which clients. */
 import * as z from 'zod/mini';
-import type { Cidr } from '../../access/cidr.ts';
+import { type Cidr, cidrOf } from '../../access/cidr.ts';
 import { parseRuleAddress, type RuleAddress } from '../../access/rules.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { CID_ANY } from '../../platform/vsock.ts';
@@ -76,7 +76,7 @@ export function sources(meta: KeyMeta) {
     const address = parseRuleAddress(written);
     if ('problem' in address) return address;
     if (address.kind === 'cidr') return address.cidr;
-    if (address.kind === 'ip') return { network: address.ip, prefixLength: address.ip.words.length * 32 };
+    if (address.kind === 'ip') return cidrOf(address.ip);
     return { problem: `${quoteBriefly(written)} is not a range of addresses`, hint };
   });
   return list({ hint, ...meta }, source).check(z.refine(isNotEmpty, EMPTY));

@@ -1,6 +1,6 @@
 /** What answers for routes that ask, and what all of them share: the names that clients ask for. */
 
-import type { Hostname } from '../../access/address.ts';
+import type { TargetHost } from '../../access/address.ts';
 import { denyAll } from '../../access/authorize.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { NameCache, type NameCacheOptions } from '../../dns/cache.ts';
@@ -17,8 +17,8 @@ import type { TargetIds } from './target-ids.ts';
 
 /** What some routes need, and most proxies do not have. */
 export interface RouteSupport {
-  /** Inside an enclave: the name that an address stands for. */
-  readonly nameOf?: (ip: string) => Hostname | undefined;
+  /** Inside an enclave: the host that an address stands for. */
+  readonly hostOf?: (ip: string) => TargetHost | undefined;
   /** The CID of the enclave with this name, now. */
   readonly cidOf?: CidOf;
   readonly openLogReceiver?: () => Promise<LogReceiver>;
@@ -51,7 +51,7 @@ export interface Handlers {
   stop(): void;
 }
 
-export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...options }: HandlerOptions): Handlers {
+export function openHandlers({ targets, hostOf, cidOf, openLogReceiver, ...options }: HandlerOptions): Handlers {
   const names = new NameCache(options);
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
@@ -75,9 +75,9 @@ export function openHandlers({ targets, nameOf, cidOf, openLogReceiver, ...optio
           return handleHttp({ targets, authorizer, through: route.via !== undefined });
         }
         case 'names': {
-          if (nameOf === undefined) throw new VsockProxyError('internal', 'no table of names for a route to them');
+          if (hostOf === undefined) throw new VsockProxyError('internal', 'no table of addresses for a route by them');
           const { handleNames } = await import('./transparent.ts');
-          return handleNames({ targets, parentProxy: new ParentProxy(route.via, policy), nameOf });
+          return handleNames({ targets, parentProxy: new ParentProxy(route.via, policy), hostOf });
         }
         case 'sni': {
           const { handleSni } = await import('./sni.ts');

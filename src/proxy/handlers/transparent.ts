@@ -1,8 +1,8 @@
 /**
- * Answers for clients inside an enclave who have connected to the address of a name: each gets a tunnel to that name, at
- * the port that it has connected to, through the HTTP proxy at the other end.
+ * Answers for clients inside an enclave who have connected to the address of a name, or to one that is listed itself: each gets
+ * a tunnel to that host, at the port that it has connected to, through the HTTP proxy at the other end.
  */
-import { type Hostname, toTcpPort } from '../../access/address.ts';
+import { type TargetHost, toTcpPort } from '../../access/address.ts';
 import { tunnelRequest } from '../../protocol/proxy-request.ts';
 import { formatIpPort } from '../report/format.ts';
 import type { Handler } from './dispatcher.ts';
@@ -15,19 +15,19 @@ import type { TargetIds } from './target-ids.ts';
 export interface NamesHandlerOptions {
   readonly targets: TargetIds;
   readonly parentProxy: ParentProxy;
-  /** The name that an address stands for. */
-  readonly nameOf: (ip: string) => Hostname | undefined;
+  /** What an address stands for. */
+  readonly hostOf: (ip: string) => TargetHost | undefined;
 }
 
-export function handleNames({ targets, parentProxy, nameOf }: NamesHandlerOptions): Handler {
+export function handleNames({ targets, parentProxy, hostOf }: NamesHandlerOptions): Handler {
   return {
     first(ask) {
       if (ask.kind !== 'client' || ask.local.family !== 'tcp')
-        throw new Error('an address stands for a name, over TCP');
-      const name = nameOf(ask.local.ip);
+        throw new Error('an address stands for a host, over TCP');
+      const host = hostOf(ask.local.ip);
       const port = toTcpPort(ask.local.port);
-      if (name === undefined || port === undefined) return refuseAddress(ask.local);
-      const authorization = parentProxy.findTarget({ host: { kind: 'name', name }, port }, clientOf(ask.client));
+      if (host === undefined || port === undefined) return refuseAddress(ask.local);
+      const authorization = parentProxy.findTarget({ host, port }, clientOf(ask.client));
       if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
       const { text, addresses } = authorization;
       const toServer = tunnelRequest(text);

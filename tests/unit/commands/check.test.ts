@@ -424,7 +424,7 @@ describe('the half of the enclave', () => {
   const FORWARD = 'forward: [{listen: "127.0.0.1:8443", connect: "vsock:3:8001"}]\n';
   const byName = async (host: string, port: string, text = EGRESS) => {
     const { lines } = await check(text, [host, port]);
-    return lines.slice(2).map((line) => line.replace(/^ {2}in the enclave, by name alone: /, ''));
+    return lines.slice(2).map((line) => line.replace(/^ {2}in the enclave, by (?:name|address) alone: /, ''));
   };
 
   it('is not told of where the parent denies the target', async () => {
@@ -439,11 +439,15 @@ describe('the half of the enclave', () => {
     assert.deepEqual(await byName('a.example', '443', EGRESS.replace('[443]', '[]')), [
       `denied: port 443 is not in egress.transparent_ports, which is empty. Hint: add it there, or ${hint}`,
     ]);
-    assert.deepEqual(await byName('10.1.2.3', '443'), [`denied: only names are reached so. Hint: ${hint}`]);
+    assert.deepEqual(await byName('10.1.2.3', '443'), [
+      `denied: only names are reached so, and addresses of other machines that egress.allow lists one by one. Hint: ${hint}`,
+    ]);
   });
 
   it('allows the others what the parent allows', async () => {
     assert.deepEqual(await byName('a.example', '443'), ['allowed by a.example (f.yaml:1)']);
+    const listed = EGRESS.replace('10.0.0.0/8', '10.1.2.3');
+    assert.deepEqual(await byName('10.1.2.3', '443', listed), ['allowed by 10.1.2.3 (f.yaml:1)']);
     const { verdict, by_name: value } = await json(EGRESS, ['a.example', '443']);
     const rule = { address: 'a.example', place: 'f.yaml:1' };
     const reason = 'by a.example (f.yaml:1)';

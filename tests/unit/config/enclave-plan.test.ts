@@ -165,7 +165,7 @@ suite('what the sections mean inside the enclave', () => {
     ]);
     assert.deepEqual(
       listeners.map(({ sources }) => sources?.map(({ network }) => network.text).join()),
-      [undefined, '127.0.0.0', '127.0.0.0'],
+      [undefined, '127.0.0.0,::1', '127.0.0.0,::1'],
     );
     assert.deepEqual(egress?.transparentPorts, [80, 443]);
   });
@@ -183,6 +183,46 @@ suite('what the sections mean inside the enclave', () => {
       egress?.policy.deny.map(({ text }) => text),
       ['b.example', 'a.example'],
     );
+  });
+
+  test('addresses that are listed one by one are reached as they are, unless nobody may, or they can be of no server', () => {
+    const listed = (text: string) => plan(text).egress?.addresses.map((ip) => ip.text);
+    assert.deepEqual(listed('egress: {allow: [10.0.0.0/8, 0.0.0.0/0, "**"]}'), []);
+    const none = [
+      '127.0.0.1',
+      '127.3.4.5',
+      '0.0.0.0',
+      '224.0.0.1',
+      '255.255.255.255',
+      '"::1"',
+      '"::"',
+      '"fe80::1"',
+      '"ff02::1"',
+    ];
+    assert.deepEqual(listed(`egress: {allow: [${none}]}`), []);
+    assert.deepEqual(listed('egress: {allow: [169.254.169.254, 10.0.0.5], deny: [169.254.0.0/16]}'), ['10.0.0.5']);
+    assert.deepEqual(listed('denylist: [{address: 10.0.0.5, port: 1-65535}]\negress: {allow: [10.0.0.5]}'), []);
+    assert.deepEqual(listed('denylist: [{address: 10.0.0.5, port: 80}]\negress: {allow: [10.0.0.5]}'), ['10.0.0.5']);
+    assert.deepEqual(listed('egress: {allow: [10.0.0.5], transparent_ports: []}'), []);
+    assert.deepEqual(listed('egress: {allow: [169.254.169.254, "fd00:ec2::254", 169.254.169.254]}'), [
+      '169.254.169.254',
+      'fd00:ec2::254',
+    ]);
+  });
+
+  test('an IPv6 address that is listed takes listeners of that family', () => {
+    assert.deepEqual(plan('egress: {allow: ["fd00:ec2::254"], transparent_ports: [80]}').listeners.map(show), [
+      'tcp:127.0.0.1:10000 http vsock:3:10000',
+      'tcp:0.0.0.0:80 names vsock:3:10000',
+      'tcp:[::]:80 names vsock:3:10000',
+    ]);
+  });
+
+  test('the search list is that of the file, which may have six domains', () => {
+    assert.deepEqual(plan(EGRESS).egress?.search, []);
+    assert.deepEqual(plan('egress: {allow: [a.example], search: [MyCorp.com.]}').egress?.search, ['mycorp.com']);
+    assert.match(problem(`egress: {allow: [a.example], search: [${'abcdefg'.split('')}]}`), /more than 6 domains/);
+    assert.match(problem('egress: {allow: [a.example], search: ["."]}'), /egress\.search\[0\]/);
   });
 
   test('ports that the application or forward has are not transparent, unless it says otherwise', () => {

@@ -98,8 +98,13 @@ suite('a command', () => {
 });
 
 test('the variables of the proxy replace those that are there, and leave the others', () => {
-  const env = withProxy({ HOME: '/', http_proxy: 'http://other', NO_PROXY: '*' }, { ip: '127.0.0.1', port: 1 }, ['db']);
+  const env = withProxy({ HOME: '/', http_proxy: 'http://other', NO_PROXY: '*' }, { ip: '127.0.0.1', port: 1 }, [
+    'db',
+    '127.0.0.1',
+    'fd00::1',
+  ]);
   assert.equal(env.HOME, '/');
   assert.deepEqual([env.http_proxy, env.HTTPS_PROXY], ['http://127.0.0.1:1', 'http://127.0.0.1:1']);
-  assert.deepEqual([env.no_proxy, env.NO_PROXY], ['localhost,127.0.0.1,db', 'localhost,127.0.0.1,db']);
+  const none = 'localhost,127.0.0.1,127.0.0.2,0.0.0.0,::1,[::1],db,fd00::1,[fd00::1]';
+  assert.deepEqual([env.no_proxy, env.NO_PROXY], [none, none]);
 });

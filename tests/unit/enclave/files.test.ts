@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
 import { parseHostname, parseIpAddress } from '../../../src/access/address.ts';
-import { changeFile, type HostsEntry, withHosts, withNameserver } from '../../../src/enclave/files.ts';
+import { changeFile, type HostsEntry, withHosts, withOwnName, withResolver } from '../../../src/enclave/files.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-files-'));
@@ -115,13 +115,48 @@ suite('/etc/hosts', () => {
   });
 });
 
+suite('the own name in /etc/hosts', () => {
+  test('is written where it is missing, whatever it is; and once', () => {
+    for (const hostName of ['box', '(none)', 'ip-10-0-0-1.ec2.internal']) {
+      const text = withOwnName('127.0.0.1\tlocalhost\n', hostName);
+      assert.equal(text, `127.0.0.1\t${hostName}\n127.0.0.1\tlocalhost\n`);
+      assert.equal(withOwnName(text, hostName), text);
+    }
+  });
+
+  test('stays where it leads elsewhere, in capitals, too, but not as a part of another name or of a comment', () => {
+    for (const text of ['172.17.0.2\tbox\n', '127.0.1.1 BOX.example Box\n', '::1 box']) {
+      assert.equal(withOwnName(text, 'box'), text);
+    }
+    for (const text of ['127.0.0.1 boxes\n', '# 127.0.0.1 box\n', 'box\n', '127.0.0.1 localhost # box\n']) {
+      assert.equal(withOwnName(text, 'box'), `127.0.0.1\tbox\n${text}`);
+    }
+  });
+
+  test('is left out where it would be more than a name', () => {
+    for (const hostName of ['', 'a b', 'a#b', 'a\n8.8.8.8 kms.example']) assert.equal(withOwnName('', hostName), '');
+  });
+});
+
 suite('/etc/resolv.conf', () => {
-  test('has our server and no other', () => {
-    assert.equal(withNameserver('', '127.0.0.1'), 'nameserver 127.0.0.1\n');
-    const text = '# made by somebody\nnameserver 8.8.8.8\n nameserver 1.1.1.1\noptions timeout:1\nsearch a.example\n';
-    const changed = 'nameserver 127.0.0.1\n# made by somebody\noptions timeout:1\nsearch a.example\n';
-    assert.equal(withNameserver(text, '127.0.0.1'), changed);
-    assert.equal(withNameserver(changed, '127.0.0.1'), changed);
-    assert.equal(withNameserver('nameserver 127.0.0.1\nnameserver 8.8.8.8\n', '127.0.0.1'), 'nameserver 127.0.0.1\n');
+  const server = '127.0.0.1';
+
+  test('has our server and no other, and no search list but the one of the file', () => {
+    const box = { server, search: [], hostName: 'box' };
+    assert.equal(withResolver('', box), 'nameserver 127.0.0.1\n');
+    const text =
+      '# made by somebody\nnameserver 8.8.8.8\n nameserver 1.1.1.1\noptions ndots:5\nsearch a.example\ndomain b.example\n';
+    const changed = 'nameserver 127.0.0.1\n# made by somebody\noptions ndots:5\n';
+    assert.equal(withResolver(text, box), changed);
+    assert.equal(withResolver(changed, box), changed);
+    const listed = 'nameserver 127.0.0.1\nsearch mycorp.com b.example\n# made by somebody\noptions ndots:5\n';
+    assert.equal(withResolver(text, { ...box, search: ['mycorp.com', 'b.example'] }), listed);
+    assert.equal(withResolver(listed, { ...box, search: ['mycorp.com', 'b.example'] }), listed);
+  });
+
+  test('has an empty search list where libc would make one of the domain of the host name', () => {
+    const settings = { server, search: [], hostName: 'box.mycorp.com' };
+    assert.equal(withResolver('search a.example\n', settings), 'nameserver 127.0.0.1\nsearch .\n');
+    assert.equal(withResolver('', { ...settings, search: ['a.example'] }), 'nameserver 127.0.0.1\nsearch a.example\n');
   });
 });

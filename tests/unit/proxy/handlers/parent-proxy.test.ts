@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Hostname } from '../../../../src/access/address.ts';
+import { type Hostname, parseIpAddress, type TargetHost } from '../../../../src/access/address.ts';
 import type { SocketAddress } from '../../../../src/dataplane/contract.ts';
 import type { ListenerPlan } from '../../../../src/plan.ts';
 import type { Peer } from '../../../dataplane/harness.ts';
@@ -12,7 +12,9 @@ import { listener, NAME, setUpProxy } from '../running.ts';
 const PARENT: SocketAddress = { family: 'vsock', cid: 3, port: 10_000 };
 const PROXY: SocketAddress = { family: 'tcp', ip: '127.0.0.1', port: 10_000 };
 /** Stands for NAME inside the enclave. */
-const NAMED = { family: 'tcp', ip: '127.64.0.1', port: 443 } as const;
+const NAMED = { family: 'tcp', ip: '198.18.0.2', port: 443 } as const;
+/** Stands for itself. */
+const LISTED = { family: 'tcp', ip: '169.254.169.254', port: 80 } as const;
 const APPLICATION: SocketAddress = { family: 'tcp', ip: '127.0.0.1', port: 40_000 };
 
 const CONNECT = `CONNECT ${NAME}:443 HTTP/1.1\r\nHost: ${NAME}:443\r\n\r\n`;
@@ -23,8 +25,12 @@ async function settled(): Promise<void> {
 }
 
 async function setUp(changes: Partial<ListenerPlan> & { readonly allow?: readonly string[] }, allow = [`${NAME} 443`]) {
-  const nameOf = (ip: string) => (ip === NAMED.ip ? (NAME as Hostname) : undefined);
-  const proxy = setUpProxy([listener({ allow, ...changes })], { level: 'warn', support: { nameOf } });
+  const hosts: Readonly<Record<string, TargetHost>> = {
+    [NAMED.ip]: { kind: 'name', name: NAME as Hostname },
+    [LISTED.ip]: { kind: 'ip', ip: parseIpAddress(LISTED.ip) ?? assert.fail() },
+  };
+  const hostOf = (ip: string) => hosts[ip];
+  const proxy = setUpProxy([listener({ allow, ...changes })], { level: 'warn', support: { hostOf } });
   await proxy.start();
   const parent = proxy.net.serveAt(PARENT);
   const connect = async (on: SocketAddress, text = ''): Promise<FakeEnd> => {
@@ -174,14 +180,14 @@ suite('the proxy of the enclave passes on', () => {
 suite('a client of an address that stands for a name', () => {
   test('is refused where no name is known for the address', async () => {
     const { connect, parent, logged } = await setUp({
-      on: { ...NAMED, ip: '127.64.0.9' },
+      on: { ...NAMED, ip: '198.18.0.9' },
       route: { kind: 'names', via: PARENT },
     });
-    const client = await connect({ ...NAMED, ip: '127.64.0.9' });
+    const client = await connect({ ...NAMED, ip: '198.18.0.9' });
     assert.equal(client.received, '');
     assert.notEqual(client.ending, undefined);
     assert.equal(await isReached(parent), false);
-    assert.match(logged.take().join(), /no name is known for 127\.64\.0\.9:443/);
+    assert.match(logged.take().join(), /no name is known for 198\.18\.0\.9:443/);
   });
 
   test('is refused where the policy does not allow the name on this port', async () => {
@@ -208,5 +214,19 @@ suite('a client of an address that stands for a name', () => {
     await client.receives('220 server speaks first');
     client.write('EHLO');
     await peer.receives(`${CONNECT}EHLO`);
+  });
+
+  test('or for an address that is listed itself, gets a tunnel to that, unless a deny rule has it', async () => {
+    const setUpListed = (allow: readonly string[]) =>
+      setUp({ on: LISTED, route: { kind: 'names', via: PARENT } }, [...allow]);
+    const denied = await setUpListed(['169.254.169.254 443']);
+    assert.notEqual((await denied.connect(LISTED)).ending, undefined);
+    assert.equal(await isReached(denied.parent), false);
+    const { connect, parent } = await setUpListed(['169.254.169.254 80']);
+    const client = await connect(LISTED);
+    const peer = await parent.accept();
+    await peer.receives('CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: 169.254.169.254:80\r\n\r\n');
+    peer.write(`${ESTABLISHED}i-0abc`);
+    await client.receives('i-0abc');
   });
 });
