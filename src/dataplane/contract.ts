@@ -369,7 +369,7 @@ export interface DataPlaneEvents {
 
 export interface Listening {
   readonly id: ListenerId;
-  /** The address as bound: for an inherited or adopted socket, its own. */
+  /** The address as bound: for a socket that existed already, its own. */
   readonly on: SocketAddress;
 }
 

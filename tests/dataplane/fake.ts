@@ -208,8 +208,8 @@ export class FakeDataPlane implements DataPlane {
     };
     if (on.family === 'inherited') return inherited.get(on.fd) ?? fail('getsockname', 'EBADF');
     if (on.family === 'predecessor') {
-      const former = this.#listeners.get(on.listener);
-      return former?.isOpen ? former.socket : fail('dup', 'EBADF');
+      const predecessor = this.#listeners.get(on.listener);
+      return predecessor?.isOpen ? predecessor.socket : fail('dup', 'EBADF');
     }
     const errno = bindErrno(on) ?? (listening.has(keyOf(on)) ? 'EADDRINUSE' : undefined);
     return errno === undefined ? new FakeSocket(this.#network, on, false) : fail('bind', errno);

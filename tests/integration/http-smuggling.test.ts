@@ -207,7 +207,7 @@ describe('a response that could be read in two ways does not reach the client', 
     ['a body where there is none', 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok'],
     ['another version', 'HTTP/2 200 OK\r\n\r\n'],
     ['no head at all', 'ok'],
-    ['a head of more than 16 KiB', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(16 * 1024)}\r\n\r\n`],
+    ['a head of more than 64 KiB', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(64 * 1024)}\r\n\r\n`],
     ['a head that does not end', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n'],
   ] as const) {
     test(`502: ${what}`, async () => {
