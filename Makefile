@@ -258,6 +258,10 @@ e2e-packages: rpm
 
 ## Beyond the tests
 
+.PHONY: release
+release: $(NPM) ## Test, build and tag a release, build/release/
+	scripts/release.sh $(VERSION)
+
 .PHONY: demo
 demo: vsock-proxy ## Show the main job on real vsock
 	scripts/demo.sh
