@@ -53,17 +53,31 @@ export interface ReplyDetails {
   readonly keepAlive?: boolean;
   /** Of the request, where it is known: a reply to HEAD has no body. */
   readonly method?: string;
+  /** Text unless told. */
+  readonly form?: ReplyForm;
 }
 
-const MAX_REASON = 500;
+/**
+ * How the reason stands in the body. SDKs print the `message` of a JSON body, and call any other a syntax error; people and
+ * their programs print what they get.
+ */
+export type ReplyForm = 'text' | 'json';
 
-/** A whole response. */
-export function reply(status: ReplyStatus, { reason, proxyStatus, keepAlive = false, method }: ReplyDetails): Buffer {
+const MAX_REASON = 500;
+/** Most of it that stands in the status line. */
+const MAX_PHRASE = 200;
+
+/**
+ * A whole response. The reason stands in its status line, too: that is what most clients of a proxy print when CONNECT is refused,
+ * and few print more.
+ */
+export function reply(status: ReplyStatus, details: ReplyDetails): Buffer {
+  const { reason, proxyStatus, keepAlive = false, method, form = 'text' } = details;
   const text = escapeControls(reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}…` : reason);
-  const body = Buffer.from(`${text}\n`);
+  const body = Buffer.from(form === 'json' ? `${JSON.stringify({ message: text })}\n` : `${text}\n`);
   const head =
-    `HTTP/1.1 ${status} ${PHRASES[status]}\r\n` +
-    'Content-Type: text/plain; charset=utf-8\r\n' +
+    `HTTP/1.1 ${status} ${PHRASES[status]}: ${phraseOf(text)}\r\n` +
+    `Content-Type: ${form === 'json' ? 'application/json' : 'text/plain; charset=utf-8'}\r\n` +
     `Content-Length: ${body.length}\r\n` +
     (proxyStatus === undefined
       ? ''
@@ -75,8 +89,29 @@ export function reply(status: ReplyStatus, { reason, proxyStatus, keepAlive = fa
 /** The answer to CONNECT; what follows is the server's. It has neither a body nor fields that speak of one (RFC 9110 9.3.6). */
 export const CONNECT_ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n');
 
+/** What stands in JSON's `message`, or else the first line; what a proxy of this kind has told its client. */
+export function reasonIn(body: string): string {
+  const [line = ''] = body.slice(0, MAX_REASON * 2).split('\n', 1);
+  try {
+    const { message } = (JSON.parse(line) ?? {}) as { readonly message?: unknown };
+    if (typeof message === 'string') return message.slice(0, MAX_REASON);
+  } catch {
+    // It is text.
+  }
+  return line.slice(0, MAX_REASON);
+}
+
+/** For the end of a status line, which not every client reads as UTF-8. */
+function phraseOf(text: string): string {
+  const ascii = inAscii(text);
+  return ascii.length > MAX_PHRASE ? `${ascii.slice(0, MAX_PHRASE)}...` : ascii;
+}
+
 /** A string of RFC 8941 section 3.3.3, which is ASCII. */
 function sfString(text: string): string {
-  const ascii = text.replace(/[^ -~]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
-  return `"${ascii.replace(/[\\"]/g, '\\$&')}"`;
+  return `"${inAscii(text).replace(/[\\"]/g, '\\$&')}"`;
+}
+
+function inAscii(text: string): string {
+  return text.replace(/[^ -~]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
 }

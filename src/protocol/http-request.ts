@@ -6,8 +6,9 @@
  */
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import type { RequestFraming } from './framing.ts';
-import { checkFieldStart, FIELD_LIMIT, type Field, HEAD_LIMIT, readFields, splitHead } from './head.ts';
+import { checkFieldStart, FIELD_LIMIT, type Field, fieldValue, HEAD_LIMIT, readFields, splitHead } from './head.ts';
 import { connectionOptions, endToEndLines, type Hop, onlyValue, readHop, UPGRADE_LINES, WEB_SOCKET } from './hop.ts';
+import type { ReplyForm } from './http-reply.ts';
 import {
   checkRequestLineStart,
   type MalformedRequest,
@@ -46,6 +47,8 @@ export interface ForwardRequest {
   readonly keepAlive: boolean;
   /** It asks for a WebSocket: once the server has answered 101, the connection is a tunnel (RFC 9110 7.8, RFC 6455 4). */
   readonly webSocket: boolean;
+  /** In which form the client is told why it gets no response. */
+  readonly form: ReplyForm;
 }
 
 export type ParsedRequest = { readonly kind: 'more' } | MalformedRequest | ConnectRequest | ForwardRequest;
@@ -127,7 +130,17 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
     body: bodyOf(hop),
     keepAlive: !webSocket && version === '1.1' && !hop.options.has('close') && !obsolete.has('close'),
     webSocket,
+    form: formFor(fields),
   };
+}
+
+/**
+ * Who says what it accepts gets JSON if that is among it; who says nothing is an SDK, which expects it, or a program
+ * that shows no body.
+ */
+function formFor(fields: readonly Field[]): ReplyForm {
+  const accepted = fields.filter(({ name }) => name === 'accept').map((field) => fieldValue(field).toLowerCase());
+  return accepted.length === 0 || accepted.some((each) => each.includes('json')) ? 'json' : 'text';
 }
 
 /** Other protocols are not passed on: a server may ignore any Upgrade, and clients know how to do without. */

@@ -49,7 +49,7 @@ export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResp
 
 /** What about the request decides how its response is read. */
 export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'> &
-  Partial<Pick<ForwardRequest, 'webSocket'>>;
+  Partial<Pick<ForwardRequest, 'webSocket' | 'form'>>;
 
 /** Reads a response head from all bytes of the server since the last response; `malformed` is for a reply of 502. */
 export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse {

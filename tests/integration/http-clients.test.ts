@@ -99,7 +99,10 @@ describe('curl', () => {
 
   test('a request for what is not allowed is answered 403, with the reason in one line', async () => {
     const told = await curl('--include', 'http://denied.example.com/hello');
-    assert.match(told, /^HTTP\/1\.1 403 Forbidden\r\n/);
+    assert.match(
+      told,
+      /^HTTP\/1\.1 403 Forbidden: denied\.example\.com:80 is not allowed by the policy of this proxy\r\n/,
+    );
     assert.match(told, /\r\nProxy-Status: vsock-proxy; error=http_request_denied; details="[^"]+"\r\n/);
     assert.match(told, /\r\n\r\ndenied\.example\.com:80 is not allowed by the policy of this proxy\n$/);
     await proxy.logged(/WARN .*tcp: 127\.0\.0\.1:\d+: .*denied\.example\.com.*config\.yaml:9/);
@@ -307,11 +310,11 @@ describe('Python', () => {
   test('urllib and requests are told 403 for what is not allowed', async () => {
     assert.match(
       await python('urllib_get', 'http://denied.example.com/hello'),
-      /^\(403, b'denied\.example\.com:80 is not/,
+      /^\(403, b'\{"message":"denied\.example\.com:80 is not allowed/,
     );
     assert.match(
       await python('urllib_get', 'https://denied.example.com/hello'),
-      /^URLError: .*Tunnel connection failed: 403/,
+      /^URLError: .*Tunnel connection failed: 403 Forbidden: denied\.example\.com:443 is not allowed by the policy/,
     );
     assert.match(
       await python('requests_get', 'http://denied.example.com/hello'),

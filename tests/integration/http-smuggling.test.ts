@@ -221,7 +221,7 @@ describe('a response that could be read in two ways does not reach the client', 
         client.received,
         /\r\nProxy-Status: vsock-proxy; error=(http_protocol_error|connection_terminated); /,
       );
-      assert.match(client.received, /\r\n\r\na\.example:80[: ][^\n]+\n$/);
+      assert.match(client.received, /\r\n\r\n\{"message":"a\.example:80[: ][^\n]+"\}\n$/);
     });
   }
 });

@@ -1,6 +1,7 @@
 /** `route: http`: what each kind of failure is answered with, and what is passed on of requests and responses. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { reasonIn } from '../../src/protocol/http-reply.ts';
 import { startDnsServer } from '../unit/dns/server.ts';
 import { enterNamespace } from './namespace.ts';
 import { ask, type RawServer, startRawServer } from './raw.ts';
@@ -255,10 +256,14 @@ describe('a request that gets no further is answered with its status, one line t
   for (const [what, request, status, error, line] of cases) {
     test(`${status}: ${what}`, { concurrency: true }, async () => {
       const told = parse(await ask(PROXY, request));
-      assert.equal(told.status, status);
+      const [phrase, reason = ''] = told.status.split(/: (.*)/);
+      assert.equal(phrase, status);
       assert.match(told.body, /^[^\n]+\n$/);
-      assert.match(told.body, line);
-      assert.equal(told.fields.get('content-type'), 'text/plain; charset=utf-8');
+      assert.match(told.reason, line);
+      assert.equal(told.reason.slice(0, 200), reason.slice(0, 200));
+      // Requests that are understood, and do not say what they accept.
+      const isText = error === 'http_request_error';
+      assert.equal(told.fields.get('content-type'), isText ? 'text/plain; charset=utf-8' : 'application/json');
       assert.equal(told.fields.get('content-length'), `${Buffer.byteLength(told.body, 'latin1')}`);
       assert.match(told.fields.get('proxy-status') ?? '', new RegExp(`^vsock-proxy; error=${error}; details="`));
       assert.equal(told.fields.get('connection'), 'close');
@@ -277,14 +282,17 @@ describe('a request that gets no further is answered with its status, one line t
     );
     await allAsked.promise;
     const refused = parse(await ask(PROXY, get('silent-more.example.com')));
-    assert.equal(refused.status, '503 Service Unavailable');
+    assert.match(refused.status, /^503 Service Unavailable: the name of silent-more/);
     assert.match(refused.fields.get('proxy-status') ?? '', /; error=connection_limit_reached; /);
-    assert.match(refused.body, /^the name of silent-more\.example\.com:80 could not be resolved: too many others are/);
+    assert.match(
+      refused.reason,
+      /^the name of silent-more\.example\.com:80 could not be resolved: too many others are/,
+    );
     for (const response of await Promise.all(waiting)) {
       const told = parse(response);
-      assert.equal(told.status, '504 Gateway Timeout');
+      assert.match(told.status, /^504 Gateway Timeout: the name of silent/);
       assert.match(told.fields.get('proxy-status') ?? '', /; error=dns_timeout; /);
-      assert.match(told.body, /^the name of silent-\d+\.example\.com:443 could not be resolved in time\n$/);
+      assert.match(told.reason, /^the name of silent-\d+\.example\.com:443 could not be resolved in time$/);
     }
   });
 
@@ -301,7 +309,7 @@ describe('a request that gets no further is answered with its status, one line t
 
   test('HEAD is answered without a body', async () => {
     const told = await ask(PROXY, 'HEAD http://denied.example.com/ HTTP/1.1\r\nHost: denied.example.com\r\n\r\n');
-    assert.match(told, /^HTTP\/1\.1 403 Forbidden\r\n[\s\S]*\r\nContent-Length: \d\d\r\n[\s\S]*\r\n\r\n$/);
+    assert.match(told, /^HTTP\/1\.1 403 Forbidden: denied.*\r\n[\s\S]*\r\nContent-Length: \d\d\r\n[\s\S]*\r\n\r\n$/);
   });
 });
 
@@ -311,13 +319,15 @@ function head(bytes: number): string {
   return `${start}${'x'.repeat(bytes - start.length - end.length)}${end}`;
 }
 
-function parse(response: string): { status: string; fields: Map<string, string>; body: string } {
+/** `reason`: what the body says, be it text or JSON. */
+function parse(response: string): { status: string; fields: Map<string, string>; body: string; reason: string } {
   const [start = '', body = ''] = response.split(/\r\n\r\n([\s\S]*)/);
   const [line = '', ...fields] = start.split('\r\n');
   const status = /^HTTP\/1\.1 (.*)$/.exec(line)?.[1] ?? `no response: ${response}`;
   return {
     status,
     body,
+    reason: reasonIn(body),
     fields: new Map(
       fields.map((field) => [field.split(':', 1)[0]?.toLowerCase() ?? '', field.replace(/^[^:]*: /, '')]),
     ),

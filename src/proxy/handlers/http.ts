@@ -43,7 +43,7 @@ export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions)
       const request = parseRequest(ask.bytes);
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
-      figures.countRequest(methodOf(request) ?? 'CONNECT');
+      figures.countRequest(askedBy(request)?.method ?? 'CONNECT');
       const authorization = authorizer.find(request.host, request.port, clientOf(ask.client));
       if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled, targets));
       if (authorization.kind !== 'malformed') return decide(request, authorization, targets);
@@ -101,18 +101,18 @@ function consumeHead({ headBytes }: ConnectRequest) {
 }
 
 function refuse(request: Request, authorization: Exclude<Authorization, Allowed>, targets: TargetIds): Handled {
-  return refuseUnauthorized(authorization, targets, fail(...explain(authorization), methodOf(request)));
+  return refuseUnauthorized(authorization, targets, fail(...explain(authorization), askedBy(request)));
 }
 
 /** A request and its response; or, if the server agrees to a WebSocket, what follows them. */
 function forward(request: ForwardRequest, { text, addresses }: Allowed, targets: TargetIds, toServer: Buffer): Handled {
-  const { headBytes: consume, body, method, keepAlive, version, webSocket } = request;
+  const { headBytes: consume, body, method, keepAlive, version, webSocket, form } = request;
   const common = { target: targets.idOf(text), addresses, consume, toServer } as const;
   return {
     decision: webSocket
       ? { action: 'connect', ...common, explain: true, handshake: true }
       : { action: 'exchange', ...common, body },
-    request: { method, keepAlive, version, webSocket },
+    request: { method, keepAlive, version, webSocket, form },
   };
 }
 
@@ -144,11 +144,7 @@ function explainFailure(
   target: string,
   request: Asked | undefined,
 ): Handled {
-  const toClient = fail(
-    failureOf(reason, errno),
-    `could not connect to ${target}: ${errno || reason}`,
-    request?.method,
-  );
+  const toClient = fail(failureOf(reason, errno), `could not connect to ${target}: ${errno || reason}`, request);
   return { decision: { action: 'reject', reason, toClient } };
 }
 
@@ -202,19 +198,20 @@ function passResponse(
   }
 }
 
-function refuseResponse(kind: FailureKind, problem: string, { method }: Asked): Handled {
+function refuseResponse(kind: FailureKind, problem: string, request: Asked): Handled {
   return {
-    decision: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, method) },
+    decision: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, request) },
     refusal: { problem: `no usable response: ${problem}`, subject: problem },
   };
 }
 
-/** What the client is told. */
-function fail(kind: FailureKind, reason: string, method?: string): Buffer {
+/** What the client is told; without `request` one that has sent CONNECT. */
+function fail(kind: FailureKind, reason: string, request?: Pick<Asked, 'method' | 'form'>): Buffer {
   const { status, proxyStatus } = FAILURES[kind];
-  return reply(status, { reason, proxyStatus, ...(method === undefined ? {} : { method }) });
+  const { method, form = 'json' } = request ?? {};
+  return reply(status, { reason, proxyStatus, form, ...(method === undefined ? {} : { method }) });
 }
 
-function methodOf(request: Request): string | undefined {
-  return request.kind === 'forward' ? request.method : undefined;
+function askedBy(request: Request): ForwardRequest | undefined {
+  return request.kind === 'forward' ? request : undefined;
 }

@@ -1,5 +1,5 @@
 /** What another HTTP proxy has answered to CONNECT, as a decision about the client who waits for the tunnel. */
-import type { FailureKind } from '../../protocol/http-reply.ts';
+import { type FailureKind, reasonIn } from '../../protocol/http-reply.ts';
 import { type FinalResponse, parseResponse } from '../../protocol/http-response.ts';
 import type { Handled, LaterRequest } from './dispatcher.ts';
 
@@ -13,8 +13,6 @@ export interface TunnelClient {
 }
 
 const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const;
-/** As long as those of our own replies. */
-const LONGEST_REASON = 500;
 const MORE: Handled = { decision: { action: 'more' } };
 
 export function settleTunnel(
@@ -50,7 +48,7 @@ function passRefusal(
   if (body.kind !== 'length') return refuse('bad-response', `it answered ${status} in an unknown form`, client);
   const whole = bytes.subarray(headBytes, headBytes + body.bytes);
   if (whole.length < body.bytes && !ended) return MORE;
-  const [reason = ''] = Buffer.from(whole).toString('utf8').slice(0, LONGEST_REASON).split('\n', 1);
+  const reason = reasonIn(Buffer.from(whole).toString('utf8'));
   const told = client.fail === undefined ? {} : { toClient: Buffer.concat([head, whole]) };
   const subject = `${client.target}: ${status}`;
   return {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CONNECT_ESTABLISHED, FAILURES, reply } from '../../../src/protocol/http-reply.ts';
+import { CONNECT_ESTABLISHED, FAILURES, reasonIn, reply } from '../../../src/protocol/http-reply.ts';
 import { parseResponse } from '../../../src/protocol/http-response.ts';
 
 test('a reply is a whole response that says in one line what is the matter, and ends the connection', () => {
   assert.equal(
     reply(403, { reason: 'evil.example:443 is not in the allowlist', proxyStatus: 'http_request_denied' }).toString(),
-    'HTTP/1.1 403 Forbidden\r\n' +
+    'HTTP/1.1 403 Forbidden: evil.example:443 is not in the allowlist\r\n' +
       'Content-Type: text/plain; charset=utf-8\r\n' +
       'Content-Length: 41\r\n' +
       'Proxy-Status: vsock-proxy; error=http_request_denied; details="evil.example:443 is not in the allowlist"\r\n' +
@@ -18,11 +18,37 @@ test('a reply is a whole response that says in one line what is the matter, and 
 test('what came from the network ends neither the line, nor the string, nor the head', () => {
   const text = reply(400, { reason: '"é" \\ \r\n\r\n\0 \u202e 🦊', proxyStatus: 'http_request_error' }).toString();
   const [head = '', body] = text.split('\r\n\r\n');
+  assert.match(head, /^HTTP\/1\.1 400 Bad Request: "\\u\{e9\}" \\ \\r\\n\\r\\n\\0 \\u\{202e\} \\u\{1f98a\}\r\n/);
   assert.match(head, /details="\\"\\\\u\{e9\}\\" \\\\ \\\\r\\\\n\\\\r\\\\n\\\\0 \\\\u\{202e\} \\\\u\{1f98a\}"\r\n/);
   assert.equal(body, '"é" \\ \\r\\n\\r\\n\\0 \\u{202e} 🦊\n');
 });
 
+test('for an SDK the reason is the message of a JSON body, in which nothing is lost', () => {
+  const reason = '"é" \\ \n is not allowed';
+  const text = reply(403, { reason, form: 'json' }).toString();
+  const [head = '', body = ''] = text.split('\r\n\r\n');
+  assert.match(head, /\r\nContent-Type: application\/json\r\n/);
+  assert.match(head, new RegExp(`\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`));
+  assert.deepEqual(JSON.parse(body), { message: '"é" \\ \\n is not allowed' });
+  assert.equal(reasonIn(body), '"é" \\ \\n is not allowed');
+});
+
+test('the reason in a body is its message, or its first line; 500 characters of it', () => {
+  for (const [body, reason] of [
+    ['no\nmore', 'no'],
+    ['{"message":1}', '{"message":1}'],
+    ['null', 'null'],
+    ['{"message', '{"message'],
+    ['', ''],
+    ['x'.repeat(2000), 'x'.repeat(500)],
+    [JSON.stringify({ message: 'x'.repeat(600) }), 'x'.repeat(500)],
+  ] as const) {
+    assert.equal(reasonIn(body), reason, body);
+  }
+});
+
 test('a reason of any length is cut', () => {
+  assert.match(reply(502, { reason: 'x'.repeat(100_000) }).toString(), /^HTTP\/1\.1 502 Bad Gateway: x{200}\.\.\.\r\n/);
   assert.ok(reply(502, { reason: 'x'.repeat(100_000), proxyStatus: 'http_protocol_error' }).length < 2000);
 });
 
@@ -30,7 +56,7 @@ test('a reply to HEAD has no body, and one that keeps the connection says so', (
   const text = reply(503, { reason: 'busy', keepAlive: true, method: 'HEAD' }).toString();
   assert.equal(
     text,
-    'HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n' +
+    'HTTP/1.1 503 Service Unavailable: busy\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n' +
       'Connection: keep-alive\r\n\r\n',
   );
 });

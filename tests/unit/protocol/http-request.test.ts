@@ -227,6 +227,18 @@ suite('request sent on', () => {
     });
   }
 
+  for (const [accept, form] of [
+    [[], 'json'],
+    [['Accept: application/json'], 'json'],
+    [['Accept: text/html', 'Accept: application/vnd.api+JSON;q=0.5'], 'json'],
+    [['Accept: */*'], 'text'],
+    [['Accept: text/html, */*;q=0.8'], 'text'],
+  ] as const) {
+    test(`with ${accept.join(' and ') || 'no Accept'} is refused in ${form}`, () => {
+      assert.equal(forwarded(GET, ...accept).form, form);
+    });
+  }
+
   for (const [fields, body] of [
     [[], { kind: 'none' }],
     [['Content-Length: 0'], { kind: 'length', bytes: 0 }],

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Rule } from '../../../../src/access/rules.ts';
+import { reasonIn } from '../../../../src/protocol/http-reply.ts';
 import type { FakeEnd } from '../../../dataplane/network.ts';
 import { settle } from '../fixture.ts';
 import { CLIENT, listener, NAME, ON, type ProxyOptions, SERVER, setUpProxy } from '../running.ts';
@@ -33,7 +34,7 @@ function parseReply(client: FakeEnd) {
   const [head = '', body] = client.received.split('\r\n\r\n');
   const [, status] = /^HTTP\/1\.1 (\d+) /.exec(head) ?? [];
   const [, error] = /\r\nProxy-Status: vsock-proxy; error=(\w+); details=".*"\r\n/.exec(head) ?? [];
-  return { status: Number(status), error, body };
+  return { status: Number(status), error, body: body && `${reasonIn(body)}\n` };
 }
 
 describe('a request that is refused', () => {
