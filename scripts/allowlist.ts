@@ -27,6 +27,8 @@ const HEAD = `\
 #
 # The names are written out because a pattern such as kms.*.amazonaws.com would also allow kms.s3.amazonaws.com, a
 # bucket that belongs to whoever was the first to call it "kms".
+#
+# The list stands last and without indentation, as in AWS's file: scripts that append a line to that file may do so here.
 
 limits:
   # Open at once; each takes about 1 KiB. AWS's proxy has 4 workers, and the fifth client waits.
@@ -50,15 +52,15 @@ export function renderAllowlist(): string {
 
 function renderPartition(partition: Partition): string {
   const sections = formsOf(partition).map(({ title, form }) => {
-    return `  # ${title}\n${partition.regions.map((region) => renderEntry(nameOf(region, partition, form))).join('')}`;
+    return `# ${title}\n${partition.regions.map((region) => renderEntry(nameOf(region, partition, form))).join('')}`;
   });
   const also = ALSO[partition.id];
   if (also !== undefined) {
     sections.push(
-      `  # as AWS's proxy lists them, with and without .cn; AWS publishes no such names\n${also.map(renderEntry).join('')}`,
+      `# as AWS's proxy lists them, with and without .cn; AWS publishes no such names\n${also.map(renderEntry).join('')}`,
     );
   }
-  return `  ## ${partition.id}: ${partition.title}\n\n${sections.join('\n')}`;
+  return `## ${partition.id}: ${partition.title}\n\n${sections.join('\n')}`;
 }
 
 function formsOf({ fips }: Partition): readonly { readonly title: string; readonly form: EndpointForm }[] {
@@ -78,7 +80,7 @@ function nameOf(regionText: string, partition: Partition, form: EndpointForm): s
 }
 
 function renderEntry(name: string): string {
-  return `  - {address: ${name}, port: 443}\n`;
+  return `- {address: ${name}, port: 443}\n`;
 }
 
 if (import.meta.main) process.stdout.write(renderAllowlist());

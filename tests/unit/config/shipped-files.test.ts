@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { renderAllowlist } from '../../../scripts/allowlist.ts';
 import { findDenial } from '../../../src/access/authorize.ts';
 import { domainOf, kmsEndpoint, PARTITIONS, parseRegion } from '../../../src/aws/partitions.ts';
-import { loadFile } from '../../../src/config/load.ts';
+import { inspectText, loadFile } from '../../../src/config/load.ts';
 import { globalPolicy } from '../../../src/config/partial-plan.ts';
 import { question, target } from '../access/fixture.ts';
 
@@ -89,6 +89,18 @@ suite('the default allowlist', () => {
   test('is what "make configs" writes', () => assert.equal(readFileSync(DEFAULT, 'utf8'), renderAllowlist()));
 });
 
+/** What set-up scripts do to AWS's file, whose lists are not indented. */
+const APPENDED = '- {address: added.example, port: 8443}\n';
+
+function assertTakesALine(path: string): void {
+  const loaded = inspectText(`${readFileSync(path, 'utf8')}${APPENDED}`, path, 'any');
+  assert(!('problems' in loaded), 'problems' in loaded ? loaded.problems.map(({ line }) => line).join('\n') : '');
+  assert.equal(findDenial(question(globalPolicy(loaded), target('added.example 8443'))), undefined);
+  assert.equal(findDenial(question(globalPolicy(loaded), target('added.example 443')))?.kind, 'denied');
+}
+
+test('a line appended to the default allowlist is an entry of it', () => assertTakesALine(DEFAULT));
+
 suite('the examples', () => {
   const examples = readdirSync(join(CONFIGS, 'examples'));
   assert(examples.length > 0);
@@ -97,5 +109,7 @@ suite('the examples', () => {
       const { listeners = [], allowlist = [] } = loadFile(join(CONFIGS, 'examples', name), 'any').settings;
       assert(listeners.length + allowlist.length > 0);
     });
+    test(`a line appended to ${name} is an entry of its allowlist`, () =>
+      assertTakesALine(join(CONFIGS, 'examples', name)));
   }
 });

@@ -19,6 +19,15 @@ suite('every YAML example of the documents is a configuration', () => {
       [...read(path).matchAll(/^```ya?ml\n(.*?)^```$/gms)].map(([, text = ''], index) => ({ path, text, index })),
     );
   assert(examples.length >= 3, `${examples.length} examples`);
+  const listing = examples.filter(({ text }) => /^allowlist:/m.test(text));
+  assert(listing.length >= 3, `${listing.length} examples with an allowlist`);
+  for (const { path, text, index } of listing) {
+    test(`${path}, number ${index + 1}: a line appended to it is an entry of the allowlist`, () => {
+      const loaded = inspectText(`${text}- {address: added.example, port: 8443}\n`, path, 'any');
+      assert(!('problems' in loaded), 'problems' in loaded ? loaded.problems.map(({ line }) => line).join('\n') : '');
+      assert.equal(loaded.settings.allowlist?.at(-1)?.address.text, 'added.example');
+    });
+  }
   for (const { path, text, index } of examples) {
     test(`${path}, number ${index + 1}`, () => {
       const loaded = inspectText(text, path, 'any');
