@@ -1,5 +1,5 @@
 /** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
-import { writeFileSync } from 'node:fs';
+import { fstatSync, writeFileSync } from 'node:fs';
 import { availableParallelism, constants, hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Placement } from './aws/partitions.ts';
@@ -23,11 +23,21 @@ import {
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Observers } from './observe/observers.ts';
-import type { MetricsPlan, Plan } from './plan.ts';
+import type { EnclavePlan, MetricsPlan, Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
 import { escapeControls, quote, quoteBriefly } from './platform/escape.ts';
-import { type Level, type Log, type LogFor, openLog, parseLogFilter, wantsColour } from './platform/log.ts';
+import {
+  type Level,
+  LOG_FORMATS,
+  type Log,
+  type LogFor,
+  type LogFormat,
+  openLog,
+  parseLogFilter,
+  wantsColour,
+} from './platform/log.ts';
+import { isJournal, LogOutput } from './platform/log-output.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { VERSION } from './platform/version.ts';
@@ -36,6 +46,8 @@ import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
+/** Where the journal takes records: systemd-journald.service(8). */
+const JOURNAL = '/run/systemd/journal/socket';
 
 /** One thread relays tens of Gbit/s; more than a few only take processors from the enclaves. */
 const MAX_RELAY_THREADS = 4;
@@ -73,6 +85,7 @@ const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promis
 const { argv, env } = process;
 const command = findCommand(argv[2]);
 const writeError = openStderr();
+let logOutput = openLogOutput(writeError);
 process.on('uncaughtException', fail);
 void main().then(process.exit, fail);
 
@@ -289,7 +302,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
     },
     async openLogReceiver() {
       const { openLogReceiver } = await import('./enclave/log-receiver.ts');
-      return await openLogReceiver({ write: writeError, clock: systemClock });
+      return await openLogReceiver({ write: sayLine, clock: systemClock });
     },
   });
 }
@@ -321,7 +334,12 @@ async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
   const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
   const { runEnclave } = await import('./enclave/run.ts');
   const { serve } = await import('./proxy/server.ts');
-  return await runEnclave(() => loadEnclavePlan(parsed.arguments), parsed.arguments.command, {
+  const load = (): EnclavePlan => {
+    const plan = loadEnclavePlan(parsed.arguments);
+    logOutput.follow(plan.logFormat);
+    return plan;
+  };
+  return await runEnclave(load, parsed.arguments.command, {
     log: logFor('vsock_proxy'),
     clock: systemClock,
     env,
@@ -476,6 +494,7 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
     logFor,
     clock: systemClock,
     now: () => new Date(),
+    onPlan: ({ logFormat }) => logOutput.follow(logFormat),
     resolver: createSystemResolver(),
     openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
     activatedSockets() {
@@ -512,15 +531,49 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
 
 /** @param level without RUST_LOG; its own default is errors only */
 function openLogOfProcess(level?: Level, write: WriteLine = writeError): LogFor {
+  if (write !== writeError) logOutput = openLogOutput(write);
   const filter = parseLogFilter(env.RUST_LOG ?? level);
-  for (const warning of filter.warnings) writeError(`warning: ${escapeControls(warning)}\n`);
-  // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
-  const colour = write === writeError && wantsColour(env, isatty(STDERR));
-  return openLog({ filter, write, now: () => new Date(), colour });
+  const warnings = filter.warnings.map(escapeControls);
+  if (logFormatOfProcess() === undefined) {
+    const known = LOG_FORMATS.join(', ');
+    warnings.push(`VSOCK_PROXY_LOG_FORMAT=${quoteBriefly(env.VSOCK_PROXY_LOG_FORMAT ?? '')} is none of ${known}: text`);
+  }
+  for (const warning of warnings) say('warn', `warning: ${warning}`);
+  return openLog({ filter, sink: logOutput.put, now: () => new Date() });
+}
+
+function openLogOutput(write: WriteLine): LogOutput {
+  return new LogOutput({
+    format: logFormatOfProcess() ?? 'text',
+    write,
+    // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
+    colour: write === writeError && wantsColour(env, isatty(STDERR)),
+    ...(isJournal(env.JOURNAL_STREAM, fstatSync(STDERR)) && {
+      sendToJournal: (datagram) => sendDatagram(JOURNAL, datagram),
+    }),
+  });
+}
+
+/** @returns undefined where it is no format */
+function logFormatOfProcess(): LogFormat | undefined {
+  const text = env.VSOCK_PROXY_LOG_FORMAT || 'text';
+  return LOG_FORMATS.find((format) => format === text);
+}
+
+/** What is no record of the log, and is one where not text is written. */
+function say(level: Level, message: string): boolean {
+  return logOutput.put({ at: new Date(), level, message });
+}
+
+/** A line of an enclave. */
+function sayLine(client: string, line: string): boolean {
+  const cid = /^CID (\d+)$/.exec(client)?.[1];
+  const fields = { event: 'line', ...(cid !== undefined && { cid: Number(cid) }) } as const;
+  return logOutput.put({ at: new Date(), level: 'info', message: `${client}: ${line}`, fields });
 }
 
 function fail(error: unknown): never {
   const { text, exitStatus } = describeFailure(error, (env.RUST_BACKTRACE ?? '0') !== '0', command);
-  writeError(text);
+  say('error', text.trimEnd());
   process.exit(exitStatus);
 }

@@ -9,6 +9,7 @@ import type { Cidr } from './access/cidr.ts';
 import type { Policy, Target } from './access/rules.ts';
 import type { ListenerLimits, ListenerTimeouts, SocketAddress } from './dataplane/contract.ts';
 import type { Family } from './dns/resolver.ts';
+import type { LogFormat } from './platform/log.ts';
 
 /** A socket that systemd listens on and passes by this name (`FileDescriptorName=`): systemd.socket(5). */
 export interface ActivatedSocket {
@@ -76,6 +77,8 @@ export interface Plan {
   readonly notes?: readonly PlanNote[];
   /** Absent: the file says nothing of metrics. */
   readonly metrics?: MetricsPlan;
+  /** Absent: the file says nothing of the log. */
+  readonly logFormat?: LogFormat;
   /** Absent: no file was read. */
   readonly source?: ConfigSource;
 }

@@ -102,11 +102,19 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
 }
 
 /** What the file says of those who look at the proxy from outside. */
-export function observedBy(file: LoadedFile): Pick<Plan, 'metrics' | 'source'> {
-  const { metrics } = file.settings;
-  if (metrics === undefined) return { source: file.source };
-  const place = file.placeOf(['metrics', 'listen']);
-  return { source: file.source, metrics: { place, listen: metrics.listen, enclaves: metrics.enclaves ?? [] } };
+export function observedBy(file: LoadedFile): Pick<Plan, 'metrics' | 'logFormat' | 'source'> {
+  const { metrics, log } = file.settings;
+  return {
+    source: file.source,
+    ...(log && { logFormat: log.format }),
+    ...(metrics && {
+      metrics: {
+        place: file.placeOf(['metrics', 'listen']),
+        listen: metrics.listen,
+        enclaves: metrics.enclaves ?? [],
+      },
+    }),
+  };
 }
 
 function needsEnclave(key: string, place: string): VsockProxyError {

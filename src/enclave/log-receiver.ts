@@ -15,8 +15,8 @@ import { LruCache } from '../proxy/lru.ts';
 import { LineSplitter } from './lines.ts';
 
 export interface LogReceiverOptions {
-  /** Takes one whole line with its newline; false when it could not, and is to be tried again. */
-  readonly write: (line: string) => boolean;
+  /** Takes one line of this client, printable and without its newline; false when it could not, and is to be tried again. */
+  readonly write: (client: string, line: string) => boolean;
   readonly clock: Clock;
 }
 
@@ -77,12 +77,12 @@ function receive(socket: Socket, { secret, clientOf, write, clock }: Context): v
   const writeWaiting = (): boolean => {
     if (waiting === undefined || client === undefined) return true;
     // An empty line is not written, but it costs its sender as much as any other, since it costs us as much.
-    if (!client.takeToken() || (waiting !== '' && !write(waiting))) return false;
+    if (!client.takeToken() || (waiting !== '' && !write(client.name, waiting))) return false;
     waiting = undefined;
     return true;
   };
-  const put = (line: Buffer, { name }: Client): boolean => {
-    waiting = line.length > 0 ? `${name}: ${escapeControls(line.toString())}\n` : '';
+  const put = (line: Buffer): boolean => {
+    waiting = escapeControls(line.toString());
     return writeWaiting();
   };
   /** @returns false: not all of it now */
@@ -90,7 +90,7 @@ function receive(socket: Socket, { secret, clientOf, write, clock }: Context): v
     if (!writeWaiting()) return false;
     for (let line = lines.take(); line !== undefined; line = lines.take()) {
       if (client !== undefined) {
-        if (!put(line, client)) return false;
+        if (!put(line)) return false;
         continue;
       }
       const name = introduced(line, secret);
@@ -119,7 +119,7 @@ function receive(socket: Socket, { secret, clientOf, write, clock }: Context): v
   });
   socket.on('end', () => {
     const rest = lines.takeRest();
-    if (rest !== undefined && client !== undefined) put(rest, client);
+    if (rest !== undefined && client !== undefined) put(rest);
   });
   socket.on('error', () => socket.destroy());
   socket.on('close', () => {

@@ -4,26 +4,80 @@
  *
  *     [2026-01-02T03:04:05Z INFO  vsock_proxy::proxy] Proxy is now in listening state
  *
- * One record is one line, whatever it quotes.
+ * One record is one line, whatever it quotes. Other forms: log-output.ts.
  */
-import { escapeControls, quoteBriefly } from './escape.ts';
+import { quoteBriefly } from './escape.ts';
 import { parseRustRegex } from './rust-regex.ts';
 
 const LEVELS = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 /** Off only in filters. */
 export type Level = Exclude<(typeof LEVELS)[number], 'off'>;
 
+/** How records are written: log-output.ts. */
+export const LOG_FORMATS = ['text', 'json', 'journald'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
 /** The reference's module names: the start of the process, and everything after. */
 export type LogTarget = 'vsock_proxy' | 'vsock_proxy::proxy';
+
+/** What records are of that somebody may look for. */
+export type LogEvent =
+  | 'accepted'
+  | 'connected'
+  | 'closed'
+  | 'failed'
+  | 'refused'
+  | 'limit-reached'
+  | 'accept-failed'
+  | 'answer-stale'
+  | 'name-failed'
+  | 'reloaded'
+  | 'reload-failed'
+  | 'line';
+
+/** What a record is about, for machines; its message says the same. Keys are those of JSON, and stay as they are. */
+export interface LogFields {
+  readonly event?: LogEvent;
+  /** As the file writes it: `vsock:3:8000`. */
+  readonly listener?: string;
+  /** `vsock:16:1052`. */
+  readonly client?: string;
+  /** Of the client. */
+  readonly cid?: number;
+  /** `host:port`, or a name alone. */
+  readonly target?: string;
+  /** `10.0.0.7:443`. */
+  readonly server?: string;
+  /** Of the connection's end, as in the metrics. */
+  readonly reason?: string;
+  readonly errno?: string;
+  /** Its number in this process. */
+  readonly connection?: number;
+  readonly bytes_up?: number;
+  readonly bytes_down?: number;
+  readonly duration_ms?: number;
+}
 
 export interface Log {
   /** Whether a record of this level can come through: for reports that cost something to gather. */
   enables(level: Level): boolean;
-  error(message: string): void;
-  warn(message: string): void;
-  info(message: string): void;
-  debug(message: string): void;
+  error(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields): void;
 }
+
+export interface LogRecord {
+  readonly at: Date;
+  readonly level: Level;
+  /** Absent: what is to be said without a time and a level, where text is written. */
+  readonly module?: LogTarget;
+  readonly message: string;
+  readonly fields?: LogFields;
+}
+
+/** Takes a record; false when it is lost. Must not throw. */
+export type LogSink = (record: LogRecord) => boolean;
 
 /** What `RUST_LOG` asks for. */
 export interface LogFilter {
@@ -36,28 +90,25 @@ export interface LogFilter {
 
 export interface LogOptions {
   readonly filter: LogFilter;
-  /** Takes one whole line with its newline; false when the line is lost. Must not throw. */
-  readonly write: (line: string) => boolean;
+  readonly sink: LogSink;
   readonly now: () => Date;
-  readonly colour: boolean;
 }
 
 /** Gives each target its {@link Log}. */
 export type LogFor = (target: LogTarget) => Log;
 
 export function openLog(options: LogOptions): LogFor {
-  const { filter, write, now, colour } = options;
+  const { filter, sink, now } = options;
   let lost = 0;
-  const put = (level: Level, target: LogTarget, message: string) => {
-    return write(`${head(now(), level, target, colour)} ${escapeControls(message)}\n`);
-  };
+  const put = (level: Level, module: LogTarget, message: string, fields?: LogFields) =>
+    sink({ at: now(), level, module, message, ...(fields && { fields }) });
   return (target) => {
     const limit = filter.directives.findLast((directive) => target.startsWith(directive.target))?.level ?? 0;
     const enables = (level: Level) => LEVELS.indexOf(level) <= limit;
-    const say = (level: Level) => (message: string) => {
+    const say = (level: Level) => (message: string, fields?: LogFields) => {
       if (!enables(level) || filter.pattern?.test(message) === false) return;
       if (lost > 0 && put('warn', target, `${lost} log lines were lost: standard error did not take them`)) lost = 0;
-      if (!put(level, target, message)) lost += 1;
+      if (!put(level, target, message, fields)) lost += 1;
     };
     return { enables, error: say('error'), warn: say('warn'), info: say('info'), debug: say('debug') };
   };
@@ -109,25 +160,6 @@ function levelNumber(name: string): number {
 
 function errorsOnly(warnings: readonly string[]): LogFilter {
   return { directives: [{ target: '', level: LEVELS.indexOf('error') }], pattern: undefined, warnings };
-}
-
-/** SGR parameters, as env_logger sets them. */
-const COLOURS: Record<Level, readonly string[]> = {
-  error: ['1', '31'],
-  warn: ['33'],
-  info: ['32'],
-  debug: ['34'],
-  trace: ['36'],
-};
-const GREY = ['38;5;8'];
-
-function head(at: Date, level: Level, target: LogTarget, colour: boolean): string {
-  const time = `${at.toISOString().slice(0, 19)}Z`;
-  const name = level.toUpperCase().padEnd(5);
-  if (!colour) return `[${time} ${name} ${target}]`;
-  const paint = (codes: readonly string[], text: string) =>
-    `${['0', ...codes].map((code) => `\x1b[${code}m`).join('')}${text}\x1b[0m`;
-  return `${paint(GREY, '[')}${time} ${paint(COLOURS[level], name)} ${target}${paint(GREY, ']')}`;
 }
 
 /**

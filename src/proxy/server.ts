@@ -26,6 +26,8 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   /** Of the wall clock. */
   readonly now: () => Date;
   readonly support?: RouteSupport;
+  /** Called with each plan that takes over: the first one before anything else is said of it. */
+  readonly onPlan?: (plan: Plan) => void;
 }
 
 /** How a reload has ended. */
@@ -122,8 +124,10 @@ class Server implements RunningProxy {
 
   /** Call it once, first. */
   async start(): Promise<void> {
-    const { logFor, now, openDataPlane } = this.#dependencies;
-    const plan = await this.#loadPlan();
+    const { logFor, now, openDataPlane, onPlan } = this.#dependencies;
+    const plan = await this.#load();
+    onPlan?.(plan);
+    this.#tellNotes(plan);
     this.#plan = plan;
     this.#loads = 1;
     this.#loadedAt = now();
@@ -253,11 +257,9 @@ class Server implements RunningProxy {
     };
   }
 
-  async #loadPlan(): Promise<Plan> {
-    const plan = await this.#load();
+  #tellNotes({ notes = [] }: Plan): void {
     const log = this.#dependencies.logFor('vsock_proxy');
-    for (const { level, text } of plan.notes ?? []) log[level](text);
-    return plan;
+    for (const { level, text } of notes) log[level](text);
   }
 
   async #loadHandlers(): Promise<Handlers> {
@@ -285,7 +287,8 @@ class Server implements RunningProxy {
   async #reloadOnce(): Promise<Reloaded> {
     this.#loads += 1;
     try {
-      const next = await this.#loadPlan();
+      const next = await this.#load();
+      this.#tellNotes(next);
       const change = await this.#listeners.prepare(next.listeners);
       if (this.#draining) {
         this.#listeners.discard(change);
@@ -293,15 +296,16 @@ class Server implements RunningProxy {
       }
       this.#listeners.commit(change, this.#seam, this.#report);
       this.#plan = next;
+      this.#dependencies.onPlan?.(next);
       this.#loadedAt = this.#dependencies.now();
       this.#failure = undefined;
-      this.#log.info(`Reloaded: ${describeChange(change)}`);
+      this.#log.info(`Reloaded: ${describeChange(change)}`, { event: 'reloaded' });
       await this.#listeners.tellUnusedSockets();
       return { kind: 'done' };
     } catch (error) {
       this.#failedLoads += 1;
       this.#failure = describeFailure(error);
-      this.#log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`);
+      this.#log.error(`Reload failed, and everything goes on as before: ${lineOf(error)}`, { event: 'reload-failed' });
       return { kind: 'failed', error };
     }
   }

@@ -9,6 +9,7 @@ import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
 import { limits, timeouts } from './limits.ts';
 import { listener } from './listener.ts';
+import { log } from './log.ts';
 import { metrics } from './metrics.ts';
 import { ALLOW_HINT, allowlist, denylist } from './rule.ts';
 
@@ -58,6 +59,7 @@ export const fileSchema = map(
     limits,
     timeouts,
     metrics: z.optional(metrics),
+    log: z.optional(log),
     ...enclaverKeys,
   },
 );

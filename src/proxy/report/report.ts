@@ -10,9 +10,10 @@ import type {
   Progress,
   TargetId,
 } from '../../dataplane/contract.ts';
+import { writeAddress } from '../../dataplane/format.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
-import type { Log } from '../../platform/log.ts';
+import type { Log, LogFields } from '../../platform/log.ts';
 import type { Refusal } from '../handlers/dispatcher.ts';
 import {
   type ClientFailure,
@@ -23,6 +24,7 @@ import {
   resourceHint,
 } from './close-records.ts';
 import { describeErrno } from './errno.ts';
+import { clientFields, recordFields } from './fields.ts';
 import { formatAddress, formatClient, formatServer, nameClient } from './format.ts';
 import { describeLimit, describeRefused } from './limits.ts';
 import { count, seconds } from './quantities.ts';
@@ -122,13 +124,15 @@ export class Report {
     this.#staleAnswers += 1;
     const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
     const line = `${error.message}; serving the last good answer, ${Math.round(ageMs / 1000)} s old${hint}`;
+    const event = 'answer-stale';
     this.#throttle.report(
       'stale',
       {
-        first: () => this.#log.warn(line),
+        first: () => this.#log.warn(line, { event, target: name, ...(error.errno && { errno: error.errno }) }),
         again: (times, subjects) => {
           if (times > 0) {
-            this.#log.warn(`Serving last good answers, as names still cannot be resolved: ${enumerate(subjects)}`);
+            const still = `Serving last good answers, as names still cannot be resolved: ${enumerate(subjects)}`;
+            this.#log.warn(still, { event });
           }
           return times > 0;
         },
@@ -159,43 +163,62 @@ export class Report {
 
   #tellProgress(progress: Progress, route: ReportedRoute): void {
     const client = formatClient(progress.client, route.on);
+    const { connection } = progress;
     if (progress.step === 'accepted') {
-      this.#log.info(`Accepted connection on ${client}`);
+      this.#log.info(`Accepted connection on ${client}`, {
+        event: 'accepted',
+        ...clientFields(progress.client, route),
+        connection,
+      });
       route.onClient?.();
       return;
     }
-    const target = route.target === undefined ? ` (${this.#nameTarget(progress.target)})` : '';
-    this.#log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`);
+    const name = route.target ?? this.#nameTarget(progress.target);
+    const target = route.target === undefined ? ` (${name})` : '';
+    this.#log.info(`Connected client from ${client} to ${formatServer(progress.server)}${target}`, {
+      event: 'connected',
+      ...clientFields(progress.client, route),
+      target: name,
+      server: formatServer(progress.server),
+      connection,
+    });
   }
 
   #tellClose(record: CloseRecord, route: RouteAccount): void {
     const refusal = this.#options.refusalOf(record.connection);
     const ending = { record, refusal, target: route.target ?? this.#nameTarget(record.target) };
-    if (this.#log.enables('debug')) this.#log.debug(describeRecord(ending, route));
+    const fields = recordFields(ending, route);
+    if (this.#log.enables('debug')) this.#log.debug(describeRecord(ending, route), fields);
     const failure = findFailure(ending, route);
     if (failure === undefined) {
-      this.#log.info(describeEnd(record, route));
+      this.#log.info(describeEnd(record, route), { ...fields, event: 'closed' });
       return;
     }
     route.lastFailure = { at: this.#options.now(), problem: failure.problem };
-    this.#tellFailure(failure, record, route);
+    this.#tellFailure(failure, record, route, { ...fields, event: 'failed' });
   }
 
-  #tellFailure({ problem, hint, flood }: ClientFailure, record: CloseRecord, { on }: ReportedRoute): void {
+  #tellFailure(
+    { problem, hint, flood }: ClientFailure,
+    record: CloseRecord,
+    { on }: ReportedRoute,
+    fields: LogFields,
+  ): void {
     const line = `Client on ${formatClient(record.client, on)}: ${problem} (after ${Math.round(record.totalMs)} ms)`;
     const ending = hint === undefined ? '' : `. Hint: ${hint}`;
     const again = (times: number, subjects: Subjects) => {
       const more = count(times, 'more client');
       if (times === 0) return false;
-      if (flood === undefined) this.#log.warn(`The same for ${more} within ${PERIOD}: ${problem}${ending}`);
-      else this.#log.warn(`${more} within ${PERIOD} ${flood.what}: ${enumerate(subjects)}`);
+      const common = { event: 'failed', listener: writeAddress(on), reason: record.reason } as const;
+      if (flood === undefined) this.#log.warn(`The same for ${more} within ${PERIOD}: ${problem}${ending}`, common);
+      else this.#log.warn(`${more} within ${PERIOD} ${flood.what}: ${enumerate(subjects)}`, common);
       return true;
     };
     const key = `${record.listener} ${flood === undefined ? problem : `${record.reason} flood`}`;
-    const first = () => this.#log.warn(`${line}${ending}`);
+    const first = () => this.#log.warn(`${line}${ending}`, fields);
     const isFirst = this.#throttle.report(key, { first, again }, flood?.subject);
     // Whoever reads of each connection reads how each ended.
-    if (!isFirst) this.#log.info(line);
+    if (!isFirst) this.#log.info(line, fields);
   }
 
   #tellFault(fault: Fault, route: RouteAccount): void {
@@ -214,10 +237,11 @@ export class Report {
   #tellAccept({ listener, errno }: Extract<Fault, { kind: 'accept' }>, { on }: ReportedRoute): void {
     const problem = `Could not accept a client on ${formatAddress(on)}: ${describeErrno(errno)}`;
     const hint = `Hint: ${resourceHint(errno)}`;
+    const fields = { event: 'accept-failed', listener: writeAddress(on), errno } as const;
     this.#throttle.report(`${listener} accept ${errno}`, {
-      first: () => this.#log.warn(`${problem}; it is tried again. ${hint}`),
+      first: () => this.#log.warn(`${problem}; it is tried again. ${hint}`, fields),
       again: (times) => {
-        if (times > 0) this.#log.warn(`${problem}; this has gone on for ${PERIOD} more. ${hint}`);
+        if (times > 0) this.#log.warn(`${problem}; this has gone on for ${PERIOD} more. ${hint}`, fields);
         return times > 0;
       },
     });
@@ -226,11 +250,12 @@ export class Report {
   #tellLimit(listener: ListenerId, route: RouteAccount): void {
     const { limit, hint } = describeLimit(route);
     const line = `${limit}${this.#onWhich(route)}`;
+    const fields = { event: 'limit-reached', listener: writeAddress(route.on) } as const;
     this.#throttle.report(`${listener} limit`, {
-      first: () => this.#log.warn(`${line} reached: a client waits. Hint: ${hint}`),
+      first: () => this.#log.warn(`${line} reached: a client waits. Hint: ${hint}`, fields),
       again: () => {
         const since = this.#waitsSince(listener, route);
-        if (since !== undefined) this.#log.warn(`${line}: ${since}. Hint: ${hint}`);
+        if (since !== undefined) this.#log.warn(`${line}: ${since}. Hint: ${hint}`, fields);
         return since !== undefined;
       },
     });
@@ -252,13 +277,15 @@ export class Report {
   #tellRefused({ kind, listener, client }: RefusedFault, route: RouteAccount): void {
     const { reported } = route;
     const { why, hint } = describeRefused(kind, client, route);
+    const common = { event: 'refused', listener: writeAddress(route.on), reason: kind } as const;
     this.#throttle.report(
       `${listener} ${kind}`,
       {
         first: () => {
           // One is told of, and many may have been counted since.
           reported[kind] += 1;
-          this.#log.warn(`Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`);
+          const line = `Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`;
+          this.#log.warn(line, { ...common, ...clientFields(client, route) });
         },
         again: (_, subjects) => {
           const now = this.#countersOf(listener)?.closed[kind] ?? 0;
@@ -266,7 +293,7 @@ export class Report {
           // Of the clients in between nothing is told: these are some of them.
           const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
           const more = `${count(now - reported[kind], 'more client')}${this.#onWhich(route)}`;
-          this.#log.warn(`${more} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`);
+          this.#log.warn(`${more} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`, common);
           reported[kind] = now;
           return true;
         },

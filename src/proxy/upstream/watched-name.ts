@@ -13,6 +13,7 @@ import type { Remembered } from '../../dns/lifetime.ts';
 import type { Answer } from '../../dns/resolver.ts';
 import { type Watch, type WatchEvents, watchName } from '../../dns/watch.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
+import type { LogFields } from '../../platform/log.ts';
 import { count } from '../report/quantities.ts';
 import { ResolutionLog } from './resolution-log.ts';
 import { searchListedNames } from './reverse-lookup.ts';
@@ -177,11 +178,16 @@ export class ResolvedUpstream implements Upstream {
         ? 'clients are refused until it can be'
         : `serving the last good answer, ${Math.round(staleMs / 1000)} s old`;
     const text = `${error.message}; ${consequence}; next try in ${Math.ceil(retryMs / 1000)} s`;
+    const fields: LogFields = {
+      event: staleMs === undefined ? 'name-failed' : 'answer-stale',
+      target: this.#needs.name,
+      ...(error.errno !== undefined && { errno: error.errno }),
+    };
     if (clock.now() - this.#warnedAt < WARNING_PERIOD_MS) {
-      log.debug(text);
+      log.debug(text, fields);
     } else {
       this.#warnedAt = clock.now();
-      log.warn(error.hint === undefined ? text : `${text}. Hint: ${error.hint}`);
+      log.warn(error.hint === undefined ? text : `${text}. Hint: ${error.hint}`, fields);
     }
   }
 }

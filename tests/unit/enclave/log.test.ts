@@ -113,7 +113,7 @@ suite('bytes that wait', () => {
 suite('the receiver of lines', () => {
   async function setUp(clock = new ManualClock()) {
     const written = new Written();
-    const receiver = await openLogReceiver({ write: written.write, clock });
+    const receiver = await openLogReceiver({ write: (client, line) => written.write(`${client}: ${line}\n`), clock });
     cleanUps.push(() => receiver.close());
     const open = async (introduction: Uint8Array | string): Promise<Socket> => {
       const { address } = receiver;

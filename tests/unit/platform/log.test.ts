@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { type Level, type LogTarget, openLog, parseLogFilter, wantsColour } from '../../../src/platform/log.ts';
+import { textSink } from '../../../src/platform/log-output.ts';
 import { parseRustRegex } from '../../../src/platform/rust-regex.ts';
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] satisfies Level[];
@@ -12,9 +13,8 @@ function written(spec: string | undefined, target: LogTarget, message = 'text'):
   const lines: string[] = [];
   const log = openLog({
     filter: parseLogFilter(spec),
-    write: (line) => lines.push(line) > 0,
+    sink: textSink((line) => lines.push(line) > 0, false),
     now: () => NOW,
-    colour: false,
   })(target);
   log.error(message);
   log.warn(message);
@@ -49,7 +49,7 @@ describe('RUST_LOG', () => {
     it(`'${vector.spec}' lets through: ${vector.vsock_proxy}, ${vector['vsock_proxy::proxy']}`, () => {
       const filter = parseLogFilter(vector.spec);
       for (const target of ['vsock_proxy', 'vsock_proxy::proxy'] as const) {
-        const log = openLog({ filter, write: () => true, now: () => NOW, colour: false })(target);
+        const log = openLog({ filter, sink: () => true, now: () => NOW })(target);
         assert.equal(LEVELS.findLast((level) => log.enables(level)) ?? 'off', vector[target]);
       }
       assert.deepEqual(filter.warnings, vector.warning === undefined ? [] : [vector.warning]);
@@ -98,7 +98,9 @@ describe('a log line', () => {
   it('has colours if they are asked for', () => {
     const lines: string[] = [];
     const write = (line: string) => lines.push(line) > 0;
-    openLog({ filter: parseLogFilter('warn'), write, now: () => NOW, colour: true })('vsock_proxy').warn('text');
+    openLog({ filter: parseLogFilter('warn'), sink: textSink(write, true), now: () => NOW })('vsock_proxy').warn(
+      'text',
+    );
     assert.deepEqual(lines, [
       '\x1b[0m\x1b[38;5;8m[\x1b[0m2026-01-02T03:04:05Z \x1b[0m\x1b[33mWARN \x1b[0m vsock_proxy\x1b[0m\x1b[38;5;8m]\x1b[0m text\n',
     ]);
@@ -120,7 +122,7 @@ describe('a log line', () => {
   });
 
   it('tells which levels are of use', () => {
-    const options = { write: () => true, now: () => NOW, colour: false };
+    const options = { sink: () => true, now: () => NOW };
     const log = openLog({ ...options, filter: parseLogFilter('vsock_proxy=info') })('vsock_proxy::proxy');
     const enabled = LEVELS.filter((level) => log.enables(level));
     assert.deepEqual(enabled, ['error', 'warn', 'info']);
@@ -132,7 +134,9 @@ describe('lines that were lost', () => {
     const lines: string[] = [];
     let full = false;
     const write = (line: string) => !full && lines.push(line.slice(line.indexOf(']') + 2)) > 0;
-    const log = openLog({ filter: parseLogFilter('info'), write, now: () => NOW, colour: false })('vsock_proxy');
+    const log = openLog({ filter: parseLogFilter('info'), sink: textSink(write, false), now: () => NOW })(
+      'vsock_proxy',
+    );
     log.info('one');
     full = true;
     log.info('two');

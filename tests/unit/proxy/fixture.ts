@@ -84,22 +84,25 @@ export interface Logged {
   readonly logFor: LogFor;
   /** `LEVEL text`, since the last time that it was asked for. */
   take(): string[];
+  /** The level and the fields of all of them. */
+  readonly records: readonly Readonly<Record<string, unknown>>[];
 }
 
 export function recordLog(spec = 'debug'): Logged {
   let lines: string[] = [];
+  const records: Record<string, unknown>[] = [];
   const logFor = openLog({
     filter: parseLogFilter(spec),
-    write(line) {
-      const { level, text } = /^\[\S+ (?<level>\w+) +\S+\] (?<text>.*)\n$/.exec(line)?.groups ?? {};
-      lines.push(`${level} ${text}`);
+    sink({ level, message, fields }) {
+      lines.push(`${level.toUpperCase()} ${message}`);
+      records.push({ level, ...fields });
       return true;
     },
     now: () => new Date(0),
-    colour: false,
   });
   return {
     logFor,
+    records,
     take() {
       const taken = lines;
       lines = [];

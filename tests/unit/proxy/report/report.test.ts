@@ -241,6 +241,32 @@ describe('the life of a connection, in the words of the AWS proxy', () => {
     ]);
   });
 
+  it('in fields, for machines', () => {
+    const { logged, events } = setUp();
+    const of = { listener: LISTENER, connection: 17 as ConnectionId, client: CLIENT };
+    events.onProgress([{ step: 'connected', ...of, server: SERVER }]);
+    events.onClose([record('finished'), REFUSED]);
+    const client = { listener: 'vsock:3:8000', client: 'vsock:16:5005', cid: 16 };
+    const [connected, closed, failed] = logged.records;
+    assert.deepEqual(connected, {
+      level: 'info',
+      event: 'connected',
+      ...client,
+      target: TARGET,
+      server: '10.0.0.7:443',
+      connection: 17,
+    });
+    assert.partialDeepStrictEqual(closed, { level: 'info', event: 'closed', ...client, reason: 'finished' });
+    assert.partialDeepStrictEqual(failed, {
+      level: 'warn',
+      event: 'failed',
+      ...client,
+      target: TARGET,
+      reason: 'connect-failed',
+      errno: 'ECONNREFUSED',
+    });
+  });
+
   const endings: readonly (readonly [record: CloseRecord, line: string])[] = [
     [
       record('reset', { errno: 'ECONNRESET' }),
