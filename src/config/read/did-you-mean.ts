@@ -10,7 +10,9 @@ export function closestWord(word: string, candidates: readonly string[]): string
 
 /** Whether it is one of these words with at most two letters wrong, even where two are half of it. */
 export function isNearly(word: string, candidates: readonly string[]): boolean {
-  return candidates.some((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()) <= 2);
+  return candidates.some(
+    (candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()) <= Math.min(2, candidate.length / 2),
+  );
 }
 
 /** Whether one of these keys, rightly or wrongly spelt, is in the map. */
