@@ -1,5 +1,5 @@
 /** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
-import { fstatSync, writeFileSync } from 'node:fs';
+import { fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, constants, hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Placement } from './aws/partitions.ts';
@@ -41,6 +41,7 @@ import { isJournal, LogOutput } from './platform/log-output.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { VERSION } from './platform/version.ts';
+import { NAMESPACE_MODE } from './platform/vsock.ts';
 import type { RouteSupport } from './proxy/handlers/open.ts';
 import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
@@ -501,7 +502,17 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
       activatedSockets ??= env.LISTEN_FDS === undefined ? Promise.resolve(new Map()) : takeActivatedSocketsOfProcess();
       return activatedSockets;
     },
+    hasOwnVsock: hasOwnVsockOfProcess,
   };
+}
+
+/** Where the sysctl is not there, or hidden, it is taken for the host's: every kernel before 7.0 has one vsock for all. */
+function hasOwnVsockOfProcess(): boolean {
+  try {
+    return readFileSync(NAMESPACE_MODE, 'latin1').trim() === 'local';
+  } catch {
+    return false;
+  }
 }
 
 async function takeActivatedSocketsOfProcess(): Promise<ReadonlyMap<string, readonly number[]>> {

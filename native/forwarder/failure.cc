@@ -63,7 +63,12 @@ std::string vsockHint(int error) {
       return "no machine answers for this CID; the parent of a Nitro Enclave is 3";
     case ENODEV:
       return "no machine has this CID, or this one has no vsock device; the parent of a Nitro Enclave is 3";
+    case ENETUNREACH:
+      return "vsock of this network namespace may be its own (net.vsock.ns_mode is local): run it in that of "
+             "the host";
     case EAFNOSUPPORT:
+    case EACCES:
+    case EPERM:
       return kNoVsock;
     default:
       return resourceHint(error);
@@ -81,6 +86,8 @@ std::string connectHint(const Address& to, int error) {
       return "the queue of the server is full";
     case EACCES:
       return "the socket must be writable for this user";
+    case EPERM:
+      return "a firewall rule, or a seccomp profile of the container, forbids it";
     case ETIMEDOUT:
       return "nothing answers at this address";
     case ENETUNREACH:

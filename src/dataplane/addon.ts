@@ -85,7 +85,7 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   });
   if (error !== 0) {
     throw new VsockProxyError('internal', `Could not start ${threads} relay threads: ${errnoName(error)}`, {
-      hint: 'raise the limits on threads (TasksMax=) and open files (LimitNOFILE=)',
+      hint: 'raise the limits on threads (TasksMax=), open files (LimitNOFILE=) and address space (ulimit -v, LimitAS=)',
       errno: errnoName(error),
     });
   }

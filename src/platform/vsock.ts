@@ -12,5 +12,11 @@ export function mayHaveCids({ family }: { readonly family: 'vsock' | 'tcp' | 'un
   return family === 'vsock' || family === 'systemd';
 }
 
+/**
+ * The sysctl that says whether vsock of this network namespace is its own, `local`, and enclaves are never met there, or
+ * `global`. Linux 7.0 and newer; hidden where ProcSubset=pid is in force.
+ */
+export const NAMESPACE_MODE = '/proc/sys/net/vsock/ns_mode';
+
 /** VMADDR_PORT_ANY: bound to, the kernel picks some free port. */
 export const PORT_ANY = 0xffff_ffff;

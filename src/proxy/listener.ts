@@ -10,6 +10,8 @@ import { openRoute, type Route, type RouteContext, type Seam } from './route.ts'
 export interface ListenerContext extends RouteContext {
   /** What systemd has passed, by name. */
   readonly activatedSockets: () => Promise<ReadonlyMap<string, readonly number[]>>;
+  /** Whether vsock of this network namespace is its own, so that no enclave is met there. */
+  readonly hasOwnVsock: () => boolean;
 }
 
 export interface Bound {

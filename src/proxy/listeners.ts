@@ -4,6 +4,7 @@ import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
+import { CID_LOCAL } from '../platform/vsock.ts';
 import { comparePlans, isSame } from './changes.ts';
 import type { FirstRequest, Handler } from './handlers/dispatcher.ts';
 import { Listener, type ListenerContext } from './listener.ts';
@@ -86,6 +87,7 @@ export class Listeners {
     for (const listener of change.added) {
       for (const { on } of listener.bound) this.#log.info(`Bound to ${formatAddress(on)}`);
     }
+    this.#tellUnreachable(change.added);
     for (const { predecessor, next } of change.changed) this.#close(predecessor, next, seam);
     for (const listener of change.removed) this.#close(listener, undefined, seam);
     this.#running = [...change.unchanged, ...newOnes(change)];
@@ -104,6 +106,19 @@ export class Listeners {
           `Hint: give it a listener (listen: ${quoteBriefly(`systemd:${name}`)}), or stop its .socket unit`,
       );
     }
+  }
+
+  /** What systemd passes was bound elsewhere; on the loopback, only this machine is met. */
+  #tellUnreachable(added: readonly Listener[]): void {
+    const vsock = added.flatMap(({ plan: { on } }) => (on.family === 'vsock' && on.cid !== CID_LOCAL ? [on] : []));
+    const [first] = vsock;
+    if (first === undefined || !this.#context.hasOwnVsock()) return;
+    const more = vsock.length === 1 ? '' : ` (and ${vsock.length - 1} more)`;
+    this.#log.warn(
+      `No enclave can reach ${formatAddress(first)}${more}: vsock of this network namespace is its own ` +
+        '(net.vsock.ns_mode is local). Hint: run the proxy in the network namespace of the host ' +
+        '(docker: --network host; Kubernetes: hostNetwork: true; systemd: no PrivateNetwork=)',
+    );
   }
 
   /** Lets go of what was prepared and is not wanted any more. */

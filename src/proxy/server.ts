@@ -18,7 +18,7 @@ import { Report } from './report/report.ts';
 import type { Seam } from './route.ts';
 import { type ConnectionSnapshot, clientSnapshot, type Snapshot, snapshotOf } from './snapshot.ts';
 
-export interface ServeDependencies extends Pick<ListenerContext, 'activatedSockets'> {
+export interface ServeDependencies extends Pick<ListenerContext, 'activatedSockets' | 'hasOwnVsock'> {
   readonly logFor: LogFor;
   readonly clock: Clock;
   readonly resolver: Resolver;
@@ -93,7 +93,7 @@ class Server implements RunningProxy {
   #onceMore = false;
 
   constructor(load: () => Promise<Plan>, dependencies: ServeDependencies) {
-    const { logFor, clock, now, activatedSockets } = dependencies;
+    const { logFor, clock, now, activatedSockets, hasOwnVsock } = dependencies;
     this.#resolver = new CountedResolver(dependencies.resolver);
     this.#load = load;
     this.#dependencies = dependencies;
@@ -115,6 +115,7 @@ class Server implements RunningProxy {
       clock,
       log: this.#log,
       activatedSockets,
+      hasOwnVsock,
       handlerFor: async (plan) => {
         this.#handlers ??= this.#loadHandlers();
         return (await this.#handlers).handlerFor(plan);

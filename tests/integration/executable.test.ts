@@ -112,6 +112,19 @@ suite('what is around it', () => {
     await stop(await startProxy(t, user));
   });
 
+  test('in a network namespace that has a vsock of its own, it warns that no enclave can reach it', async (t) => {
+    const namespace = withMounts(
+      'mount -t tmpfs none /proc/sys/net',
+      'mkdir /proc/sys/net/vsock',
+      'echo local >/proc/sys/net/vsock/ns_mode',
+    );
+    const port = 40_000 + (process.pid % 10_000);
+    const words = ['--cid', 'any', `${port}`, '127.0.0.1', '9', '--config', ALLOWLIST];
+    const proxy = launch([...namespace, EXECUTABLE, ...words], { RUST_LOG: 'warn' });
+    t.after(() => proxy.kill());
+    await proxy.stderr.match(/WARN {2}vsock_proxy::proxy\] No enclave can reach .* Hint: run the proxy in the/, 10_000);
+  });
+
   test('a read-only root is enough', async (t) => {
     const readOnly = withMounts(
       `mount --bind ${WORK} ${WORK}`,
@@ -130,6 +143,26 @@ test('aarch64: the addon is mapped from memory and listens, under emulation', as
   await untilMade(socket, proxy);
   assert(mappings(proxy.pid).some((line) => line.endsWith(' /memfd:vsock.node (deleted)')));
   await stop(proxy);
+});
+
+for (const [machine, ...front] of [
+  ['this machine', join(PROJECT, 'build/vsock-proxy')],
+  ['aarch64', 'qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', join(PROJECT, 'build/aarch64/vsock-proxy')],
+] as const) {
+  test(`${machine}: too little address space is said, where Node by itself dies of a signal`, async () => {
+    const limited = ['sh', '-c', 'ulimit -v 512000; exec "$@"', 'sh'];
+    assert.deepEqual(await run([...limited, ...front, '--version']), {
+      status: 1,
+      stdout: '',
+      stderr:
+        'Error: "The limit on address space is below 640 MiB, which Node.js reserves, and mostly never uses. ' +
+        'Hint: raise it (ulimit -v; systemd: LimitAS=); MemoryMax= limits the memory that is in use"\n',
+    });
+  });
+}
+
+test('640 MiB of address space are enough', async (t) => {
+  await stop(await startProxy(t, ['sh', '-c', 'ulimit -v 655360; exec "$@"', 'sh']));
 });
 
 suite('what it leaves behind', () => {

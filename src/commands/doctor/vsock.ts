@@ -1,6 +1,6 @@
 /** Checks of AF_VSOCK on the machine: whether it is there, whose CID this is, who holds the ports, and where CIDs lead. */
 import type { VsockListener } from '../../dataplane/system.ts';
-import { CID_PARENT } from '../../platform/vsock.ts';
+import { CID_PARENT, NAMESPACE_MODE } from '../../platform/vsock.ts';
 import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
@@ -69,11 +69,9 @@ function checkCid(host: Host): CheckResult {
   );
 }
 
-const NS_MODE = '/proc/sys/net/vsock/ns_mode';
-
 /** Linux 7.0 and later: sockets of a namespace that is local never meet those of enclaves. */
 function checkNamespace(host: Host): CheckResult {
-  const mode = host.read(NS_MODE)?.trim();
+  const mode = host.read(NAMESPACE_MODE)?.trim();
   if (mode === undefined) return ok('vsock knows no network namespaces on this kernel');
   if (mode !== 'local') return ok(`vsock of this network namespace is ${mode}`);
   return fail(

@@ -176,6 +176,13 @@ function vsockHint(errno: string): string {
       return 'no machine answers for this CID; the parent of a Nitro Enclave is 3';
     case 'ENODEV':
       return 'no machine has this CID, or this one has no vsock device; the parent of a Nitro Enclave is 3';
+    case 'ENETUNREACH':
+      return 'vsock of this network namespace may be its own (net.vsock.ns_mode is local): run the proxy in that of the host';
+    case 'EACCES':
+    case 'EPERM':
+      return 'in a container, the seccomp profile must allow AF_VSOCK; in a service, RestrictAddressFamilies= must';
+    case 'EAFNOSUPPORT':
+      return 'this system has no AF_VSOCK: `modprobe vsock`; in a service, RestrictAddressFamilies= must allow it';
     default:
       return resourceHint(errno);
   }
@@ -190,8 +197,9 @@ function unixHint(errno: string): string {
     case 'EAGAIN':
       return 'the queue of the server is full';
     case 'EACCES':
-    case 'EPERM':
       return 'the socket must be writable for this user';
+    case 'EPERM':
+      return 'a seccomp profile, or SELinux or the like, forbids it';
     default:
       return resourceHint(errno);
   }
@@ -208,7 +216,9 @@ function tcpHint(errno: string): string {
       return 'there is no route to the address; for an IPv6 address without IPv6 on this machine, use --ipv4, or ip_family: ipv4';
     case 'EACCES':
     case 'EPERM':
-      return 'a firewall rule, or IPAddressDeny= of the service, forbids it';
+      return 'a firewall rule, a seccomp profile of the container, or IPAddressDeny= of the service forbids it';
+    case 'EAFNOSUPPORT':
+      return 'this machine has no such addresses, or RestrictAddressFamilies= of the service forbids them';
     case 'EADDRNOTAVAIL':
       return 'all local ports to this address are in use; see net.ipv4.ip_local_port_range';
     default:

@@ -31,6 +31,7 @@ describe('what is kept of closed listeners', () => {
       log: recordLog('error').logFor('vsock_proxy::proxy'),
       handlerFor: () => Promise.resolve(nobody),
       activatedSockets: () => Promise.resolve(new Map()),
+      hasOwnVsock: () => false,
     });
     for (let round = 0; round < 500; round += 1) {
       const limits = { connections: 1 + (round % 2), connectionsPerClient: 0, ratePerClient: 0 };

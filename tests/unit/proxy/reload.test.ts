@@ -36,6 +36,32 @@ async function setUp(first: readonly ListenerPlan[], options: ProxyOptions = {})
   return { ...proxy, running, plane, server, ids, reload, connect };
 }
 
+describe('vsock of a network namespace that is its own', () => {
+  const warnings = async (all: readonly ListenerPlan[], hasOwnVsock: boolean) => {
+    const { logged, start } = setUpProxy(all, { names: { [NAME]: ['10.0.0.7'] }, level: 'warn', hasOwnVsock });
+    await start();
+    return logged.take().filter((line) => line.includes('No enclave'));
+  };
+
+  it('is warned of in one line, whatever listens there', async () => {
+    const warning =
+      'vsock of this network namespace is its own (net.vsock.ns_mode is local). Hint: run the proxy in the network ' +
+      'namespace of the host (docker: --network host; Kubernetes: hostNetwork: true; systemd: no PrivateNetwork=)';
+    const one = [listener({ on: OTHER })];
+    assert.deepEqual(await warnings(one, true), [`WARN No enclave can reach cid: 3 port: 8001: ${warning}`]);
+    const two = [...one, listener({ on: THIRD })];
+    assert.deepEqual(await warnings(two, true), [
+      `WARN No enclave can reach cid: 3 port: 8001 (and 1 more): ${warning}`,
+    ]);
+  });
+
+  it('is none where enclaves are met, and for what they do not reach anyway', async () => {
+    assert.deepEqual(await warnings([listener({ on: OTHER })], false), []);
+    assert.deepEqual(await warnings([listener({ on: { family: 'vsock', cid: 1, port: 8001 } })], true), []);
+    assert.deepEqual(await warnings([listener({ on: { family: 'tcp', ip: '127.0.0.1', port: 8001 } })], true), []);
+  });
+});
+
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) await settle();
 }

@@ -34,12 +34,13 @@ export interface ProxyOptions extends FakeNetworkOptions {
   readonly names?: Names;
   readonly level?: string;
   readonly sockets?: Readonly<Record<string, readonly number[]>>;
+  readonly hasOwnVsock?: boolean;
   readonly support?: ServeDependencies['support'];
 }
 
 /** Its plan may be changed at any time; an error in its place is what loading it gives. */
 export function setUpProxy(first: readonly ListenerPlan[] | Error, options: ProxyOptions = {}) {
-  const { names = {}, level = 'info', sockets = {}, support = {}, ...network } = options;
+  const { names = {}, level = 'info', sockets = {}, hasOwnVsock = false, support = {}, ...network } = options;
   const clock = new ManualClock();
   const net = new FakeNetwork({ ...network, clock });
   const logged = recordLog(level);
@@ -59,6 +60,7 @@ export function setUpProxy(first: readonly ListenerPlan[] | Error, options: Prox
       resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) },
       support,
       activatedSockets: () => Promise.resolve(new Map(Object.entries(sockets))),
+      hasOwnVsock: () => hasOwnVsock,
       openDataPlane(events) {
         const plane = new FakeDataPlane(net, events);
         planes.push(plane);

@@ -35,6 +35,7 @@ function setUp(names: Names = {}, { level = 'info', ...network }: FakeNetworkOpt
       now: () => new Date(0),
       resolver: { resolve: (...query) => settle().then(() => resolver.resolve(...query)) }, // no sooner than a network
       activatedSockets: () => Promise.resolve(new Map()),
+      hasOwnVsock: () => false,
       openDataPlane(events) {
         const plane = new FakeDataPlane(net, events);
         planes.push(plane);
