@@ -40,7 +40,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     ...PURE,
     'node:net',
   ],
-  'config/': ['yaml', 'zod', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
+  'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
   'observe/': ['prom-client', 'proxy/snapshot.ts', 'plan.ts', ...DATA_PLANE, 'dataplane/path.ts', ...PURE, 'node:*'],
   'plan.ts': ['access/', 'dns/resolver.ts', 'platform/log.ts', ...DATA_PLANE],

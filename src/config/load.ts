@@ -1,14 +1,14 @@
 /** The configuration file: read, parsed and checked. Every problem comes with its place. */
-import type * as z from 'zod/mini';
 import type { ConfigSource, PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
 import { findUnused } from './checks/unused-keys.ts';
-import { explain, type Finding, unknownKey } from './problems.ts';
+import { explain, type Finding } from './problems.ts';
 import { readText } from './read/text.ts';
 import { parseYaml, type YamlValue } from './read/yaml.ts';
 import { type FileSettings, fileSchema } from './schema/file.ts';
+import { readValue } from './schema/reader.ts';
 
 export interface LoadedFile {
   readonly settings: FileSettings;
@@ -56,21 +56,18 @@ export function judgeFile(
   purpose: FilePurpose,
 ): LoadedFile | { readonly findings: readonly Finding[] } {
   const placeOf = placesIn(path, lineAt);
-  const result = fileSchema.safeParse(value);
-  const findings = [
-    ...findContradictions(value, purpose, placeOf),
-    ...(result.success ? [] : result.error.issues.flatMap(findingsOf)),
-  ];
-  if (result.success && findings.length === 0) {
+  const result = readValue(fileSchema, value);
+  const contradictions = findContradictions(value, purpose, placeOf);
+  if ('settings' in result && contradictions.length === 0) {
     return {
-      settings: result.data,
+      settings: result.settings,
       source: sourceOf(path, text),
       notes: findUnused(value, placeOf),
       placeOf,
       lineOf: lineAt,
     };
   }
-  const inOrder = findings
+  const inOrder = [...contradictions, ...('findings' in result ? result.findings : [])]
     .map((finding) => ({ finding, line: lineAt(finding.path) }))
     .sort((one, other) => one.line - other.line)
     .map(({ finding }) => finding);
@@ -118,10 +115,4 @@ export function firstOf({ problems, more }: Refused, path: string): VsockProxyEr
   const listed = `${count === 1 ? 'one more problem is' : `${count} more problems are`} told by: vsock-proxy check --config ${escapeControls(path)}`;
   const hint = first.hint === undefined ? listed : `${first.hint}; ${listed}`;
   return new VsockProxyError(first.code, first.message, { hint, ...(first.place && { place: first.place }) });
-}
-
-function findingsOf(issue: z.core.$ZodIssue): readonly Finding[] {
-  const { path, message } = issue;
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(path, key));
-  return [{ path, message, ...(issue.code === 'custom' && issue.params) }];
 }

@@ -2,9 +2,8 @@
  * What the schema is made of: single values, lists and maps, each with what messages and documentation say of it.
  *
  * A single value is a parser, because a problem needs better words than a type has; what editors are told of it stands
- * beside it. zod/mini does the rest: structure, unknown keys, defaults, the way to each problem.
+ * beside it. Plain data, which `readValue` walks: it is made at every start, and a file has thousands of entries.
  */
-import * as z from 'zod/mini';
 import { showValue } from '../../platform/escape.ts';
 import type { Malformed } from '../../platform/malformed.ts';
 import { closestWord } from '../read/did-you-mean.ts';
@@ -25,9 +24,6 @@ export interface KeyMeta {
   readonly json?: Readonly<Record<string, unknown>>;
 }
 
-/** What is known of each key, by its schema. */
-export const KEYS = z.registry<KeyMeta>();
-
 /**
  * Why a value cannot be taken. One of the wrong type has no hint of its own and gets that of its key, behind the phrase
  * of the AWS proxy, `headed` also others; where the type is right and the value means nothing, that proxy has no phrase.
@@ -37,28 +33,94 @@ export interface Wrong extends Pick<Malformed, 'problem'> {
   readonly headed?: boolean;
 }
 
-/** A value that is not further divided. `parse` gets whatever stands there, undefined too. */
-export function scalar<const Parsed>(meta: KeyMeta, parse: (value: unknown) => Parsed) {
-  const transform = z.transform<unknown, Exclude<Parsed, Wrong>>((value, context) => {
-    const parsed = parse(value);
-    if (isRight(parsed)) return parsed;
-    const { problem: message, hint, headed } = parsed as Wrong;
-    context.issues.push({ code: 'custom', message, params: { hint, headed }, input: value });
-    return z.NEVER;
-  });
-  return z.pipe(z.unknown(), transform).register(KEYS, meta);
+/** A value that is not further divided. */
+export interface Scalar<Out> {
+  readonly kind: 'scalar';
+  readonly meta: KeyMeta;
+  /** Gets whatever stands there, undefined too. */
+  readonly parse: (value: unknown) => Out | Wrong;
 }
 
-function isRight<Parsed>(parsed: Parsed): parsed is Exclude<Parsed, Wrong> {
-  return typeof parsed !== 'object' || parsed === null || !('problem' in parsed);
+export interface List<Item extends Schema> {
+  readonly kind: 'list';
+  readonly meta: KeyMeta;
+  readonly item: Item;
+  readonly size: ListSize;
 }
 
-export function list<Item extends z.core.$ZodType>(meta: KeyMeta, item: Item) {
-  return z.array(item, { error: ({ input }) => expected('a list', input).problem }).register(KEYS, meta);
+/** How many items there may be; absent: any number. */
+export interface ListSize {
+  /** What is wrong with none. */
+  readonly empty?: Wrong;
+  readonly most?: { readonly count: number; readonly problem: string };
 }
 
-export function map<Shape extends z.core.$ZodLooseShape>(meta: KeyMeta, shape: Shape) {
-  return z.strictObject(shape, { error: ({ input }) => expected('a map', input).problem }).register(KEYS, meta);
+export interface MapOf<Keys extends Shape> {
+  readonly kind: 'map';
+  readonly meta: KeyMeta;
+  readonly keys: Keys;
+}
+
+export type Shape = Readonly<Record<string, Schema>>;
+
+/** What may be left out. */
+export interface Optional<Inner extends Schema> {
+  readonly kind: 'optional';
+  readonly inner: Inner;
+}
+
+/** What stands for `written` where it is left out. */
+export interface Defaulted<Inner extends Schema> {
+  readonly kind: 'defaulted';
+  readonly inner: Inner;
+  readonly written: unknown;
+}
+
+export type Schema =
+  | Scalar<unknown>
+  | { readonly kind: 'list'; readonly meta: KeyMeta; readonly item: Schema; readonly size: ListSize }
+  | { readonly kind: 'map'; readonly meta: KeyMeta; readonly keys: Shape }
+  | { readonly kind: 'optional'; readonly inner: Schema }
+  | { readonly kind: 'defaulted'; readonly inner: Schema; readonly written: unknown };
+
+/** The type of what comes out. */
+export type Output<S> =
+  S extends Scalar<infer Out>
+    ? Out
+    : S extends List<infer Item>
+      ? Output<Item>[]
+      : S extends MapOf<infer Keys>
+        ? OutputOfKeys<Keys>
+        : S extends Optional<infer Inner>
+          ? Output<Inner> | undefined
+          : S extends Defaulted<infer Inner>
+            ? Output<Inner>
+            : never;
+
+type OptionalKeys<Keys> = { [Key in keyof Keys]: Keys[Key] extends Optional<Schema> ? Key : never }[keyof Keys];
+type OutputOfKeys<Keys> = { -readonly [Key in Exclude<keyof Keys, OptionalKeys<Keys>>]: Output<Keys[Key]> } & {
+  -readonly [Key in OptionalKeys<Keys>]?: Output<Keys[Key]>;
+};
+
+export function scalar<const Parsed>(meta: KeyMeta, parse: (value: unknown) => Parsed): Scalar<Exclude<Parsed, Wrong>> {
+  return { kind: 'scalar', meta, parse: parse as (value: unknown) => Exclude<Parsed, Wrong> | Wrong };
+}
+
+export function list<Item extends Schema>(meta: KeyMeta, item: Item, size: ListSize = {}): List<Item> {
+  return { kind: 'list', meta, item, size };
+}
+
+export function map<Keys extends Shape>(meta: KeyMeta, keys: Keys): MapOf<Keys> {
+  return { kind: 'map', meta, keys };
+}
+
+export function optional<Inner extends Schema>(inner: Inner): Optional<Inner> {
+  return { kind: 'optional', inner };
+}
+
+/** @param written as it would stand in the file */
+export function defaulted<Inner extends Schema>(inner: Inner, written: unknown): Defaulted<Inner> {
+  return { kind: 'defaulted', inner, written };
 }
 
 export const MISSING = 'missing';

@@ -1,8 +1,7 @@
 /** The sections `egress` and `ingress`, as the documentation of Enclaver has them. */
-import * as z from 'zod/mini';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
-import { list, map, NOT_USED, scalar, type Wrong, wholeNumber } from './builder.ts';
+import { defaulted, list, map, NOT_USED, optional, scalar, type Wrong, wholeNumber } from './builder.ts';
 import { notUsed } from './enclaver.ts';
 import { hostname } from './forward.ts';
 import { tcpPort } from './port.ts';
@@ -38,23 +37,23 @@ export const egress = map(
     absent: 'no proxy',
   },
   {
-    allow: z.optional(
+    allow: optional(
       list(
         { description: 'What may be reached, on any port; without an entry there is no proxy', absent: 'nothing' },
         ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
       ),
     ),
-    deny: z.optional(
+    deny: optional(
       list(
         { description: 'What may not be reached, on any port', absent: 'nothing' },
         ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
       ),
     ),
-    proxy_port: z.prefault(
+    proxy_port: defaulted(
       wholeNumber({ description: 'The vsock port of the proxy, at CID 3' }, { min: 4, max: 65535 }),
       EGRESS_PORT,
     ),
-    transparent_ports: z.optional(
+    transparent_ports: optional(
       list(
         {
           description:
@@ -63,9 +62,10 @@ export const egress = map(
           absent: '80 and 443, but for those that `ingress` and `forward` take',
         },
         tcpPort({ description: 'A port of servers' }),
-      ).check(z.maxLength(MOST_PORTS, { error: `more than ${MOST_PORTS} ports` })),
+        { most: { count: MOST_PORTS, problem: `more than ${MOST_PORTS} ports` } },
+      ),
     ),
-    search: z.optional(
+    search: optional(
       list(
         {
           description:
@@ -74,7 +74,8 @@ export const egress = map(
           absent: 'nothing',
         },
         hostname('mycorp.com'),
-      ).check(z.maxLength(MOST_DOMAINS, { error: `more than ${MOST_DOMAINS} domains` })),
+        { most: { count: MOST_DOMAINS, problem: `more than ${MOST_DOMAINS} domains` } },
+      ),
     ),
   },
 );
@@ -92,14 +93,14 @@ export const ingress = list(
     { description: 'One port', hint: 'it looks like this: - {listen_port: 8443}' },
     {
       listen_port: tcpPort({ description: 'Listened on at `0.0.0.0`' }),
-      enclave_port: z.optional(
+      enclave_port: optional(
         tcpPort({
           description: 'For `vsock-proxy enclave`: the port at 127.0.0.1 on which the application listens',
           absent: '`listen_port`',
         }),
       ),
       healthcheck: notUsed('How often it asks whether the application answers'),
-      tls: z.optional(
+      tls: optional(
         scalar(
           {
             description: 'Refused: TLS passes through to the enclave',

@@ -2,8 +2,7 @@
  * What stands beside `egress` and `ingress` in a manifest of Enclaver: how an image is built and run, which is not done here.
  * The keys are known, so that a manifest can be used as it is; what they say is not read.
  */
-import * as z from 'zod/mini';
-import { NOT_USED, scalar, type Wrong } from './builder.ts';
+import { NOT_USED, optional, scalar, type Wrong } from './builder.ts';
 
 export const enclaverKeys = {
   version: notUsed('The version of the manifest'),
@@ -30,7 +29,7 @@ export const INSTEAD: Readonly<Partial<Record<EnclaverKey, string>>> = {
 /** Of one key. */
 export function notUsed(description: string, parse: (value: unknown) => true | Wrong = () => true) {
   const meta = { description: `Of Enclaver, not used: ${description}`, type: NOT_USED, absent: 'absent', json: {} };
-  return z.optional(scalar(meta, parse));
+  return optional(scalar(meta, parse));
 }
 
 /** A list cannot be meant for Enclaver, and would be thought to restrict who may connect. */

@@ -2,8 +2,7 @@
  * The configuration file: every key with its type, default, range and meaning. This and what it is composed of is the
  * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
  */
-import * as z from 'zod/mini';
-import { flag, KEYS, type KeyMeta, list, map } from './builder.ts';
+import { defaulted, flag, type KeyMeta, list, map, type Output, optional, type Schema } from './builder.ts';
 import { egress, ingress } from './egress.ts';
 import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
@@ -26,24 +25,24 @@ export const fileSchema = map(
     json: { anyOf: ['allowlist', 'listeners', 'egress', 'ingress', 'forward'].map((key) => ({ required: [key] })) },
   },
   {
-    allowlist: z.optional(
+    allowlist: optional(
       allowlist({
         ...MISSING_ALLOWLIST,
         description: 'What may be reached; nothing else is',
         absent: 'required by `vsock-proxy PORT HOST PORT`, and by listeners without one of their own',
       }),
     ),
-    denylist: z.optional(
+    denylist: optional(
       denylist({ description: 'What may not be reached, whatever allows it', absent: 'nothing is denied' }),
     ),
-    match_names_by_ip: z.prefault(
+    match_names_by_ip: defaulted(
       flag({
         description:
           "As AWS's proxy has it: a name that the command line or `connect` gives is allowed, too, if it resolves to an address of a listed name; from then on it counts as listed by that entry. Not for names that clients ask for: those are not resolved unless they are listed",
       }),
       false,
     ),
-    listeners: z.optional(
+    listeners: optional(
       list(
         {
           description: 'What `vsock-proxy serve` listens on',
@@ -53,23 +52,23 @@ export const fileSchema = map(
         listener,
       ),
     ),
-    egress: z.optional(egress),
-    ingress: z.optional(ingress),
-    forward: z.optional(forward),
+    egress: optional(egress),
+    ingress: optional(ingress),
+    forward: optional(forward),
     limits,
     timeouts,
-    metrics: z.optional(metrics),
-    log: z.optional(log),
+    metrics: optional(metrics),
+    log: optional(log),
     ...enclaverKeys,
   },
 );
 
 /** The file's value with all defaults. */
-export type FileSettings = z.output<typeof fileSchema>;
+export type FileSettings = Output<typeof fileSchema>;
 
 /** The schema of what stands at this path; for a path that the schema does not know, that of its closest parent. */
-export function schemaAt(path: readonly PropertyKey[]): z.core.$ZodType {
-  let schema: z.core.$ZodType = fileSchema;
+export function schemaAt(path: readonly PropertyKey[]): Schema {
+  let schema: Schema = fileSchema;
   for (const key of path) {
     const { item, keys = {} } = partsOf(schema);
     const inner = item ?? (Object.hasOwn(keys, key) ? keys[String(key)] : undefined);
@@ -81,33 +80,32 @@ export function schemaAt(path: readonly PropertyKey[]): z.core.$ZodType {
 
 /** What a schema consists of: a list of its item, a map of its keys, a single value of neither. */
 export interface Parts {
-  readonly item?: z.core.$ZodType;
-  readonly keys?: Readonly<Record<string, z.core.$ZodType>>;
+  readonly item?: Schema;
+  readonly keys?: Readonly<Record<string, Schema>>;
   /** What stands in for a value that is left out, as it would be written. */
   readonly default?: unknown;
 }
 
-export function partsOf(schema: z.core.$ZodType): Parts {
-  const { def } = (schema as z.core.$ZodTypes)._zod;
-  switch (def.type) {
+export function partsOf(schema: Schema): Parts {
+  switch (schema.kind) {
     case 'optional':
-      return partsOf(def.innerType);
-    case 'prefault':
-      return { ...partsOf(def.innerType), default: def.defaultValue };
-    case 'array':
-      return { item: def.element };
-    case 'object':
-      return { keys: def.shape };
-    default:
+      return partsOf(schema.inner);
+    case 'defaulted':
+      return { ...partsOf(schema.inner), default: schema.written };
+    case 'list':
+      return { item: schema.item };
+    case 'map':
+      return { keys: schema.keys };
+    case 'scalar':
       return {};
   }
 }
 
 /** The keys of a map, or of all maps of the file at any depth. */
-export function keysOf(schema?: z.core.$ZodType): readonly string[] {
+export function keysOf(schema?: Schema): readonly string[] {
   if (schema !== undefined) return Object.keys(partsOf(schema).keys ?? {});
   const keys = new Set<string>();
-  const collect = (part: z.core.$ZodType): void => {
+  const collect = (part: Schema): void => {
     const { item, keys: inner = {} } = partsOf(part);
     if (item !== undefined) collect(item);
     for (const [key, value] of Object.entries(inner)) {
@@ -120,16 +118,11 @@ export function keysOf(schema?: z.core.$ZodType): readonly string[] {
 }
 
 /** What is known of the key that this schema is for. */
-export function metaOf(schema: z.core.$ZodType): KeyMeta {
-  const { def } = (schema as z.core.$ZodTypes)._zod;
-  if (def.type === 'optional' || def.type === 'prefault') return metaOf(def.innerType);
-  const meta = KEYS.get(schema);
-  if (meta === undefined) throw new TypeError('a schema is not registered with its meaning');
-  return meta;
+export function metaOf(schema: Schema): KeyMeta {
+  return 'inner' in schema ? metaOf(schema.inner) : schema.meta;
 }
 
-/** Whether a map without the key that this schema is for is incomplete. */
-export function isRequiredKey(schema: z.core.$ZodType): boolean {
-  const { type } = (schema as z.core.$ZodTypes)._zod.def;
-  return type !== 'optional' && type !== 'prefault';
+/** Whether the key may not be left out. */
+export function isRequiredKey(schema: Schema): boolean {
+  return !('inner' in schema);
 }

@@ -1,9 +1,8 @@
 /** The section `forward`: what `vsock-proxy enclave` passes on from TCP inside the enclave to vsock ports of its parent. */
-import * as z from 'zod/mini';
 import { parseHostname } from '../../access/address.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { parseConnect, parseTcp } from './addresses.ts';
-import { list, map, text, type Wrong } from './builder.ts';
+import { list, map, optional, text, type Wrong } from './builder.ts';
 
 type TcpAddress = Extract<SocketAddress, { family: 'tcp' }>;
 
@@ -62,7 +61,7 @@ export const forward = list(
     {
       listen,
       connect,
-      names: z.optional(
+      names: optional(
         list(
           {
             description: 'Names that lead to the address of `listen`, by /etc/hosts of the enclave',

@@ -1,20 +1,44 @@
 /** The JSON Schema (draft 2020-12) of the configuration file, for editors. */
-import * as z from 'zod/mini';
-import { KEYS } from './builder.ts';
-import { fileSchema } from './file.ts';
+import type { Schema, Shape } from './builder.ts';
+import { fileSchema, isRequiredKey } from './file.ts';
+
+export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /**
  * It is a little more lenient than the program: which keys exclude each other, whether a host name is one, and what else
  * takes more than a pattern to see, `vsock-proxy check` tells.
  */
-export function describeFile(): z.core.JSONSchema.BaseSchema {
-  return z.toJSONSchema(fileSchema, {
-    io: 'input',
-    // Of what is known of a key, hints and phrases are for messages.
-    metadata: z.registry(),
-    override({ zodSchema, jsonSchema }) {
-      const meta = KEYS.get(zodSchema);
-      if (meta !== undefined) Object.assign(jsonSchema, meta.json, { description: meta.description });
-    },
-  });
+export function describeFile(): JsonSchema {
+  return { $schema: 'https://json-schema.org/draft/2020-12/schema', ...describe(fileSchema) };
+}
+
+function describe(schema: Schema): JsonSchema {
+  switch (schema.kind) {
+    case 'optional':
+      return describe(schema.inner);
+    case 'defaulted':
+      return { default: schema.written, ...describe(schema.inner) };
+    case 'list': {
+      const { item, size, meta } = schema;
+      const most = size.most && { maxItems: size.most.count };
+      const least = size.empty && { minItems: 1 };
+      return { type: 'array', items: describe(item), ...least, ...most, ...meta.json, description: meta.description };
+    }
+    case 'map':
+      return { ...describeKeys(schema.keys), ...schema.meta.json, description: schema.meta.description };
+    case 'scalar':
+      // Of what is known of a key, hints and phrases are for messages.
+      return { ...schema.meta.json, description: schema.meta.description };
+  }
+}
+
+function describeKeys(keys: Shape): JsonSchema {
+  const all = Object.entries(keys);
+  const required = all.flatMap(([key, schema]) => (isRequiredKey(schema) ? [key] : []));
+  return {
+    type: 'object',
+    properties: Object.fromEntries(all.map(([key, schema]) => [key, describe(schema)])),
+    ...(required.length > 0 && { required }),
+    additionalProperties: false,
+  };
 }

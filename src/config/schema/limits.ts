@@ -1,6 +1,5 @@
 /** The sections `limits` and `timeouts`: of the file, and of each listener, where every key may be left out. */
-import * as z from 'zod/mini';
-import { duration, map, wholeNumber } from './builder.ts';
+import { defaulted, duration, map, optional, wholeNumber } from './builder.ts';
 import { CONNECTIONS } from './connections.ts';
 
 const FILE = 'that of the file';
@@ -40,31 +39,31 @@ function head(absent?: string) {
 }
 
 /** Of the file; they hold for each listener. */
-export const limits = z.prefault(
+export const limits = defaulted(
   map(
     { description: 'How much each listener takes', hint: SECTION_HINT },
     {
-      connections: z.optional(
+      connections: optional(
         connections(
           `${listenerDefault}; ${proxyDefault} for \`vsock-proxy PORT HOST PORT\``,
           '. The option `-w` goes before it',
         ),
       ),
-      connections_per_client: z.prefault(connectionsPerClient(), 0),
-      rate_per_client: z.prefault(ratePerClient(), 0),
+      connections_per_client: defaulted(connectionsPerClient(), 0),
+      rate_per_client: defaulted(ratePerClient(), 0),
     },
   ),
   {},
 );
 
-export const timeouts = z.prefault(
+export const timeouts = defaulted(
   map(
     { description: 'How long things may take', hint: SECTION_HINT },
     {
-      connect: z.prefault(connect(), '10s'),
-      idle: z.prefault(idle(), '1h'),
-      head: z.prefault(head(), '10s'),
-      drain: z.prefault(
+      connect: defaulted(connect(), '10s'),
+      idle: defaulted(idle(), '1h'),
+      head: defaulted(head(), '10s'),
+      drain: defaulted(
         duration('0', { description: 'How long open connections may go on when the proxy is told to end' }),
         '10s',
       ),
@@ -76,13 +75,13 @@ export const timeouts = z.prefault(
 export const listenerLimits = map(
   { description: 'Limits of this listener', hint: SECTION_HINT, absent: 'those of the file' },
   {
-    connections: z.optional(connections(FILE)),
-    connections_per_client: z.optional(connectionsPerClient(FILE)),
-    rate_per_client: z.optional(ratePerClient(FILE)),
+    connections: optional(connections(FILE)),
+    connections_per_client: optional(connectionsPerClient(FILE)),
+    rate_per_client: optional(ratePerClient(FILE)),
   },
 );
 
 export const listenerTimeouts = map(
   { description: 'Deadlines of this listener', hint: SECTION_HINT, absent: 'those of the file' },
-  { connect: z.optional(connect(FILE)), idle: z.optional(idle(FILE)), head: z.optional(head(FILE)) },
+  { connect: optional(connect(FILE)), idle: optional(idle(FILE)), head: optional(head(FILE)) },
 );

@@ -1,7 +1,6 @@
 /** One entry of `listeners`. What its keys mean together is looked at in contradictions.ts. */
-import * as z from 'zod/mini';
 import { parseConnect, parseListen } from './addresses.ts';
-import { choice, expected, map, scalar, text } from './builder.ts';
+import { choice, expected, map, optional, scalar, text } from './builder.ts';
 import { listenerLimits, listenerTimeouts } from './limits.ts';
 import { tcpPort } from './port.ts';
 import { allowlist, cids, denylist, sources } from './rule.ts';
@@ -59,20 +58,20 @@ export const listener = map(
   },
   {
     listen,
-    connect: z.optional(connect),
-    route: z.optional(route),
-    port: z.optional(tcpPort({ description: 'With `route: sni`: the port of every server', absent: '443' })),
-    allowlist: z.optional(
+    connect: optional(connect),
+    route: optional(route),
+    port: optional(tcpPort({ description: 'With `route: sni`: the port of every server', absent: '443' })),
+    allowlist: optional(
       allowlist({ description: 'What may be reached besides the entries of the file', absent: 'those alone' }),
     ),
-    denylist: z.optional(
+    denylist: optional(
       denylist({ description: 'What may not be reached besides the entries of the file', absent: 'those alone' }),
     ),
-    cids: z.optional(cids({ description: 'The only clients that may connect, for vsock', absent: 'all clients' })),
-    sources: z.optional(sources({ description: 'Where clients may connect from, for TCP', absent: 'all addresses' })),
-    limits: z.optional(listenerLimits),
-    timeouts: z.optional(listenerTimeouts),
-    ip_family: z.optional(choice(ipFamily, ['any', 'ipv4', 'ipv6'])),
-    proxy_protocol: z.optional(choice(proxyProtocol, ['v2'])),
+    cids: optional(cids({ description: 'The only clients that may connect, for vsock', absent: 'all clients' })),
+    sources: optional(sources({ description: 'Where clients may connect from, for TCP', absent: 'all addresses' })),
+    limits: optional(listenerLimits),
+    timeouts: optional(listenerTimeouts),
+    ip_family: optional(choice(ipFamily, ['any', 'ipv4', 'ipv6'])),
+    proxy_protocol: optional(choice(proxyProtocol, ['v2'])),
   },
 );

@@ -1,10 +1,9 @@
 /** The section `metrics`. */
-import * as z from 'zod/mini';
 
 import type { ObserverAddress } from '../../plan.ts';
 import type { Malformed } from '../../platform/malformed.ts';
 import { parseListen } from './addresses.ts';
-import { list, map, text, wholeNumber } from './builder.ts';
+import { list, map, optional, text, wholeNumber } from './builder.ts';
 
 /** Each is asked at every scrape. */
 const MOST_ENCLAVES = 64;
@@ -36,13 +35,12 @@ export const metrics = map(
       },
       parseAddress,
     ),
-    enclaves: z.optional(
+    enclaves: optional(
       list(
         {
           description: 'Enclaves whose metrics are served beside the own ones, each with the label `cid`',
           hint: 'write a list, each item like {cid: 16, port: 9465}',
           absent: 'none',
-          json: { maxItems: MOST_ENCLAVES },
         },
         map(
           { description: 'An enclave with a `metrics` section of its own' },
@@ -51,7 +49,8 @@ export const metrics = map(
             port: wholeNumber({ description: 'The vsock port of its metrics' }, { min: 4, max: 0xffff_fffe }),
           },
         ),
-      ).check(z.maxLength(MOST_ENCLAVES, { error: `more than ${MOST_ENCLAVES} enclaves` })),
+        { most: { count: MOST_ENCLAVES, problem: `more than ${MOST_ENCLAVES} enclaves` } },
+      ),
     ),
   },
 );

@@ -1,10 +1,9 @@
 /** Lists that allow or deny: which addresses, on which ports, for which clients. */
-import * as z from 'zod/mini';
 import { type Cidr, cidrOf } from '../../access/cidr.ts';
 import { parseRuleAddress, type RuleAddress } from '../../access/rules.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { CID_ANY } from '../../platform/vsock.ts';
-import { type KeyMeta, list, map, text, type Wrong, wholeNumber } from './builder.ts';
+import { type KeyMeta, list, map, optional, text, type Wrong, wholeNumber } from './builder.ts';
 import { portSet } from './port.ts';
 
 /** What an entry's address means, and how it was written. */
@@ -25,7 +24,7 @@ export function allowlist(meta: KeyMeta) {
   const entry = {
     address: addressKey('reached'),
     port: portSet({ description: 'The TCP ports that may be reached', head: MISSING_PORT }),
-    cids: z.optional(cids({ description: 'The only clients that may reach it', absent: 'all clients' })),
+    cids: optional(cids({ description: 'The only clients that may reach it', absent: 'all clients' })),
   };
   const item = { description: 'One service that may be reached', hint: ALLOW_HINT, head: MISSING_ADDRESS };
   return list(meta, map(item, entry));
@@ -34,8 +33,8 @@ export function allowlist(meta: KeyMeta) {
 export function denylist(meta: KeyMeta) {
   const entry = {
     address: addressKey('denied'),
-    port: z.optional(portSet({ description: 'The TCP ports that are denied', absent: 'any port', head: MISSING_PORT })),
-    cids: z.optional(cids({ description: 'The only clients that it is denied to', absent: 'all clients' })),
+    port: optional(portSet({ description: 'The TCP ports that are denied', absent: 'any port', head: MISSING_PORT })),
+    cids: optional(cids({ description: 'The only clients that it is denied to', absent: 'all clients' })),
   };
   const item = { description: 'What may not be reached', hint: DENY_HINT, head: MISSING_ADDRESS };
   return list({ hint: DENY_HINT, ...meta }, map(item, entry));
@@ -65,7 +64,7 @@ const PLACEHOLDER =
 export function cids(meta: KeyMeta) {
   const range = { min: 0, max: CID_ANY - 1 };
   const cid = wholeNumber({ description: 'The CID of an enclave, or 1 for this machine itself' }, range);
-  return list({ hint: 'write the CIDs of enclaves: [16, 17]', ...meta }, cid).check(z.refine(isNotEmpty, EMPTY));
+  return list({ hint: 'write the CIDs of enclaves: [16, 17]', ...meta }, cid, { empty: EMPTY });
 }
 
 /** Source addresses of clients. */
@@ -79,12 +78,8 @@ export function sources(meta: KeyMeta) {
     if (address.kind === 'ip') return cidrOf(address.ip);
     return { problem: `${quoteBriefly(written)} is not a range of addresses`, hint };
   });
-  return list({ hint, ...meta }, source).check(z.refine(isNotEmpty, EMPTY));
+  return list({ hint, ...meta }, source, { empty: EMPTY });
 }
 
 /** It would let nobody in, and is more likely a mistake. */
-const EMPTY = { error: 'the list is empty', params: { hint: 'leave it out, or write at least one' } };
-
-function isNotEmpty(items: readonly unknown[]): boolean {
-  return items.length > 0;
-}
+const EMPTY = { problem: 'the list is empty', hint: 'leave it out, or write at least one' };

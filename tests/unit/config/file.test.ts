@@ -4,9 +4,9 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import type * as z from 'zod/mini';
 import { parseTargetHost, type TcpPort } from '../../../src/access/address.ts';
 import { loadProxyPlan } from '../../../src/config/proxy-plan.ts';
+import type { Schema } from '../../../src/config/schema/builder.ts';
 import { fileSchema, isRequiredKey, metaOf, partsOf } from '../../../src/config/schema/file.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
@@ -164,7 +164,7 @@ suite('the plan of the form of the AWS proxy', () => {
 
 test('every key of the file is described, and says what holds where it is left out', () => {
   const described: string[] = [];
-  const walk = (key: string, schema: z.core.$ZodType, isRequired: boolean) => {
+  const walk = (key: string, schema: Schema, isRequired: boolean) => {
     const { description, absent } = metaOf(schema);
     const { item, keys = {}, default: written } = partsOf(schema);
     assert(/^\S.*[^.]$/s.test(description), `${key}: ${description}`);
