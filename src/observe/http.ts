@@ -8,6 +8,7 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createConnection, type ListenOptions } from 'node:net';
 import { getSystemErrorMessage } from 'node:util';
+import { writeAddress } from '../dataplane/format.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
@@ -45,6 +46,7 @@ const REQUEST_MS = 5_000;
 /** For the answer to be taken. */
 const ANSWER_MS = 10_000;
 const MOST_HEADER_BYTES = 8 * 1024;
+const WARNING_PERIOD_MS = 10_000;
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -57,9 +59,12 @@ export function json(value: unknown, status = 200): Reply {
  * @throws VsockProxyError `listen-failed`
  */
 export async function servePages(address: PageAddress, pages: Pages, log: Log): Promise<PageServer> {
-  const server = createServer({ maxHeaderSize: MOST_HEADER_BYTES, requireHostHeader: false }, (request, response) => {
-    void answer(pages, request, response, log);
-  });
+  const options = {
+    maxHeaderSize: MOST_HEADER_BYTES,
+    requireHostHeader: false,
+    connectionsCheckingInterval: REQUEST_MS,
+  };
+  const server = createServer(options, (request, response) => void answer(pages, request, response, log));
   server.maxConnections = MOST_CONNECTIONS;
   server.headersTimeout = REQUEST_MS;
   server.requestTimeout = REQUEST_MS;
@@ -67,6 +72,16 @@ export async function servePages(address: PageAddress, pages: Pages, log: Log): 
   server.timeout = ANSWER_MS;
   server.on('checkContinue', (_request, response: ServerResponse) => refuse(response, 413));
   server.on('clientError', (_error, socket) => socket.destroy());
+  server.on('timeout', (socket) => {
+    log.debug(`Closed a connection to ${writeAddress(address)}: nothing moved for ${ANSWER_MS / 1000} s`);
+    socket.destroy();
+  });
+  let warnedAt = Number.NEGATIVE_INFINITY;
+  server.on('drop', () => {
+    if (performance.now() - warnedAt < WARNING_PERIOD_MS) return;
+    warnedAt = performance.now();
+    log.warn(`${writeAddress(address)} has ${MOST_CONNECTIONS} connections open, and closes all others at once`);
+  });
   const bound = await listen(server, address);
   server.unref();
   return {
@@ -81,7 +96,6 @@ export async function servePages(address: PageAddress, pages: Pages, log: Log): 
 }
 
 async function listen(server: Server, address: PageAddress): Promise<PageAddress> {
-  const where = address.family === 'unix' ? `unix:${address.path}` : `tcp:${address.ip}:${address.port}`;
   try {
     if (address.family === 'unix') await removeStale(address.path);
     await start(server, address.family === 'unix' ? { path: address.path } : { host: address.ip, port: address.port });
@@ -95,9 +109,13 @@ async function listen(server: Server, address: PageAddress): Promise<PageAddress
     if (error instanceof VsockProxyError) throw error;
     const { code = 'EIO', errno } = error as NodeJS.ErrnoException;
     const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
-    throw new VsockProxyError('listen-failed', escapeControls(`Could not listen on ${where}: ${words}`), {
-      errno: code,
-    });
+    throw new VsockProxyError(
+      'listen-failed',
+      escapeControls(`Could not listen on ${writeAddress(address)}: ${words}`),
+      {
+        errno: code,
+      },
+    );
   }
 }
 
@@ -146,7 +164,9 @@ async function answer(pages: Pages, request: IncomingMessage, response: ServerRe
   const { method = '', url = '' } = request;
   if (method !== 'GET' && method !== 'HEAD') return refuse(response, 405);
   if ('content-length' in request.headers || 'transfer-encoding' in request.headers) return refuse(response, 413);
-  const { pathname, searchParams } = new URL(url, 'http://localhost');
+  const target = URL.parse(url, 'http://localhost');
+  if (target === null) return send(response, json({ error: 'bad request' }, 400));
+  const { pathname, searchParams } = target;
   const page = Object.hasOwn(pages, pathname) ? pages[pathname] : undefined;
   if (page === undefined) return send(response, json({ error: 'not found', paths: Object.keys(pages) }, 404));
   try {

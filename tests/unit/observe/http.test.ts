@@ -51,6 +51,7 @@ describe('pages', () => {
     assert.deepEqual(await ask(path, '/ok', 'HEAD'), { status: 200, text: '' });
     assert.equal((await ask(path, '/ok?x=1')).status, 200);
     assert.equal((await ask(path, '/toString')).status, 404);
+    assert.equal((await ask(path, '//')).status, 400);
     assert.equal((await ask(path, '/ok', 'POST', 'body')).status, 405);
     assert.equal((await ask(path, '/ok', 'GET', 'body')).status, 413);
     await close();
