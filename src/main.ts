@@ -20,6 +20,7 @@ import {
   sendDatagram,
   unblockSignals,
 } from './dataplane/process.ts';
+import type { RecordLookUp } from './dns/records.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Observers } from './observe/observers.ts';
@@ -296,10 +297,15 @@ async function runServe(argv: readonly string[]): Promise<number> {
     return await loadPlan({ ...source, readPlacement });
   };
   let directory: Promise<EnclaveDirectory> | undefined;
+  let lookUpRecords: Promise<RecordLookUp> | undefined;
   return await runPlan(logFor, load, {
     async cidOf(name) {
       directory ??= openEnclaveDirectory(nitroCli, log);
       return (await directory).cidOf(name);
+    },
+    async lookUpRecords(name, type, asker) {
+      lookUpRecords ??= import('./dns/records.ts').then(({ createRecordLookUp }) => createRecordLookUp());
+      return await (await lookUpRecords)(name, type, asker);
     },
     async openLogReceiver() {
       const { openLogReceiver } = await import('./enclave/log-receiver.ts');

@@ -110,6 +110,8 @@ export interface EnclavePlan extends Plan {
 }
 
 export interface EgressPlan {
+  /** Of the parent's HTTP proxy. */
+  readonly parent: SocketAddress;
   /** Of the HTTP proxy. */
   readonly proxy: { readonly ip: string; readonly port: number };
   readonly policy: Policy;

@@ -35,7 +35,7 @@ export function loadEnclavePlan({ configPath, ...addresses }: EnclaveSource): En
 /** The plan that a file means; without a listener where it has nothing for an enclave. */
 export function planEnclave(file: LoadedFile, source: EnclaveAddresses): EnclavePlan {
   const { forward = [], ingress = [], limits, timeouts } = file.settings;
-  const egress = readEgress(file);
+  const egress = readEgress(file, source);
   const defaults = {
     family: 'any',
     limits: limitsOf(limits, NO_SHARES),
@@ -58,7 +58,7 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
   const plan = { listeners, ...observedBy(file), drainMs: timeouts.drain, notes: file.notes, hosts };
   if (egress === undefined) return plan;
 
-  const via = source.parentAddress(egress.proxy.port);
+  const via = egress.parent;
   listeners.push(listen(['egress'], { on: proxyAddress(egress.proxy.port), route: { kind: 'http', via } }));
   for (const port of egress.transparentPorts) {
     // At every address, for each name has its own; what is not of this machine has no business here. Where the enclave gives
@@ -87,7 +87,7 @@ function listedAddresses(policy: Policy, ports: readonly TcpPort[]): readonly Ip
   return [...new Map(reached.map((ip) => [ip.text, ip])).values()];
 }
 
-function readEgress(file: LoadedFile): EgressPlan | undefined {
+function readEgress(file: LoadedFile, { parentAddress }: EnclaveAddresses): EgressPlan | undefined {
   const { egress, forward = [], ingress = [] } = file.settings;
   const policy = egressPolicy(file);
   if (egress === undefined || policy === undefined) return undefined;
@@ -100,5 +100,6 @@ function readEgress(file: LoadedFile): EgressPlan | undefined {
   const written = egress.transparent_ports ?? DEFAULT_TRANSPARENT_PORTS.filter((port) => !taken.includes(port));
   const transparentPorts = [...new Set(written)];
   const addresses = listedAddresses(policy, transparentPorts);
-  return { proxy, policy, addresses, search: egress.search ?? [], transparentPorts };
+  const parent = parentAddress(proxy.port);
+  return { parent, proxy, policy, addresses, search: egress.search ?? [], transparentPorts };
 }

@@ -188,11 +188,18 @@ export type Decision =
       readonly body: Framing;
       readonly next: boolean;
     }
-  /** Any kind: send `toClient`, if any, and end the connection for this reason. */
+  /** Any kind: send `toClient`, if any, and end the connection for this reason; `finished`: that is what the client wanted. */
   | {
       readonly action: 'reject';
       readonly target?: TargetId;
-      readonly reason: 'denied' | 'malformed' | 'no-upstream' | 'connect-failed' | 'connect-timeout' | 'internal';
+      readonly reason:
+        | 'denied'
+        | 'malformed'
+        | 'no-upstream'
+        | 'connect-failed'
+        | 'connect-timeout'
+        | 'internal'
+        | 'finished';
       readonly toClient?: Uint8Array;
     };
 

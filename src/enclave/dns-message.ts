@@ -1,16 +1,20 @@
 /**
- * One DNS query and its reply (RFC 1035, RFC 6891), as far as resolvers on the same machine ask: addresses of names.
+ * One DNS query and its reply (RFC 1035, RFC 6891), as far as resolvers on the same machine ask: addresses of names,
+ * and what the parent knows of them besides.
  *
  * What a query cannot have is refused before anything is decoded, and the question goes back byte for byte as it came.
  */
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from 'dns-packet';
 import { type Hostname, type IpAddress, parseHostname } from '../access/address.ts';
+import type { RecordSet } from '../dns/records.ts';
+import type { FoundRecords } from './parent-records.ts';
 
 /**
- * The addresses of a name; undefined: there is no such name.
+ * The addresses of a name, or its records of the type asked for; undefined: there is no such name; `failed`: nobody knows now.
  * @param type of the records asked for, such as `A`
  */
-export type LookUp = (name: Hostname, type: string) => readonly IpAddress[] | undefined;
+export type LookUp = (name: Hostname, type: string) => FoundInZone | Promise<FoundInZone>;
+export type FoundInZone = readonly IpAddress[] | FoundRecords;
 
 export type Transport = 'udp' | 'tcp';
 
@@ -26,12 +30,16 @@ const TTL_SECONDS = 60;
 const HEADER_BYTES = 12;
 const RESPONSE = 0x8000;
 const OPCODE = 0x7800;
-const RCODES = { none: 0, formerr: 1, nxdomain: 3, notimp: 4, refused: 5 } as const;
+const RCODES = { none: 0, formerr: 1, servfail: 2, nxdomain: 3, notimp: 4, refused: 5 } as const;
 /** BADVERS is 16: this, in the record for EDNS, and 0 in the header. */
 const BADVERS_UPPER = 1;
 
-/** @returns undefined for what is no query, and gets no reply */
-export function answerQuery(message: Buffer, transport: Transport, lookUp: LookUp): Buffer | undefined {
+/** @returns undefined for what is no query, and gets no reply; a promise, never rejected, where somebody has to be asked */
+export function answerQuery(
+  message: Buffer,
+  transport: Transport,
+  lookUp: LookUp,
+): Buffer | undefined | Promise<Buffer> {
   if (message.length < HEADER_BYTES || (message.readUInt16BE(2) & RESPONSE) !== 0) return undefined;
   if ((message.readUInt16BE(2) & OPCODE) !== 0) return refuse(message, RCODES.notimp);
   const query = readQuery(message);
@@ -41,10 +49,16 @@ export function answerQuery(message: Buffer, transport: Transport, lookUp: LookU
   if (edns !== undefined && edns.version !== 0) return encodeReply(query, { extendedRcode: BADVERS_UPPER });
   if (query.class !== 'IN' || TRANSFERS.has(type)) return encodeReply(query, { rcode: RCODES.refused });
   const name = parseHostname(query.name);
-  const addresses = typeof name === 'string' ? lookUp(name, type) : undefined;
-  if (addresses === undefined) return encodeReply(query, { rcode: RCODES.nxdomain });
+  const found = typeof name === 'string' ? lookUp(name, type) : undefined;
+  if (!(found instanceof Promise)) return answerWith(query, found, transport);
+  return found.then((settled) => answerWith(query, settled, transport));
+}
 
-  const whole = encodeReply(query, { addresses });
+function answerWith(query: Query, found: FoundInZone, transport: Transport): Buffer {
+  if (found === undefined) return encodeReply(query, { rcode: RCODES.nxdomain });
+  if (found === 'failed') return encodeReply(query, { rcode: RCODES.servfail });
+  const { edns } = query;
+  const whole = encodeReply(query, { found });
   const limit = edns === undefined ? PLAIN_LIMIT : Math.min(Math.max(edns.payloadBytes, PLAIN_LIMIT), EDNS_LIMIT);
   return transport === 'tcp' || whole.length <= limit ? whole : encodeReply(query, { flags: TRUNCATED_RESPONSE });
 }
@@ -104,28 +118,41 @@ interface Content {
   readonly rcode?: number;
   readonly extendedRcode?: number;
   readonly flags?: number;
-  readonly addresses?: readonly IpAddress[];
+  readonly found?: readonly IpAddress[] | RecordSet;
 }
 
-function encodeReply(
-  query: Query,
-  { rcode = RCODES.none, extendedRcode = 0, flags = 0, addresses = [] }: Content,
-): Buffer {
+function encodeReply(query: Query, { rcode = RCODES.none, extendedRcode = 0, flags = 0, found = [] }: Content): Buffer {
   const { id, question, name, edns } = query;
   const rest = encode({
     type: 'response',
     id,
     // Without the offer of recursion, some resolvers take an empty answer for that of a broken server.
     flags: (query.flags & RECURSION_DESIRED) | RECURSION_AVAILABLE | flags | rcode,
-    answers: addresses.flatMap((address): Answer[] => {
-      const type = address.family === 4 ? 'A' : 'AAAA';
-      return query.type === type || query.type === 'ANY' ? [{ type, name, ttl: TTL_SECONDS, data: address.text }] : [];
-    }),
+    answers: 'records' in found ? recordAnswers(found, name) : addressAnswers(found, query),
     additionals: edns === undefined ? [] : [ednsRecord(extendedRcode)],
   });
   // The library does not compress, so the records stay right when they move.
   rest.writeUInt16BE(1, 4);
   return Buffer.concat([rest.subarray(0, HEADER_BYTES), question, rest.subarray(HEADER_BYTES)]);
+}
+
+function addressAnswers(addresses: readonly IpAddress[], query: Query): Answer[] {
+  return addresses.flatMap(({ family, text: data }): Answer[] => {
+    const type = family === 4 ? 'A' : 'AAAA';
+    return query.type === type || query.type === 'ANY' ? [{ type, name: query.name, ttl: TTL_SECONDS, data }] : [];
+  });
+}
+
+function recordAnswers(set: RecordSet, name: string): Answer[] {
+  const common = { name, ttl: TTL_SECONDS };
+  if (set.type === 'TXT') {
+    return set.records.map((parts) => ({
+      ...common,
+      type: 'TXT',
+      data: parts.map((part) => Buffer.from(part, 'latin1')),
+    }));
+  }
+  return set.records.map(({ name: target, ...data }) => ({ ...common, type: 'SRV', data: { ...data, target } }));
 }
 
 function ednsRecord(extendedRcode: number): Answer {

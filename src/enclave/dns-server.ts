@@ -21,9 +21,14 @@ export async function openDnsServer(ip: string, port: number, lookUp: LookUp): P
   const udp = createSocket('udp4');
   const tcp = createServer((socket) => serveConnection(socket, lookUp));
   tcp.maxConnections = MAX_CONNECTIONS;
+  let closed = false;
   const close = (): void => {
+    closed = true;
     udp.close();
     tcp.close();
+  };
+  const sendUnlessClosed = (reply: Buffer, to: number, address: string): void => {
+    if (!closed) udp.send(reply, to, address);
   };
   try {
     await Promise.all([bindUdp(udp, ip, port), listenTcp(tcp, ip, port)]);
@@ -34,7 +39,8 @@ export async function openDnsServer(ip: string, port: number, lookUp: LookUp): P
   udp.on('message', (message, { address, port: from }) => {
     if (from === 0) return; // who says so wants no reply (RFC 768), and none can be sent
     const reply = answerQuery(message, 'udp', lookUp);
-    if (reply !== undefined) udp.send(reply, from, address);
+    if (reply instanceof Promise) void reply.then((settled) => sendUnlessClosed(settled, from, address));
+    else if (reply !== undefined) udp.send(reply, from, address);
   });
   return { close };
 }
@@ -55,22 +61,42 @@ async function listenTcp(server: Server, ip: string, port: number): Promise<void
 /** Messages with their length in front (RFC 1035 4.2.2), answered in order. */
 function serveConnection(socket: Socket, lookUp: LookUp): void {
   let bytes: Buffer = Buffer.alloc(0);
-  socket.on('error', () => socket.destroy());
-  socket.setTimeout(IDLE_MS, () => socket.destroy());
-  socket.on('data', (chunk: Buffer) => {
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
-    while (bytes.length >= LENGTH_BYTES) {
+  /** While somebody is asked, nothing more is read: answers keep the order of their queries. */
+  let waiting = false;
+  const write = (reply: Buffer): void => {
+    const length = Buffer.alloc(LENGTH_BYTES);
+    length.writeUInt16BE(reply.length, 0);
+    socket.write(Buffer.concat([length, reply]));
+    if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy();
+  };
+  const answerAll = (): void => {
+    while (!waiting && !socket.destroyed && bytes.length >= LENGTH_BYTES) {
       const end = LENGTH_BYTES + bytes.readUInt16BE(0);
       if (end > LENGTH_BYTES + LONGEST_QUERY) return void socket.destroy();
       if (bytes.length < end) return;
       const reply = answerQuery(bytes.subarray(LENGTH_BYTES, end), 'tcp', lookUp);
-      if (reply === undefined) return void socket.destroy();
-      const length = Buffer.alloc(LENGTH_BYTES);
-      length.writeUInt16BE(reply.length, 0);
-      socket.write(Buffer.concat([length, reply]));
-      if (socket.writableLength > MAX_UNREAD_BYTES) return void socket.destroy();
       bytes = bytes.subarray(end);
+      if (reply === undefined) return void socket.destroy();
+      if (reply instanceof Promise) waitFor(reply);
+      else write(reply);
     }
+  };
+  const waitFor = (reply: Promise<Buffer>): void => {
+    waiting = true;
+    socket.pause();
+    void reply.then((settled) => {
+      waiting = false;
+      if (socket.destroyed) return;
+      write(settled);
+      socket.resume();
+      answerAll();
+    });
+  };
+  socket.on('error', () => socket.destroy());
+  socket.setTimeout(IDLE_MS, () => socket.destroy());
+  socket.on('data', (chunk: Buffer) => {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    answerAll();
   });
 }
 

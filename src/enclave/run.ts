@@ -3,6 +3,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { type Hostname, parseHostname, parseIpAddress, type TargetHost } from '../access/address.ts';
 import { type HostsTable, parseHosts } from '../dns/hosts.ts';
+import type { RecordType } from '../dns/records.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Environment } from '../platform/environment.ts';
@@ -15,6 +16,7 @@ import { type DnsServer, openDnsServer } from './dns-server.ts';
 import { withProxy } from './environment.ts';
 import { changeFile, type HostsEntry, withHosts, withOwnName, withResolver } from './files.ts';
 import { type Logging, relayTo, sendFailure, startSending } from './logging.ts';
+import { ParentRecords, relayToParent } from './parent-records.ts';
 import type { SignalPassing } from './signals.ts';
 import { openZone } from './zone.ts';
 
@@ -88,10 +90,17 @@ async function open(load: () => EnclavePlan, dependencies: EnclaveDependencies):
 
   const table = openAddresses(plan.egress, dependencies);
   const denials = new Denials(log, clock);
-  const dns = plan.egress && (await openDns(plan.egress, table, denials));
+  const records = new ParentRecords(log, clock);
+  const dns = plan.egress && (await openDns(plan.egress, table, records, denials));
   const drainMs = Math.min(plan.drainMs, LONGEST_DRAIN_MS);
-  const listeners = [...listenersFor(plan.listeners, table), ...(logging === undefined ? [] : [relayTo(logging.to)])];
+  const own = listenersFor(plan.listeners, table);
+  const relays = [
+    ...(plan.egress !== undefined && dns !== undefined ? [relayToParent(plan.egress.parent)] : []),
+    ...(logging === undefined ? [] : [relayTo(logging.to)]),
+  ];
+  const listeners = [...own, ...relays];
   const proxy = await dependencies.serve({ ...plan, listeners, drainMs }, (ip) => table.hostOf(ip));
+  if (dns !== undefined) records.start(proxy.addresses()[own.length]);
   if (logging !== undefined) startSending(logging, proxy);
   const stop = async (): Promise<void> => {
     dns?.close();
@@ -141,12 +150,14 @@ async function tellParent(error: unknown, logging: Logging, dependencies: Enclav
 async function openDns(
   { policy, transparentPorts: ports }: EgressPlan,
   table: AddressTable,
+  records: ParentRecords,
   denials: Denials,
 ): Promise<DnsServer | undefined> {
   if (ports.length === 0) return undefined;
   const hosts = readHosts();
+  const lookUpRecords = (name: Hostname, type: RecordType) => records.lookUp(name, type);
   const onDenied = (name: Hostname, reason: string) => denials.report(name, reason);
-  return await openDnsServer(DNS_IP, DNS_PORT, openZone({ table, hosts, policy, ports, onDenied }));
+  return await openDnsServer(DNS_IP, DNS_PORT, openZone({ table, hosts, policy, ports, lookUpRecords, onDenied }));
 }
 
 function readHosts(): HostsTable {

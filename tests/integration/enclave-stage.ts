@@ -29,9 +29,11 @@ function enterNamespaces(filename: string, hosts: string): void {
   test('in namespaces of their own', { timeout: 600_000 }, () => {
     const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
     writeFileSync(join(directory, 'hosts'), `127.0.0.1 localhost\n${hosts}`);
+    writeFileSync(join(directory, 'resolv.conf'), 'nameserver 127.0.0.1\n');
     const enter = [
       'mount --make-rprivate /',
       `mount --bind ${directory}/hosts /etc/hosts`,
+      `mount --bind ${directory}/resolv.conf /etc/resolv.conf`,
       'ip link set lo up',
       `ip address add ${SERVER_IP}/32 dev lo`,
       `exec "${process.execPath}" --test --test-reporter=spec ${filename}`,

@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
 import { before, suite, test } from 'node:test';
+import * as packet from 'dns-packet';
 import { Program } from '../program.ts';
 import { makeCertificate } from './certificate.ts';
 import { afterTest, onParent, PATIENCE_MS, SERVER_IP, Stage } from './enclave-stage.ts';
@@ -30,6 +32,7 @@ const hosts = [...NAMES, ...Array.from({ length: MASS }, (_, index) => `n${index
 onParent(import.meta.filename, hosts.map((name) => `${SERVER_IP} ${name}\n`).join(''), () => {
   suite('an application that knows of no proxy', { concurrency: 1 }, transparentTests);
   suite('a listed address, for an application that knows of no proxy', { concurrency: 1 }, addressTests);
+  suite('an application that looks for servers by DNS', { concurrency: 1 }, recordTests);
   suite('an application that knows of the proxy', { concurrency: 1 }, proxyTests);
 });
 
@@ -240,6 +243,96 @@ print(sum(fields[3] == "0A" and fields[1].endswith((":0050", ":01BB")) for field
       .outcome(PATIENCE_MS);
     assert.equal(stdout, `${MASS}\n${MASS}\n2\n`, stderr.slice(-2000));
     assert.match(parent.stderr.text, /n999\.mass\.mycorp\.com:80/);
+  });
+}
+
+/** A DNS server of the parent for records that its hosts file cannot have. @returns what it was asked for */
+async function serveRecords(): Promise<readonly string[]> {
+  const asked: string[] = [];
+  const socket = createSocket('udp4').bind(53, '127.0.0.1');
+  await once(socket, 'listening');
+  afterTest(() => socket.close());
+  const common = { ttl: 300, priority: 0, weight: 5, port: 27_017 };
+  const long = Array.from({ length: 8 }, (_, index) => `${index}`.repeat(200));
+  const records: Readonly<Record<string, readonly packet.Answer[]>> = {
+    [`SRV _mongodb._tcp.${WIKI}`]: [1, 2].map((index) => {
+      const { ttl, ...data } = common;
+      return {
+        type: 'SRV',
+        name: `_mongodb._tcp.${WIKI}`,
+        ttl,
+        data: { ...data, target: `n${index}.mass.mycorp.com` },
+      };
+    }),
+    [`TXT ${WIKI}`]: [{ type: 'TXT', name: WIKI, ttl: 300, data: ['authSource=admin', '&replicaSet=rs0'] }],
+    [`TXT ${S3}`]: [{ type: 'TXT', name: S3, ttl: 300, data: long }],
+  };
+  socket.on('message', (message, { port, address }) => {
+    const { id = 0, questions: [question] = [] } = packet.decode(message);
+    const key = `${question?.type} ${question?.name}`;
+    asked.push(key);
+    const flags = packet.RECURSION_AVAILABLE | (records[key] === undefined ? 3 : 0);
+    const answers = [...(records[key] ?? [])];
+    const additionals: packet.Answer[] = [];
+    const questions = question === undefined ? [] : [question];
+    socket.send(packet.encode({ type: 'response', id, flags, questions, answers, additionals }), port, address);
+  });
+  return asked;
+}
+
+function recordTests(): void {
+  /** What dnspython, by which pymongo finds its servers, and c-ares find: records, or the name of the error. */
+  const PROGRAM = `
+import dns.resolver, subprocess, sys
+for query in sys.argv[1:]:
+    kind, name = query.split("=")
+    try:
+        print(" | ".join(sorted(record.to_text() for record in dns.resolver.resolve(name, kind, search=False))))
+    except Exception as error:
+        print(type(error).__name__)
+`;
+
+  test('does not get what is not allowed, on either side, or is of another type', async () => {
+    const stage = new Stage();
+    const asked = await serveRecords();
+    await stage.egress(['**'], ['kms.us-east-1.amazonaws.com']);
+    const queries = [`SRV=_mongodb._tcp.${AUTH}`, `TXT=${OTHER}`, `MX=${WIKI}`, `TXT=${KMS}`];
+    const command = ['/usr/bin/python3', stage.file(PROGRAM), ...queries];
+    const { stdout, stderr } = await stage.enclave({ config: EGRESS, command }).outcome(PATIENCE_MS);
+    assert.equal(stdout, 'NoAnswer\nNXDOMAIN\nNoAnswer\nNoNameservers\n', stderr);
+    assert.match(
+      stderr,
+      /WARN .*_mongodb\._tcp\.auth\.mycorp\.com was looked up, and does not exist here: it is denied by auth/,
+    );
+    assert.match(stderr, /WARN .*no answer about TXT records of kms.*it does not allow them/);
+    assert.deepEqual(asked, []);
+  });
+
+  test('finds the servers of an allowed name: dnspython and c-ares, over UDP and TCP', async () => {
+    const stage = new Stage();
+    await serveRecords();
+    await stage.egress(ALLOWED);
+    const queries = [`SRV=_mongodb._tcp.${WIKI}`, `TXT=${WIKI}`, `SRV=_sip._tcp.${WIKI}`, `TXT=${S3}`];
+    const script = `
+      const { resolveSrv, resolveTxt } = require('dns').promises;
+      resolveSrv('_mongodb._tcp.${WIKI}').then((found) => console.log(found.map(({ name, port }) => name + ':' + port).sort().join()))
+        .then(() => resolveTxt('${WIKI}')).then((found) => console.log(found[0].join('')));`;
+    const program = `/usr/bin/python3 ${stage.file(PROGRAM)} ${queries.join(' ')}; ${process.execPath} -e "${script}"`;
+    const { stdout, stderr } = await stage
+      .enclave({ config: EGRESS, command: ['sh', '-c', program] })
+      .outcome(PATIENCE_MS);
+    const [srv, txt, none, long, ...nodeLines] = stdout.trimEnd().split('\n');
+    assert.deepEqual(
+      [srv, txt, none, nodeLines],
+      [
+        '0 5 27017 n1.mass.mycorp.com. | 0 5 27017 n2.mass.mycorp.com.',
+        '"authSource=admin" "&replicaSet=rs0"',
+        'NoAnswer',
+        ['n1.mass.mycorp.com:27017,n2.mass.mycorp.com:27017', 'authSource=admin&replicaSet=rs0'],
+      ],
+      stderr,
+    );
+    assert.equal(long?.length, 8 * 203 - 1);
   });
 }
 

@@ -166,6 +166,6 @@ function authorizationOf({ text, question }: Grant, outcome: AccessOutcome): Aut
 }
 
 /** Whose names are counted together. */
-function askerOf({ cid }: Client): string {
+export function askerOf({ cid }: Client): string {
   return cid === undefined ? '' : String(cid);
 }

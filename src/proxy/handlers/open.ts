@@ -4,6 +4,7 @@ import type { TargetHost } from '../../access/address.ts';
 import { denyAll } from '../../access/authorize.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { NameCache, type NameCacheOptions } from '../../dns/cache.ts';
+import type { RecordLookUp } from '../../dns/records.ts';
 import type { ListenerPlan, RoutePlan } from '../../plan.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { mayHaveCids } from '../../platform/vsock.ts';
@@ -22,6 +23,8 @@ export interface RouteSupport {
   /** The CID of the enclave with this name, now. */
   readonly cidOf?: CidOf;
   readonly openLogReceiver?: () => Promise<LogReceiver>;
+  /** For enclaves that ask the HTTP proxy; absent: they are told that such requests are not understood. */
+  readonly lookUpRecords?: RecordLookUp;
 }
 
 export interface HandlerOptions extends NameCacheOptions, RouteSupport {
@@ -51,7 +54,14 @@ export interface Handlers {
   stop(): void;
 }
 
-export function openHandlers({ targets, hostOf, cidOf, openLogReceiver, ...options }: HandlerOptions): Handlers {
+export function openHandlers({
+  targets,
+  hostOf,
+  cidOf,
+  openLogReceiver,
+  lookUpRecords,
+  ...options
+}: HandlerOptions): Handlers {
   const names = new NameCache(options);
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
@@ -72,7 +82,10 @@ export function openHandlers({ targets, hostOf, cidOf, openLogReceiver, ...optio
             route.via === undefined
               ? new Authorizer({ policy, family, names, askedBy: 'client' })
               : new ParentProxy(route.via, policy);
-          return handleHttp({ targets, authorizer, through: route.via !== undefined });
+          const handler = handleHttp({ targets, authorizer, through: route.via !== undefined });
+          if (route.via !== undefined || lookUpRecords === undefined) return handler;
+          const { withRecords } = await import('./records.ts');
+          return withRecords(handler, { policy, lookUp: lookUpRecords });
         }
         case 'names': {
           if (hostOf === undefined) throw new VsockProxyError('internal', 'no table of addresses for a route by them');

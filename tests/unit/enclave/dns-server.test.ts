@@ -9,6 +9,7 @@ import type { LookUp } from '../../../src/enclave/dns-message.ts';
 import { openDnsServer } from '../../../src/enclave/dns-server.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { ip } from '../access/fixture.ts';
+import { settle } from '../proxy/fixture.ts';
 
 const IP = '127.0.0.1';
 
@@ -27,7 +28,8 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const lookUp: LookUp = (name) => {
+const lookUp: LookUp = (name, type) => {
+  if (name === 'slow.example') return settle().then(() => (type === 'TXT' ? { type, records: [['late']] } : []));
   if (name === 'a.example') return [ip('127.64.0.1')];
   return name === 'many.example' ? Array.from({ length: 200 }, (_, index) => ip(`10.0.${index}.1`)) : undefined;
 };
@@ -125,6 +127,15 @@ suite('the DNS server answers', () => {
       await repliesOf(socket, 50),
       Array.from({ length: 50 }, (_, id) => id),
     );
+  });
+
+  test('what somebody else has to be asked for, in the order of the queries where they share a connection', async () => {
+    const { open, resolver } = await setUp();
+    assert.deepEqual(await resolver.resolveTxt('slow.example'), [['late']]);
+    const socket = await open();
+    const names = ['slow.example', 'a.example', 'slow.example', 'slow.example', 'a.example'];
+    socket.write(Buffer.concat(names.map((name, id) => framed(query(name, id)))));
+    assert.deepEqual(await repliesOf(socket, names.length), [0, 1, 2, 3, 4]);
   });
 
   test('others while 64 connections say nothing, and datagrams that are no queries go by', async () => {

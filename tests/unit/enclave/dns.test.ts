@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import * as packet from 'dns-packet';
 import { type IpAddress, parseIpAddress } from '../../../src/access/address.ts';
-import { answerQuery, type LookUp } from '../../../src/enclave/dns-message.ts';
+import { answerQuery as answer, type FoundInZone, type LookUp } from '../../../src/enclave/dns-message.ts';
+
+/** At once. */
+function answerQuery(...query: Parameters<typeof answer>): Buffer | undefined {
+  const reply = answer(...query);
+  assert(!(reply instanceof Promise));
+  return reply;
+}
 
 function ip(text: string): IpAddress {
   return parseIpAddress(text) ?? assert.fail(text);
@@ -67,7 +74,7 @@ function bent(bend: (message: Buffer) => unknown, asked: Asked = {}): Buffer {
   return message;
 }
 
-const [FORMERR, NXDOMAIN, NOTIMP, REFUSED] = [1, 3, 4, 5];
+const [FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED] = [1, 2, 3, 4, 5];
 
 suite('queries that get no answer', () => {
   test('what is too short to be a query, and responses, get no reply at all', () => {
@@ -189,6 +196,44 @@ suite('queries that are answered', () => {
     assert.equal(ask({ name: 'many.example', additionals: [edns(512)] }).truncated, true);
     assert.equal(ask({ name: 'many.example', additionals: [edns(4096)] }).answers.length, 60);
     assert.equal(ask({ name: 'many.example', transport: 'tcp' }).answers.length, 60);
+  });
+});
+
+suite('records that somebody else has to be asked for', () => {
+  const records: Readonly<Record<string, FoundInZone>> = {
+    'SRV _mongodb._tcp.example': {
+      type: 'SRV',
+      records: [{ priority: 1, weight: 2, port: 27_017, name: 'a.example' }],
+    },
+    'TXT example': { type: 'TXT', records: [['v=1 ', '\xff\0'], ['authSource=admin']] },
+    'TXT none.example': { type: 'TXT', records: [] },
+    'TXT failed.example': 'failed',
+  };
+  const askLater = async (name: string, type: string, transport: 'udp' | 'tcp' = 'udp') => {
+    const reply = answer(query({ name, type }), transport, async (asked, ofType) => records[`${ofType} ${asked}`]);
+    assert(reply instanceof Promise);
+    return await reply;
+  };
+
+  test('that nobody can tell, or that are not there: each has its own code', async () => {
+    assert.equal(read(await askLater('failed.example', 'TXT')).rcode, SERVFAIL);
+    assert.equal(read(await askLater('no.example', 'TXT')).rcode, NXDOMAIN);
+    const none = read(await askLater('none.example', 'TXT'));
+    assert.deepEqual([none.rcode, none.answers], [0, []]);
+  });
+
+  test('of services, and texts byte for byte, under the name as it was spelt', async () => {
+    const { answers: [service] = [] } = packet.decode(await askLater('_MongoDB._tcp.Example', 'SRV'));
+    assert(service?.type === 'SRV');
+    assert.deepEqual(
+      [service.name, { ...service.data }],
+      ['_MongoDB._tcp.Example', { priority: 1, weight: 2, port: 27_017, target: 'a.example' }],
+    );
+    const { answers: texts = [] } = packet.decode(await askLater('example', 'TXT'));
+    assert.deepEqual(
+      texts.map((text) => 'data' in text && text.data),
+      [[Buffer.from('v=1 '), Buffer.from([0xff, 0])], [Buffer.from('authSource=admin')]],
+    );
   });
 });
 

@@ -3,6 +3,8 @@ import { suite, test } from 'node:test';
 import { parseHostname } from '../../../src/access/address.ts';
 import { parseHosts } from '../../../src/dns/hosts.ts';
 import { AddressTable, NAMES_RANGE } from '../../../src/enclave/address-table.ts';
+import type { LookUp } from '../../../src/enclave/dns-message.ts';
+import type { FoundRecords } from '../../../src/enclave/parent-records.ts';
 import { openZone } from '../../../src/enclave/zone.ts';
 import { policy, port } from '../access/fixture.ts';
 
@@ -11,28 +13,45 @@ interface Zone {
   find(name: string): string | undefined;
   /** What was told as denied. */
   readonly denied: readonly string[];
+  /** What the look-up says, whatever it is. */
+  readonly look: (name: string, type: string) => ReturnType<LookUp>;
+  /** What the parent was asked for. */
+  readonly asked: readonly string[];
   readonly table: AddressTable;
 }
 
-function zoneOf(allow: readonly string[], deny: readonly string[] = [], hosts = ''): Zone {
+function zoneOf(
+  allow: readonly string[],
+  deny: readonly string[] = [],
+  hosts = '',
+  found: FoundRecords = undefined,
+): Zone {
   const table = new AddressTable(NAMES_RANGE);
   const denied: string[] = [];
+  const asked: string[] = [];
   const lookUp = openZone({
     table,
     hosts: parseHosts(hosts),
     policy: policy(allow, deny),
     ports: [80, 443].map(port),
+    lookUpRecords(name, type) {
+      asked.push(`${type} ${name}`);
+      return Promise.resolve(found);
+    },
     onDenied: (name, reason) => denied.push(`${name}: ${reason}`),
   });
-  const find = (text: string) => {
+  const look = (text: string, type: string) => {
     const name = parseHostname(text);
     assert(typeof name === 'string', text);
-    assert.equal(lookUp(name, 'AAAA') === undefined, lookUp(name, 'A') === undefined);
-    return lookUp(name, 'AAAA')
-      ?.map((ip) => ip.text)
-      .join(' ');
+    return lookUp(name, type);
   };
-  return { find, denied, table };
+  const find = (text: string) => {
+    const addresses = look(text, 'AAAA');
+    assert.equal(addresses === undefined, look(text, 'A') === undefined);
+    assert(addresses === undefined || Array.isArray(addresses));
+    return addresses?.map((ip) => ip.text).join(' ');
+  };
+  return { find, look, asked, denied, table };
 }
 
 suite('names that do not exist inside the enclave', () => {
@@ -84,5 +103,68 @@ suite('names that exist inside the enclave', () => {
     assert.equal(find('localhost'), '127.0.0.1 ::1');
     assert.equal(find('app.localhost'), '127.0.0.1 ::1');
     assert.equal(table.size, 0);
+  });
+});
+
+suite('records inside the enclave', () => {
+  const DENIED = [
+    'other.example',
+    '_mongodb._tcp.other.example',
+    'denied.example',
+    '_mongodb._tcp.denied.example',
+    'a.denied.example',
+    'ample',
+  ];
+
+  test('of names that nothing allows, or that are denied, nobody is asked for', () => {
+    const { look, asked, denied } = zoneOf(
+      ['a.example', '*.denied.example', 'denied.example'],
+      ['**.denied.example', 'denied.example'],
+    );
+    for (const name of DENIED) {
+      for (const type of ['SRV', 'TXT']) assert.equal(look(name, type), undefined, name);
+    }
+    assert.deepEqual(asked, []);
+    assert.match(denied.join(), /other\.example: no entry of egress\.allow matches it/);
+  });
+
+  test('of other types, the name has none, and nobody is asked', () => {
+    const { look, asked } = zoneOf(['a.example']);
+    for (const type of ['MX', 'CAA', 'NAPTR', 'UNKNOWN_65']) assert(Array.isArray(look('a.example', type)), type);
+    assert.equal(look('_mongodb._tcp.a.example', 'MX'), undefined);
+    assert.deepEqual(asked, []);
+  });
+
+  test('of what the enclave itself is called, there are none', () => {
+    const { look, asked } = zoneOf(['**'], [], '127.0.0.1 box.example\n');
+    assert(Array.isArray(look('box.example', 'TXT')));
+    assert(Array.isArray(look('localhost', 'SRV')));
+    assert.deepEqual(asked, []);
+  });
+
+  test('of allowed names on any port, of their services, and of what a pattern allows, the parent is asked', async () => {
+    const set = { type: 'TXT', records: [['x']] } as const;
+    const { look, asked } = zoneOf(['a.example 27017', '**.corp.example'], ['a.example 22'], '', set);
+    for (const [name, type] of [
+      ['a.example', 'TXT'],
+      ['_mongodb._tcp.A.example', 'SRV'],
+      ['_ldap._tcp.corp.example', 'SRV'],
+      ['_ldap._tcp.dc._msdcs.corp.example', 'SRV'],
+    ] as const) {
+      assert.equal(await look(name, type), set);
+    }
+    assert.deepEqual(asked, [
+      'TXT a.example',
+      'SRV _mongodb._tcp.a.example',
+      'SRV _ldap._tcp.corp.example',
+      'SRV _ldap._tcp.dc._msdcs.corp.example',
+    ]);
+  });
+
+  test('that the parent does not find: the name exists where it has an address here', async () => {
+    const { look } = zoneOf(['a.example']);
+    assert.deepEqual(await look('a.example', 'TXT'), []);
+    assert.equal(await look('_mongodb._tcp.a.example', 'SRV'), undefined);
+    assert.equal(await zoneOf(['a.example'], [], '', 'failed').look('a.example', 'TXT'), 'failed');
   });
 });

@@ -1,0 +1,103 @@
+/** Records of DNS that the enclave has not itself: its parent looks them up, and is asked through the tunnel that there is. */
+import { connect } from 'node:net';
+import type { Hostname } from '../access/address.ts';
+import type { SocketAddress } from '../dataplane/contract.ts';
+import { MAX_REPLY_BYTES, parseRecordReply, type RecordReply, recordPath } from '../dns/record-exchange.ts';
+import type { RecordSet, RecordType } from '../dns/records.ts';
+import type { ListenerPlan } from '../plan.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Log } from '../platform/log.ts';
+
+/** `failed`: nobody can tell now. Undefined: there is no such name. */
+export type FoundRecords = RecordSet | 'failed' | undefined;
+
+/** Programs wait five seconds for an answer, most of them, and then ask again. */
+const DEADLINE_MS = 4500;
+/** At once; further ones are told that nobody can tell. */
+const MAX_QUERIES = 64;
+
+/** The listener by which this process reaches the proxy of the parent, as it knows no vsock. */
+export function relayToParent(parent: SocketAddress): ListenerPlan {
+  return {
+    place: 'egress',
+    on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
+    route: { kind: 'address', address: parent, proxyHeader: false },
+    policy: { allow: [], deny: [] },
+    family: 'any',
+    limits: { connections: MAX_QUERIES, connectionsPerClient: 0, ratePerClient: 0 },
+    timeouts: { connectMs: DEADLINE_MS, idleMs: 2 * DEADLINE_MS, headMs: DEADLINE_MS },
+  };
+}
+
+export class ParentRecords {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  #relay: SocketAddress | undefined;
+  #running = 0;
+  /** The last one has failed, and that was said. */
+  #told = false;
+
+  constructor(log: Log, clock: Clock) {
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  /** From now on the parent is asked. @param relay where {@link relayToParent} listens */
+  start(relay: SocketAddress | undefined): void {
+    this.#relay = relay;
+  }
+
+  /** A promise is never rejected. */
+  async lookUp(name: Hostname, type: RecordType): Promise<FoundRecords> {
+    const relay = this.#relay;
+    if (relay?.family !== 'tcp' || this.#running >= MAX_QUERIES) return 'failed';
+    this.#running += 1;
+    try {
+      return this.#read(await this.#ask(relay, name, type), `${type} records of ${name}`);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  #read(reply: RecordReply, what: string): FoundRecords {
+    if ('records' in reply || ('code' in reply && reply.code === 'ENOTFOUND')) {
+      this.#told = false;
+      return 'records' in reply ? reply : undefined;
+    }
+    const why = 'denied' in reply ? `it does not allow them: ${reply.denied}` : reply.code;
+    if (!this.#told) {
+      this.#told = true;
+      const hint =
+        'its file may differ from this one, its vsock-proxy be older, or its DNS servers fail; further ones are not told';
+      this.#log.warn(`The parent has no answer about ${what}: ${why}. Hint: ${hint}`);
+    }
+    return 'failed';
+  }
+
+  async #ask(
+    { ip, port }: { readonly ip: string; readonly port: number },
+    name: Hostname,
+    type: RecordType,
+  ): Promise<RecordReply> {
+    const { get } = await import('node:http'); // most applications never ask for any
+    const { promise, resolve } = Promise.withResolvers<RecordReply>();
+    const options = {
+      createConnection: () => connect({ host: ip, port }),
+      host: 'parent',
+      path: recordPath({ name, type }),
+    };
+    const request = get(options, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => {
+        body += text;
+        if (body.length > MAX_REPLY_BYTES) request.destroy(new Error('EMSGSIZE'));
+      });
+      response.on('end', () => resolve(parseRecordReply(type, response.statusCode ?? 0, body)));
+      response.on('error', ({ message }) => resolve({ code: message }));
+    });
+    request.on('error', (error: NodeJS.ErrnoException) => resolve({ code: error.code ?? error.message }));
+    const cancel = this.#clock.setTimer(DEADLINE_MS, () => request.destroy(new Error('ETIMEDOUT')));
+    return await promise.finally(cancel);
+  }
+}

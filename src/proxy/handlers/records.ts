@@ -1,0 +1,54 @@
+/** Answers for enclaves that ask the HTTP proxy of their parent for records of DNS, beside what else it is asked. */
+import { parseHostname } from '../../access/address.ts';
+import { findRecordDenial } from '../../access/records.ts';
+import type { Client, Policy } from '../../access/rules.ts';
+import {
+  formatRecordReply,
+  parseRecordRequest,
+  type RecordReply,
+  type RecordRequest,
+} from '../../dns/record-exchange.ts';
+import type { RecordLookUp } from '../../dns/records.ts';
+import { askerOf } from './authorizer.ts';
+import type { Handled, Handler } from './dispatcher.ts';
+import { clientOf } from './fixed.ts';
+
+export interface RecordHandlerOptions {
+  readonly policy: Policy;
+  readonly lookUp: RecordLookUp;
+}
+
+/** @param handler answers what is no such request */
+export function withRecords(handler: Handler, options: RecordHandlerOptions): Handler {
+  return {
+    ...handler,
+    first(ask) {
+      const request = ask.kind === 'head' ? parseRecordRequest(ask.bytes) : undefined;
+      return request === undefined ? handler.first(ask) : answer(request, clientOf(ask.client), options);
+    },
+  };
+}
+
+async function answer(
+  request: RecordRequest,
+  client: Client,
+  { policy, lookUp }: RecordHandlerOptions,
+): Promise<Handled> {
+  const name = parseHostname(request.name);
+  if (typeof name !== 'string') return refuse(request, name.problem);
+  const denial = findRecordDenial(policy, name, client);
+  if (denial === 'unlisted') return refuse(request, `no entry of the allowlist matches ${name}`);
+  if (denial !== undefined) return refuse(request, `${name} is denied by ${denial.text} (${denial.place})`);
+  return reply(await lookUp(name, request.type, askerOf(client)));
+}
+
+function reply(outcome: RecordReply): Handled {
+  return { decision: { action: 'reject', reason: 'finished', toClient: formatRecordReply(outcome) } };
+}
+
+/** The client hears no place of the file. */
+function refuse({ name, type }: RecordRequest, problem: string): Handled {
+  const toClient = formatRecordReply({ denied: `${name} is not allowed by the policy of this proxy` });
+  const refusal = { problem: `it asked for ${type} records: ${problem}`, subject: name };
+  return { decision: { action: 'reject', reason: 'denied', toClient }, refusal };
+}
