@@ -25,6 +25,8 @@ export type TargetHost =
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
 /** The URL standard takes a name whose last label is a number for an IPv4 address, and so do resolvers. */
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i;
+/** What is in its one spelling already, but for its length and for IDNA's own labels, `xn--…`: nearly every name. */
+const CANONICAL = /^(?:[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?\.)*[a-z_](?:[a-z\d_-]{0,61}[a-z\d_])?$/;
 const MAX_LABEL = 63;
 const MAX_NAME = 253;
 /** Before IDNA, which may shorten a text, but takes its time over one as long as the network may send. */
@@ -97,8 +99,14 @@ export function normaliseName(text: string, shown: string): Hostname | Malformed
   return ascii as Hostname;
 }
 
+/** Whether it is a name in its one spelling for certain; others may be, too. */
+function isCanonical(text: string): text is Hostname {
+  return text.length <= MAX_NAME && CANONICAL.test(text) && !text.includes('xn--');
+}
+
 /** A host name or an IP address, or what is wrong with the text. */
 export function parseHost(text: string): TargetHost | Malformed {
+  if (isCanonical(text)) return { kind: 'name', name: text };
   const ip = parseIpAddress(text);
   if (ip !== undefined) return { kind: 'ip', ip };
   const name = notEvenNearlyHost(text) ?? parseHostname(text);

@@ -30,11 +30,18 @@ export function parsePortRange(item: unknown): PortRange | Malformed {
   return malformed(`${quoteBriefly(text)} ends before it begins`, `write ${to}-${from}`);
 }
 
+/** The last single port: of thousands of rules, most have that of the one before, and share it. */
+let lastSingle: readonly [PortRange] | undefined;
+
 /** What `parsePortRange` takes, or a list of it. */
 export function parsePorts(value: unknown): PortSet | Malformed {
   if (!Array.isArray(value)) {
+    if (lastSingle !== undefined && value === lastSingle[0].from) return lastSingle;
     const range = parsePortRange(value);
-    return 'problem' in range ? range : [range];
+    if ('problem' in range) return range;
+    const single = [range] as const;
+    if (range.from === range.to) lastSingle = single;
+    return single;
   }
   if (value.length === 0) return malformed('the list of ports is empty', HINT);
   const ranges: PortRange[] = [];

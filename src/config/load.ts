@@ -82,7 +82,8 @@ export function refuseFile(findings: readonly Finding[], { lineAt }: YamlValue, 
 
 /** Tells the `file:line` of what stands at a path in the file. */
 export function placesIn(path: string, lineAt: YamlValue['lineAt']): LoadedFile['placeOf'] {
-  return (at) => escapeControls(`${path}:${lineAt(at)}`);
+  const shown = escapeControls(path);
+  return (at) => `${shown}:${lineAt(at)}`;
 }
 
 /** Keeps the text until somebody asks for its digest, which most processes are never asked for. */

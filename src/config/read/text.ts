@@ -4,7 +4,8 @@ import { getSystemErrorMessage } from 'node:util';
 import { type ErrorDetails, VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 
-const MAX_BYTES = 1024 * 1024;
+/** Of 100,000 entries and more. */
+const MAX_BYTES = 8 * 1024 * 1024;
 
 /** @throws VsockProxyError `config`: `Could not open the file: …`, `Could not read the file: …` */
 export function readText(path: string): string {

@@ -17,6 +17,7 @@ import {
 } from 'yaml';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
+import { readPlain } from './plain.ts';
 
 export interface YamlValue {
   /** As it was read. */
@@ -33,10 +34,10 @@ export interface YamlValue {
  */
 export type OnOddity = (problem: VsockProxyError, keys: readonly string[]) => void;
 
-/** So many values, with what anchors stand for written out, are more than any sensible file has. */
+/** So many values, with what anchors stand for written out, are more than any sensible file with anchors has. */
 const MAX_VALUES = 200_000;
 /** So many entries in all lists together are more than anybody can look after. */
-const MAX_ENTRIES = 20_000;
+const MAX_ENTRIES = 200_000;
 /** What YAML 1.2 (section 5.1) does not allow in a file. */
 const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 /** YAML 1.2 (section 5.4) ends a line there, too; the parser does not. */
@@ -48,6 +49,12 @@ const LONE_RETURN = /\r(?!\n)/g;
  * @throws VsockProxyError `config`: `Bad yaml format: …`
  */
 export function parseYaml(text: string, path: string, onOddity: OnOddity = refuse): YamlValue {
+  const plain = readPlain(text);
+  return plain !== undefined && plain.entries <= MAX_ENTRIES ? { text, ...plain } : parseAll(text, path, onOddity);
+}
+
+/** The same by the parser, for whatever is no plain text. */
+export function parseAll(text: string, path: string, onOddity: OnOddity = refuse): YamlValue {
   const lines = new LineCounter();
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
   const bad = (problem: string, offset?: number, hint = QUOTES) => {
@@ -161,6 +168,7 @@ function keysOfOthers(text: string, bad: Bad): readonly string[] {
 function checkKeysAndAliases(document: Document, bad: Bad): void {
   const anchors = new Set<string>();
   let entries = 0;
+  let hasAliases = false;
   visit(document, (_, node) => {
     if (isMap(node)) checkKeys(node, bad);
     if (isSeq(node)) entries += node.items.length;
@@ -168,13 +176,14 @@ function checkKeysAndAliases(document: Document, bad: Bad): void {
       throw bad(`its lists have more than ${MAX_ENTRIES} entries`, node.range?.[0], 'use patterns and ranges');
     }
     if (isAlias(node)) {
+      hasAliases = true;
       if (anchors.has(node.source)) return;
       throw bad(`*${node.source} without quotes, and no anchor &${node.source} before it`, node.range?.[0], STAR);
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor);
   });
   // What stands within itself has no size, and so is too large.
-  if (!(sizeOf(document.contents, new Map()) <= MAX_VALUES)) {
+  if (hasAliases && !(sizeOf(document.contents, new Map()) <= MAX_VALUES)) {
     throw bad(`aliases multiply to more than ${MAX_VALUES} values`, undefined, 'write the values out');
   }
 }

@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { formatHost, parseIpAddress, parseTargetHost, parseTcpPort } from '../../../src/access/address.ts';
+import {
+  formatHost,
+  parseHost,
+  parseHostname,
+  parseIpAddress,
+  parseTargetHost,
+  parseTcpPort,
+} from '../../../src/access/address.ts';
 import { cidrCovers, embeddedIpv4, parseCidr } from '../../../src/access/cidr.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
+import { seeded } from '../../random.ts';
 import { ip } from './fixture.ts';
 
 function refusal(text: string): string {
@@ -201,4 +209,18 @@ suite('CIDR', () => {
     assert.equal(embeddedIpv4(ip('2001:db8::a00:1')), undefined);
     assert.equal(embeddedIpv4(ip('10.0.0.1')), undefined);
   });
+});
+
+test('a name is taken as it stands only where the long way makes the same of it', () => {
+  const parts = ['a', 'z', '_', '0', '9', '-', '.', '.', 'xn--', '0x', 'A', 'ab--c', 'é', 'localhost', 'a'.repeat(62)];
+  const random = seeded(5);
+  let names = 0;
+  for (let round = 0; round < 5000; round += 1) {
+    const text = Array.from({ length: 1 + random() * 8 }, () => parts[Math.floor(random() * parts.length)]).join('');
+    const host = parseHost(text);
+    if (host.kind !== 'name') continue;
+    names += 1;
+    assert.equal(host.name, parseHostname(text), text);
+  }
+  assert(names > 500, `${names} were names`);
 });

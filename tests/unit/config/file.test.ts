@@ -85,10 +85,10 @@ suite('configuration file that cannot be used', () => {
     );
   });
 
-  test('is larger than a mebibyte, and be it endless', () => {
+  test('is larger than 8 MiB, and be it endless', () => {
     assert.match(
-      problem(write('large.yaml', '#'.repeat(1024 * 1024 + 1))),
-      /^Could not read the file: it is larger than 1048576 bytes/,
+      problem(write('large.yaml', '#'.repeat(8 * 1024 * 1024 + 1))),
+      /^Could not read the file: it is larger than 8388608 bytes/,
     );
     assert.match(problem('/dev/zero'), /^Could not read the file: it is larger/);
   });
@@ -149,9 +149,9 @@ suite('the plan of the form of the AWS proxy', () => {
     );
   });
 
-  test('a file of exactly one mebibyte is read whole', () => {
+  test('a file of exactly 8 MiB is read whole', () => {
     const text = 'allowlist: [{address: a.example, port: 443}]\n#';
-    assert.equal(plan(write('exact.yaml', text.padEnd(1024 * 1024, '#'))).listeners[0].policy.allow.length, 1);
+    assert.equal(plan(write('exact.yaml', text.padEnd(8 * 1024 * 1024, '#'))).listeners[0].policy.allow.length, 1);
   });
 
   test('a pipe is read to its end', () => {
