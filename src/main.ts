@@ -72,6 +72,11 @@ const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promis
   doctor: runDoctorCommand,
   enclave: runEnclaveCommand,
   forward: runForward,
+  import: async (argv) => {
+    const { runImport } = await import('./commands/import/import.ts');
+    const { text, exitStatus } = runImport(argv);
+    return print(text, exitStatus);
+  },
   'kms-endpoint': runKmsEndpoint,
   metrics: async (argv) => {
     const { parseMetricsCommand, runMetrics } = await import('./commands/observe/metrics.ts');

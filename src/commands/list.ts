@@ -30,6 +30,10 @@ export const COMMANDS = {
     usage: '[OPTIONS] <address>',
     summary: 'connect as an enclave does, and tell how far it got',
   },
+  import: {
+    usage: '<file...>',
+    summary: "make one file for serve of units that start AWS's proxy",
+  },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
   'kms-endpoint': {
     usage: '[OPTIONS]',

@@ -1,0 +1,173 @@
+/** `vsock-proxy import`: one file for `serve`, in place of proxies that run side by side as the AWS proxy is started. */
+import type { PortSet } from '../../access/ports.ts';
+import { loadLeniently } from '../../config/lenient.ts';
+import { inspectText } from '../../config/load.ts';
+import { complete, partialListeners } from '../../config/partial-plan.ts';
+import { readText } from '../../config/read/text.ts';
+import { formatListen } from '../../config/schema/addresses.ts';
+import type { FileSettings } from '../../config/schema/file.ts';
+import { VsockProxyError } from '../../platform/errors.ts';
+import { escapeControls } from '../../platform/escape.ts';
+import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { type Understood, understand } from './invocation.ts';
+import { findStarts } from './unit.ts';
+
+type Proxy = Extract<Understood, { readonly kind: 'proxy' }> & { readonly place: string };
+type Entry = NonNullable<FileSettings['allowlist']>[number];
+
+interface Listener extends Proxy {
+  /** As `listen` has it. */
+  readonly listen: string;
+  readonly allowlist: readonly Entry[];
+}
+
+interface Left {
+  readonly place: string;
+  readonly problem: string;
+}
+
+/** What this proxy alone has: it would be lost, and it may be there to forbid something. */
+const SHARED_KEYS = ['allowlist', 'match_names_by_ip', 'limits', 'timeouts'];
+
+const HELP = `
+Reads systemd units, what "systemctl cat" prints, scripts with one command a line,
+or the output of "ps -eo args"; - is standard input. Each proxy becomes a listener
+with the allowlist that it had. Its limit of connections is taken over where
+--num_workers gives it; the 4 that it has by itself are not. What cannot be taken
+over stands in comments, with its reason.
+
+Examples:
+
+  systemctl cat 'vsock-proxy-*' | vsock-proxy import - >serve.yaml
+  vsock-proxy import /etc/systemd/system/vsock-proxy-*.service >serve.yaml
+  vsock-proxy check --config serve.yaml
+
+Exit status: 0 if every proxy was taken over, 1 if one was not, or none was found,
+2 if the command line cannot be understood.
+`;
+
+export interface ImportResult {
+  readonly text: string;
+  readonly exitStatus: number;
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @throws VsockProxyError `usage`; `config` where a named file cannot be read
+ */
+export function runImport(argv: readonly string[]): ImportResult {
+  const command = defineCommand('import')
+    .argument('<file...>', 'units, scripts or lists of processes; - is standard input')
+    .addHelpText('after', HELP);
+  const parsed: Parsed<unknown> = parseArguments(command, argv);
+  if (parsed.kind === 'text') return { text: parsed.text, exitStatus: 0 };
+  const texts = parsed.args.map((path) => ({ path, text: readText(path === '-' ? '/dev/stdin' : path) }));
+  return importProxies(texts, readText);
+}
+
+/** @param read gives an EnvironmentFile. @throws VsockProxyError `config` where it cannot */
+export function importProxies(
+  texts: readonly { readonly path: string; readonly text: string }[],
+  read: (path: string) => string,
+): ImportResult {
+  const listeners: Listener[] = [];
+  const left: Left[] = [];
+  for (const start of texts.flatMap(({ path, text }) => findStarts(text, path))) {
+    const found = understand(start, read);
+    if (found.kind === 'problem') left.push({ place: start.place, problem: found.problem });
+    if (found.kind !== 'proxy') continue;
+    const taken = takeOver({ ...found, place: start.place }, listeners);
+    if ('problem' in taken) left.push(taken);
+    else listeners.push(taken);
+  }
+  const text = format(listeners, left);
+  return { text, exitStatus: listeners.length > 0 && left.length === 0 ? 0 : 1 };
+}
+
+function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
+  const { place, arguments: asked } = proxy;
+  const listen = formatListen(asked.listenOn);
+  const same = others.find((other) => other.listen === listen);
+  if (same !== undefined) return { place, problem: `${same.place} listens on ${listen}, too` };
+  try {
+    const { settings, source } = loadLeniently(asked.configPath);
+    const own = Object.keys(settings).filter(
+      (key) => !SHARED_KEYS.includes(key) && settings[key as keyof FileSettings] !== undefined,
+    );
+    if (own.length > 0) return { place, problem: `${source.path} has ${own.join(', ')}, to be taken over by hand` };
+    const listener = { ...proxy, listen, allowlist: settings.allowlist ?? [] };
+    const problem = problemOf(listener);
+    return problem === undefined ? listener : { place, problem: `it could not start: ${problem}` };
+  } catch (error) {
+    if (!(error instanceof VsockProxyError)) throw error;
+    return { place, problem: `its allowlist cannot be read: ${error.place ?? asked.configPath}: ${error.message}` };
+  }
+}
+
+/** What `check` would say of it: such as that its own allowlist does not have its server. */
+function problemOf(listener: Listener): string | undefined {
+  const file = inspectText(format([listener], []), listener.place, 'any');
+  if ('problems' in file) return file.problems[0]?.message;
+  for (const partial of partialListeners(file)) {
+    const completion = complete(partial, {});
+    if (completion.kind === 'problem') return completion.problem.message.replace(/^listeners\[0\]\.connect: /, '');
+  }
+  return undefined;
+}
+
+function format(listeners: readonly Listener[], left: readonly Left[]): string {
+  const lines = [
+    '# Made by vsock-proxy import. To be looked at with "vsock-proxy check", and run by "vsock-proxy serve".',
+  ];
+  const [first, ...others] = listeners;
+  const shared = first !== undefined && others.every((other) => formatList(other) === formatList(first));
+  if (listeners.some(isAllowedByIp)) {
+    lines.push('', "# As AWS's proxy has it: a name that is not listed is allowed by the address of a listed one.");
+    lines.push('match_names_by_ip: true');
+  }
+  if (first !== undefined && shared) {
+    lines.push('', `# ${escapeControls(first.arguments.configPath)}`, 'allowlist:', ...formatEntries(first, '  '));
+  }
+  if (first !== undefined) lines.push('', 'listeners:');
+  for (const listener of listeners) {
+    const { place, listen, connect, arguments: asked, notes } = listener;
+    lines.push(`  # ${escapeControls(place)}`, ...notes.map((note) => `  # ${escapeControls(note)}`));
+    lines.push(`  - listen: ${JSON.stringify(listen)}`, `    connect: ${JSON.stringify(connect)}`);
+    if (asked.family !== 'any') lines.push(`    ip_family: ${asked.family}`);
+    if (asked.connections !== undefined) lines.push(`    limits: {connections: ${asked.connections}}`);
+    if (!shared) {
+      lines.push(`    allowlist: # ${escapeControls(asked.configPath)}`, ...formatEntries(listener, '      '));
+    }
+  }
+  if (left.length > 0) lines.push('', '# Not taken over:');
+  for (const { place, problem } of left) lines.push(`#   ${escapeControls(place)}: ${escapeControls(problem)}`);
+  if (first === undefined && left.length === 0) lines.push('# No proxy was found.');
+  return `${lines.join('\n')}\n`;
+}
+
+function formatList(listener: Listener): string {
+  return formatEntries(listener, '').join('\n');
+}
+
+function formatEntries({ allowlist }: Listener, indent: string): readonly string[] {
+  return allowlist.map(({ address, port, cids }) => {
+    const clients = cids === undefined ? '' : `, cids: [${cids.join(', ')}]`;
+    return `${indent}- {address: ${JSON.stringify(address.text)}, port: ${formatPorts(port)}${clients}}`;
+  });
+}
+
+function formatPorts(ports: PortSet): string {
+  if (ports === 'any') return '1-65535';
+  const ranges = ports.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`));
+  return ranges.length === 1 ? (ranges[0] ?? '') : `[${ranges.join(', ')}]`;
+}
+
+/** Whether a name is the server that no entry lists by name, so that an address of it must have been meant. */
+function isAllowedByIp({ arguments: { target }, allowlist, connect }: Listener): boolean {
+  if (target.host.kind === 'ip' || connect.includes('$')) return false;
+  const { name } = target.host;
+  return !allowlist.some(({ address: { means } }) => {
+    if (means.kind === 'name') return means.name === name;
+    return means.kind === 'pattern';
+  });
+}
