@@ -40,7 +40,7 @@ CORE := $(wildcard native/core/*.cc)
 ADDON := $(CORE) $(wildcard native/node/*.cc)
 FORWARDER := $(CORE) $(wildcard native/forwarder/*.cc)
 NATIVE_HEADERS := $(wildcard native/*/*.h)
-SHELL_FILES := $(wildcard packaging/ami/provision packaging/ami/validate packaging/ami/clean packaging/repo/build tests/ami/*.sh)
+SHELL_FILES := $(wildcard packaging/container/*.sh packaging/ami/provision packaging/ami/validate packaging/ami/clean packaging/repo/build tests/ami/*.sh)
 CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
 
 CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
@@ -60,7 +60,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: $(addprefix build/deps/,build cross rpm lint unit fuzz test e2e repo ami demo bench) $(NPM) ## Install what building, testing and measuring need
+deps: $(addprefix build/deps/,build cross rpm oci lint unit fuzz test container e2e repo ami demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*
@@ -165,11 +165,38 @@ repo: | build/deps/repo ## Make a signed repository for yum and dnf, build/repo 
 	$(MAKE) rpm ARCH=aarch64
 	packaging/repo/build build/repo $(foreach arch,x86_64 aarch64,build/nitro-enclaves-vsock-proxy-$(VERSION)-$(RELEASE).$(arch).rpm)
 
+## The container images
+
+# Debian's name of the machine.
+$(OUT)/libraries/var/lib/dpkg/status.d/libc6: packaging/container/libraries.sh | build/deps/oci
+	packaging/container/libraries.sh $(subst x86_64,amd64,$(subst aarch64,arm64,$(ARCH))) $(OUT)/libraries
+
+$(OUT)/put-seccomp-profile: packaging/container/put-seccomp-profile.cc Makefile | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)g++ $(FORWARDER_FLAGS) $< $(FORWARDER_LINK) -o $@
+
+.PHONY: image-parts
+image-parts: $(OUT)/vsock-proxy $(OUT)/vsock-forwarder $(OUT)/put-seccomp-profile $(OUT)/contents/sbom.cdx.json $(OUT)/libraries/var/lib/dpkg/status.d/libc6
+
+.PHONY: oci
+oci: ## Make the container images for both machines, build/oci
+	$(MAKE) image-parts ARCH=x86_64
+	$(MAKE) image-parts ARCH=aarch64
+	$(MAKE) build/oci/vsock-proxy/index.json
+
+build/oci/vsock-proxy/index.json: $(foreach out,build build/aarch64,$(addprefix $(out)/,vsock-proxy vsock-forwarder put-seccomp-profile contents/sbom.cdx.json libraries/var/lib/dpkg/status.d/libc6)) \
+  packaging/container/image.ts packaging/container/seccomp.json configs/vsock-proxy.yaml
+	$(NODE) packaging/container/image.ts build/oci $(VERSION)
+
+.PHONY: seccomp
+seccomp: $(NPM) ## Write the seccomp profile, by Docker's default
+	$(NODE) packaging/container/seccomp.ts
+
 ## Checks, the cheap ones first
 
 .PHONY: test
-test: ## Run all checks: lint, unit, native, fuzzers, integration, end to end
-	@for check in lint test-unit test-native fuzz test-integration test-e2e; do $(MAKE) $$check || exit; done
+test: ## Run all checks: lint, unit, native, fuzzers, integration, containers, end to end
+	@for check in lint test-unit test-native fuzz test-integration test-container test-e2e; do $(MAKE) $$check || exit; done
 
 .PHONY: lint
 lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules, names and generated documents
@@ -180,6 +207,7 @@ lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules, names a
 	$(NODE) scripts/imports.ts
 	$(NODE) scripts/names.ts
 	$(NODE) scripts/configuration-docs.ts --check
+	$(NODE) packaging/container/seccomp.ts --check
 
 .PHONY: format
 format: $(NPM) | build/deps/lint ## Format the sources
@@ -241,6 +269,10 @@ test-integration: | build/deps/test ## Run the tests of the built executable
 	$(MAKE) rpm vsock-forwarder ARCH=$(HOST)
 	$(MAKE) rpm vsock-forwarder ARCH=aarch64
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
+
+.PHONY: test-container
+test-container: oci | build/deps/container ## Run the tests of the container images and of what goes with them
+	$(NODE) --test --test-reporter=spec 'tests/container/*.test.ts'
 
 .PHONY: test-e2e
 test-e2e: vsock-proxy vsock-forwarder e2e-packages ## Run the tests on virtual machines with real vsock

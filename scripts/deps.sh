@@ -10,6 +10,8 @@ build  /usr/lib/*/libc.a                libc6-dev              glibc-static
 build  strip                            binutils               binutils
 cross  aarch64-linux-gnu-g++            g++-aarch64-linux-gnu  -
 rpm    rpmbuild                         rpm                    rpm-build
+oci    apt-get                          apt                    -
+oci    dpkg-deb                         dpkg                   -
 lint   clang-format                     clang-format           -
 lint   shellcheck                       shellcheck             ShellCheck
 fuzz   clang++-14                       clang-14               -
@@ -31,6 +33,12 @@ test   ruby                             ruby                   ruby3.2
 test   go                               golang-go              golang
 test   rpmlint                          rpmlint                rpmlint
 test   mandoc                           mandoc                 mandoc
+container  runc                         runc                   -
+container  skopeo                       skopeo                 -
+container  umoci                        umoci                  -
+container  /etc/apparmor.d/tunables/global  apparmor              -
+container  secilc                       secilc                 -
+container  gcc                          gcc                    gcc
 e2e    qemu-system-x86_64               qemu-system-x86        -
 e2e    mmdebstrap                       mmdebstrap             -
 e2e    mke2fs                           e2fsprogs              e2fsprogs

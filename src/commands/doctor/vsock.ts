@@ -5,8 +5,7 @@ import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
 const MODULES = 'modprobe vsock';
-const SECCOMP_FIX =
-  "give the container a seccomp profile that allows socket(AF_VSOCK): docs/platforms.md, 'In a container'";
+const SECCOMP_FIX = 'give the container a seccomp profile that allows socket(AF_VSOCK): docs/containers.md';
 
 export function vsockChecks(host: Host, ports: readonly number[], servicePid: number | undefined): readonly Check[] {
   return [

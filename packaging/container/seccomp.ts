@@ -1,0 +1,111 @@
+/**
+ * seccomp.ts [--check]: writes packaging/container/seccomp.json, by the default profile of Docker in moby/ beside this file.
+ *
+ * The default, with AF_VSOCK. What is resolved while it is made, since a runtime cannot:
+ *
+ * - Docker's own keys (`archMap`, `includes`, `excludes`) mean something to Docker and podman only. Under Kubernetes containerd
+ *   reads a profile as the OCI runtime specification has it and passes over them: each rule that is meant for a capability
+ *   would hold for everyone. Here are the rules for a process without capabilities, on Linux 4.8 or later.
+ * - Only the calls of x86-64 and aarch64 themselves. Those of 32 bits have socketcall(2), whose family no filter sees.
+ * - A filter compares 64 bits, and the kernel takes 32 of them as the family: what is "above 40" may be any family with a bit
+ *   beyond. Every family here is compared for its whole value, and those above AF_VSOCK are left out.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const SOURCE = new URL('moby/default.json', import.meta.url);
+const OUTPUT = new URL('seccomp.json', import.meta.url);
+const SOURCE_NAME = 'github.com/moby/profiles, seccomp/v0.2.3';
+
+const AF_VSOCK = 40;
+
+/** https://github.com/opencontainers/runtime-spec/blob/v1.1.0/config-linux.md#seccomp */
+interface Argument {
+  readonly index: number;
+  readonly value: number;
+  readonly valueTwo?: number;
+  readonly op: string;
+}
+
+export interface Rule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly errnoRet?: number;
+  readonly args?: readonly Argument[];
+}
+
+export interface Profile {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet: number;
+  readonly architectures: readonly string[];
+  readonly syscalls: readonly Rule[];
+}
+
+interface Condition {
+  readonly arches?: readonly string[];
+  readonly caps?: readonly string[];
+  readonly minKernel?: string;
+}
+
+/** What Docker's format has beyond. */
+interface DockerRule extends Rule {
+  readonly comment?: string;
+  readonly includes?: Condition;
+  readonly excludes?: Condition;
+}
+
+export interface DockerProfile {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet: number;
+  readonly syscalls: readonly DockerRule[];
+}
+
+const ARCHES: readonly string[] = ['amd64', 'arm64'];
+const OLDEST_KERNEL = 4.8;
+
+/** The same in the runtime's own format, for a process without capabilities. @throws Error for a condition that it does not know */
+export function resolveConditions({ defaultAction, defaultErrnoRet, syscalls }: DockerProfile): Profile {
+  return {
+    defaultAction,
+    defaultErrnoRet,
+    architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_AARCH64'],
+    syscalls: syscalls.filter(concernsUs).map(withoutConditions),
+  };
+}
+
+/** @throws Error if the profile says of sockets what this does not expect */
+export function allowVsock(profile: Profile): Profile {
+  const above = profile.syscalls.filter(isAboveVsock);
+  if (above.length !== 1) throw new Error(`${above.length} rules allow the families above AF_VSOCK, and not one`);
+  const syscalls = profile.syscalls.map((rule) =>
+    isAboveVsock(rule) ? { ...rule, args: [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_EQ' }] } : rule,
+  );
+  return { ...profile, syscalls };
+}
+
+/** Whether it holds for a process without capabilities on one of these machines. @throws Error for an unknown condition */
+function concernsUs({ includes = {}, excludes = {} }: DockerRule): boolean {
+  if (excludes.minKernel !== undefined) throw new Error('a rule excludes kernels');
+  if (Number(includes.minKernel ?? 0) > OLDEST_KERNEL) throw new Error(`a rule is for Linux ${includes.minKernel}`);
+  if ((excludes.arches ?? []).some((arch) => ARCHES.includes(arch))) return false;
+  const forArch = includes.arches === undefined || includes.arches.some((arch) => ARCHES.includes(arch));
+  return forArch && (includes.caps ?? []).length === 0;
+}
+
+function withoutConditions({ names, action, errnoRet, args }: DockerRule): Rule {
+  return { names, action, ...(errnoRet !== undefined && { errnoRet }), ...(args !== undefined && { args }) };
+}
+
+function isAboveVsock({ names, args = [] }: Rule): boolean {
+  const [first] = args;
+  return names.includes('socket') && first?.op === 'SCMP_CMP_GT' && first.index === 0 && first.value === AF_VSOCK;
+}
+
+if (import.meta.main) {
+  const profile = allowVsock(resolveConditions(JSON.parse(readFileSync(SOURCE, 'utf8')) as DockerProfile));
+  const text = `${JSON.stringify(profile, undefined, 1)}\n`;
+  if (process.argv[2] !== '--check') writeFileSync(OUTPUT, text);
+  else if (readFileSync(OUTPUT, 'utf8') !== text) {
+    process.stderr.write(`packaging/container/seccomp.json is not what ${SOURCE_NAME} gives. Hint: run make seccomp\n`);
+    process.exitCode = 1;
+  }
+}

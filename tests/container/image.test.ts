@@ -1,0 +1,244 @@
+/** What the container images promise: judged by skopeo and umoci, and run by runc as the tightest pod would run them. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { allowVsock, type DockerProfile, type Profile, resolveConditions } from '../../packaging/container/seccomp.ts';
+import { type Outcome, Program } from '../program.ts';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const { version: VERSION } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+const OCI = join(PROJECT, 'build/oci');
+const PATIENCE_MS = 60_000;
+const MEGABYTE = 1_000_000;
+const UID = 65532;
+
+const DEFAULT = resolveConditions(read<DockerProfile>(join(PROJECT, 'packaging/container/moby/default.json')));
+const OURS = read<Profile>(join(PROJECT, 'packaging/container/seccomp.json'));
+
+const work = mkdtempSync(join(PROJECT, 'build/container-'));
+after(() => rmSync(work, { recursive: true }));
+
+function read<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T;
+}
+
+async function run(...[command = '', ...args]: readonly string[]): Promise<string> {
+  const { status, stdout, stderr } = await new Program(command, args).outcome(PATIENCE_MS);
+  assert.equal(status, 0, `${command} ${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+const skopeo = (...args: readonly string[]) => run('skopeo', '--insecure-policy', ...args);
+
+suite('the image layout', () => {
+  const MACHINES = ['amd64', 'arm64'] as const;
+
+  for (const [name, limit, entrypoint] of [
+    ['vsock-proxy', 40 * MEGABYTE, '/usr/bin/vsock-proxy'],
+    ['vsock-proxy-enclave', MEGABYTE, '/vsock-forwarder'],
+  ] as const) {
+    test(`${name}: skopeo reads each machine's image, which is small, not root's, and labelled`, async () => {
+      for (const arch of MACHINES) {
+        const config = JSON.parse(
+          await skopeo('inspect', '--config', '--override-arch', arch, `oci:${OCI}/${name}:${VERSION}`),
+        );
+        assert.equal(config.architecture, arch);
+        assert.deepEqual(config.config.Entrypoint, [entrypoint]);
+        assert.equal(config.config.User, `${UID}:${UID}`);
+        assert.equal(config.config.Labels['org.opencontainers.image.version'], VERSION);
+        const { layers } = JSON.parse(
+          await skopeo('inspect', '--raw', '--override-arch', arch, `oci:${OCI}/${name}:${VERSION}-${arch}`),
+        );
+        const [{ size }] = layers;
+        assert.ok(size <= limit, `${size} bytes for ${arch}`);
+      }
+    });
+
+    test(`${name}: umoci lists it, and each blob is what its name says`, async () => {
+      const tags = (await run('umoci', 'list', '--layout', join(OCI, name))).trim().split('\n');
+      assert.deepEqual(tags, [VERSION, ...MACHINES.map((arch) => `${VERSION}-${arch}`)]);
+      const blobs = join(OCI, name, 'blobs/sha256');
+      for (const blob of readdirSync(blobs)) {
+        assert.equal(
+          createHash('sha256')
+            .update(readFileSync(join(blobs, blob)))
+            .digest('hex'),
+          blob,
+        );
+      }
+    });
+  }
+
+  test('the image for enclaves has one program, static, and no directory of a system', async () => {
+    for (const [arch, out] of [
+      ['amd64', 'build'],
+      ['arm64', 'build/aarch64'],
+    ] as const) {
+      const bundle = join(work, `enclave-${arch}`);
+      await run('umoci', 'unpack', '--image', `${OCI}/vsock-proxy-enclave:${VERSION}-${arch}`, bundle);
+      assert.deepEqual(readdirSync(join(bundle, 'rootfs')).sort(), ['licenses', 'vsock-forwarder']);
+      const program = readFileSync(join(bundle, 'rootfs/vsock-forwarder'));
+      assert.deepEqual(program, readFileSync(join(PROJECT, out, 'vsock-forwarder')));
+    }
+  });
+
+  // The other one comes from the same code, and takes a minute to compress.
+  test('made again, the image for enclaves has the same bytes', async () => {
+    const name = 'vsock-proxy-enclave';
+    const again = join(work, 'again');
+    await run(process.execPath, join(PROJECT, 'packaging/container/image.ts'), again, VERSION, name);
+    for (const file of [`${name}/index.json`, `${name}-${VERSION}-amd64.tar`, `${name}-${VERSION}-arm64.tar`]) {
+      assert.ok(readFileSync(join(again, file)).equals(readFileSync(join(OCI, file))), file);
+    }
+  });
+});
+
+suite('in a container of runc: not root, read-only, without capabilities', { concurrency: 1 }, () => {
+  const bundle = join(work, 'bundle');
+  const rootfs = join(bundle, 'rootfs');
+  /** Some port that this machine's other sockets do not have. */
+  const PORT = 20_000 + (process.pid % 40_000);
+  let containers = 0;
+
+  before(async () => {
+    // As an engine loads it: what `docker load` takes, with layers that umoci of Debian 12 knows, too.
+    const archive = `docker-archive:${OCI}/vsock-proxy-${VERSION}-amd64.tar`;
+    await skopeo('copy', '--quiet', archive, `oci:${work}/layout:proxy`);
+    await run('umoci', 'unpack', '--image', `${work}/layout:proxy`, bundle);
+    writeFileSync(join(work, 'proxy.yaml'), 'allowlist: [{address: 192.0.2.1, port: 443}]\n');
+    // What a program gets that asks for a socket of each family, given for all 64 bits of the argument.
+    writeFileSync(
+      join(work, 'families.c'),
+      `#include <errno.h>
+       #include <stdio.h>
+       #include <stdlib.h>
+       #include <sys/socket.h>
+       #include <sys/syscall.h>
+       #include <unistd.h>
+       int main(int count, char** families) {
+         for (int i = 1; i < count; i++) {
+           const unsigned long family = strtoul(families[i], 0, 0);
+           const long fd = syscall(SYS_socket, family, (int)family == 38 ? SOCK_SEQPACKET : SOCK_STREAM, 0);
+           printf("%s %d\\n", families[i], fd < 0 ? errno : 0);
+         }
+         return 0;
+       }`,
+    );
+    await run('gcc', '-static', '-o', join(rootfs, 'families'), join(work, 'families.c'));
+  });
+
+  /** The container's process, until it ends. */
+  function start(seccomp: Profile, args: readonly string[]): { readonly id: string; readonly program: Program } {
+    const config = read<Record<string, object>>(join(bundle, 'config.json'));
+    containers += 1;
+    const id = `vsock-proxy-test-${process.pid}-${containers}`;
+    const directory = join(work, id);
+    mkdirSync(directory);
+    const spec = {
+      ...config,
+      root: { path: rootfs, readonly: true },
+      process: {
+        terminal: false,
+        user: { uid: UID, gid: UID },
+        args,
+        env: ['PATH=/usr/bin', 'RUST_LOG=info'],
+        cwd: '/',
+        capabilities: {},
+        noNewPrivileges: true,
+      },
+      mounts: [
+        { destination: '/proc', type: 'proc', source: 'proc' },
+        { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'mode=755', 'ro'] },
+        { destination: '/config.yaml', type: 'bind', source: join(work, 'proxy.yaml'), options: ['bind', 'ro'] },
+      ],
+      linux: {
+        namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+        maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list'],
+        readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger'],
+        seccomp,
+      },
+    };
+    writeFileSync(join(directory, 'config.json'), JSON.stringify(spec));
+    return { id, program: new Program('runc', ['--root', join(work, 'runc'), 'run', '--bundle', directory, id]) };
+  }
+
+  const serving = (seccomp: Profile) =>
+    start(seccomp, ['/usr/bin/vsock-proxy', '--cid', 'any', '--config', '/config.yaml', `${PORT}`, '192.0.2.1', '443']);
+
+  test('the default profile: EPERM, and the message names the profile', async () => {
+    const { status, stderr }: Outcome = await serving(DEFAULT).program.outcome(PATIENCE_MS);
+    assert.equal(status, 1);
+    assert.match(stderr, /Could not bind to .*EPERM.*Hint: .*seccomp profile must allow AF_VSOCK/);
+  });
+
+  test('our profile: it listens, and SIGTERM ends it', async () => {
+    const { id, program } = serving(OURS);
+    await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    await run('runc', '--root', join(work, 'runc'), 'kill', id, 'TERM');
+    assert.equal((await program.outcome(PATIENCE_MS)).status, 0, program.stderr.text);
+  });
+
+  const EPERM = 1;
+  const AF_ALG = '38';
+  const AF_VSOCK = '40';
+  /** The kernel takes the lower half as the family, and a filter compares both halves. */
+  const AF_ALG_DISGUISED = '0x100000026';
+
+  async function families(seccomp: Profile, ...asked: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const { status, stdout, stderr } = await start(seccomp, ['/families', ...asked]).program.outcome(PATIENCE_MS);
+    assert.equal(status, 0, stderr);
+    return new Map(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' '))
+        .map(([family = '', errno]) => [family, Number(errno)]),
+    );
+  }
+
+  test('AF_ALG is refused in both profiles, AF_VSOCK in the default alone', async () => {
+    const standard = await families(DEFAULT, AF_ALG, AF_VSOCK);
+    assert.deepEqual([standard.get(AF_ALG), standard.get(AF_VSOCK)], [EPERM, EPERM]);
+    const ours = await families(OURS, AF_ALG, AF_VSOCK, '1', '2', '10');
+    assert.deepEqual([...ours.values()], [EPERM, 0, 0, 0, 0]);
+  });
+
+  test('a family with bits that the kernel cuts off is refused, which the default lets pass', async () => {
+    assert.notEqual((await families(DEFAULT, AF_ALG_DISGUISED)).get(AF_ALG_DISGUISED), EPERM);
+    assert.equal((await families(OURS, AF_ALG_DISGUISED)).get(AF_ALG_DISGUISED), EPERM);
+    assert.equal((await families(OURS, '0x100000028')).get('0x100000028'), EPERM);
+  });
+
+  test('the init step puts the profile of the image into a directory of the node', async () => {
+    const put = ['chroot', rootfs, '/usr/libexec/vsock-proxy/put-seccomp-profile'];
+    mkdirSync(join(rootfs, 'node'));
+    for (const _ of [1, 2]) await run(...put, '/node'); // twice: it replaces what is there
+    assert.deepEqual(readdirSync(join(rootfs, 'node')), ['vsock-proxy.json']);
+    assert.deepEqual(read(join(rootfs, 'node/vsock-proxy.json')), OURS);
+    assert.equal(statSync(join(rootfs, 'node/vsock-proxy.json')).mode & 0o777, 0o644);
+  });
+});
+
+suite('the seccomp profile', () => {
+  test('beside the default it changes nothing but the family above 40', () => {
+    assert.deepEqual(OURS, allowVsock(DEFAULT));
+    const changed = OURS.syscalls.filter((rule, at) => JSON.stringify(rule) !== JSON.stringify(DEFAULT.syscalls[at]));
+    assert.deepEqual(changed, [
+      { names: ['socket'], action: 'SCMP_ACT_ALLOW', args: [{ index: 0, value: 40, op: 'SCMP_CMP_EQ' }] },
+    ]);
+  });
+
+  test('a rule that is for a capability is not in it: containerd would let everyone have it', () => {
+    const allowed = OURS.syscalls.filter(({ action }) => action === 'SCMP_ACT_ALLOW').flatMap(({ names }) => names);
+    for (const name of ['mount', 'bpf', 'setns', 'unshare', 'reboot', 'init_module', 'perf_event_open']) {
+      assert.ok(!allowed.includes(name), name);
+    }
+  });
+
+  test('a default without the rule that it changes is no source for it', () => {
+    assert.throws(() => allowVsock(OURS), /0 rules allow the families above AF_VSOCK/);
+  });
+});
