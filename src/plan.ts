@@ -39,7 +39,7 @@ export type RoutePlan =
   /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
   | { readonly kind: 'http'; readonly via?: SocketAddress }
   /** To the name that each client's TLS ClientHello gives, at this port. */
-  | { readonly kind: 'sni'; readonly port: TcpPort };
+  | { readonly kind: 'sni'; readonly port: TcpPort; readonly starttls?: 'postgres' };
 
 /** Inside an enclave: to the name that the address stands for which each client has connected to, and to the same port. */
 export interface NamesRoute {

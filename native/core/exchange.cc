@@ -117,6 +117,10 @@ Exchange::Next Exchange::decide(Decision decision) {
       if (isFull() || round_.ended) {
         return close({CloseReason::Malformed, ofServer ? Party::Server : Party::Client}, true);
       }
+      if (!ofServer && !decision.toClient.empty()) {
+        link_.down.prime(decision.toClient);
+        link_.down.deliver(link_.client.fd.get());
+      }
       round_.atLeast = decision.atLeast;
       round_.until = decision.until;
       return ofServer ? settle() : watchClient(EPOLLIN);

@@ -166,13 +166,20 @@ export function complete(partial: PartialListener, { placement, enclaveCid, encl
 }
 
 const HTTPS = 443 as TcpPort;
+const POSTGRES = 5432 as TcpPort;
 const NOTHING: Policy = { allow: [], deny: [] };
 
-function routeOf({ connect, route, port = HTTPS, proxy_protocol: proxyProtocol }: Listener): PartialListener['route'] {
+function routeOf({
+  connect,
+  route,
+  starttls,
+  port = starttls ? POSTGRES : HTTPS,
+  proxy_protocol: proxyProtocol,
+}: Listener): PartialListener['route'] {
   if (connect !== undefined) return { ...connect, proxyHeader: proxyProtocol !== undefined };
   switch (route) {
     case 'sni':
-      return { kind: 'sni', port };
+      return { kind: 'sni', port, ...(starttls && { starttls }) };
     case 'log':
       return { kind: 'log' };
     default:

@@ -132,9 +132,9 @@ export type Decision =
   /**
    * `head`, `response`: not enough bytes yet. The next question comes with the EOF, with a full head, or with more bytes:
    * `atLeast` in all, and the byte `until` among the new ones. Where nothing more can come, the connection ends as
-   * `malformed`.
+   * `malformed`. `head` only: the client receives `toClient` first.
    */
-  | { readonly action: 'more'; readonly atLeast?: number; readonly until?: number }
+  | { readonly action: 'more'; readonly atLeast?: number; readonly until?: number; readonly toClient?: Uint8Array }
   /**
    * `client`, `head`: connect and relay. Of the bytes so far the first `consume` are dropped, the others are the
    * first that the server receives, after `toServer`. Once connected the client receives `toClient` first.

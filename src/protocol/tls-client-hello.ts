@@ -20,7 +20,7 @@ export type ParsedClientHello =
   | Malformed
   /** A ClientHello that does not say where it wants to go. `problem` as of {@link Malformed}. */
   | { readonly kind: 'no-name'; readonly problem: string }
-  /** ASCII letters, digits, `-`, `.` and `_`, as sent; no IP address. */
+  /** ASCII letters, digits, `-`, `.` and `_`, as sent but for the dot at its end; no IP address. */
   | { readonly kind: 'name'; readonly name: string };
 
 /** Clients send one record, or a few to slip through somewhere; each costs time whenever bytes come. */
@@ -154,7 +154,8 @@ const EXTENSION_HEADER = 4;
 const SERVER_NAME = 0;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 const NO_NAME =
-  'the ClientHello names no server (no SNI). Hint: connect to the server by its name, not by an IP address';
+  'the ClientHello names no server (no SNI). Hint: connect to the server by its name, not by an IP address, and by one that ' +
+  'its client sends: Java sends none that has an underscore or no dot';
 const HIDDEN_NAME = 'the ClientHello has its server name encrypted only (ECH without outer SNI)';
 
 type Outcome = Exclude<ParsedClientHello, { readonly kind: 'more' }>;
@@ -213,7 +214,8 @@ function readServerName(list: Uint8Array): Outcome {
   const end = vectorEnd(list, 3, 2, list.length);
   if (typeof end !== 'number') return malformed('a server name has a wrong length');
   if (end !== list.length) return malformed('the ClientHello has more than one server name');
-  const name = latin1(list.subarray(5));
+  // Without its dot at the end, says RFC 6066; OpenSSL, NSS, Python, Node.js and Erlang send what they were given.
+  const name = latin1(list.subarray(5)).replace(/\.$/, '');
   if (NAME.test(name) && !isIPv4(name)) return { kind: 'name', name };
   const shown = quoteBriefly(name);
   return isIP(name) === 0
@@ -221,7 +223,7 @@ function readServerName(list: Uint8Array): Outcome {
     : { kind: 'no-name', problem: `the server name is the IP address ${shown}, and TLS has names only there` };
 }
 
-/** RFC 6066: ASCII, without the dot at its end. */
+/** RFC 6066: ASCII. */
 const NAME = /^(?!\.)[\w.-]{1,253}(?<!\.)$/;
 
 /**

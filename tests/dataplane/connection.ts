@@ -217,9 +217,13 @@ export class FakeConnection {
   #awaitMore(
     { bytes, ended }: { readonly bytes: Uint8Array; readonly ended: boolean },
     from: 'client' | 'server',
-    { atLeast = 0, until }: Extract<Decision, { readonly action: 'more' }>,
+    { atLeast = 0, until, toClient }: Extract<Decision, { readonly action: 'more' }>,
   ) {
     if (ended || bytes.length >= HEAD_BYTES[from]) return this.close('malformed', from);
+    if (from === 'client' && toClient !== undefined) {
+      this.#client.write(toClient);
+      this.#bytesDown += toClient.length;
+    }
     this.#wanted = { atLeast, until, after: bytes.length };
     this.#look();
   }

@@ -173,6 +173,23 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         assert.equal(Buffer.from(third.bytes).toString(), 'abcdefgh;');
       });
 
+      it('more of a head may be what an answer asks for', async () => {
+        const { client, connection } = await ask('ask;');
+        dataPlane.decide(connection, { action: 'more', atLeast: 5, toClient: bytes('S') });
+        await client.receives('S');
+        client.write('head');
+        const { connection: again } = await shown('head', 'ask;head');
+        dataPlane.decide(again, connectDecision(4));
+        const accepted = await server.accept();
+        await accepted.receives('head');
+        accepted.write('reply');
+        await client.receives('Sreply');
+        accepted.end();
+        client.end();
+        const record = await endsAs('finished');
+        assert.deepEqual([record.bytesUp, record.bytesDown], [4, 6]);
+      });
+
       it('16 KiB and more are not collected', async () => {
         const { on } = await listen();
         const client = await harness.connect(on);

@@ -154,6 +154,33 @@ describe('refused, and said why', () => {
   }
 });
 
+describe('refused, and the client is told by an alert', () => {
+  const python = (name: string) => {
+    const program =
+      'import socket, ssl, sys; c = ssl.create_default_context(cafile=sys.argv[1]); ' +
+      `c.wrap_socket(socket.create_connection(("${HOST}", ${PORT})), server_hostname=sys.argv[2])`;
+    return run(['python3', '-c', program, CA, name]).then(({ stderr }) => stderr);
+  };
+  const clients: readonly (readonly [string, (name: string) => Promise<string>])[] = [
+    ['openssl', (name) => openssl(HOST, '-servername', name)],
+    ['openssl, TLS 1.2', (name) => openssl(HOST, '-tls1_2', '-servername', name)],
+    ['curl', (name) => curl(`https://${name}/hello`)],
+    ['Python', python],
+    ['Node.js', (name) => handshake({ servername: name }).catch(String)],
+  ];
+  for (const [client, connect] of clients) {
+    test(client, async () => {
+      assert.match(await connect('denied.example.com'), /access[ _]denied/i);
+      assert.match(await connect('nowhere.example.com'), /unrecognized[ _]name/i);
+    });
+  }
+
+  test('a dot at the end of a name is none of it', async () => {
+    assert.match(await openssl(HOST, '-servername', 'web.example.com.'), /Verify return code: 0 \(ok\)/);
+    assert.match(await openssl(HOST, '-servername', 'denied.example.com.'), /access denied/);
+  });
+});
+
 describe('curl', () => {
   test('reaches each name by the same listener, with the certificate of the server itself', async () => {
     for (const name of ['web.example.com', 'kms.us-east-1.amazonaws.com', 'WEB.example.COM']) {

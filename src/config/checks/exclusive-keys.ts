@@ -77,6 +77,12 @@ const CLASHES: readonly {
     hint: 'connect: HOST:PORT has it behind the host, and what clients of route: http ask for has one',
   },
   {
+    key: 'starttls',
+    when: ({ raw }) => 'starttls' in raw && raw.route !== 'sni',
+    message: 'only route: sni looks for TLS',
+    hint: 'leave it out: with connect, all bytes go on as they come',
+  },
+  {
     key: 'proxy_protocol',
     when: ({ raw }) => 'proxy_protocol' in raw && 'route' in raw,
     message: 'only the server of connect can be told who the client is',

@@ -50,6 +50,12 @@ const proxyProtocol = {
   absent: 'not spoken',
 };
 
+const starttls = {
+  description:
+    'With `route: sni`: what clients say before TLS begins, and servers are told. `postgres`: SSLRequest, as every client of PostgreSQL sends it; one with `sslnegotiation=direct` is served, too',
+  absent: 'nothing: TLS begins at once',
+};
+
 export const listener = map(
   {
     description: 'One address that clients connect to',
@@ -60,7 +66,13 @@ export const listener = map(
     listen,
     connect: optional(connect),
     route: optional(route),
-    port: optional(tcpPort({ description: 'With `route: sni`: the port of every server', absent: '443' })),
+    port: optional(
+      tcpPort({
+        description: 'With `route: sni`: the port of every server',
+        absent: '443; 5432 with `starttls: postgres`',
+      }),
+    ),
+    starttls: optional(choice(starttls, ['postgres'])),
     allowlist: optional(
       allowlist({ description: 'What may be reached besides the entries of the file', absent: 'those alone' }),
     ),

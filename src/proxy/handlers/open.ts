@@ -95,7 +95,7 @@ export function openHandlers({
         case 'sni': {
           const { handleSni } = await import('./sni.ts');
           const authorizer = new Authorizer({ policy, family, names, askedBy: 'client' });
-          return handleSni({ targets, authorizer, port: route.port });
+          return handleSni({ targets, authorizer, port: route.port, starttls: route.starttls });
         }
         case 'target': {
           const { target, proxyHeader } = route;

@@ -1,8 +1,11 @@
 /** Answers for `route: sni`: each client goes to the server that its TLS ClientHello names; its bytes go on untouched. */
 import type { TcpPort } from '../../access/address.ts';
+import { describeMalformed } from '../../platform/malformed.ts';
+import { ACCEPTED, isPostgres, parsePreface, SSL_REQUEST } from '../../protocol/postgres.ts';
+import { ACCESS_DENIED, UNRECOGNIZED_NAME } from '../../protocol/tls-alert.ts';
 import { essence, parseClientHello } from '../../protocol/tls-client-hello.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
-import { CACHE_MS, type Handled, type Handler } from './dispatcher.ts';
+import { CACHE_MS, type FirstRequest, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
@@ -11,40 +14,85 @@ export interface SniHandlerOptions {
   readonly targets: TargetIds;
   readonly authorizer: Authorizer;
   readonly port: TcpPort;
+  /** What clients say before their ClientHello, and servers want to hear; absent: nothing. */
+  readonly starttls?: 'postgres' | undefined;
 }
 
-export function handleSni({ targets, authorizer, port }: SniHandlerOptions): Handler {
-  const decide = (authorization: Authorization, hello: Uint8Array): Handled => {
-    if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
+type Ask = Extract<FirstRequest, { readonly kind: 'head' }>;
+
+export function handleSni({ targets, authorizer, port, starttls }: SniHandlerOptions): Handler {
+  const decide = (authorization: Authorization, hello: Uint8Array, prefaceBytes: number): Handled => {
+    if (authorization.kind !== 'allowed') {
+      const alert = authorization.kind === 'denied' ? ACCESS_DENIED : UNRECOGNIZED_NAME;
+      return refuseUnauthorized(authorization, targets, alert);
+    }
     const { text, addresses } = authorization;
-    const decision = { action: 'connect', target: targets.idOf(text), addresses, consume: 0, explain: false } as const;
+    const common = { action: 'connect', target: targets.idOf(text), addresses, consume: prefaceBytes } as const;
+    if (prefaceBytes > 0) {
+      return { decision: { ...common, toServer: SSL_REQUEST, explain: true, handshake: true } };
+    }
     const what = essence(hello);
-    return { decision: what === undefined ? decision : { ...decision, cache: { ...what, forMs: CACHE_MS } } };
+    const cache = what === undefined ? {} : { cache: { ...what, forMs: CACHE_MS } };
+    return { decision: { ...common, explain: false, ...cache } };
   };
+
+  const route = ({ bytes, ended, client }: Ask, prefaceBytes: number): Handled | Promise<Handled> => {
+    const shown = bytes.subarray(prefaceBytes);
+    const hello = parseClientHello(shown);
+    switch (hello.kind) {
+      case 'more':
+        return ended ? malformed(CUT_OFF) : { decision: { action: 'more', atLeast: prefaceBytes + hello.atLeast } };
+      case 'malformed':
+        return malformed(`it sent no usable ClientHello: ${describeMalformed(hello)}`);
+      case 'no-name':
+        return denied(hello.problem, UNRECOGNIZED_NAME);
+      case 'name': {
+        const authorization = authorizer.find(hello.name, port, clientOf(client));
+        if (authorization instanceof Promise) return authorization.then((it) => decide(it, shown, prefaceBytes));
+        return authorization.kind === 'malformed'
+          ? denied(authorization.problem, ACCESS_DENIED)
+          : decide(authorization, shown, prefaceBytes);
+      }
+    }
+  };
+
   return {
     first(ask) {
       if (ask.kind !== 'head') throw new Error('a ClientHello is asked about with its bytes');
-      const hello = parseClientHello(ask.bytes);
-      switch (hello.kind) {
-        case 'more':
-          return ask.ended
-            ? malformed('it ended before its ClientHello was whole')
-            : { decision: { action: 'more', atLeast: hello.atLeast } };
+      if (starttls === undefined) return isPostgres(ask.bytes) ? malformed(POSTGRES) : route(ask, 0);
+      const preface = parsePreface(ask.bytes);
+      switch (preface.kind) {
+        case 'tls':
+          return route(ask, preface.prefaceBytes);
         case 'malformed':
-          return malformed(`it sent no usable ClientHello: ${hello.problem}`);
-        case 'no-name':
-          return denied(hello.problem);
-        case 'name': {
-          const authorization = authorizer.find(hello.name, port, clientOf(ask.client));
-          if (authorization instanceof Promise) return authorization.then((settled) => decide(settled, ask.bytes));
-          return authorization.kind === 'malformed' ? denied(authorization.problem) : decide(authorization, ask.bytes);
+          return malformed(describeMalformed(preface));
+        case 'more':
+        case 'answer': {
+          const { kind, ...more } = preface;
+          return ask.ended ? malformed(CUT_OFF) : { decision: { action: 'more', ...more } };
         }
       }
     },
-    later() {
-      throw new Error('nothing is asked about a connection that relays');
+    later(ask) {
+      if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
+      return beginTls(ask, targets.textOf(ask.target) ?? 'the server');
     },
   };
+}
+
+const CUT_OFF = 'it ended before its ClientHello was whole';
+const POSTGRES =
+  'it began with a request of PostgreSQL for encryption, before any TLS. Hint: set starttls: postgres for this listener, ' +
+  'or sslnegotiation=direct for the client (PostgreSQL 17 and newer)';
+
+/** What a server of PostgreSQL says to SSLRequest. In the clear nothing may come behind it: who put it there is unknown. */
+function beginTls({ bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>, target: string): Handled {
+  const [first] = bytes;
+  if (first === ACCEPTED[0] && bytes.length === 1 && !ended) return { decision: { action: 'relay', consume: 1 } };
+  const said = first === undefined ? 'ended' : bytes.length > 1 ? `said ${bytes.length} bytes` : `said byte ${first}`;
+  const problem = `${target} does not begin TLS as PostgreSQL does: to SSLRequest it ${said}`;
+  const hint = 'is ssl on in its postgresql.conf?';
+  return { decision: { action: 'reject', reason: 'malformed' }, refusal: { problem, hint, subject: target } };
 }
 
 function malformed(problem: string): Handled {
@@ -52,6 +100,6 @@ function malformed(problem: string): Handled {
 }
 
 /** What it asks for cannot be told, or is nothing that could be allowed. */
-function denied(problem: string): Handled {
-  return { decision: { action: 'reject', reason: 'denied' }, refusal: { problem, subject: problem } };
+function denied(problem: string, toClient: Uint8Array): Handled {
+  return { decision: { action: 'reject', reason: 'denied', toClient }, refusal: { problem, subject: problem } };
 }

@@ -98,7 +98,7 @@ function describeFailure(
     case 'head-timeout':
       return {
         problem: `no whole request head or ClientHello came within ${route.timeouts.headMs} ms (timeouts.head)`,
-        hint: 'the client may have expected another protocol here',
+        hint: 'its protocol may be one in which the server speaks first (MySQL, SMTP, …), and that needs a listener with connect',
       };
     case 'decision-timeout':
       return {

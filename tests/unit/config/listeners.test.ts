@@ -58,6 +58,16 @@ suite('a listener that is refused', () => {
       '3: listeners[0].port: only route: sni has a port',
     ],
     [
+      'with starttls beside route: http',
+      listener('route: http, starttls: postgres'),
+      '3: listeners[0].starttls: only route: sni looks for TLS',
+    ],
+    [
+      'with a starttls that is none',
+      listener('route: sni, starttls: mysql'),
+      '3: listeners[0].starttls: expected postgres, found "mysql"',
+    ],
+    [
       'with a port that is none',
       listener('route: sni, port: 65536'),
       '3: listeners[0].port: port 65536 is outside 1–65535',

@@ -168,7 +168,8 @@ suite('ClientHello refused', () => {
       clientHello({ extensions: [serverName('\xfc.example')] }),
       '"ü.example" is not a server name',
     ],
-    ['a dot at the end', clientHello({ extensions: [serverName('a.example.')] }), '"a.example." is not a server name'],
+    ['two dots at the end', clientHello({ extensions: [serverName('a.example..')] }), 'is not a server name'],
+    ['nothing but a dot', clientHello({ extensions: [serverName('.')] }), 'is not a server name'],
     ['a dot at the beginning', clientHello({ extensions: [serverName('.example')] }), 'is not a server name'],
     ['254 characters', clientHello({ extensions: [serverName('a'.repeat(254))] }), 'is not a server name'],
   ];
@@ -193,6 +194,11 @@ suite('ClientHello without a name', () => {
       'encrypted only (ECH without outer SNI)',
     ],
     ['an IPv4 address', clientHello({ extensions: [serverName('192.0.2.1')] }), 'the IP address "192.0.2.1"'],
+    [
+      'an IPv4 address with a dot at its end',
+      clientHello({ extensions: [serverName('192.0.2.1.')] }),
+      'the IP address "192.0.2.1"',
+    ],
     ['an IPv6 address', clientHello({ extensions: [serverName('2001:db8::1')] }), 'the IP address "2001:db8::1"'],
   ];
   for (const [name, bytes, problem] of cases) {

@@ -25,30 +25,55 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) await settle();
 }
 
+const [ACCESS_DENIED, UNRECOGNIZED_NAME] = [49, 112] as const;
+
+/** By one fatal alert and the end, or by a reset without a word. */
+function assertRefused({ ending, received }: { readonly ending: unknown; readonly received: string }, alert?: number) {
+  assert.equal(ending, alert === undefined ? 'reset' : 'eof');
+  const record = alert === undefined ? [] : [21, 3, 3, 0, 2, 2, alert];
+  assert.deepEqual([...Buffer.from(received, 'latin1')], record);
+}
+
 const helloTo = (name: string) => clientHello({ extensions: [serverName(name)] });
 
 describe('a TLS client that is refused', () => {
-  const cases: readonly (readonly [what: string, hello: Uint8Array, log: RegExp])[] = [
+  const cases: readonly (readonly [what: string, hello: Uint8Array, alert: number | undefined, log: RegExp])[] = [
     [
       'because no rule allows the name',
       helloTo('other.example'),
+      ACCESS_DENIED,
       /no entry of the allowlist matches other\.example on port 443/,
     ],
-    ['because it gives no name', clientHello({ extensions: [] }), / no server name|no name|name/],
-    ['because it gives an IP address', helloTo('10.0.0.7'), /the server name is the IP address "10\.0\.0\.7"/],
-    ['because it gives another spelling of one', helloTo('2130706433'), /another spelling of 127\.0\.0\.1/],
+    [
+      'because it gives no name',
+      clientHello({ extensions: [] }),
+      UNRECOGNIZED_NAME,
+      /not by an IP address.* an underscore or no dot/,
+    ],
+    [
+      'because it gives an IP address',
+      helloTo('10.0.0.7'),
+      UNRECOGNIZED_NAME,
+      /the server name is the IP address "10\.0\.0\.7"/,
+    ],
+    [
+      'because it gives another spelling of one',
+      helloTo('2130706433'),
+      ACCESS_DENIED,
+      /another spelling of 127\.0\.0\.1/,
+    ],
     [
       'because it speaks HTTP',
       Buffer.from(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`),
+      undefined,
       /it sent no usable ClientHello: /,
     ],
   ];
-  for (const [what, hello, log] of cases) {
-    it(`${what}: reset, one line, nothing resolved`, async () => {
+  for (const [what, hello, alert, log] of cases) {
+    it(`${what}: ${alert === undefined ? 'reset' : `alert ${alert}`}, one line, nothing resolved`, async () => {
       const { connect, logged, queries, running } = await setUp({}, { level: 'warn' });
       const client = await connect(hello);
-      assert.equal(client.ending, 'reset');
-      assert.equal(client.received, '');
+      assertRefused(client, alert);
       const lines = logged.take();
       assert.equal(lines.length, 1);
       assert.match(lines[0] ?? '', /^WARN Client on cid: 16 port: 5005: /);
@@ -58,11 +83,19 @@ describe('a TLS client that is refused', () => {
     });
   }
 
-  it('because the name leads to the metadata service: reset, one line', async () => {
+  it('because the name leads to the metadata service: an alert, one line', async () => {
     const { connect, logged } = await setUp({}, { level: 'warn', names: { [NAME]: ['169.254.169.254'] } });
     const client = await connect(helloTo(NAME));
-    assert.equal(client.ending, 'reset');
+    assertRefused(client, ACCESS_DENIED);
     assert.match(logged.take()[0] ?? '', /169\.254\.169\.254 is a link-local address/);
+  });
+
+  it('because there is no such server: an alert, one line', async () => {
+    const { connect, logged } = await setUp({}, { level: 'warn', names: {} });
+    const client = await connect(helloTo(NAME));
+    await settled();
+    assertRefused(client, UNRECOGNIZED_NAME);
+    assert.match(logged.take().at(-1) ?? '', /no address for api\.example\.com:443: Could not resolve/);
   });
 
   it('because it ends before its ClientHello does', async () => {
@@ -73,6 +106,47 @@ describe('a TLS client that is refused', () => {
     await settled();
     assert.equal(client.ending, 'reset');
     assert.match(logged.take()[0] ?? '', /: it ended before its ClientHello was whole /);
+  });
+});
+
+describe('a client of PostgreSQL', () => {
+  const SSL = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47);
+  const postgres = { route: { kind: 'sni', port: port(443), starttls: 'postgres' } } as const;
+
+  it('is answered, then connected by its ClientHello to a server that is asked the same', async () => {
+    const { connect, net } = await setUp(postgres);
+    const server = net.serveAt(SERVER);
+    const client = await connect(SSL.subarray(0, 5), SSL.subarray(5));
+    assert.equal(client.received, 'S');
+    const hello = helloTo(NAME);
+    client.write(hello.subarray(0, 50));
+    await settled();
+    client.write(hello.subarray(50));
+    const accepted = await server.accept();
+    await accepted.receives(Buffer.from(SSL).toString());
+    accepted.write('S');
+    await accepted.receives(Buffer.concat([SSL, hello]).toString());
+    accepted.write('tls');
+    await client.receives('Stls');
+  });
+
+  it('is reset where the server says more than that TLS may begin', async () => {
+    const { connect, net, logged } = await setUp(postgres, { level: 'warn' });
+    const server = net.serveAt(SERVER);
+    const client = await connect(SSL, helloTo(NAME));
+    (await server.accept()).write('SE');
+    await settled();
+    assert.equal(client.received, 'S');
+    assert.equal(client.ending, 'reset');
+    assert.match(logged.take()[0] ?? '', /to SSLRequest it said 2 bytes/);
+  });
+
+  it('is reset where nobody answers', async () => {
+    const { connect, logged } = await setUp(postgres, { level: 'warn' });
+    const client = await connect(SSL, helloTo(NAME));
+    await settled();
+    assert.equal(client.ending, 'reset');
+    assert.match(logged.take()[0] ?? '', /could not connect to .*ECONNREFUSED/);
   });
 });
 

@@ -371,7 +371,7 @@ describe('listeners whose clients each ask for a target', () => {
     ]);
     assert.deepEqual(logged.take(), [
       'WARN Client on cid: 16 port: 5005: no whole request head or ClientHello came within 3000 ms (timeouts.head) ' +
-        '(after 105 ms). Hint: the client may have expected another protocol here',
+        '(after 105 ms). Hint: its protocol may be one in which the server speaks first (MySQL, SMTP, …), and that needs a listener with connect',
       'WARN Client on cid: 16 port: 5005: the body of its request is not framed as announced (after 105 ms)',
     ]);
   });
