@@ -1,5 +1,5 @@
 /**
- * executable.ts ARCH NODE BUNDLE ADDON FORWARDER OUTPUT: makes the one-file executable, by pkg.
+ * executable.ts ARCH NODE BUNDLE PARTS ADDON FORWARDER OUTPUT: makes the one-file executable, by pkg.
  *
  * ARCH (x64 or arm64) is that of the machine that is to run it, and NODE the stripped Node binary for it, of the
  * version that runs this script. The output depends on the contents of the inputs only, not on where they are.
@@ -9,9 +9,9 @@ import { dirname, join, relative, resolve } from 'node:path';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
 
 const [arch, ...paths] = process.argv.slice(2);
-const [node, bundle, addon, forwarder, output] = paths.map((path) => resolve(path));
-if (!arch || !node || !bundle || !addon || !forwarder || !output) {
-  throw new Error('usage: executable.ts ARCH NODE BUNDLE ADDON FORWARDER OUTPUT');
+const [node, bundle, parts, addon, forwarder, output] = paths.map((path) => resolve(path));
+if (!arch || !node || !bundle || !parts || !addon || !forwarder || !output) {
+  throw new Error('usage: executable.ts ARCH NODE BUNDLE PARTS ADDON FORWARDER OUTPUT');
 }
 
 /**
@@ -42,7 +42,7 @@ const seaConfig = {
   useCodeCache: false, // nearly as fast without, and cross-building and equal bytes need it off
   execArgv,
   execArgvExtension: 'none', // NODE_OPTIONS is for other programs
-  assets: { 'vsock.node': fromWork(addon), 'vsock-forwarder': fromWork(forwarder) },
+  assets: { parts: fromWork(parts), 'vsock.node': fromWork(addon), 'vsock-forwarder': fromWork(forwarder) },
 };
 
 try {

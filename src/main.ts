@@ -1,7 +1,6 @@
 /** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
 import { fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, constants, hostname } from 'node:os';
-import { isatty } from 'node:tty';
 import type { Placement } from './aws/partitions.ts';
 import type { CheckDependencies } from './commands/check/check.ts';
 import type { Host } from './commands/doctor/host.ts';
@@ -41,6 +40,7 @@ import {
 import { isJournal, LogOutput } from './platform/log-output.ts';
 import { openStderr, type WriteLine } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
+import { isTerminal } from './platform/terminal.ts';
 import { VERSION } from './platform/version.ts';
 import { NAMESPACE_MODE } from './platform/vsock.ts';
 import type { RouteSupport } from './proxy/handlers/open.ts';
@@ -153,7 +153,7 @@ async function runStatusCommand(argv: readonly string[]): Promise<number> {
   const stopSignal = firstStopSignal();
   let exitStatus = 0;
   await runStatus(parsed.arguments, {
-    isTerminal: isatty(STDOUT),
+    isTerminal: isTerminal(STDOUT),
     write(text) {
       exitStatus = print(text);
     },
@@ -569,7 +569,7 @@ function openLogOutput(write: WriteLine): LogOutput {
     format: logFormatOfProcess() ?? 'text',
     write,
     // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
-    colour: write === writeError && wantsColour(env, isatty(STDERR)),
+    colour: write === writeError && wantsColour(env, isTerminal(STDERR)),
     ...(isJournal(env.JOURNAL_STREAM, fstatSync(STDERR)) && {
       sendToJournal: (datagram) => sendDatagram(JOURNAL, datagram),
     }),

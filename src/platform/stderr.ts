@@ -3,8 +3,7 @@
  * a gone reader costs lines, never the control plane's only thread.
  */
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
-import { Socket } from 'node:net';
-import { isatty } from 'node:tty';
+import { isTerminal } from './terminal.ts';
 
 const STDERR = 2;
 
@@ -57,10 +56,11 @@ function writeWhatFits(write: (bytes: Uint8Array) => number, bytes: Uint8Array):
 function openWithoutBlocking(): number {
   const stderr = fstatSync(STDERR);
   if (stderr.isSocket()) {
+    const { Socket } = process.getBuiltinModule('node:net'); // most starts need nothing of it
     new Socket({ fd: STDERR, readable: false, writable: true }).on('error', () => undefined).unref();
     return STDERR;
   }
-  if (!stderr.isFIFO() && !isatty(STDERR)) return STDERR;
+  if (!stderr.isFIFO() && !isTerminal(STDERR)) return STDERR;
   try {
     return openSync(`/proc/self/fd/${STDERR}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {

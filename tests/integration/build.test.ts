@@ -96,6 +96,7 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     const rpm = `build/nitro-enclaves-vsock-proxy-${VERSION}-1.${arch}.rpm`;
     for (const product of [
       'build/vsock-proxy.cjs',
+      'build/vsock-proxy.parts',
       `${out}/vsock.node`,
       `${out}/vsock-proxy`,
       `${out}/vsock-forwarder`,

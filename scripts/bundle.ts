@@ -1,0 +1,83 @@
+/**
+ * bundle.ts VERSION PROGRAM PARTS METAFILE: bundles the control plane.
+ *
+ *   PROGRAM   what runs first: it loads the other parts as they are asked for
+ *   PARTS     an index, a line feed, and the parts one behind the other
+ *   METAFILE  what each part consists of, as esbuild tells it
+ *
+ * Without a compiler (--jitless) V8 still reads all of a script before it runs any of it, which takes longer than what most
+ * commands do; so each `import()` begins a part of its own, and one that is not asked for is not even read.
+ */
+import { writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { build, transform } from 'esbuild';
+
+const [version, program, parts, metafile] = process.argv.slice(2);
+if (!version || !program || !parts || !metafile) throw new Error('usage: bundle.ts VERSION PROGRAM PARTS METAFILE');
+
+/** Without white space and comments V8 holds the source in a fifth of the memory. Names stay for stack traces. */
+const compact = { minifyWhitespace: true, minifySyntax: true, target: 'node24', logLevel: 'warning' } as const;
+
+const { outputFiles, metafile: meta } = await build({
+  ...compact,
+  entryPoints: ['src/main.ts'],
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  outdir: 'parts',
+  write: false,
+  metafile: true,
+  define: { VSOCK_PROXY_VERSION: JSON.stringify(version) },
+  alias: { 'node:child_process': './src/platform/child-process.ts' },
+});
+
+const sources = await Promise.all(
+  outputFiles.map(async ({ path, text }) => {
+    // An executable has no modules but CommonJS.
+    const { code } = await transform(text, {
+      ...compact,
+      format: 'cjs',
+      platform: 'node',
+      supported: { 'dynamic-import': false },
+      logOverride: { 'empty-import-meta': 'silent' },
+    });
+    return { name: `./${basename(path)}`, bytes: Buffer.from(code) };
+  }),
+);
+sources.sort((one, other) => (one.name < other.name ? -1 : 1));
+
+const index: Record<string, readonly [offset: number, length: number]> = {};
+let offset = 0;
+for (const { name, bytes } of sources) {
+  index[name] = [offset, bytes.length];
+  offset += bytes.length;
+}
+writeFileSync(parts, Buffer.concat([Buffer.from(`${JSON.stringify(index)}\n`), ...sources.map(({ bytes }) => bytes)]));
+writeFileSync(metafile, JSON.stringify(meta));
+
+const { code } = await transform(`(${String(start)})(require)`, compact);
+writeFileSync(program, code);
+
+/** Goes into the program as it is written here. */
+function start(builtin: NodeJS.Require): void {
+  const { getRawAsset } = builtin('node:sea') as typeof import('node:sea');
+  const { compileFunction } = builtin('node:vm') as typeof import('node:vm');
+  const asset = Buffer.from(getRawAsset('parts'));
+  const begin = asset.indexOf('\n') + 1;
+  const places = JSON.parse(asset.toString('latin1', 0, begin)) as typeof index;
+  const loaded = new Map<string, { exports: unknown }>();
+  const load = (name: string): unknown => {
+    const place = places[name];
+    if (place === undefined) return builtin(name);
+    let module = loaded.get(name);
+    if (module === undefined) {
+      module = { exports: {} };
+      loaded.set(name, module);
+      const source = asset.toString('utf8', begin + place[0], begin + place[0] + place[1]);
+      compileFunction(source, ['exports', 'require', 'module'], { filename: name })(module.exports, load, module);
+    }
+    return module.exports;
+  };
+  load('./main.js');
+}
