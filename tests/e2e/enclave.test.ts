@@ -29,6 +29,7 @@ const S3 = 's3.amazonaws.com';
 const WIKI = 'wiki.eng.mycorp.com';
 const AUTH = 'auth.mycorp.com';
 const OTHER = 'example.org';
+const METADATA = '169.254.169.254';
 const NAMES = [IP_RANGES, KMS, S3, WIKI, AUTH, OTHER];
 
 let parent: Machine;
@@ -125,6 +126,19 @@ function manifest(): void {
 
   test('so does a compiled program, which asks for addresses of every family', async () => {
     assert.match((await inside(`${GET_HERE} ${WIKI} 80`)).stdout, /^198\.18\.0\.\d+ hello from wiki\.eng/);
+  });
+
+  test('the metadata service is reached as SDKs ask it, and the parent itself by its alias', async () => {
+    await parent.check(`ip address add ${METADATA}/32 dev lo`);
+    const services = [`imds.py --address ${METADATA}`, `web_server.py 127.0.0.1 ${DIRECTORY}/server.pem`];
+    await using metadata = await parent.spawn(`python3 ${GUEST}/${services[0]}`);
+    await using own = await parent.spawn(`python3 ${GUEST}/${services[1]}`);
+    for (const { stdout } of [metadata, own]) await stdout.match(/listening\n/, SOON_MS);
+    const tokenUrl = `http://${METADATA}/latest/api/token`;
+    const token = await inside(`${curl} -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' ${tokenUrl}`);
+    const region = `-H 'X-aws-ec2-metadata-token: ${token.stdout}' http://${METADATA}/latest/meta-data/placement/region`;
+    assert.equal((await inside(`${curl} ${region}`)).stdout, 'eu-west-1', token.stderr);
+    assert.equal((await inside(`${curl} http://host/`)).stdout, 'hello from host\n');
   });
 
   test('port 3000 of the parent leads to the application, which reaches allowed names by the variables', async () => {
