@@ -2,8 +2,8 @@
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { closestWord } from './read/did-you-mean.ts';
-import { MISSING, NOT_USED } from './schema/builder.ts';
-import { metaOf, partsOf, schemaAt } from './schema/file.ts';
+import { MISSING } from './schema/builder.ts';
+import { keysOf, metaOf, schemaAt } from './schema/file.ts';
 
 /** Something that is wrong at this path in the file. */
 export interface Finding {
@@ -58,8 +58,7 @@ function explainOne(finding: Finding, misspelt: Finding | undefined, place: stri
 }
 
 function explainUnknown(path: readonly PropertyKey[], place: string): VsockProxyError {
-  const keys = partsOf(schemaAt(path.slice(0, -1))).keys ?? {};
-  const used = Object.entries(keys).flatMap(([key, schema]) => (metaOf(schema).type === NOT_USED ? [] : [key]));
+  const used = keysOf(schemaAt(path.slice(0, -1)));
   const meant = closestWord(String(path.at(-1)), used);
   const hint = meant === undefined ? `the keys here are ${used.join(', ')}` : `did you mean ${meant}?`;
   return new VsockProxyError('config', `${writtenPath(path)}: ${UNKNOWN}`, { place, hint });

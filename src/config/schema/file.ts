@@ -2,7 +2,7 @@
  * The configuration file: every key with its type, default, range and meaning. This and what it is composed of is the
  * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
  */
-import { defaulted, flag, type KeyMeta, list, map, type Output, optional, type Schema } from './builder.ts';
+import { defaulted, flag, type KeyMeta, list, map, NOT_USED, type Output, optional, type Schema } from './builder.ts';
 import { egress, ingress } from './egress.ts';
 import { enclaverKeys } from './enclaver.ts';
 import { forward } from './forward.ts';
@@ -101,20 +101,24 @@ export function partsOf(schema: Schema): Parts {
   }
 }
 
-/** The keys of a map, or of all maps of the file at any depth. */
+/** The keys of a map that mean something, or those of all maps of the file at any depth. */
 export function keysOf(schema?: Schema): readonly string[] {
-  if (schema !== undefined) return Object.keys(partsOf(schema).keys ?? {});
+  if (schema !== undefined) return usedKeys(schema).map(([key]) => key);
   const keys = new Set<string>();
   const collect = (part: Schema): void => {
-    const { item, keys: inner = {} } = partsOf(part);
+    const { item } = partsOf(part);
     if (item !== undefined) collect(item);
-    for (const [key, value] of Object.entries(inner)) {
+    for (const [key, value] of usedKeys(part)) {
       keys.add(key);
       collect(value);
     }
   };
   collect(fileSchema);
   return [...keys];
+}
+
+function usedKeys(schema: Schema): readonly (readonly [key: string, value: Schema])[] {
+  return Object.entries(partsOf(schema).keys ?? {}).filter(([, value]) => metaOf(value).type !== NOT_USED);
 }
 
 /** What is known of the key that this schema is for. */

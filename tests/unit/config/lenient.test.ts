@@ -131,6 +131,12 @@ suite('passed over: it is told with its line, and allows nothing', () => {
     });
   }
 
+  test('a key that is nearly one of a manifest of Enclaver, which means nothing here', () => {
+    for (const key of ['note', 'nam', 'targets', 'apis']) {
+      assert.deepEqual(lenient(`allowlist:\n${GOOD}${key}: x\n`).ignored.length, 1, key);
+    }
+  });
+
   test('a key that an entry may have for readers: the entry counts', () => {
     const file = lenient('allowlist:\n- {address: a.example, port: 443, description: KMS, owner: me}\n');
     assert.deepEqual(
