@@ -25,6 +25,7 @@ test   unshare                          util-linux             util-linux
 test   curl                             curl                   curl-minimal
 test   socat                            socat                  socat
 test   psql                             postgresql-client      postgresql15
+test   tinyproxy                        tinyproxy-bin          -
 test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
 test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3

@@ -7,6 +7,7 @@
 import type { Hostname, IpAddress, TcpPort } from './access/address.ts';
 import type { Cidr } from './access/cidr.ts';
 import type { Policy, Target } from './access/rules.ts';
+import type { UpstreamProxy } from './access/upstream-proxy.ts';
 import type { ListenerLimits, ListenerTimeouts, SocketAddress } from './dataplane/contract.ts';
 import type { Family } from './dns/resolver.ts';
 import type { LogFormat } from './platform/log.ts';
@@ -54,6 +55,8 @@ export interface ListenerPlan {
   readonly route: RoutePlan | NamesRoute;
   /** The listener's own rules and the global ones together. */
   readonly policy: Policy;
+  /** The HTTP proxy on the way to TCP servers. */
+  readonly upstreamProxy?: UpstreamProxy;
   /** Which addresses of servers are used. */
   readonly family: Family;
   /** The only CIDs that may connect; absent: all. */

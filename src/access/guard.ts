@@ -100,6 +100,11 @@ function means({ address, leadsTo }: Rule, guarded: GuardedRange, ip: IpAddress)
   }
 }
 
+/** Whether the address is one of this machine or of its closest surroundings. */
+export function isGuarded(address: IpAddress): boolean {
+  return guardedRange(address) !== undefined;
+}
+
 /** The guarded range that the address is in. One that stands for a guarded IPv4 address is a range of its own. */
 function guardedRange(address: IpAddress): GuardedRange | undefined {
   const range = GUARDED.find(({ cidr }) => cidrCovers(cidr, address));

@@ -2,8 +2,8 @@
 
 import { parseIpAddress, type TcpPort } from '../access/address.ts';
 import { denyAll } from '../access/authorize.ts';
-import type { PortSet } from '../access/ports.ts';
 import type { Policy, Rule } from '../access/rules.ts';
+import { isReachedDirectly } from '../access/upstream-proxy.ts';
 import type { ListenerLimits, ListenerTimeouts } from '../dataplane/contract.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -11,11 +11,12 @@ import { mayHaveCids } from '../platform/vsock.ts';
 import type { LoadedFile } from './load.ts';
 import { writtenPath } from './problems.ts';
 import type { KeyPath } from './read/untyped.ts';
+import { onAnyPort, rulesOf } from './rules.ts';
 import { fillTemplate, type TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { egressAddress, ingressAddress } from './schema/egress.ts';
 import type { FileSettings } from './schema/file.ts';
-import type { WrittenAddress } from './schema/rule.ts';
+import { upstreamProxyOf } from './upstream-proxy.ts';
 
 type Section<Key extends keyof FileSettings> = NonNullable<FileSettings[Key]>;
 type Listener = Section<'listeners'>[number];
@@ -65,8 +66,10 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
       routeKey: writtenPath(routePath),
       routePlace: file.placeOf(routePath),
     };
-    partials.push({ path, partial: { ...partial, ...written } });
+    const proxy = upstreamProxy !== undefined && TO_TCP.has(partial.route.kind) && { upstreamProxy };
+    partials.push({ path, partial: { ...partial, ...written, ...proxy } });
   };
+  const upstreamProxy = upstreamProxyOf(file);
   const defaults = { family: 'any', limits: limitsOf(limits, {}), timeouts: timeoutsOf(timeouts, {}) } as const;
 
   for (const [index, listener] of listeners.entries()) {
@@ -97,6 +100,9 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
   }
   return partials.sort((one, other) => file.lineOf(one.path) - file.lineOf(other.path)).map(({ partial }) => partial);
 }
+
+/** The kinds of routes that an upstream proxy is for. */
+const TO_TCP: ReadonlySet<PartialListener['route']['kind']> = new Set(['target', 'template', 'http', 'sni']);
 
 /** The rules that hold everywhere. */
 export function globalPolicy(file: LoadedFile): Policy {
@@ -158,6 +164,13 @@ export function complete(partial: PartialListener, { placement, enclaveCid, encl
       const { policy, family, on, cids } = listener;
       const denial = denyAll({ policy, family, target: route.target }, { mayHaveCids: mayHaveCids(on), cids });
       if (denial !== undefined) return problem(denial.reason, denial.hint);
+      const { upstreamProxy: proxy } = listener;
+      if (route.proxyHeader && proxy !== undefined && !isReachedDirectly(proxy, route.target)) {
+        return problem(
+          'proxy_protocol does not pass through upstream_proxy',
+          'leave it out, or list the server in no_proxy',
+        );
+      }
       return { kind: 'listener', listener: { ...listener, route } };
     }
     default:
@@ -185,26 +198,6 @@ function routeOf({
     default:
       return { kind: 'http' };
   }
-}
-
-interface Entry {
-  readonly address: WrittenAddress;
-  readonly port?: PortSet | undefined;
-  readonly cids?: readonly number[] | undefined;
-}
-
-function onAnyPort(address: WrittenAddress): Entry {
-  return { address };
-}
-
-function rulesOf(file: LoadedFile, path: KeyPath, entries: readonly Entry[] = []): readonly Rule[] {
-  return entries.map(({ address, port, cids }, index) => ({
-    address: address.means,
-    ports: port ?? 'any',
-    ...(cids && { cids }),
-    text: address.text,
-    place: file.placeOf([...path, index]),
-  }));
 }
 
 /** The same list where nothing is added, so that the policy prepares it once. */

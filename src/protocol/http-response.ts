@@ -8,6 +8,7 @@ import type { Framing } from './framing.ts';
 import {
   checkFieldStart,
   checkLineEnd,
+  decodeBytes,
   FIELD_LIMIT,
   type Field,
   quoteBytes,
@@ -37,6 +38,8 @@ export interface SwitchedResponse {
 export interface FinalResponse {
   readonly kind: 'final';
   readonly status: number;
+  /** The reason phrase. */
+  readonly phrase: string;
   readonly headBytes: number;
   /** What the client gets instead of these bytes; the body follows as it is. */
   readonly head: Buffer;
@@ -106,8 +109,9 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
   if (status === 101 && !isToWebSocket(fields, hop, request)) {
     return malformed('the server switches protocols (101), which nobody has asked for');
   }
-  // Whoever gets it believes that this proxy wants to know its user and password.
-  if (status === 407) return malformed('the server answers 407, which only a proxy may');
+  // Whoever gets it believes that this proxy wants to know its user and password. CONNECT is asked of a proxy.
+  if (status === 407 && request.method !== 'CONNECT')
+    return malformed('the server answers 407, which only a proxy may');
   const bodiless = status < 200 || status === 204;
   if (bodiless && (hop.chunked || (hop.contentLength ?? 0) > 0)) {
     return malformed(`the server announces a body for status ${status}, which has none`);
@@ -130,7 +134,15 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
     startOf(line, fields, hop, bodiless ? 'content-length' : undefined) +
     (body.kind === 'chunked' ? 'Transfer-Encoding: chunked\r\n' : '') +
     `Connection: ${keepAlive ? 'keep-alive' : 'close'}\r\n\r\n`;
-  return { kind: 'final', status, headBytes, head: Buffer.from(head, 'latin1'), body, keepAlive };
+  return {
+    kind: 'final',
+    status,
+    phrase: decodeBytes(line.reason).trim(),
+    headBytes,
+    head: Buffer.from(head, 'latin1'),
+    body,
+    keepAlive,
+  };
 }
 
 function isToWebSocket(fields: readonly Field[], { options }: Hop, { webSocket = false }: Asked): boolean {

@@ -1,14 +1,17 @@
 /** What another HTTP proxy is asked, for a request that has been understood. */
 import type { ForwardRequest } from './http-request.ts';
 
-/** For a tunnel to this target, `host:port`. */
-export function tunnelRequest(target: string): Buffer {
-  return Buffer.from(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`, 'latin1');
+/**
+ * For a tunnel to this target, `host:port`.
+ * @param fields lines for the proxy itself, each with its CRLF
+ */
+export function tunnelRequest(target: string, fields = ''): Buffer {
+  return Buffer.from(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${fields}\r\n`, 'latin1');
 }
 
-/** The head for the server as a proxy takes it: in absolute form, so that the server stands in its first line. */
-export function absoluteHead({ method, head }: ForwardRequest): Buffer {
-  const text = head.toString('latin1');
+/** The head for the server as a proxy takes it: in absolute form, so that the server stands in its first line; `fields` as above. */
+export function absoluteHead({ method, head }: ForwardRequest, fields = ''): Buffer {
+  const text = `${head.toString('latin1').slice(0, -2)}${fields}\r\n`;
   const origin = text.slice(method.length + 1, text.indexOf(' ', method.length + 1));
   const [, authority = ''] = /\r\nHost: ([^\r]*)\r\n/.exec(text) ?? [];
   const path = origin === '*' ? '' : origin;

@@ -2,6 +2,7 @@
 
 import { coversPort } from '../access/ports.ts';
 import { type Client, type Policy, type Target, usesCids } from '../access/rules.ts';
+import { isReachedDirectly } from '../access/upstream-proxy.ts';
 import type { DataPlane, ListenerId, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
 import type { Remembered } from '../dns/lifetime.ts';
 import type { ListenerPlan, RoutePlan } from '../plan.ts';
@@ -51,8 +52,9 @@ export async function openRoute(
   context: RouteContext,
   predecessor?: { readonly plan: ListenerPlan; readonly route: Route },
 ): Promise<Route> {
-  const { route } = plan;
-  if (route.kind === 'target' && !route.proxyHeader) {
+  const { route, upstreamProxy: proxy } = plan;
+  const goesDirectly = route.kind !== 'target' || proxy === undefined || isReachedDirectly(proxy, route.target);
+  if (route.kind === 'target' && !route.proxyHeader && goesDirectly) {
     const client = oneClient(plan, route.target);
     if (client !== undefined) return openTarget(plan, route, client, context, predecessor);
   }

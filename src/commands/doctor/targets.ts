@@ -1,6 +1,7 @@
 /** What the service, or the file alone, is there for: ports that enclaves connect to, and servers behind them. */
 import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
+import { isReachedDirectly } from '../../access/upstream-proxy.ts';
 import type { LoadedFile } from '../../config/load.ts';
 import { partialListeners } from '../../config/partial-plan.ts';
 import { parseUnsigned } from '../line/number.ts';
@@ -36,7 +37,12 @@ export function readPurpose(
     return {
       form: 'serve',
       ports: partials.flatMap(({ on }) => (on.family === 'vsock' ? [on.port] : [])),
-      targets: partials.flatMap(({ route }) => (route.kind === 'target' ? [route.target] : [])),
+      // What is behind an upstream proxy cannot be tried from here.
+      targets: partials.flatMap(({ route, upstreamProxy: proxy }) =>
+        route.kind === 'target' && (proxy === undefined || isReachedDirectly(proxy, route.target))
+          ? [route.target]
+          : [],
+      ),
     };
   }
   return {

@@ -24,7 +24,7 @@ Example: let enclaves reach AWS KMS at port 8000 of their parent, CID 3
   with this my-allowlist.yaml:
 
     allowlist:
-      - {address: kms.eu-west-1.amazonaws.com, port: 443}
+    - {address: kms.eu-west-1.amazonaws.com, port: 443}
 
 Logs go to standard error. RUST_LOG=info tells of each connection, RUST_LOG=warn
 of those that failed; without it, only errors are told.

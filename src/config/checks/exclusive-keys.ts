@@ -26,10 +26,19 @@ export function findContradictions(
   const listeners = asList(file.listeners).map(look);
   return [
     ...findNothing(file, purpose),
+    ...findProxyless(file),
     ...listeners.flatMap(clashesOf),
     ...(mentions(file, ['allowlist']) ? [] : listeners.filter(needsAllowlist).map(noAllowlist)),
     ...findTaken(file, placeOf),
   ];
+}
+
+/** What is said of an upstream proxy that the file does not have. */
+function findProxyless(file: Raw): Finding[] {
+  if ('upstream_proxy' in file) return [];
+  const keys = ['upstream_proxy_credentials', 'no_proxy'].filter((key) => key in file);
+  const hint = 'add upstream_proxy: http://HOST:PORT, or leave it out';
+  return keys.map((key) => ({ path: [key], message: 'there is no upstream_proxy', hint }));
 }
 
 /** A listener, as far as it can be understood. */

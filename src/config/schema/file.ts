@@ -11,6 +11,7 @@ import { listener } from './listener.ts';
 import { log } from './log.ts';
 import { metrics } from './metrics.ts';
 import { ALLOW_HINT, allowlist, denylist } from './rule.ts';
+import { upstreamProxyKeys } from './upstream-proxy.ts';
 
 /** What the AWS proxy says of a file that allows nothing. */
 const MISSING_ALLOWLIST = {
@@ -55,6 +56,7 @@ export const fileSchema = map(
     egress: optional(egress),
     ingress: optional(ingress),
     forward: optional(forward),
+    ...upstreamProxyKeys,
     limits,
     timeouts,
     metrics: optional(metrics),

@@ -31,7 +31,13 @@ export type Authorization = {
   /** `host:port`. */
   readonly text: string;
 } & (
-  | { readonly kind: 'allowed' /** At least one. */; readonly addresses: readonly SocketAddress[] }
+  | {
+      readonly kind: 'allowed';
+      /** At least one. */
+      readonly addresses: readonly SocketAddress[];
+      /** They are those of another proxy, which is asked for the target. */
+      readonly through?: true;
+    }
   | { readonly kind: 'denied'; readonly denial: Denial }
   | { readonly kind: 'unresolved'; readonly error: VsockProxyError }
 );

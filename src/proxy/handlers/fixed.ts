@@ -5,6 +5,7 @@ import type { Decision, SocketAddress } from '../../dataplane/contract.ts';
 import { type IpEndpoint, proxyHeader } from '../../protocol/proxy-header.ts';
 import type { Authorization } from './authorizer.ts';
 import type { FirstRequest, Handled, Handler } from './dispatcher.ts';
+import { type ProxyHop, settleSilently, tunnelTo } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
@@ -14,15 +15,20 @@ export interface ClientHandlerOptions {
   readonly find: (client: Client) => Authorization | Promise<Authorization>;
   /** The server is told first who the client is. */
   readonly proxyHeader: boolean;
+  /** The proxy that some or all are asked of. */
+  readonly hop?: ProxyHop;
 }
 
-export function handleClients({ targets, find, ...options }: ClientHandlerOptions): Handler {
+export function handleClients({ targets, find, hop, ...options }: ClientHandlerOptions): Handler {
   return {
     first(ask) {
       if (ask.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
       const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
       const decide = (authorization: Authorization): Handled => {
         if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
+        if (authorization.through && hop !== undefined) {
+          return { decision: { ...tunnelTo(authorization, targets, hop), consume: 0 } };
+        }
         const { text, addresses } = authorization;
         const decision = {
           action: 'connect',
@@ -36,8 +42,9 @@ export function handleClients({ targets, find, ...options }: ClientHandlerOption
       const authorization = find(clientOf(ask.client));
       return authorization instanceof Promise ? authorization.then(decide) : decide(authorization);
     },
-    later() {
-      throw new Error('nothing is asked about a connection that relays');
+    later(ask) {
+      if (hop === undefined) throw new Error('nothing is asked about a connection that relays');
+      return settleSilently(ask, targets, hop);
     },
   };
 }

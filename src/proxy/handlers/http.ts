@@ -13,27 +13,32 @@ import {
   parseRequest,
 } from '../../protocol/http-request.ts';
 import { type Asked, parseResponse } from '../../protocol/http-response.ts';
-import { absoluteHead, tunnelRequest } from '../../protocol/proxy-request.ts';
+import { absoluteHead } from '../../protocol/proxy-request.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { HttpFigures } from './http-figures.ts';
-import { settleTunnel } from './parent-tunnel.ts';
+import { PARENT, type ProxyHop, settleTunnel, tunnelTo } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface HttpHandlerOptions {
   readonly targets: TargetIds;
   readonly authorizer: Pick<Authorizer, 'find'>;
-  /** The addresses that it allows are those of another HTTP proxy, which is asked in turn. */
-  readonly through: boolean;
+  /** The proxy that some or all are asked of. */
+  readonly hop?: ProxyHop;
 }
 
 type Request = ConnectRequest | ForwardRequest;
 type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 
-export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions): Handler {
-  const decide = through ? decideThrough : decideHere;
+export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Handler {
+  const decide = (request: Request, authorization: Authorization): Handled => {
+    if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
+    return authorization.through && hop !== undefined
+      ? decideThrough(request, authorization, targets, hop)
+      : decideHere(request, authorization, targets);
+  };
   const nameOf = (target: number) => targets.textOf(target) ?? 'the server';
   const figures = new HttpFigures();
   const count = (handled: Handled) => figures.countResponse(handled);
@@ -45,14 +50,15 @@ export function handleHttp({ targets, authorizer, through }: HttpHandlerOptions)
       if (request.kind === 'malformed') return refuseRequest(request);
       figures.countRequest(askedBy(request)?.method ?? 'CONNECT');
       const authorization = authorizer.find(request.host, request.port, clientOf(ask.client));
-      if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled, targets));
-      if (authorization.kind !== 'malformed') return decide(request, authorization, targets);
+      if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled));
+      if (authorization.kind !== 'malformed') return decide(request, authorization);
       return refuseRequest({ status: 400, problem: describeMalformed(authorization) });
     },
     later(ask, request) {
       if (ask.kind === 'failed') return explainFailure(ask, nameOf(ask.target), request);
       if (request === undefined) {
-        return settleTunnel(ask, { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail });
+        const client = { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail };
+        return settleTunnel(ask, client, hop ?? PARENT);
       }
       return passResponse(ask, nameOf(ask.target), request);
     },
@@ -79,20 +85,18 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
-function decideHere(request: Request, authorization: Authorization, targets: TargetIds): Handled {
-  if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
+function decideHere(request: Request, authorization: Allowed, targets: TargetIds): Handled {
   if (request.kind === 'forward') return forward(request, authorization, targets, request.head);
   const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
 }
 
-function decideThrough(request: Request, authorization: Authorization, targets: TargetIds): Handled {
-  if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
-  if (request.kind === 'forward') return forward(request, authorization, targets, absoluteHead(request));
-  const { text, addresses } = authorization;
-  const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
-  return { decision: { action: 'connect', ...common, toServer: tunnelRequest(text), explain: true, handshake: true } };
+function decideThrough(request: Request, authorization: Allowed, targets: TargetIds, hop: ProxyHop): Handled {
+  if (request.kind === 'forward') {
+    return forward(request, authorization, targets, absoluteHead(request, hop.fields));
+  }
+  return { decision: { ...tunnelTo(authorization, targets, hop), ...consumeHead(request) } };
 }
 
 /** Nobody else's tunnel can be told from it but by its head. */

@@ -2,6 +2,7 @@
 
 import type { TargetHost } from '../../access/address.ts';
 import { denyAll } from '../../access/authorize.ts';
+import type { Client } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { NameCache, type NameCacheOptions } from '../../dns/cache.ts';
 import type { RecordLookUp } from '../../dns/records.ts';
@@ -14,7 +15,9 @@ import { type Authorization, Authorizer } from './authorizer.ts';
 import type { Handler } from './dispatcher.ts';
 import { handleAlike, handleClients } from './fixed.ts';
 import { ParentProxy } from './parent-proxy.ts';
+import { PARENT } from './parent-tunnel.ts';
 import type { TargetIds } from './target-ids.ts';
+import { hopOf, UpstreamAuthorizer } from './upstream-proxy.ts';
 
 /** What some routes need, and most proxies do not have. */
 export interface RouteSupport {
@@ -63,6 +66,14 @@ export function openHandlers({
   ...options
 }: HandlerOptions): Handlers {
   const names = new NameCache(options);
+  const authorizerFor = (
+    { policy, family, upstreamProxy: proxy }: ListenerPlan,
+    askedBy: 'client' | 'operator',
+  ): Pick<Authorizer, 'find' | 'findTarget'> => {
+    const asked = { policy, family, names, askedBy };
+    const direct = new Authorizer(asked);
+    return proxy === undefined ? direct : new UpstreamAuthorizer({ ...asked, proxy, direct });
+  };
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
     // Who has failed to open it has been told.
@@ -74,16 +85,16 @@ export function openHandlers({
     },
     drain,
     async handlerFor(plan) {
-      const { route, policy, family } = plan;
+      const { route, policy, family, upstreamProxy } = plan;
+      const hop = upstreamProxy && { hop: hopOf(upstreamProxy) };
       switch (route.kind) {
         case 'http': {
           const { handleHttp } = await import('./http.ts');
-          const authorizer =
-            route.via === undefined
-              ? new Authorizer({ policy, family, names, askedBy: 'client' })
-              : new ParentProxy(route.via, policy);
-          const handler = handleHttp({ targets, authorizer, through: route.via !== undefined });
-          if (route.via !== undefined || lookUpRecords === undefined) return handler;
+          if (route.via !== undefined) {
+            return handleHttp({ targets, authorizer: new ParentProxy(route.via, policy), hop: PARENT });
+          }
+          const handler = handleHttp({ targets, authorizer: authorizerFor(plan, 'client'), ...hop });
+          if (lookUpRecords === undefined) return handler;
           const { withRecords } = await import('./records.ts');
           return withRecords(handler, { policy, lookUp: lookUpRecords });
         }
@@ -94,15 +105,16 @@ export function openHandlers({
         }
         case 'sni': {
           const { handleSni } = await import('./sni.ts');
-          const authorizer = new Authorizer({ policy, family, names, askedBy: 'client' });
-          return handleSni({ targets, authorizer, port: route.port, starttls: route.starttls });
+          const { port, starttls } = route;
+          return handleSni({ targets, authorizer: authorizerFor(plan, 'client'), port, starttls, ...hop });
         }
         case 'target': {
           const { target, proxyHeader } = route;
           const denial = denyAll({ policy, target, family }, { mayHaveCids: mayHaveCids(plan.on), cids: plan.cids });
           if (denial !== undefined) throw denialError(denial);
-          const authorizer = new Authorizer({ policy, family, names, askedBy: 'operator' });
-          return handleClients({ targets, proxyHeader, find: (client) => authorizer.findTarget(target, client) });
+          const authorizer = authorizerFor(plan, 'operator');
+          const find = (client: Client) => authorizer.findTarget(target, client);
+          return handleClients({ targets, proxyHeader, find, ...hop });
         }
         case 'enclave': {
           if (cidOf === undefined) throw new VsockProxyError('internal', 'nobody knows the CIDs of enclaves');

@@ -27,6 +27,6 @@ export class ParentProxy implements Pick<Authorizer, 'find' | 'findTarget'> {
     const text = formatTarget(target);
     const denial = findDenial({ policy: this.#policy, target, client, family: 'any', askedBy: 'client' });
     if (denial !== undefined) return { text, kind: 'denied', denial };
-    return { text, kind: 'allowed', addresses: this.#addresses };
+    return { text, kind: 'allowed', addresses: this.#addresses, through: true };
   }
 }

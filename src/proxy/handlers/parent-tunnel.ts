@@ -1,7 +1,22 @@
-/** What another HTTP proxy has answered to CONNECT, as a decision about the client who waits for the tunnel. */
+/** Tunnels through another HTTP proxy: the request for one, and what is made of the answer for the client who waits. */
 import { type FailureKind, reasonIn } from '../../protocol/http-reply.ts';
 import { type FinalResponse, parseResponse } from '../../protocol/http-response.ts';
+import { tunnelRequest } from '../../protocol/proxy-request.ts';
+import type { Authorization } from './authorizer.ts';
 import type { Handled, LaterRequest } from './dispatcher.ts';
+import type { TargetIds } from './target-ids.ts';
+
+/** The other proxy. */
+export interface ProxyHop {
+  /** In messages. */
+  readonly name: string;
+  /** Header lines for it alone, each with its CRLF. */
+  readonly fields: string;
+  /** It is a vsock-proxy, whose words are for our client, too. */
+  readonly isOurs: boolean;
+}
+
+export const PARENT: ProxyHop = { name: 'the proxy at the other end', fields: '', isOurs: true };
 
 export interface TunnelClient {
   /** `host:port`. */
@@ -13,23 +28,48 @@ export interface TunnelClient {
 }
 
 const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const;
+/** Most characters of a reason phrase in the log. */
+const LONGEST_PHRASE = 200;
 const MORE: Handled = { decision: { action: 'more' } };
+
+type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
+
+/** The decision that asks the other proxy for a tunnel, but for what it consumes. */
+export function tunnelTo({ text, addresses }: Allowed, targets: TargetIds, { fields }: ProxyHop) {
+  const toServer = tunnelRequest(text, fields);
+  return {
+    action: 'connect',
+    target: targets.idOf(text),
+    addresses,
+    toServer,
+    explain: true,
+    handshake: true,
+  } as const;
+}
+
+/** What becomes of it for a client that speaks another protocol than HTTP. */
+export function settleSilently(ask: LaterRequest, targets: TargetIds, hop: ProxyHop): Handled {
+  if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
+  return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' }, hop);
+}
 
 export function settleTunnel(
   { bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>,
   client: TunnelClient,
+  hop: ProxyHop,
 ): Handled {
   const response = parseResponse(bytes, CONNECT);
   switch (response.kind) {
     case 'more':
-      return ended ? refuse('terminated', 'it ended the connection before it answered', client) : MORE;
+      return ended ? refuse('terminated', 'it ended the connection before it answered', client, hop) : MORE;
     case 'malformed':
-      return refuse('bad-response', response.problem, client);
+      return refuse('bad-response', response.problem, client, hop);
     case 'interim':
     case 'switched':
-      return refuse('bad-response', 'it answered CONNECT with an interim response', client);
+      return refuse('bad-response', 'it answered CONNECT with an interim response', client, hop);
     case 'final':
-      return response.status < 300 ? relay(response, client) : passRefusal(response, bytes, ended, client);
+      if (response.status < 300) return relay(response, client);
+      return hop.isOurs ? passRefusal(response, bytes, ended, client, hop) : explainRefusal(response, client, hop);
   }
 }
 
@@ -44,8 +84,11 @@ function passRefusal(
   bytes: Uint8Array,
   ended: boolean,
   client: TunnelClient,
+  hop: ProxyHop,
 ): Handled {
-  if (body.kind !== 'length') return refuse('bad-response', `it answered ${status} in an unknown form`, client);
+  if (body.kind !== 'length' || status === 407) {
+    return refuse('bad-response', `it answered ${status} in an unknown form`, client, hop);
+  }
   const whole = bytes.subarray(headBytes, headBytes + body.bytes);
   if (whole.length < body.bytes && !ended) return MORE;
   const reason = reasonIn(Buffer.from(whole).toString('utf8'));
@@ -53,8 +96,31 @@ function passRefusal(
   const subject = `${client.target}: ${status}`;
   return {
     decision: { action: 'reject', reason: reasonOf(status), ...told },
-    refusal: { problem: `the proxy at the other end answered ${status} for ${client.target}: ${reason}`, subject },
+    refusal: { problem: `${hop.name} answered ${status} for ${client.target}: ${reason}`, subject },
   };
+}
+
+/** What others' proxies say of their network is for the log alone. */
+function explainRefusal(
+  { status, phrase }: FinalResponse,
+  { target, fail }: TunnelClient,
+  { name }: ProxyHop,
+): Handled {
+  const problem = `${name} answered ${status} for ${target}`;
+  const told = fail === undefined ? {} : { toClient: fail(kindOf(status), problem) };
+  return {
+    decision: { action: 'reject', reason: reasonOf(status), ...told },
+    refusal: {
+      problem: phrase === '' ? problem : `${problem}: ${phrase.slice(0, LONGEST_PHRASE)}`,
+      subject: `${target}: ${status}`,
+      ...(status === 407 && { hint: 'see upstream_proxy_credentials: it wants a user and a password, or others' }),
+    },
+  };
+}
+
+function kindOf(status: number): FailureKind {
+  if (status === 403) return 'denied';
+  return status === 504 ? 'connect-timeout' : 'refused';
 }
 
 function reasonOf(status: number): 'denied' | 'connect-timeout' | 'connect-failed' {
@@ -62,8 +128,8 @@ function reasonOf(status: number): 'denied' | 'connect-timeout' | 'connect-faile
   return status === 504 ? 'connect-timeout' : 'connect-failed';
 }
 
-function refuse(kind: FailureKind, problem: string, { target, fail }: TunnelClient): Handled {
-  const reason = `no tunnel to ${target} through the proxy at the other end: ${problem}`;
+function refuse(kind: FailureKind, problem: string, { target, fail }: TunnelClient, { name }: ProxyHop): Handled {
+  const reason = `no tunnel to ${target} through ${name}: ${problem}`;
   const told = fail === undefined ? {} : { toClient: fail(kind, reason) };
   return {
     decision: { action: 'reject', reason: 'connect-failed', ...told },

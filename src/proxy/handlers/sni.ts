@@ -7,20 +7,23 @@ import { essence, parseClientHello } from '../../protocol/tls-client-hello.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type FirstRequest, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
+import { type ProxyHop, settleSilently, tunnelTo } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
 export interface SniHandlerOptions {
   readonly targets: TargetIds;
-  readonly authorizer: Authorizer;
+  readonly authorizer: Pick<Authorizer, 'find'>;
   readonly port: TcpPort;
   /** What clients say before their ClientHello, and servers want to hear; absent: nothing. */
   readonly starttls?: 'postgres' | undefined;
+  /** The proxy that some or all are asked of. */
+  readonly hop?: ProxyHop;
 }
 
 type Ask = Extract<FirstRequest, { readonly kind: 'head' }>;
 
-export function handleSni({ targets, authorizer, port, starttls }: SniHandlerOptions): Handler {
+export function handleSni({ targets, authorizer, port, starttls, hop }: SniHandlerOptions): Handler {
   const decide = (authorization: Authorization, hello: Uint8Array, prefaceBytes: number): Handled => {
     if (authorization.kind !== 'allowed') {
       const alert = authorization.kind === 'denied' ? ACCESS_DENIED : UNRECOGNIZED_NAME;
@@ -28,12 +31,14 @@ export function handleSni({ targets, authorizer, port, starttls }: SniHandlerOpt
     }
     const { text, addresses } = authorization;
     const common = { action: 'connect', target: targets.idOf(text), addresses, consume: prefaceBytes } as const;
+    const through = authorization.through && hop !== undefined ? tunnelTo(authorization, targets, hop) : undefined;
     if (prefaceBytes > 0) {
+      if (through !== undefined) return cannotBeginTls(text);
       return { decision: { ...common, toServer: SSL_REQUEST, explain: true, handshake: true } };
     }
     const what = essence(hello);
     const cache = what === undefined ? {} : { cache: { ...what, forMs: CACHE_MS } };
-    return { decision: { ...common, explain: false, ...cache } };
+    return { decision: { ...common, ...(through ?? { explain: false }), ...cache } };
   };
 
   const route = ({ bytes, ended, client }: Ask, prefaceBytes: number): Handled | Promise<Handled> => {
@@ -75,15 +80,25 @@ export function handleSni({ targets, authorizer, port, starttls }: SniHandlerOpt
     },
     later(ask) {
       if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
-      return beginTls(ask, targets.textOf(ask.target) ?? 'the server');
+      // PostgreSQL answers in one byte, which is no H.
+      const isOfProxy = hop !== undefined && (starttls === undefined || ask.bytes[0] === HTTP[0]);
+      return isOfProxy ? settleSilently(ask, targets, hop) : beginTls(ask, targets.textOf(ask.target) ?? 'the server');
     },
   };
 }
 
+const HTTP = Buffer.from('HTTP');
 const CUT_OFF = 'it ended before its ClientHello was whole';
 const POSTGRES =
   'it began with a request of PostgreSQL for encryption, before any TLS. Hint: set starttls: postgres for this listener, ' +
   'or sslnegotiation=direct for the client (PostgreSQL 17 and newer)';
+
+/** That would take two conversations with two servers before the tunnel. */
+function cannotBeginTls(target: string): Handled {
+  const problem = `${target} cannot be asked to begin TLS through the upstream proxy`;
+  const hint = 'list it in no_proxy, or let the client begin with TLS (sslnegotiation=direct)';
+  return { decision: { action: 'reject', reason: 'connect-failed' }, refusal: { problem, hint, subject: target } };
+}
 
 /** What a server of PostgreSQL says to SSLRequest. In the clear nothing may come behind it: who put it there is unknown. */
 function beginTls({ bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>, target: string): Handled {

@@ -3,12 +3,11 @@
  * a tunnel to that host, at the port that it has connected to, through the HTTP proxy at the other end.
  */
 import { type TargetHost, toTcpPort } from '../../access/address.ts';
-import { tunnelRequest } from '../../protocol/proxy-request.ts';
 import { formatIpPort } from '../report/format.ts';
 import type { Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import type { ParentProxy } from './parent-proxy.ts';
-import { settleTunnel } from './parent-tunnel.ts';
+import { PARENT, settleSilently, tunnelTo } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
@@ -29,15 +28,9 @@ export function handleNames({ targets, parentProxy, hostOf }: NamesHandlerOption
       if (host === undefined || port === undefined) return refuseAddress(ask.local);
       const authorization = parentProxy.findTarget({ host, port }, clientOf(ask.client));
       if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
-      const { text, addresses } = authorization;
-      const toServer = tunnelRequest(text);
-      const common = { target: targets.idOf(text), addresses, consume: 0, explain: true } as const;
-      return { decision: { action: 'connect', ...common, toServer, handshake: true } };
+      return { decision: { ...tunnelTo(authorization, targets, PARENT), consume: 0 } };
     },
-    later(ask) {
-      if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
-      return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' });
-    },
+    later: (ask) => settleSilently(ask, targets, PARENT),
   };
 }
 

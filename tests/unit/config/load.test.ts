@@ -138,7 +138,7 @@ suite('configuration file, refused', () => {
       'an unknown key',
       `${EMPTY}rules: []`,
       'rules: unknown key (dir/f.yaml:2)',
-      'the keys here are allowlist, denylist, match_names_by_ip, listeners, egress, ingress, forward, limits, timeouts',
+      'the keys here are allowlist, denylist, match_names_by_ip, listeners, egress, ingress, forward, upstream_proxy, upstream_proxy_credentials, no_proxy, limits, timeouts',
     ],
     [
       'an unknown key with a known neighbour',
