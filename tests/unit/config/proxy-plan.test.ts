@@ -204,6 +204,8 @@ suite('a plan', () => {
         'route: http',
         'route: sni',
         'route: sni, port: "8443"',
+        'route: sni, starttls: postgres',
+        'route: sni, port: 6432, starttls: postgres',
       ]
         .map(
           (route, index) =>
@@ -221,6 +223,8 @@ suite('a plan', () => {
       { kind: 'http' },
       { kind: 'sni', port: 443 },
       { kind: 'sni', port: 8443 },
+      { kind: 'sni', port: 5432, starttls: 'postgres' },
+      { kind: 'sni', port: 6432, starttls: 'postgres' },
     ]);
   });
 
