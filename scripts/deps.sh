@@ -17,6 +17,8 @@ lint   shellcheck                       shellcheck             ShellCheck
 fuzz   clang++-14                       clang-14               -
 fuzz   /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a  libclang-rt-14-dev  -
 unit   openssl                          openssl                openssl
+unit   promtool                         prometheus             -
+test   prometheus                       prometheus             -
 test   python3                          python3                python3
 test   qemu-aarch64                     qemu-user              -
 test   openssl                          openssl                openssl

@@ -176,6 +176,11 @@ async function runDoctorCommand(argv: readonly string[]): Promise<number> {
   const { text, exitStatus } = await runDoctor(parsed.arguments, {
     host: await openHostOfProcess(),
     network,
+    async askStatus() {
+      const { askJson } = await import('./observe/client.ts');
+      const { controlPath } = await import('./commands/line/control.ts');
+      return await askJson(controlPath({}, env), '/status');
+    },
     async judge(configPath, target) {
       const report = await runCheck({ configPath, target, resolve: false, json: true }, checkDependenciesOfProcess());
       return describeVerdict(report.text);

@@ -14,6 +14,7 @@ import { describeConfig } from './file.ts';
 import type { Host } from './host.ts';
 import { type Network, networkChecks } from './network.ts';
 import { nitroChecks } from './nitro.ts';
+import { type AskStatus, runningChecks } from './running.ts';
 import { readUnit, SERVICE, serviceChecks } from './service.ts';
 import { type Purpose, readPurpose } from './targets.ts';
 import { vsockChecks } from './vsock.ts';
@@ -35,6 +36,8 @@ export interface DoctorArguments {
 export interface DoctorDependencies {
   readonly host: Host;
   readonly network: Network;
+  /** The state of the proxy that runs. */
+  readonly askStatus: AskStatus;
   /** Whether the rules of the file let a client through to the target: `vsock-proxy check`. */
   readonly judge: (configPath: string, target: Target) => Promise<CheckResult>;
 }
@@ -121,7 +124,7 @@ const NAMES: Readonly<Record<DoctorArguments['where'], readonly string[]>> = {
   parent: [
     ...['vsock', 'cid', 'vsock-namespace', 'vhost', 'port', 'port-9000', 'kernel'],
     ...['nitro-driver', 'allocator', 'enclaves'],
-    ...['unit', 'service', 'command', 'descriptors', 'config', 'endpoint'],
+    ...['unit', 'service', 'command', 'descriptors', 'limits', 'dns', 'config', 'endpoint'],
     ...['metadata', 'resolv-conf', 'clock', 'names', 'servers'],
   ],
   enclave: ['vsock', 'loopback', 'config', 'hosts', 'resolv-conf', 'nsm', 'clock', 'dns', 'parent', 'policy'],
@@ -160,7 +163,7 @@ async function examine(check: Check, skipped: readonly string[]): Promise<readon
 }
 
 async function parentChecks(
-  { host, network, judge }: DoctorDependencies,
+  { host, network, askStatus, judge }: DoctorDependencies,
   options: { readonly configPath: string | undefined; readonly network: boolean; readonly nitroCli: string },
 ): Promise<readonly Check[]> {
   const unit = await readUnit(host);
@@ -174,6 +177,7 @@ async function parentChecks(
     ...vsockChecks(host, purpose.ports, unit?.pid),
     ...nitroChecks(host, options.nitroCli),
     ...serviceChecks(host, unit, connectionsOf(file, purpose)),
+    ...runningChecks(askStatus),
     { name: 'config', run: () => describeConfig(configPath, loaded) },
     { name: 'endpoint', run: () => checkEndpoint(configPath, file, purpose, judge) },
     ...networkChecks({

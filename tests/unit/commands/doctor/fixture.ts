@@ -6,6 +6,7 @@ import { parseIpAddress } from '../../../../src/access/address.ts';
 import { type DoctorArguments, type Examined, runDoctor } from '../../../../src/commands/doctor/doctor.ts';
 import type { Holder, Host, Ran } from '../../../../src/commands/doctor/host.ts';
 import type { Network } from '../../../../src/commands/doctor/network.ts';
+import type { RunningListener } from '../../../../src/commands/doctor/running.ts';
 import type { VsockListener, VsockSupport } from '../../../../src/dataplane/system.ts';
 import { VsockProxyError } from '../../../../src/platform/errors.ts';
 
@@ -22,6 +23,8 @@ export interface Situation {
   /** Of the configuration file. */
   config?: string;
   arguments?: Partial<DoctorArguments>;
+  /** Of the proxy that runs: what its one listener is, or why it cannot be asked. */
+  running?: Partial<RunningListener> | VsockProxyError;
   env?: Readonly<Record<string, string>>;
 }
 
@@ -70,6 +73,14 @@ const PROGRAMS: Readonly<Record<string, Partial<Ran>>> = {
 };
 
 const CONFIG = `allowlist:\n- {address: ${KMS}, port: 443}\nlimits: {connections: 1000}\n`;
+
+const LISTENER: RunningListener = {
+  address: 'vsock:3:8000',
+  target: `${KMS}:443`,
+  limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
+  counters: { active: 1, limitHits: 0, waitingMs: 0 },
+  upstream: { addresses: ['10.0.0.7:443'], ageSeconds: 7, ttlSeconds: 60, stale: false },
+};
 
 const ip = (text: string) => parseIpAddress(text) ?? unparsable(text);
 function unparsable(text: string): never {
@@ -136,6 +147,10 @@ export async function diagnose(situation: Situation = {}) {
       {
         host,
         network: { ...NETWORK, ...situation.network },
+        askStatus: () =>
+          situation.running instanceof VsockProxyError
+            ? Promise.reject(situation.running)
+            : Promise.resolve({ listeners: [{ ...LISTENER, ...situation.running }] }),
         judge: () => Promise.resolve({ status: 'ok', found: 'allowed by the first entry' }),
       },
     );

@@ -119,6 +119,31 @@ const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegE
     { programs: { systemctl: show({ ...UNIT, LimitNOFILE: '1024' }) } },
     /^fail descriptors: .*beyond 480 clients.* → .*LimitNOFILE=2064$/,
   ],
+  [
+    'a client that waits for a place',
+    { running: { counters: { active: 4, limitHits: 1, waitingMs: 2100 } } },
+    /^fail limits: vsock:3:8000: 4 of 4 places are taken, and a client has waited for 2\.1 s → raise limits\.connections/,
+  ],
+  [
+    'clients that had to wait',
+    { running: { counters: { active: 0, limitHits: 3, waitingMs: 0 } } },
+    /^warn limits: .*3 times a client has waited/,
+  ],
+  [
+    'a name without an address',
+    { running: { upstream: { addresses: [], absence: 'Could not resolve x: ETIMEOUT', stale: false } } },
+    /^fail dns: vsock:3:8000: clients are refused: Could not resolve x: ETIMEOUT → .*resolv\.conf/,
+  ],
+  [
+    'an old answer',
+    { running: { upstream: { addresses: ['10.0.0.7:443'], ageSeconds: 900, ttlSeconds: 60, stale: true } } },
+    /^warn dns: .* is 10\.0\.0\.7:443, by an answer that could not be renewed/,
+  ],
+  [
+    'a proxy that hangs',
+    { running: new VsockProxyError('control', '/run/x: no answer within 5 s', { errno: 'ABORT_ERR' }) },
+    /^fail limits: \/run\/x: no answer within 5 s → systemctl restart/,
+  ],
   ['a wrong file', { config: 'allowlist:\n- {address: a.test}\n' }, /^fail config: .*\(.*vsock-proxy\.yaml:2\)/],
   [
     'metadata that is silent',
