@@ -86,13 +86,18 @@ backend servers
   return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
 }
 
-export function vsockProxy(executable: string): Relay {
+/** @param entries of its allowlist: the server, and names that nobody asks for */
+export function vsockProxy(executable: string, entries = 1): Relay {
   return {
     name: 'vsock-proxy',
     capacity: connections,
     command: ({ socket, port, directory }) => {
       const file = `${directory}/allowlist.yaml`;
-      writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n`);
+      const others = Array.from(
+        { length: entries - 1 },
+        (_, index) => `  - {address: host-${index}.example.com, port: 443}\n`,
+      );
+      writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n${others.join('')}`);
       return [executable, `unix:${socket}`, '127.0.0.1', String(port), '--config', file, '-w', String(connections)];
     },
   };

@@ -1,6 +1,6 @@
 /** What a proxy takes without load: memory, and time to start. */
 import { setTimeout } from 'node:timers/promises';
-import { prepare, type Relay, type RunningRelay, start } from './contenders.ts';
+import { prepare, type Relay, type RunningRelay, start, vsockProxy } from './contenders.ts';
 import { median, type Name } from './judge.ts';
 import { holdOpen, measure } from './load.ts';
 import { anonymousBytes } from './proc.ts';
@@ -33,6 +33,10 @@ const bytesPerKib = 1024;
 const bytesPerMib = 1024 * bytesPerKib;
 const churnBatch = 1000;
 const churnToleranceBytes = 2 * bytesPerMib;
+const LONG_LISTS = [
+  { entries: 20_000, millis: 250, mib: 45 },
+  { entries: 100_000, millis: 1000, mib: 120 },
+] as const;
 /** A proxy may return memory only once it has been calm for a while. */
 const calmMs = 3000;
 const sampleMs = 100;
@@ -71,9 +75,22 @@ export async function* footprints(
   const anonymous = await fresh((proxy) => anonymousBytes(proxy.pid));
   yield { title: 'memory without connections', unit: 'MiB', cells: scaled(anonymous, bytesPerMib), limit: 15 };
   const ready = await forEach(all, (relay) => readyMillis(relay, ground, effort.starts));
-  yield { title: 'exec until the first byte is through', unit: 'ms', cells: ready, limit: 120 };
+  yield { title: 'exec until the first byte is through', unit: 'ms', cells: ready, limit: 45 };
   const version = await medianMillis(effort.starts, () => ['run', executable, '--version']);
-  yield { title: '--version', unit: 'ms', cells: { 'vsock-proxy': version }, limit: 50 };
+  yield { title: '--version', unit: 'ms', cells: { 'vsock-proxy': version }, limit: 30 };
+  for (const { entries, millis, mib } of LONG_LISTS) {
+    const relay = vsockProxy(executable, entries);
+    const title = `allowlist of ${entries} entries`;
+    const took = await readyMillis(relay, ground, effort.starts);
+    yield { title: `${title}, until the first byte`, unit: 'ms', cells: { [relay.name]: took }, limit: millis };
+    const running = await start(relay, ground.directory, ground.port);
+    try {
+      const used = anonymousBytes(running.pid) / bytesPerMib;
+      yield { title: `${title}, memory`, unit: 'MiB', cells: { [relay.name]: used }, limit: mib };
+    } finally {
+      await running.stop();
+    }
+  }
 }
 
 async function forEach(all: readonly Relay[], figure: (relay: Relay) => Promise<number>): Promise<Cells> {
