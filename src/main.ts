@@ -293,7 +293,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const { parseServeCommand } = await import('./commands/serve.ts');
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
-  const { nitroCli, ...source } = parsed.arguments;
+  const { nitroCli, watch, ...source } = parsed.arguments;
   const logFor = openLogOfProcess('warn'); // clients of some routes are not told why they are refused
   const log = logFor('vsock_proxy');
   let placement: Placement | undefined; // an instance never moves: a reload needs no metadata service
@@ -308,7 +308,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
   };
   let directory: Promise<EnclaveDirectory> | undefined;
   let lookUpRecords: Promise<RecordLookUp> | undefined;
-  return await runPlan(logFor, load, {
+  const support: RouteSupport = {
     async cidOf(name) {
       directory ??= openEnclaveDirectory(nitroCli, log);
       return (await directory).cidOf(name);
@@ -321,7 +321,10 @@ async function runServe(argv: readonly string[]): Promise<number> {
       const { openLogReceiver } = await import('./enclave/log-receiver.ts');
       return await openLogReceiver({ write: sayLine, clock: systemClock });
     },
-  });
+  };
+  if (!watch) return await runPlan(logFor, load, support);
+  const { watchFile } = await import('./platform/file-watch.ts');
+  return await runPlan(logFor, load, support, (reload) => watchFile(source.configPath, reload, { clock: systemClock }));
 }
 
 async function openEnclaveDirectory(nitroCli: string, log: Log): Promise<EnclaveDirectory> {
@@ -392,10 +395,15 @@ async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Pla
 }
 
 /**
- * Runs what `load` says until a signal ends it; SIGHUP loads again.
+ * Runs what `load` says until a signal ends it; SIGHUP loads again, and so does what `watch` sees.
  * @returns the exit status
  */
-async function runPlan(logFor: LogFor, load: () => Promise<Plan>, support: RouteSupport = {}): Promise<number> {
+async function runPlan(
+  logFor: LogFor,
+  load: () => Promise<Plan>,
+  support: RouteSupport = {},
+  watch: (reload: () => void) => void = () => undefined,
+): Promise<number> {
   const stopSignal = firstStopSignal();
   const log = logFor('vsock_proxy');
   const { serve } = await import('./proxy/server.ts');
@@ -413,6 +421,7 @@ async function runPlan(logFor: LogFor, load: () => Promise<Plan>, support: Route
     notifier?.reloaded();
   };
   process.on('SIGHUP', () => void reload());
+  watch(() => void reload());
   const proxy = await Promise.race([starting, stopping]);
   await Promise.race([observing, stopping]);
   if (proxy !== undefined) notifier?.ready(proxy);

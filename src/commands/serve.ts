@@ -11,12 +11,15 @@ export interface ServeArguments {
   readonly enclaveName?: string;
   /** The program that tells the CIDs of enclaves by their names. */
   readonly nitroCli: string;
+  /** Whether the file is read again whenever it has changed. */
+  readonly watch: boolean;
 }
 
 /** As commander names and leaves them. */
 interface RawOptions {
   readonly config: string;
   readonly nitroCli: string;
+  readonly watch?: true;
   readonly enclaveCid?: string;
   readonly enclaveName?: string;
 }
@@ -64,15 +67,17 @@ export function parseServeCommand(
       'the program that tells the CIDs of enclaves: it is asked to describe-enclaves',
       'nitro-cli',
     )
+    .option('--watch', 'read the file again when it has changed, as SIGHUP does')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
-  const { config: configPath, nitroCli, enclaveCid, enclaveName } = parsed.options;
+  const { config: configPath, nitroCli, watch = false, enclaveCid, enclaveName } = parsed.options;
   return {
     kind: 'run',
     arguments: {
       configPath,
       nitroCli,
+      watch,
       ...(enclaveCid !== undefined && { enclaveCid: parseEnclaveCid(enclaveCid) }),
       ...(enclaveName !== undefined && { enclaveName }),
     },

@@ -1,9 +1,19 @@
 /** What the container images promise: judged by skopeo and umoci, and run by runc as the tightest pod would run them. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { after, afterEach, before, suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { allowVsock, type DockerProfile, type Profile, resolveConditions } from '../../packaging/container/seccomp.ts';
 import { type Outcome, Program } from '../program.ts';
@@ -97,18 +107,34 @@ suite('the image layout', () => {
 });
 
 suite('in a container of runc: not root, read-only, without capabilities', { concurrency: 1 }, () => {
+  const RUNC = ['runc', '--root', join(work, 'runc')] as const;
   const bundle = join(work, 'bundle');
   const rootfs = join(bundle, 'rootfs');
   /** Some port that this machine's other sockets do not have. */
   const PORT = 20_000 + (process.pid % 40_000);
   let containers = 0;
+  /** As kubelet lays out the volume of a ConfigMap. */
+  const configMap = join(work, 'config');
+  let versions = 0;
+
+  /** All files of the volume become others at once: by the link that they hang on. */
+  function putConfig(yaml: string): void {
+    versions += 1;
+    const version = `..version_${versions}`;
+    mkdirSync(join(configMap, version));
+    writeFileSync(join(configMap, version, 'proxy.yaml'), yaml);
+    symlinkSync(version, join(configMap, '..data_tmp'));
+    renameSync(join(configMap, '..data_tmp'), join(configMap, '..data'));
+  }
 
   before(async () => {
     // As an engine loads it: what `docker load` takes, with layers that umoci of Debian 12 knows, too.
     const archive = `docker-archive:${OCI}/vsock-proxy-${VERSION}-amd64.tar`;
     await skopeo('copy', '--quiet', archive, `oci:${work}/layout:proxy`);
     await run('umoci', 'unpack', '--image', `${work}/layout:proxy`, bundle);
-    writeFileSync(join(work, 'proxy.yaml'), 'allowlist: [{address: 192.0.2.1, port: 443}]\n');
+    mkdirSync(configMap);
+    symlinkSync('..data/proxy.yaml', join(configMap, 'proxy.yaml'));
+    putConfig('allowlist: [{address: 192.0.2.1, port: 443}]\n');
     // What a program gets that asks for a socket of each family, given for all 64 bits of the argument.
     writeFileSync(
       join(work, 'families.c'),
@@ -128,6 +154,14 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
        }`,
     );
     await run('gcc', '-static', '-o', join(rootfs, 'families'), join(work, 'families.c'));
+  });
+
+  /** What a failed test has left running. */
+  afterEach(async () => {
+    const left = JSON.parse(await run(...RUNC, 'list', '--format', 'json')) as
+      | readonly { readonly id: string }[]
+      | null;
+    for (const { id } of left ?? []) await run(...RUNC, 'delete', '--force', id);
   });
 
   /** The container's process, until it ends. */
@@ -152,7 +186,7 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
       mounts: [
         { destination: '/proc', type: 'proc', source: 'proc' },
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'mode=755', 'ro'] },
-        { destination: '/config.yaml', type: 'bind', source: join(work, 'proxy.yaml'), options: ['bind', 'ro'] },
+        { destination: '/config', type: 'bind', source: configMap, options: ['bind', 'ro'] },
       ],
       linux: {
         namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
@@ -162,11 +196,20 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
       },
     };
     writeFileSync(join(directory, 'config.json'), JSON.stringify(spec));
-    return { id, program: new Program('runc', ['--root', join(work, 'runc'), 'run', '--bundle', directory, id]) };
+    return { id, program: new Program('runc', [...RUNC.slice(1), 'run', '--bundle', directory, id]) };
   }
 
   const serving = (seccomp: Profile) =>
-    start(seccomp, ['/usr/bin/vsock-proxy', '--cid', 'any', '--config', '/config.yaml', `${PORT}`, '192.0.2.1', '443']);
+    start(seccomp, [
+      '/usr/bin/vsock-proxy',
+      '--cid',
+      'any',
+      '--config',
+      '/config/proxy.yaml',
+      `${PORT}`,
+      '192.0.2.1',
+      '443',
+    ]);
 
   test('the default profile: EPERM, and the message names the profile', async () => {
     const { status, stderr }: Outcome = await serving(DEFAULT).program.outcome(PATIENCE_MS);
@@ -177,7 +220,39 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
   test('our profile: it listens, and SIGTERM ends it', async () => {
     const { id, program } = serving(OURS);
     await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
-    await run('runc', '--root', join(work, 'runc'), 'kill', id, 'TERM');
+    await run(...RUNC, 'kill', id, 'TERM');
+    assert.equal((await program.outcome(PATIENCE_MS)).status, 0, program.stderr.text);
+  });
+
+  test('as the pod of the chart: its probes are answered, and a new ConfigMap is a reload, a wrong one none', async () => {
+    const listener = (port: number) => `{listen: "vsock:any:${port}", connect: "192.0.2.1:443"}`;
+    const config = (...listeners: readonly string[]) =>
+      `allowlist: [{address: 192.0.2.1, port: 443}]\nmetrics: {listen: "tcp:0.0.0.0:9465"}\nlisteners: [${listeners.join()}]\n`;
+    putConfig(config(listener(PORT)));
+    const { id, program } = start(OURS, ['/usr/bin/vsock-proxy', 'serve', '--watch', '--config', '/config/proxy.yaml']);
+    await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    const state = await run(...RUNC, 'state', id);
+    const { pid } = JSON.parse(state) as { readonly pid: number };
+    // It answers a moment after it listens.
+    const inside = ['nsenter', '--target', `${pid}`, '--net'];
+    const fetch = [
+      ...inside,
+      'curl',
+      '--fail',
+      '--silent',
+      '--retry',
+      '30',
+      '--retry-connrefused',
+      '--retry-delay',
+      '1',
+    ];
+    for (const path of ['readyz', 'healthz', 'metrics']) await run(...fetch, `http://127.0.0.1:9465/${path}`);
+    putConfig(config(listener(PORT), listener(PORT + 1)));
+    const [added] = await program.stderr.match(/Reloaded: .*\n/, PATIENCE_MS);
+    assert.match(added, /added/);
+    putConfig('listeners: nonsense\n');
+    await program.stderr.match(/Reload failed.*\n/, PATIENCE_MS);
+    await run(...RUNC, 'kill', id, 'TERM');
     assert.equal((await program.outcome(PATIENCE_MS)).status, 0, program.stderr.text);
   });
 

@@ -23,20 +23,25 @@ suite('serve', () => {
     const parsed = parseServeCommand([]);
     assert.deepEqual(parsed, {
       kind: 'run',
-      arguments: { configPath: '/etc/nitro_enclaves/vsock-proxy.yaml', nitroCli: 'nitro-cli' },
+      arguments: { configPath: '/etc/nitro_enclaves/vsock-proxy.yaml', nitroCli: 'nitro-cli', watch: false },
     });
   });
   test('with options it reads that file, for that enclave', () => {
     const parsed = parseServeCommand(['--config', 'my.yaml', '--enclave-cid', '16']);
     assert.deepEqual(parsed, {
       kind: 'run',
-      arguments: { configPath: 'my.yaml', enclaveCid: 16, nitroCli: 'nitro-cli' },
+      arguments: { configPath: 'my.yaml', enclaveCid: 16, nitroCli: 'nitro-cli', watch: false },
     });
   });
   test('an enclave by its name, and the program that knows names', () => {
     const parsed = parseServeCommand(['--enclave-name', 'app', '--nitro-cli', '/opt/nitro-cli']);
     assert(parsed.kind === 'run');
     assert.deepEqual([parsed.arguments.enclaveName, parsed.arguments.nitroCli], ['app', '/opt/nitro-cli']);
+  });
+  test('--watch', () => {
+    const parsed = parseServeCommand(['--watch']);
+    assert(parsed.kind === 'run');
+    assert.equal(parsed.arguments.watch, true);
   });
   test('--help shows a complete example', () => {
     const parsed = parseServeCommand(['--help']);
