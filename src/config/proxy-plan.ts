@@ -15,7 +15,6 @@ import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from '
 import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { ENTRY_HEADS } from './schema/rule.ts';
-import { upstreamProxyOf } from './upstream-proxy.ts';
 
 /** One route, as the command line gives it. */
 export interface ProxyRoute {
@@ -52,13 +51,11 @@ export function loadProxyPlan(
   warnOfIgnored(file, configPath, log);
 
   const { limits, timeouts } = file.settings;
-  const upstreamProxy = upstreamProxyOf(file);
   const listener = {
     on: listenOn,
     route: { kind: 'target', target, written, proxyHeader: false },
     policy,
     family,
-    ...(upstreamProxy && { upstreamProxy }),
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;
@@ -88,7 +85,9 @@ export interface PlanSource {
  */
 export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSource): Promise<Plan> {
   const file = loadFile(configPath, 'serve');
+  await othersTurn();
   const partials = partialListeners(file);
+  await othersTurn();
   const placement = partials.some(({ route }) => route.kind === 'template') ? await readPlacement() : undefined;
   const known = { ...enclave, ...(placement && { placement }) };
 
@@ -102,6 +101,11 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
   }
   if (problems.length > 0) throw firstOf({ problems, more: 0 }, configPath);
   return { listeners, ...observedBy(file), drainMs: file.settings.timeouts.drain, notes: file.notes };
+}
+
+/** Clients wait while thousands of rules are read again: not longer than for a part of the work. */
+function othersTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** What the file says of those who look at the proxy from outside. */
