@@ -198,11 +198,32 @@ manifests: build/helm/helm ## Write the plain manifests for Kubernetes, by the c
 seccomp: $(NPM) ## Write the seccomp profile, by Docker's default
 	$(NODE) packaging/container/seccomp.ts
 
+## Images
+
+AMI_ARGUMENTS :=
+AMI_FILES :=
+AMI_ONLY := amazon-ebs.*
+PACKER_FLAGS :=
+
+.PHONY: ami
+ami: ## Make Amazon Machine Images with Packer 1.9 (AMI_ARGUMENTS='--repo … --key …' AMI_FILES=DIR AMI_ONLY=…)
+	packer init packaging/ami/packer
+	@mkdir -p build/ami
+	packer build '-only=$(AMI_ONLY)' -var 'arguments=$(AMI_ARGUMENTS)' -var 'files=$(AMI_FILES)' -var version=$(VERSION) $(PACKER_FLAGS) packaging/ami/packer
+
+.PHONY: ami-documents
+ami-documents: $(NPM) ## Write user data, an Image Builder component and stacks, build/ami (AMI_ARGUMENTS=… AMI_FILES=DIR)
+	$(NODE) scripts/ami-documents.ts '$(AMI_ARGUMENTS)' '$(AMI_FILES)'
+
+.PHONY: ami-validate
+ami-validate: $(NPM) | build/deps/ami ## Check the template of Packer and the documents, as far as that goes without AWS
+	$(NODE) --test --test-reporter=spec tests/ami/documents.test.ts
+
 ## Checks, the cheap ones first
 
 .PHONY: test
-test: ## Run all checks: lint, unit, native, fuzzers, integration, containers, end to end
-	@for check in lint test-unit test-native fuzz test-integration test-container test-e2e; do $(MAKE) $$check || exit; done
+test: ## Run all checks: lint, unit, native, fuzzers, integration, containers, packaging, end to end
+	@for check in lint test-unit test-native fuzz test-integration test-container test-ami test-e2e; do $(MAKE) $$check || exit; done
 
 .PHONY: lint
 lint: $(NPM) | build/deps/lint ## Check formatting, types, import rules, names and generated documents
@@ -281,7 +302,7 @@ test-container: oci | build/deps/container ## Run the tests of the container ima
 	$(NODE) --test --test-reporter=spec 'tests/container/*.test.ts'
 
 .PHONY: test-e2e
-test-e2e: vsock-proxy vsock-forwarder e2e-packages ## Run the tests on virtual machines with real vsock
+test-e2e: vsock-proxy vsock-forwarder e2e-packages | build/deps/repo build/deps/ami ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
 
 .PHONY: test-ami

@@ -53,6 +53,8 @@ e2e    depmod                           kmod                   kmod
 e2e    rpmbuild                         rpm                    rpm-build
 e2e    ssh                              openssh-client         openssh-clients
 e2e    cpio                             cpio                   cpio
+e2e    socat                            socat                  socat
+e2e    python3                          python3                python3
 e2e    gcc                              gcc                    gcc
 e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
 e2e    ip                               iproute2               iproute

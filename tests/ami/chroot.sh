@@ -5,7 +5,8 @@
 #   sid        dnf 5 with rpm 6, as Amazon Linux 2027 has them
 #   trixie     moto, which answers as AWS does, the AWS CLI, and dnf 4
 #
-# It is .cache/chroots/SUITE-<hash>, where the hash covers this script: nothing is made twice. Tests never write to it.
+# It is .cache/chroots/SUITE-<hash>, where the hash covers the suite, its packages and the recipe: nothing is made twice. Tests never
+# write to it.
 set -euo pipefail
 suite=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,7 @@ cache=$here/../../.cache/chroots
 packages=rpm,systemd,passwd,gnupg,curl,ca-certificates
 case $suite in
   bookworm) packages+=,dnf ;;
-  trixie) packages+=,dnf,awscli,python3-moto,python3-flask,python3-flask-cors ;;
+  trixie) packages+=,dnf,awscli,python3-moto,python3-flask,python3-flask-cors,python3-openapi-spec-validator ;;
   sid) packages+=,dnf5 ;;
 esac
 
@@ -22,7 +23,7 @@ fail() { echo "chroot.sh: $1. Hint: $2" >&2; exit 1; }
 
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
-root=$cache/$suite-$(sha256sum "$here/chroot.sh" | cut -c1-16)
+root=$cache/$suite-$(sha256sum <<<"$suite $packages, recipe 1" | cut -c1-16)
 
 exec 9>"$cache/lock.$suite"
 flock 9 # two runs that start together make it once

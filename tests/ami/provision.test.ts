@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { makeCertificate } from '../integration/certificate.ts';
 import type { Outcome, Program } from '../program.ts';
@@ -178,13 +178,15 @@ for (const distribution of ['bookworm', 'sid'] as const) {
     before(async () => {
       root = await machineOf(distribution);
       bare = await root.check(STATE);
+      using machine = copy(root);
+      await machine.check(`${PROVISION} ${ALL}`);
+      whole = await machine.check(STATE);
     });
     after(() => root?.[Symbol.dispose]());
 
     test('it installs, configures, enables and records, and validate agrees', async () => {
       using machine = copy(root);
       await machine.check(`${PROVISION} ${ALL}`);
-      whole = await machine.check(STATE);
       await machine.check(VALIDATE);
       assert.equal(await machine.check(`systemctl is-enabled ${NAME} nitro-enclaves-allocator`), 'enabled\nenabled\n');
       assert.match(await machine.check('getent group ne'), /^ne:.*:nobody$/m);
@@ -229,19 +231,49 @@ for (const distribution of ['bookworm', 'sid'] as const) {
     ] as const) {
       test(`killed ${what}: run again, it ends in the same state`, async () => {
         using machine = copy(root);
-        const script = `#!/bin/sh\ncase "$*" in (${when}) : >/shared/hangs; exec sleep infinity;; esac; exec /usr/bin/${program}.real "$@"\n`;
-        writeFileSync(join(machine.shared, program), script, { mode: 0o755 });
-        await machine.check(`mv /usr/bin/${program} /usr/bin/${program}.real && cp /shared/${program} /usr/bin/`);
+        await hangsIn(machine, program, when);
         await killed(machine, (run) => appears(join(machine.shared, 'hangs'), run));
-        await machine.check(
-          `cp -f --remove-destination /usr/bin/${program}.real /usr/bin/${program} && rm /usr/bin/${program}.real`,
-        );
+        await hangsNoMore(machine, program);
         await isAsWhole(machine);
       });
     }
 
-    async function killed(machine: Root, when: (program: Program) => Promise<unknown>): Promise<void> {
-      const program = machine.spawn(`${PROVISION} ${ALL}`);
+    test('killed between two versions of the package: run again, the new one is there, and it alone', async () => {
+      using machine = copy(root);
+      const old = '$(echo /shared/repo/x86_64/*-1.x86_64.rpm)';
+      await machine.check(`${PROVISION} --image --rpm ${old} --key /shared/repo/${KEY_FILE}`);
+      const [first = ''] = PACKAGES;
+      const next = join(PROJECT, 'build/e2e-packages', basename(first).replace('-1.x86_64', '-2.x86_64'));
+      await keyring.build(join(machine.shared, 'repo'), OURS, 'file:///shared/repo', [first, next]);
+      const upgrade = `${PROVISION} --image ${REPO} --package-version 0.1.0-2`;
+      await hangsIn(machine, 'systemd-tmpfiles', '*');
+      await killed(machine, (run) => appears(join(machine.shared, 'hangs'), run), upgrade);
+      await hangsNoMore(machine, 'systemd-tmpfiles');
+      assert.equal((await machine.check(`rpm -q ${NAME}`)).trimEnd().split('\n').length, 2);
+      await machine.check(upgrade);
+      assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-0.1.0-2.x86_64\n`);
+      await machine.check(`rpm --verify ${NAME} && ${VALIDATE}`);
+    });
+
+    /** Whatever calls the program with such arguments from now on tells so, by a file, and stands still. */
+    async function hangsIn(machine: Root, program: string, when: string): Promise<void> {
+      const script = `#!/bin/sh\ncase "$*" in (${when}) : >/shared/hangs; exec sleep infinity;; esac; exec /usr/bin/${program}.real "$@"\n`;
+      writeFileSync(join(machine.shared, program), script, { mode: 0o755 });
+      await machine.check(`mv /usr/bin/${program} /usr/bin/${program}.real && cp /shared/${program} /usr/bin/`);
+    }
+
+    async function hangsNoMore(machine: Root, program: string): Promise<void> {
+      await machine.check(
+        `cp -f --remove-destination /usr/bin/${program}.real /usr/bin/${program} && rm /usr/bin/${program}.real`,
+      );
+    }
+
+    async function killed(
+      machine: Root,
+      when: (program: Program) => Promise<unknown>,
+      command = `${PROVISION} ${ALL}`,
+    ): Promise<void> {
+      const program = machine.spawn(command);
       await when(program);
       program.kill();
       const { stdout } = await program.outcome(SOON_MS);

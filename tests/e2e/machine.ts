@@ -17,7 +17,8 @@ const CID_PARENT = 3;
 /** An emulated machine is up in 10 to 30 s; beside other work it may take several times as long. */
 const BOOT_MS = 300_000;
 const COMMAND_MS = 180_000;
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Where the project is, on this machine. */
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const KERNEL_ARGUMENTS =
   'console=ttyS0 quiet root=/dev/nvme0n1 rootfstype=ext4 rw panic=-1 mitigations=off nokaslr net.ifnames=0';
 
@@ -32,6 +33,18 @@ export interface MachineOptions {
   readonly files: readonly string[];
   /** Whether its disk is to outlive {@link Machine.reboot}, for which it gets one of its own. */
   readonly reboots?: boolean;
+  /** Commands of debugfs(8) that change its disk before it starts; for a machine that reboots. */
+  readonly edits?: readonly string[];
+  /** An instance of EC2, as its firmware tells. */
+  readonly instance?: Instance;
+}
+
+/** The TCP ports of this machine's loopback that an instance reaches, and nothing else. */
+export interface Instance {
+  /** What it finds at 169.254.169.254. */
+  readonly metadata: number;
+  /** What it finds at 169.254.169.253. */
+  readonly repositories: number;
 }
 
 /** A program in the machine that runs beside the test. Disposing of it kills it. */
@@ -46,6 +59,7 @@ export class Machine implements AsyncDisposable {
   #programs: Program[] = [];
   #emulator: Program | undefined;
   #boots = 0;
+  #port = 0;
 
   private constructor(options: MachineOptions) {
     this.#options = options;
@@ -105,9 +119,24 @@ export class Machine implements AsyncDisposable {
    */
   async reboot(): Promise<void> {
     await this.check('systemctl --no-block reboot');
+    await this.comesBack();
+  }
+
+  /** The same, where it is asked to restart by somebody else. */
+  async comesBack(): Promise<void> {
     await this.#emulator?.outcome(BOOT_MS);
     await this[Symbol.asyncDispose]();
     await this.#comeUp();
+  }
+
+  /** Where sshd of the machine is reached on loopback, since it last came up. */
+  get sshPort(): number {
+    return this.#port;
+  }
+
+  /** The private key that root of the image can be logged in with. */
+  get sshKey(): string {
+    return join(this.#image, 'key');
   }
 
   /** Ends the machine at once. */
@@ -124,6 +153,9 @@ export class Machine implements AsyncDisposable {
     execFileSync('mke2fs', disk, { stdio: ['ignore', 'ignore', 'inherit'] });
     if (this.#options.reboots) {
       execFileSync('cp', ['--sparse=always', join(this.#image, 'root.img'), this.#path('root.img')]);
+      for (const edit of this.#options.edits ?? []) {
+        execFileSync('debugfs', ['-w', '-R', edit, this.#path('root.img')], { stdio: ['ignore', 'ignore', 'ignore'] });
+      }
     }
   }
 
@@ -162,6 +194,7 @@ export class Machine implements AsyncDisposable {
       ...['-device', 'vhost-user-vsock-pci,chardev=vsock'],
       ...['-netdev', 'user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22'],
       ...['-device', 'virtio-net-pci,netdev=net,romfile='],
+      ...(this.#options.instance ? ofEc2(this.#options.instance) : []),
       ...['-chardev', `stdio,id=console,logfile=${this.#path('console.log')},logappend=on`],
       ...['-serial', 'chardev:console'],
       ...['-monitor', `unix:${this.#socket('monitor')},server=on,wait=off`],
@@ -170,10 +203,14 @@ export class Machine implements AsyncDisposable {
 
   /** Opens the connection that every command is a session of. */
   async #logIn(): Promise<void> {
+    this.#port = Number(await this.#findSshPort());
+    // An instance makes host keys of its own, at its first boot.
+    const known = this.#options.instance
+      ? ['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null']
+      : ['-o', 'HostKeyAlias=parent', '-o', `UserKnownHostsFile=${join(this.#image, 'known_hosts')}`];
     const ssh = this.#start('ssh', [
-      ...['-M', '-N', ...this.#control, '-p', await this.#sshPort(), '-i', join(this.#image, 'key')],
-      ...['-o', 'BatchMode=yes', '-o', 'HostKeyAlias=parent'],
-      ...['-o', `UserKnownHostsFile=${join(this.#image, 'known_hosts')}`, 'root@127.0.0.1'],
+      ...['-M', '-N', ...this.#control, '-p', `${this.#port}`, '-i', this.sshKey],
+      ...['-o', 'BatchMode=yes', ...known, 'root@127.0.0.1'],
     ]);
     await Promise.race([appearance(this.#socket('ssh')), failure(ssh)]);
   }
@@ -187,7 +224,7 @@ export class Machine implements AsyncDisposable {
   }
 
   /** Asks QEMU which free port it chose for `hostfwd`. */
-  async #sshPort(): Promise<string> {
+  async #findSshPort(): Promise<string> {
     const monitor = createConnection(this.#socket('monitor'));
     monitor.write('info usernet\n');
     const [, port = ''] = await new Output(monitor).match(/HOST_FORWARD\S*\s+\d+\s+127\.0\.0\.1\s+(\d+)/, COMMAND_MS);
@@ -209,6 +246,19 @@ export class Machine implements AsyncDisposable {
   #socket(name: string): string {
     return join(this.#work, `boot-${this.#boots}`, name);
   }
+}
+
+/** What cloud-init takes for an instance: https://cloudinit.readthedocs.io, "ds-identify". */
+function ofEc2({ metadata, repositories }: Instance): readonly string[] {
+  const id = 'ec2e2e00-0000-4000-8000-0000000000e2';
+  const forward = (address: string, port: number) =>
+    `guestfwd=tcp:${address}:80-cmd:socat STDIO TCP4:127.0.0.1:${port}`;
+  const network = ['user,id=ec2,ipv6=off,restrict=on,net=169.254.169.0/24'];
+  network.push(forward('169.254.169.254', metadata), forward('169.254.169.253', repositories));
+  return [
+    ...['-smbios', `type=1,uuid=${id},serial=${id}`],
+    ...['-netdev', network.join(','), '-device', 'virtio-net-pci,netdev=ec2,romfile='],
+  ];
 }
 
 /** Resolves when `path` exists. */

