@@ -46,6 +46,7 @@ async function machineOf(suite: 'bookworm' | 'sid'): Promise<Root> {
   execFileSync('createrepo_c', ['--quiet', shared('system')]);
   cpSync(join(PROJECT, 'configs/examples/serve.yaml'), shared('serve.yaml'));
   writeFileSync(shared('other.key'), keyring.gpg('--armor', '--export', 'other@example.com'));
+  writeFileSync(shared('wrong'), '# more\nRUST_LOG=info\nRUST_LOG info\n');
   writeFileSync(shared('sysconfig'), '# more\nRUST_LOG=info\n');
   writeFileSync(shared('system.repo'), '[system]\nname=system\nbaseurl=file:///shared/system\ngpgcheck=0\n');
   await root.check('rpm --install /project/build/e2e-packages/amazon-linux-1.rpm; mkdir -p /etc/yum.repos.d');
@@ -132,8 +133,8 @@ const REFUSED: Refused = [
   ['an allowlist that is not there', `${REPO} --allowlist /shared/none`, /--allowlist: \/shared\/none is no file/],
   [
     'a line of sysconfig that is no setting',
-    `${REPO} --sysconfig /shared/serve.yaml`,
-    /--sysconfig: \/shared\/serve\.yaml:6: this is no setting: allowlist:/,
+    `${REPO} --sysconfig /shared/wrong`,
+    /--sysconfig: \/shared\/wrong:3: this is no setting: RUST_LOG info/,
   ],
   ['a member who is nobody', `${REPO} --member somebody`, /--member: there is no user somebody/],
   ['no processors', `${REPO} --cpus 0 --memory 512`, /--cpus: 0 is no number of processors/],
