@@ -63,7 +63,7 @@ export class LogSender {
     this.#streams.add(ended);
   }
 
-  /** Ends the connection when everything has been sent, or `deadlineMs` have passed. */
+  /** Ends the connection when everything has been sent, and waits until the parent has read it; at most `deadlineMs`. */
   async finish(deadlineMs: number): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const cancel = this.#clock.setTimer(deadlineMs, resolve);
@@ -73,9 +73,10 @@ export class LogSender {
       this.#send();
     });
     await Promise.race([idle, late]);
-    cancel();
     this.#connect = undefined;
-    this.#socket?.end();
+    // What has been sent may be in the queue of a listener that has not accepted it yet, and would go with it.
+    await Promise.race([endOf(this.#socket), late]);
+    cancel();
   }
 
   #writeLine(line: Buffer): void {
@@ -119,6 +120,16 @@ export class LogSender {
     });
     socket.resume();
   }
+}
+
+/** Resolves when the other side has ended, too, which it does behind the last byte. */
+async function endOf(socket: Duplex | undefined): Promise<void> {
+  if (socket === undefined || socket.destroyed) return;
+  const closed = new Promise<void>((resolve) => {
+    socket.once('close', resolve);
+  });
+  socket.end();
+  await closed;
 }
 
 const NEWLINE = Buffer.from('\n');

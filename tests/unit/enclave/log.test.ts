@@ -330,6 +330,24 @@ suite('the sender of lines', () => {
     assert.deepEqual(written.lines, ['between', 'half line', 'last']);
   });
 
+  test('has not finished before the parent has read everything, which it says by its own end', async () => {
+    const clock = new ManualClock();
+    const sender = new LogSender(clock);
+    const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done: () => void) => done() });
+    sender.start(() => socket);
+    socket.emit('connect');
+    sender.write('last\n');
+    let finished = false;
+    const finishing = sender.finish(500).then(() => {
+      finished = true;
+    });
+    await once(socket, 'finish');
+    await turnOfEvents();
+    assert.equal(finished, false);
+    socket.push(null);
+    await finishing;
+  });
+
   test('does not wait for ever, neither for a stream that stays open nor for a parent that is not there', async () => {
     const clock = new ManualClock();
     const sender = new LogSender(clock);
