@@ -500,11 +500,14 @@ async function openObservers(proxy: RunningProxy, log: Log): Promise<Observers> 
   const { exposeOnVsock, openPath } = await import('./dataplane/path.ts');
   const watch = new ProcessWatch();
   const open = (events: DataPlaneEvents) => openDataPlane(events, { threads: 1 });
-  const path = openPath(open);
+  let path: ReturnType<typeof openPath> | undefined; // a relay thread of its own, where enclaves are asked
   return new Observers({
     log,
     expose: (on, port) => exposeOnVsock(open, on, port),
-    askEnclave: async (enclave) => (await import('./observe/ask.ts')).askMetrics(path, enclave),
+    askEnclave: async (enclave) => {
+      path ??= openPath(open);
+      return (await import('./observe/ask.ts')).askMetrics(path, enclave);
+    },
     observed: {
       version: VERSION,
       snapshot: () => proxy.snapshot(),

@@ -22,7 +22,7 @@ type Labels = Readonly<Record<string, string>>;
 interface Sample {
   readonly value: number;
   readonly labels: Labels;
-  /** Of a histogram: `…_bucket`, `…_sum`, `…_count`. */
+  /** Of a histogram, with its labels: `…_bucket{…}`, `…_sum{…}`, `…_count{…}`. */
   readonly metricName?: string;
 }
 
@@ -41,10 +41,9 @@ export function contentTypeOf(format: Format): string {
 }
 
 /** The whole exposition. */
-export async function renderMetrics(source: MetricsSource, format: Format, extra: Labels = {}): Promise<string> {
+export async function renderMetrics(source: MetricsSource, format: Format): Promise<string> {
   const registry = new Registry();
   registry.setContentType(contentTypeOf(format) as typeof Registry.PROMETHEUS_CONTENT_TYPE);
-  registry.setDefaultLabels(extra);
   for (const family of FAMILIES) registry.registerMetric(readable(family, source, format) as never);
   return await registry.metrics();
 }
@@ -124,22 +123,25 @@ function histogram(name: string, help: string, of: (counters: ListenerCounters) 
   };
 }
 
+/** Most lines are these, so their labels are written here, at once, and not by prom-client one by one. */
 function histogramSamples(name: string, listener: string, { bounds, counts, sum }: Histogram): readonly Sample[] {
+  const label = `listener="${escapeLabel(listener)}"`;
   let total = 0;
   const buckets = counts.map((count, index) => {
     total += count;
-    const bound = bounds[index];
-    return {
-      value: total,
-      labels: { listener, le: bound === undefined ? '+Inf' : String(bound) },
-      metricName: `${name}_bucket`,
-    };
+    return { value: total, labels: NO_LABELS, metricName: `${name}_bucket{${label},le="${bounds[index] ?? '+Inf'}"}` };
   });
   return [
     ...buckets,
-    { value: sum, labels: { listener }, metricName: `${name}_sum` },
-    { value: total, labels: { listener }, metricName: `${name}_count` },
+    { value: sum, labels: NO_LABELS, metricName: `${name}_sum{${label}}` },
+    { value: total, labels: NO_LABELS, metricName: `${name}_count{${label}}` },
   ];
+}
+
+const NO_LABELS: Labels = {};
+
+function escapeLabel(text: string): string {
+  return text.replace(/[\\"\n]/g, (char) => (char === '\n' ? '\\n' : `\\${char}`));
 }
 
 function perClient(
