@@ -42,7 +42,16 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   ],
   'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
-  'observe/': ['prom-client', 'proxy/snapshot.ts', 'plan.ts', ...DATA_PLANE, 'dataplane/path.ts', ...PURE, 'node:*'],
+  'observe/': [
+    'prom-client',
+    'prom-client/lib/registry.js',
+    'proxy/snapshot.ts',
+    'plan.ts',
+    ...DATA_PLANE,
+    'dataplane/path.ts',
+    ...PURE,
+    'node:*',
+  ],
   'plan.ts': ['access/', 'dns/resolver.ts', 'platform/log.ts', ...DATA_PLANE],
   // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
   'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],

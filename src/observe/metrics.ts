@@ -4,7 +4,7 @@
  *
  * Label values are bounded by the configuration: listeners and reasons. Clients beyond a bound are summed up as `other`.
  */
-import { Registry } from 'prom-client';
+import Registry from 'prom-client/lib/registry.js';
 import type { Histogram, ListenerCounters } from '../dataplane/contract.ts';
 import type { ClientSnapshot, ListenerSnapshot, Snapshot } from '../proxy/snapshot.ts';
 import type { ProcessFigures } from './process.ts';
