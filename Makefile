@@ -71,6 +71,11 @@ $(NPM): package.json package-lock.json .npmrc
 	npm ci --loglevel=error
 	@touch $@
 
+# Clients that the integration tests run.
+tests/integration/npm/$(NPM): tests/integration/npm/package.json tests/integration/npm/package-lock.json
+	npm ci --loglevel=error --ignore-scripts --prefix $(@D)/..
+	@touch $@
+
 # npm checks what it fetches against the lock file, also for another machine than this one.
 .cache/%/$(NPM): package.json package-lock.json .npmrc
 	@mkdir -p .cache/$*
@@ -292,7 +297,7 @@ build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/d
 	clang++-14 $(SANITIZED_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.cc,$^) -o $@
 
 .PHONY: test-integration
-test-integration: | build/deps/test ## Run the tests of the built executable
+test-integration: tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the tests of the built executable
 	$(MAKE) rpm vsock-forwarder ARCH=$(HOST)
 	$(MAKE) rpm vsock-forwarder ARCH=aarch64
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'

@@ -28,6 +28,12 @@ test   curl                             curl                   curl-minimal
 test   socat                            socat                  socat
 test   psql                             postgresql-client      postgresql15
 test   tinyproxy                        tinyproxy-bin          -
+test   /usr/lib/python3*/*-packages/aiohttp   python3-aiohttp   -
+test   /usr/lib/erlang/lib/inets-*       erlang-inets           -
+test   /usr/lib/erlang/lib/ssl-*         erlang-ssl             -
+test   lftp                             lftp                   -
+test   wget                             wget                   -
+test   /usr/share/perl5/LWP/Protocol/https.pm  liblwp-protocol-https-perl  -
 test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests
 test   /usr/lib/python3*/*-packages/boto3     python3-boto3     python3-boto3

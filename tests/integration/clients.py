@@ -25,6 +25,19 @@ def requests_get(url):
         return [(response.status_code, response.content) for response in (session.get(url, timeout=30) for _ in "ab")]
 
 
+def aiohttp_websocket(url, proxy):
+    import asyncio
+
+    import aiohttp
+
+    async def talk():
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, proxy=proxy) as socket:
+            await socket.send_str("hello")
+            return (await socket.receive(timeout=30)).data
+
+    return asyncio.run(talk())
+
+
 def boto3_s3(bucket, endpoint=None):
     import boto3
 
