@@ -172,7 +172,7 @@ async function parentChecks(
   const loaded = inspectFile(configPath, serves ? 'serve' : 'any');
   const file = 'problems' in loaded ? undefined : loaded;
   const endpoint = readEndpoint(host);
-  const purpose = readPurpose(unit?.words ?? [], file, endpoint);
+  const purpose = readPurpose(unit?.words ?? [], file, endpoint, unit !== undefined);
   return [
     ...vsockChecks(host, purpose.ports, unit?.pid),
     ...nitroChecks(host, options.nitroCli),

@@ -18,11 +18,13 @@ export interface Purpose {
  * @param words the command line of the process that runs; none where none does
  * @param file absent where it is not valid
  * @param fallback the server of the service when it does not run
+ * @param hasService whether there is a unit of it
  */
 export function readPurpose(
   words: readonly string[],
   file: LoadedFile | undefined,
   fallback: Target | undefined,
+  hasService: boolean,
 ): Purpose {
   const [, port = '', host = '', remotePort = ''] = words;
   const local = parseUnsigned(port);
@@ -47,7 +49,8 @@ export function readPurpose(
   }
   return {
     form: 'proxy',
-    ports: fallback === undefined ? [] : [DEFAULT_PORT],
+    // The service takes it, whatever its server will be.
+    ports: fallback === undefined && !hasService ? [] : [DEFAULT_PORT],
     targets: fallback === undefined ? [] : [fallback],
   };
 }

@@ -45,6 +45,15 @@ const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegE
     /^fail port: vsock port 8000 is held by socat \(process 5, other\.service\).* → systemctl disable --now other\.service$/,
   ],
   [
+    'the port is taken while the service is stopped, and no server is known',
+    {
+      programs: { systemctl: STOPPED },
+      config: 'nonsense: 1\n',
+      holders: { 500: { pid: 5, command: 'socat' } },
+    },
+    /^fail port: vsock port 8000 is held by socat \(process 5\).* → kill 5$/,
+  ],
+  [
     'a service that does not listen',
     { listeners: [] },
     /^fail port: the service runs, and nobody listens on vsock port 8000/,
