@@ -33,6 +33,12 @@ test   /usr/lib/erlang/lib/inets-*       erlang-inets           -
 test   /usr/lib/erlang/lib/ssl-*         erlang-ssl             -
 test   lftp                             lftp                   -
 test   wget                             wget                   -
+test   proxytunnel                      proxytunnel            -
+test   wget2                            wget2                  -
+test   links                            links                  -
+test   php                              php-cli                -
+test   aria2c                           aria2                  -
+test   git                              git                    git
 test   /usr/share/perl5/LWP/Protocol/https.pm  liblwp-protocol-https-perl  -
 test   systemd-socket-activate          systemd                systemd
 test   /usr/lib/python3*/*-packages/requests  python3-requests  python3-requests

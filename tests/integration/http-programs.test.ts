@@ -102,6 +102,37 @@ const lwp = (url: string) => {
 /** CONNECT to an IPv6 address without brackets. */
 const wget = (url: string) => say('wget', '--quiet', '--ca-certificate', CA, '--tries=1', '-O', '-', url);
 
+/** Host of the proxy, or of nobody, in CONNECT: it tunnels its standard streams, here those of a request in clear. */
+const proxytunnel = (host: string) => {
+  const request = `GET /hello HTTP/1.0\r\nHost: ${NAME}\r\n\r\n`;
+  const tunnel = `proxytunnel -v -p 127.0.0.1:3128 -d ${host}:80`;
+  return say('sh', '-c', `printf '${request}' | ${tunnel}`);
+};
+
+/** Host without the port of the target. Debian 12 has a version that does not tunnel. */
+const wget2 = (url: string) => say('wget2', `--ca-certificate=${CA}`, '--tries=1', '-O', '-', url);
+
+/** CONNECT without Host. */
+const links = (url: string) => {
+  const proxies = ['-http-proxy', '127.0.0.1:3128', '-https-proxy', '127.0.0.1:3128'];
+  return say('links', ...proxies, '-ssl.certificates', '0', '-source', url);
+};
+
+/** User information, fragments and UTF-8 as they are written. */
+const php = (url: string) => {
+  const code = `$context = stream_context_create(["http" => ["proxy" => "tcp://127.0.0.1:3128", "request_fulluri" => true]]);
+    echo file_get_contents($argv[1], false, $context);`;
+  return say('php', '-r', code, url);
+};
+
+const aria2 = (url: string) => {
+  const file = `aria2-${url.replace(/\W/g, '')}`;
+  const options = ['--dir', files, '--out', file, '--max-tries=1', '--allow-overwrite', `--ca-certificate=${CA}`];
+  return say('sh', '-c', 'aria2c --quiet "$@"; cat "$0"', join(files, file), ...options, url);
+};
+
+const git = (url: string) => say('git', '-c', `http.sslCAInfo=${CA}`, 'ls-remote', url);
+
 const HELLO = new RegExp(`hello from ${NAME}\n?`);
 const REASON = `${DENIED}:(?:80|443) is not allowed by the policy of this proxy`;
 
@@ -121,6 +152,9 @@ describe('is refused what is not allowed, and most say why', () => {
 
   for (const [what, outcome, error] of [
     ['tunnel-agent', () => npm('tunnel-agent', `https://${DENIED}/`), /statusCode=403/],
+    ['proxytunnel', () => proxytunnel(DENIED), /403/],
+    ['PHP', () => php(`http://${DENIED}/`), /403/],
+    ['git', () => git(`https://${DENIED}/x.git`), /403/],
     ['undici 5', () => npm('undici', `https://${DENIED}/`), /fetch failed|Proxy response/],
     ['grpc-js', () => npm('grpc', `http://${IPV4}:91/`), /14 UNAVAILABLE/],
     [
@@ -149,6 +183,12 @@ describe('reaches what is allowed', () => {
     ['curl, a response that names Transfer-Encoding', () => curl(`http://${NAME}:${CHUNKED_PORT}/`), /^hello$/],
     ['curl, a response head of 43 KB with 200 fields', () => curl(`http://${NAME}/large`), /^large$/],
     ['tunnel-agent', () => npm('tunnel-agent', `https://${NAME}/hello`), HELLO],
+    ['proxytunnel', () => proxytunnel(NAME), /200 Connection established/],
+    ['wget2, in clear', () => wget2(`http://${NAME}/hello`), HELLO],
+    ['links', () => links(`https://${NAME}/hello`), HELLO],
+    ['PHP, with user and fragment', () => php(`http://user:word@${NAME}/hello#x`), HELLO],
+    ['aria2, with a user', () => aria2(`http://user:word@${NAME}/hello`), HELLO],
+    ['git: the server is reached', () => git(`https://${NAME}/x.git`), /not found|not valid|unable to/],
     ['undici 5', () => npm('undici', `https://${NAME}/hello`), HELLO],
     ['undici 5, in clear', () => npm('undici', `http://${NAME}/hello`), HELLO],
     ['grpc-js', () => npm('grpc', `http://${IPV4}:90/`), /^echo of hello$/m],
