@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=$here/../../.cache/e2e
 suite=bookworm
 packages=systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,util-linux,openssh-server
-packages+=,python3,openssl,socat,curl,rpm,dnf,qemu-system-x86,gnupg,cloud-init
+packages+=,python3,openssl,socat,curl,rpm,dnf,qemu-system-x86,gnupg,cloud-init,runc
 
 fail() { echo "image.sh: $1. Hint: $2" >&2; exit 1; }
 say() { echo "image.sh: $1" >&2; }

@@ -62,6 +62,16 @@ describe('the executable on a parent', () => {
     });
   }
 
+  test('start: a container of runc is enough, with its restrictions', async () => {
+    await using running = await parent.spawn(`sh ${GUEST}/runc.sh ${EXECUTABLE} 8000 ${SERVER}`);
+    try {
+      await running.stderr.match(/Proxy is now in listening state/, LOG_LINE_MS);
+      await play('refused_then_served');
+    } finally {
+      await parent.check('runc delete --force vsock-proxy'); // it outlives the runc that has started it
+    }
+  });
+
   test('start: a port is free again as soon as its proxy has ended', async () => {
     for (let round = 0; round < 3; round++) {
       await using _proxy = await proxy(`8000 ${SERVER}`);
