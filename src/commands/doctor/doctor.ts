@@ -2,7 +2,8 @@
 
 import { parseHost, toTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
-import { inspectFile, type LoadedFile } from '../../config/load.ts';
+import { type LenientFile, loadLeniently } from '../../config/lenient.ts';
+import { inspectFile, type LoadedFile, type Refused } from '../../config/load.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { formatTarget } from '../../proxy/report/format.ts';
@@ -168,8 +169,7 @@ async function parentChecks(
 ): Promise<readonly Check[]> {
   const unit = await readUnit(host);
   const configPath = options.configPath ?? configOf(unit?.words ?? []) ?? DEFAULT_CONFIG_PATH;
-  const serves = unit?.words[1] === 'serve';
-  const loaded = inspectFile(configPath, serves ? 'serve' : 'any');
+  const loaded = readFile(configPath, unit?.words ?? []);
   const file = 'problems' in loaded ? undefined : loaded;
   const endpoint = readEndpoint(host);
   const purpose = readPurpose(unit?.words ?? [], file, endpoint, unit !== undefined);
@@ -188,6 +188,19 @@ async function parentChecks(
       endpointGiven: isEndpointGiven(host, purpose, file),
     }),
   ];
+}
+
+/** As the process that runs reads it: the form of the AWS proxy passes over mistakes that open nothing. */
+function readFile(path: string, [, first = '']: readonly string[]): LoadedFile | LenientFile | Refused {
+  if (first === 'serve') return inspectFile(path, 'serve');
+  const strict = inspectFile(path, 'any');
+  if (!('problems' in strict) || first === '') return strict;
+  try {
+    return loadLeniently(path);
+  } catch (error) {
+    if (error instanceof VsockProxyError) return strict;
+    throw error;
+  }
 }
 
 /** The value behind `--config`, of a process that runs. */

@@ -1,9 +1,18 @@
 /** The configuration file, as a finding. */
+import type { LenientFile } from '../../config/lenient.ts';
 import type { LoadedFile, Refused } from '../../config/load.ts';
 import { type CheckResult, fail, ok, skip, warn } from './check.ts';
 
-/** Every problem of the file, a line each. */
-export function describeConfig(path: string, loaded: LoadedFile | Refused): CheckResult | readonly CheckResult[] {
+/** Every problem of the file, a line each; what is passed over is a warning. */
+export function describeConfig(
+  path: string,
+  loaded: LoadedFile | LenientFile | Refused,
+): CheckResult | readonly CheckResult[] {
+  if ('ignored' in loaded) {
+    return loaded.ignored.map(({ problem: { message, place, hint } }) =>
+      warn(`passed over: ${place === undefined ? message : `${message} (${place})`}`, hint),
+    );
+  }
   if (!('problems' in loaded)) return ok(`${path} is valid`);
   const more = loaded.more > 0 ? [fail(`${loaded.more} more problems`, `vsock-proxy check --config ${path}`)] : [];
   return [

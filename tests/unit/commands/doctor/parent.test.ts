@@ -153,7 +153,16 @@ const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegE
     { running: new VsockProxyError('control', '/run/x: no answer within 5 s', { errno: 'ABORT_ERR' }) },
     /^fail limits: \/run\/x: no answer within 5 s → systemctl restart/,
   ],
-  ['a wrong file', { config: 'allowlist:\n- {address: a.test}\n' }, /^fail config: .*\(.*vsock-proxy\.yaml:2\)/],
+  [
+    'mistakes that the running proxy passes over',
+    { config: 'allowlist:\n- {address: kms.eu-west-1.amazonaws.com, port: 443}\n- {address: a.test}\n' },
+    /^warn config: passed over: .*\(.*vsock-proxy\.yaml:3\)/,
+  ],
+  [
+    'a wrong file',
+    { config: 'allowlist: []\nlimits: {connections: many}\n' },
+    /^fail config: .*\(.*vsock-proxy\.yaml:2\)/,
+  ],
   [
     'metadata that is silent',
     { network: { readPlacement: () => Promise.reject(refused('169.254.169.254: no answer in time')) } },
