@@ -33,6 +33,8 @@ test   /usr/lib/erlang/lib/inets-*       erlang-inets           -
 test   /usr/lib/erlang/lib/ssl-*         erlang-ssl             -
 test   lftp                             lftp                   -
 test   wget                             wget                   -
+test   /usr/share/perl5/Mojo/UserAgent.pm  libmojolicious-perl  -
+test   /usr/share/perl5/IO/Socket/SSL.pm  libio-socket-ssl-perl  -
 test   proxytunnel                      proxytunnel            -
 test   wget2                            wget2                  -
 test   links                            links                  -

@@ -125,6 +125,17 @@ const php = (url: string) => {
   return say('php', '-r', code, url);
 };
 
+/** Content-Length: 0 in CONNECT. */
+const mojo = (url: string) => {
+  const code =
+    '$a = Mojo::UserAgent->new(ca => $ENV{SSL_CERT_FILE}); $a->proxy->detect; print $a->get(shift)->result->body';
+  return say('perl', '-MMojo::UserAgent', '-e', code, url);
+};
+
+/** A Host of its own in a request in absolute form. */
+const ocsp = (url: string) =>
+  say('openssl', 'ocsp', '-proxy', '127.0.0.1:3128', '-url', url, '-issuer', CA, '-cert', CA, '-noverify');
+
 const aria2 = (url: string) => {
   const file = `aria2-${url.replace(/\W/g, '')}`;
   const options = ['--dir', files, '--out', file, '--max-tries=1', '--allow-overwrite', `--ca-certificate=${CA}`];
@@ -153,6 +164,8 @@ describe('is refused what is not allowed, and most say why', () => {
   for (const [what, outcome, error] of [
     ['tunnel-agent', () => npm('tunnel-agent', `https://${DENIED}/`), /statusCode=403/],
     ['proxytunnel', () => proxytunnel(DENIED), /403/],
+    ['Mojolicious', () => mojo(`https://${DENIED}/`), /Proxy connection failed/],
+    ['openssl ocsp', () => ocsp(`http://${DENIED}/`), /Forbidden|403/],
     ['PHP', () => php(`http://${DENIED}/`), /403/],
     ['git', () => git(`https://${DENIED}/x.git`), /403/],
     ['undici 5', () => npm('undici', `https://${DENIED}/`), /fetch failed|Proxy response/],
@@ -184,6 +197,7 @@ describe('reaches what is allowed', () => {
     ['curl, a response head of 43 KB with 200 fields', () => curl(`http://${NAME}/large`), /^large$/],
     ['tunnel-agent', () => npm('tunnel-agent', `https://${NAME}/hello`), HELLO],
     ['proxytunnel', () => proxytunnel(NAME), /200 Connection established/],
+    ['Mojolicious', () => mojo(`https://${NAME}/hello`), HELLO],
     ['wget2, in clear', () => wget2(`http://${NAME}/hello`), HELLO],
     ['links', () => links(`https://${NAME}/hello`), HELLO],
     ['PHP, with user and fragment', () => php(`http://user:word@${NAME}/hello#x`), HELLO],
