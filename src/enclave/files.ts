@@ -1,11 +1,11 @@
 /** /etc/hosts and /etc/resolv.conf of the enclave: what has to stand in them, beside what stands there. */
-import { randomBytes } from 'node:crypto';
-import { closeSync, fchmodSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import type { Hostname, IpAddress } from '../access/address.ts';
 import { parseHosts } from '../dns/hosts.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
+import { replaceFile } from '../platform/whole-file.ts';
 
 /** A name and where it leads. */
 export interface HostsEntry {
@@ -76,18 +76,9 @@ function readIfThere(path: string): string | undefined {
 const IN_PLACE = ['EBUSY', 'EROFS', 'EACCES'];
 
 function writeWhole(path: string, text: string): void {
-  const unfinished = `${path}.${randomBytes(8).toString('hex')}`;
   try {
-    const descriptor = openSync(unfinished, 'wx');
-    try {
-      fchmodSync(descriptor, 0o644); // whatever the umask is: all users resolve names
-      writeFileSync(descriptor, text);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(unfinished, path);
+    replaceFile(path, text); // readable for all: whoever it is resolves names
   } catch (error) {
-    rmSync(unfinished, { force: true });
     // Container engines mount this very file, and over a directory that is read-only perhaps. What is mounted can be
     // written but not replaced; and so can what a link leads to, out of a directory in which nothing can be made.
     if (!IN_PLACE.includes(codeOf(error))) throw error;

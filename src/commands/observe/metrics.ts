@@ -1,10 +1,9 @@
 /** `vsock-proxy metrics`: the metrics of a proxy that runs, printed, or written for node_exporter's textfile collector. */
-import { randomBytes } from 'node:crypto';
-import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { askControl } from '../../observe/client.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
+import { replaceFile } from '../../platform/whole-file.ts';
 import { type ControlOption, controlPath, withControl } from '../line/control.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 
@@ -59,25 +58,14 @@ export async function runMetrics({ control, file }: MetricsArguments): Promise<s
   if (status !== 200)
     throw new VsockProxyError('control', `/metrics is answered with status ${status}: ${quoteBriefly(body)}`);
   if (file === undefined) return body;
-  replaceFile(file, body);
+  writeMetrics(file, body);
   return '';
 }
 
-/** All of it is on the disk before it takes the place of what was there. */
-function replaceFile(path: string, text: string): void {
-  const fresh = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+function writeMetrics(path: string, text: string): void {
   try {
-    const fd = openSync(fresh, 'wx', 0o644);
-    try {
-      writeFileSync(fd, text);
-      fchmodSync(fd, 0o644);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(fresh, path);
+    replaceFile(path, text, { durable: true });
   } catch (error) {
-    rmSync(fresh, { force: true });
     const { code = 'EIO', errno } = error as NodeJS.ErrnoException;
     const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
     throw new VsockProxyError('argument', escapeControls(`${path} could not be written: ${words}`), {
