@@ -337,8 +337,8 @@ soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave a
 	$(NODE) tests/e2e/soak/soak.ts $(SOAK_MINUTES)
 
 .PHONY: bench
-bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy
-	bench/run.sh
+bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
+	bench/run.sh $(BEFORE:%=--before %)
 
 .PHONY: clean
 clean: ## Remove what was built (what was downloaded stays in .cache)

@@ -15,6 +15,11 @@ const OUR_PORT = 801;
 const TINYPROXY_PORT = 802;
 
 export function askedRelays(executable: string): readonly Startable<AskedName>[] {
+  return [...ourRelays(executable, OUR_PORT), tinyproxy, haproxy];
+}
+
+/** @param tcpPort where the one listens that clients reach over TCP */
+export function ourRelays(executable: string, tcpPort: number): readonly Startable<AskedName>[] {
   const listener = (place: Place, address: string, rest: string) =>
     serveCommand(executable, place, `{listen: "${address}", ${rest}}`);
   return [
@@ -31,11 +36,9 @@ export function askedRelays(executable: string): readonly Startable<AskedName>[]
     },
     {
       name: 'CONNECT over TCP',
-      command: (place) => listener(place, `tcp:127.0.0.1:${OUR_PORT}`, 'route: http'),
-      endpoint: ({ port }) => `tcp:${OUR_PORT},connect=127.0.0.1:${port}`,
+      command: (place) => listener(place, `tcp:127.0.0.1:${tcpPort}`, 'route: http'),
+      endpoint: ({ port }) => `tcp:${tcpPort},connect=127.0.0.1:${port}`,
     },
-    tinyproxy,
-    haproxy,
   ];
 }
 

@@ -100,7 +100,7 @@ export function markdownTable([head = [], ...lines]: readonly Line[]): string {
   return [head, rule, ...lines].map((line) => `| ${line.map((text) => text.trim()).join(' | ')} |`).join('\n');
 }
 
-function valuesOf(samples: readonly Sample[], figure: string): readonly number[] {
+export function valuesOf(samples: readonly Sample[], figure: string): readonly number[] {
   return samples.map(({ figures }) => figures[figure] ?? Number.NaN);
 }
 
@@ -109,7 +109,7 @@ function failuresOf(samples: readonly Sample[]): number {
 }
 
 /** The least and the greatest. */
-function spread(samples: readonly Sample[], figure: string): string {
+export function spread(samples: readonly Sample[], figure: string): string {
   const values = valuesOf(samples, figure);
   return `${decimal(Math.min(...values))}–${decimal(Math.max(...values))}`;
 }
@@ -124,7 +124,7 @@ function perName<T>(value: (name: Name) => T): Record<Name, T> {
 }
 
 /** Three digits that count; whole numbers from 100 on. */
-function decimal(value: number): string {
+export function decimal(value: number): string {
   const size = Math.abs(value);
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }

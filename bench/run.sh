@@ -1,12 +1,17 @@
 #!/bin/bash
-# run.sh [--quick]: measures build/vsock-proxy beside its peers and writes bench/RESULTS.md; `make bench` calls it.
-# With --quick: one short round of everything, and no RESULTS.md.
+# run.sh: measures build/vsock-proxy beside its peers and writes bench/RESULTS.md; `make bench` calls it.
+# run.sh --quick: one short round of everything, and no RESULTS.md.
+# run.sh --before EARLIER: beside an earlier executable of ours, and no RESULTS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node=$(echo node_modules/node-linux-*/bin/node)
 
 fail() { echo "bench/run.sh: $1. Hint: $2" >&2; exit 1; }
 
+case ${1:-} in
+  --before) script=(bench/compare.ts build/vsock-proxy "${2:?}") ;;
+  *) script=(bench/bench.ts build/vsock-proxy "$@") ;;
+esac
 [ -x build/vsock-proxy ] || fail "build/vsock-proxy is not there" "run 'make vsock-proxy'"
 scripts/deps.sh build bench
 mkdir -p build/bench
@@ -26,4 +31,4 @@ renice -n -10 -p $$ >/dev/null 2>&1 || true
 exec unshare "${as_root[@]}" --net bash -c '
   ip link set lo up
   echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
-  exec "$@"' bash "$node" bench/bench.ts build/vsock-proxy "$@"
+  exec "$@"' bash "$node" "${script[@]}"
