@@ -39,13 +39,16 @@ export const egress = map(
   {
     allow: optional(
       list(
-        { description: 'What may be reached, on any port; without an entry there is no proxy', absent: 'nothing' },
+        {
+          description: 'The targets that are allowed, on any port; without an entry there is no proxy',
+          absent: 'nothing',
+        },
         ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
       ),
     ),
     deny: optional(
       list(
-        { description: 'What may not be reached, on any port', absent: 'nothing' },
+        { description: 'The targets that are denied, on any port', absent: 'nothing' },
         ruleAddress({ description: 'A host name, a pattern of names, an IP address or a range' }),
       ),
     ),
@@ -57,7 +60,7 @@ export const egress = map(
       list(
         {
           description:
-            'For `vsock-proxy enclave`: TCP ports on which applications that know of no proxy reach the names of `allow`, by a DNS server in the enclave. `[]`: none, and no DNS server',
+            'For `vsock-proxy enclave`: TCP ports on which applications reach the names of `allow` without a proxy setting, by a DNS server in the enclave. `[]`: none, and no DNS server',
           hint: 'write the ports of servers: [443, 5432]',
           absent: '80 and 443, but for those that `ingress` and `forward` take',
         },
@@ -69,7 +72,7 @@ export const egress = map(
       list(
         {
           description:
-            'For `vsock-proxy enclave`: what resolvers complete short names with (`search` of /etc/resolv.conf). What the image says there is left out: a pattern such as `**.mycorp.com` would make another name of every one',
+            'For `vsock-proxy enclave`: the domains that resolvers append to short names (`search` of /etc/resolv.conf). They replace those of the image, because with a pattern such as `**.mycorp.com` every name would match with the domain appended',
           hint: 'write domains: [mycorp.com]',
           absent: 'nothing',
         },
@@ -92,14 +95,14 @@ export const ingress = list(
   map(
     { description: 'One port', hint: 'it looks like this: - {listen_port: 8443}' },
     {
-      listen_port: tcpPort({ description: 'Listened on at `0.0.0.0`' }),
+      listen_port: tcpPort({ description: 'The port for clients, at `0.0.0.0`' }),
       enclave_port: optional(
         tcpPort({
           description: 'For `vsock-proxy enclave`: the port at 127.0.0.1 on which the application listens',
           absent: '`listen_port`',
         }),
       ),
-      healthcheck: notUsed('How often it asks whether the application answers'),
+      healthcheck: notUsed('How often it checks that the application answers'),
       tls: optional(
         scalar(
           {

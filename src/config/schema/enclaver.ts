@@ -1,6 +1,6 @@
 /**
- * What stands beside `egress` and `ingress` in a manifest of Enclaver: how an image is built and run, which is not done here.
- * The keys are known, so that a manifest can be used as it is; what they say is not read.
+ * The other keys of an Enclaver manifest. They say how to build and run an image, which this program does not do. They are accepted,
+ * so that a manifest can be used unchanged, and their values are not read.
  */
 import { NOT_USED, optional, scalar, type Wrong } from './builder.ts';
 
@@ -8,9 +8,9 @@ export const enclaverKeys = {
   version: notUsed('The version of the manifest'),
   name: notUsed('The name of the application'),
   target: notUsed('The image that Enclaver builds'),
-  sources: notUsed('The images that it builds from; clients have `sources` in `listeners`', noClients),
-  signature: notUsed('What it signs the image with'),
-  defaults: notUsed('What it runs the enclave with'),
+  sources: notUsed('The images from which it builds; `sources` of clients is a key of `listeners`', noClients),
+  signature: notUsed('The key with which it signs the image'),
+  defaults: notUsed('The settings with which it runs the enclave'),
   kms_proxy: notUsed('A proxy to AWS KMS that attests for the application'),
   api: notUsed('A server inside the enclave that attests for the application'),
   spire: notUsed('An agent of SPIFFE'),
@@ -18,7 +18,7 @@ export const enclaverKeys = {
 
 export type EnclaverKey = keyof typeof enclaverKeys;
 
-/** What to do in place of it, where leaving it out could be noticed. */
+/** What to do instead, for keys whose absence an application could notice. */
 export const INSTEAD: Readonly<Partial<Record<EnclaverKey, string>>> = {
   kms_proxy:
     'list KMS in egress.allow ("kms.*.amazonaws.com"), and let the application attest itself, with the AWS Nitro Enclaves SDK or kmstool',
@@ -26,13 +26,13 @@ export const INSTEAD: Readonly<Partial<Record<EnclaverKey, string>>> = {
   spire: 'run the agent in the image, and list its server in egress.allow',
 };
 
-/** Of one key. */
+/** The schema of one such key. */
 export function notUsed(description: string, parse: (value: unknown) => true | Wrong = () => true) {
   const meta = { description: `Of Enclaver, not used: ${description}`, type: NOT_USED, absent: 'absent', json: {} };
   return optional(scalar(meta, parse));
 }
 
-/** A list cannot be meant for Enclaver, and would be thought to restrict who may connect. */
+/** Refuses a list: it cannot be meant for Enclaver, and a reader would think that it restricts clients. */
 function noClients(value: unknown): true | Wrong {
   if (!Array.isArray(value)) return true;
   const hint = 'it says who may connect to one listener: move it to that entry of listeners';

@@ -29,17 +29,20 @@ export const fileSchema = map(
     allowlist: optional(
       allowlist({
         ...MISSING_ALLOWLIST,
-        description: 'What may be reached; nothing else is',
+        description: 'The targets that are allowed; all others are denied',
         absent: 'required by `vsock-proxy PORT HOST PORT`, and by listeners without one of their own',
       }),
     ),
     denylist: optional(
-      denylist({ description: 'What may not be reached, whatever allows it', absent: 'nothing is denied' }),
+      denylist({
+        description: 'The targets that are denied, even if an entry allows them',
+        absent: 'nothing is denied',
+      }),
     ),
     match_names_by_ip: defaulted(
       flag({
         description:
-          "As AWS's proxy has it: a name that the command line or `connect` gives is allowed, too, if it resolves to an address of a listed name; from then on it counts as listed by that entry. Not for names that clients ask for: those are not resolved unless they are listed",
+          "Allows a name on the command line or in `connect` also if it shares an address with a listed name, as AWS's proxy does; from then on the name counts as listed by that entry. Names that clients request are not affected: they are not resolved unless they are listed",
       }),
       false,
     ),

@@ -14,7 +14,7 @@ export function parseForwardListen(written: string): TcpAddress | Wrong {
 const listen = text(
   'an address to listen on',
   {
-    description: 'Where applications connect to: `IP:PORT`, inside the enclave',
+    description: 'The address for applications, inside the enclave: `IP:PORT`',
     hint: 'write IP:PORT, such as 127.0.0.1:443',
     type: 'address',
     json: { pattern: '^(tcp:)?.+:[0-9]+$' },
@@ -27,7 +27,7 @@ const CONNECT_HINT = 'write vsock:CID:PORT, such as vsock:3:8001; 3 is the paren
 const connect = text(
   'an address to connect to',
   {
-    description: 'Where they get to: `vsock:CID:PORT`; the parent is CID 3. Or `unix:PATH`',
+    description: 'The server: `vsock:CID:PORT`, where the parent is CID 3, or `unix:PATH`',
     hint: CONNECT_HINT,
     type: 'address',
     json: { pattern: '^(vsock:[0-9]+:[0-9]+|unix:/.+)$' },

@@ -24,29 +24,29 @@ function ratePerClient(absent?: string) {
 }
 
 function connect(absent?: string) {
-  const description = 'Until one address of the server answered, all attempts together';
+  const description = 'How long a connection to the server may take, all attempts together';
   return duration('1ms', { description, ...(absent && { absent }) });
 }
 
 function idle(absent?: string) {
-  const description = 'Without a byte in either direction until the connection is closed; 0: never';
+  const description = 'How long a connection may carry no byte in either direction before it is closed; 0: for ever';
   return duration('0', { description, ...(absent && { absent }) });
 }
 
 function head(absent?: string) {
-  const description = 'Until a client of a `route` has sent its request head or ClientHello';
+  const description = 'How long a client of a `route` may take to send its request head or ClientHello';
   return duration('1ms', { description, ...(absent && { absent }) });
 }
 
 /** Of the file; they hold for each listener. */
 export const limits = defaulted(
   map(
-    { description: 'How much each listener takes', hint: SECTION_HINT },
+    { description: 'Limits of each listener', hint: SECTION_HINT },
     {
       connections: optional(
         connections(
           `${listenerDefault}; ${proxyDefault} for \`vsock-proxy PORT HOST PORT\``,
-          '. The option `-w` goes before it',
+          '. The option `-w` overrides it',
         ),
       ),
       connections_per_client: defaulted(connectionsPerClient(), 0),
@@ -58,13 +58,13 @@ export const limits = defaulted(
 
 export const timeouts = defaulted(
   map(
-    { description: 'How long things may take', hint: SECTION_HINT },
+    { description: 'Deadlines of each listener and of the process', hint: SECTION_HINT },
     {
       connect: defaulted(connect(), '10s'),
       idle: defaulted(idle(), '1h'),
       head: defaulted(head(), '10s'),
       drain: defaulted(
-        duration('0', { description: 'How long open connections may go on when the proxy is told to end' }),
+        duration('0', { description: 'How long open connections may go on when the proxy stops' }),
         '10s',
       ),
     },

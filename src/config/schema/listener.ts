@@ -8,7 +8,7 @@ import { allowlist, cids, denylist, sources } from './rule.ts';
 const listen = scalar(
   {
     description:
-      'Where clients connect to: `vsock:PORT` (at CID 3), `vsock:CID:PORT` (CID: a number, `any` or `local`), `tcp:IP:PORT`, `unix:PATH`, or `systemd:NAME`, a socket that systemd listens on and passes by this name (`FileDescriptorName=`)',
+      'The address for clients: `vsock:PORT` (at CID 3), `vsock:CID:PORT` (CID: a number, `any` or `local`), `tcp:IP:PORT`, `unix:PATH`, or `systemd:NAME`, a socket that systemd passes by this name (`FileDescriptorName=`)',
     hint: 'write vsock:PORT, vsock:CID:PORT, tcp:IP:PORT, unix:PATH or systemd:NAME',
     type: 'address',
     json: { type: 'string', pattern: '^(vsock:((any|local|[0-9]+):)?[0-9]+|tcp:.+:[0-9]+|unix:/.+|systemd:.+)$' },
@@ -24,7 +24,7 @@ const connect = text(
   'an address to connect to',
   {
     description:
-      'The server of every client: `HOST:PORT` (`[IPv6]:PORT`), `vsock:CID:PORT` or `unix:PATH`. In HOST, `${region}` and `${domain}` stand for what the metadata service of the instance says, such as `us-east-1` and `amazonaws.com`',
+      'The server of every client: `HOST:PORT` (`[IPv6]:PORT`), `vsock:CID:PORT` or `unix:PATH`. In HOST, `${region}` and `${domain}` are replaced by the answers of the metadata service, such as `us-east-1` and `amazonaws.com`',
     hint: 'write HOST:PORT, vsock:CID:PORT or unix:PATH, in quotes if it begins with a bracket',
     type: 'address',
     absent: '`route` takes its place',
@@ -36,7 +36,7 @@ const connect = text(
 const route = choice(
   {
     description:
-      'The server is what each client asks for: in an HTTP request (CONNECT, or an absolute URI), or by the name in its TLS ClientHello. With `log` there is none: what clients send is written to standard error, line by line, as `vsock-proxy enclave --log` sends it',
+      'Each client names its server: `http`: in an HTTP request (CONNECT, or an absolute URI); `sni`: by the name in its TLS ClientHello. `log` has no server: what clients send, as `vsock-proxy enclave --log` does, is written to standard error line by line',
     absent: '`connect` takes its place',
   },
   ['http', 'sni', 'log'],
@@ -46,13 +46,13 @@ const ipFamily = { description: 'Which addresses of servers are used; with `any`
 
 const proxyProtocol = {
   description:
-    'With `connect`: the version of the PROXY protocol in which the server is told first who the client is. It must expect that',
+    'With `connect`: the version of the PROXY protocol. The proxy first sends the server a header with the address of the client; the server must expect it',
   absent: 'not spoken',
 };
 
 const starttls = {
   description:
-    'With `route: sni`: what clients say before TLS begins, and servers are told. `postgres`: SSLRequest, as every client of PostgreSQL sends it; one with `sslnegotiation=direct` is served, too',
+    'With `route: sni`: the protocol in which clients and servers start TLS. `postgres`: SSLRequest, as clients of PostgreSQL send it; clients with `sslnegotiation=direct` work, too',
   absent: 'nothing: TLS begins at once',
 };
 
@@ -74,13 +74,13 @@ export const listener = map(
     ),
     starttls: optional(choice(starttls, ['postgres'])),
     allowlist: optional(
-      allowlist({ description: 'What may be reached besides the entries of the file', absent: 'those alone' }),
+      allowlist({ description: 'Targets that are allowed in addition to those of the file', absent: 'none' }),
     ),
     denylist: optional(
-      denylist({ description: 'What may not be reached besides the entries of the file', absent: 'those alone' }),
+      denylist({ description: 'Targets that are denied in addition to those of the file', absent: 'none' }),
     ),
-    cids: optional(cids({ description: 'The only clients that may connect, for vsock', absent: 'all clients' })),
-    sources: optional(sources({ description: 'Where clients may connect from, for TCP', absent: 'all addresses' })),
+    cids: optional(cids({ description: 'For vsock: the only clients that may connect', absent: 'all clients' })),
+    sources: optional(sources({ description: 'For TCP: the only clients that may connect', absent: 'all addresses' })),
     limits: optional(listenerLimits),
     timeouts: optional(listenerTimeouts),
     ip_family: optional(choice(ipFamily, ['any', 'ipv4', 'ipv6'])),

@@ -4,7 +4,7 @@ import { choice, map } from './builder.ts';
 
 export const log = map(
   {
-    description: 'How the log is written to standard error; what is in it, the environment variable RUST_LOG says',
+    description: 'The form of the log on standard error; the environment variable RUST_LOG says what is logged',
     hint: 'it looks like this: log: {format: json}',
     absent: 'as the environment variable VSOCK_PROXY_LOG_FORMAT says, or else text',
   },
@@ -12,7 +12,7 @@ export const log = map(
     format: choice(
       {
         description:
-          "`text`: lines as AWS's proxy writes them. `json`: one object a line. `journald`: fields of the systemd journal where standard error is the journal, else text",
+          "`text`: lines as AWS's proxy writes them. `json`: one object a line. `journald`: fields of the systemd journal if standard error is the journal, otherwise text",
       },
       LOG_FORMATS,
     ),

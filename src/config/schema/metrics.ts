@@ -5,7 +5,7 @@ import type { Malformed } from '../../platform/malformed.ts';
 import { parseListen } from './addresses.ts';
 import { list, map, optional, text, wholeNumber } from './builder.ts';
 
-/** Each is asked at every scrape. */
+/** Every scrape sends a request to each of them. */
 const MOST_ENCLAVES = 64;
 
 function parseAddress(written: string): ObserverAddress | Malformed {
@@ -29,7 +29,7 @@ export const metrics = map(
       'an address to listen on',
       {
         description:
-          'Where `/metrics`, `/healthz` and `/readyz` are served: `unix:PATH` (mode 660), `tcp:IP:PORT` or `vsock:PORT`',
+          'The address of `/metrics`, `/healthz` and `/readyz`: `unix:PATH` (mode 660), `tcp:IP:PORT` or `vsock:PORT`',
         type: 'address',
         hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
       },
@@ -38,7 +38,8 @@ export const metrics = map(
     enclaves: optional(
       list(
         {
-          description: 'Enclaves whose metrics are served beside the own ones, each with the label `cid`',
+          description:
+            'Enclaves whose metrics are served together with those of this process, each with the label `cid`',
           hint: 'write a list, each item like {cid: 16, port: 9465}',
           absent: 'none',
         },

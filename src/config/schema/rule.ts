@@ -34,7 +34,7 @@ export function denylist(meta: KeyMeta) {
   const entry = {
     address: addressKey('denied'),
     port: optional(portSet({ description: 'The TCP ports that are denied', absent: 'any port', head: MISSING_PORT })),
-    cids: optional(cids({ description: 'The only clients that it is denied to', absent: 'all clients' })),
+    cids: optional(cids({ description: 'The only clients to which it is denied', absent: 'all clients' })),
   };
   const item = { description: 'What may not be reached', hint: DENY_HINT, head: MISSING_ADDRESS };
   return list({ hint: DENY_HINT, ...meta }, map(item, entry));
@@ -42,7 +42,8 @@ export function denylist(meta: KeyMeta) {
 
 function addressKey(verb: 'reached' | 'denied') {
   const forms = 'a host name, a pattern of names (`*` is one label, `**` one or more), an IP address, or a range';
-  return ruleAddress({ description: `What is ${verb}: ${forms} such as \`10.0.0.0/8\``, head: MISSING_ADDRESS });
+  const what = verb === 'reached' ? 'The target that is allowed' : 'The target that is denied';
+  return ruleAddress({ description: `${what}: ${forms} such as \`10.0.0.0/8\``, head: MISSING_ADDRESS });
 }
 
 /** As it stands in `allowlist[].address` and in `egress.allow`. */

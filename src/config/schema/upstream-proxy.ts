@@ -1,4 +1,4 @@
-/** The keys of the proxy that the parent itself needs to reach servers. */
+/** The keys of the upstream proxy: the HTTP proxy through which the parent itself reaches servers. */
 import { parseHost, parseTcpPort, type TargetHost, type TcpPort } from '../../access/address.ts';
 import { parseRuleAddress } from '../../access/rules.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
@@ -14,7 +14,7 @@ export const upstreamProxyKeys = {
       'the URL of an HTTP proxy',
       {
         description:
-          'An HTTP proxy through which all TCP servers are reached, by `CONNECT`; plain requests of `route: http` by their absolute URI. The policy is asked first; names are resolved by that proxy',
+          'An HTTP proxy through which all TCP servers are reached: by `CONNECT`, and for plain requests of `route: http` by the absolute URI. The policy decides first; that proxy resolves the names',
         type: '`http://HOST:PORT`',
         hint: FORM,
         absent: 'servers are reached directly',
@@ -27,7 +27,7 @@ export const upstreamProxyKeys = {
       'the path of a file',
       {
         description:
-          'A file with one line, `user:password`, for that proxy. Others may not read it, and the group not write it (mode 0400 or 0440). Read again with every reload',
+          'A file with one line, `user:password`, for that proxy, of mode 0400 or 0440: others must not be able to read it, nor the group to write it. It is read again at every reload',
         type: 'absolute path',
         hint: 'write the absolute path of a file',
         absent: 'no credentials',
@@ -42,7 +42,7 @@ export const upstreamProxyKeys = {
     list(
       {
         description:
-          'Servers that are reached without it. This machine always is: `localhost`, loopback and link-local addresses',
+          'Servers that are reached without that proxy. This machine always is: `localhost`, loopback and link-local addresses',
         hint: 'write a list of names, patterns, IP addresses and ranges',
         absent: 'none',
       },
@@ -50,7 +50,7 @@ export const upstreamProxyKeys = {
         'a host name, an IP address or a range',
         {
           description:
-            'A host name, a pattern, an IP address or a range; `.example.com` is every name below it. Ranges are compared with addresses that clients ask for, not with what names resolve to',
+            'A host name, a pattern, an IP address or a range; `.example.com` matches every name below it. Ranges match requested addresses, not the addresses of names',
           type: 'name, pattern, IP address or range',
           hint: 'write a host name, a pattern such as *.example.com, an IP address or a range',
         },
