@@ -37,7 +37,8 @@ endif
 
 # The data plane, and the two programs that it is part of.
 CORE := $(wildcard native/core/*.cc)
-ADDON := $(CORE) $(wildcard native/node/*.cc)
+BINDING := $(wildcard native/binding/*.cc)
+ADDON := $(CORE) $(BINDING) $(wildcard native/node/*.cc)
 FORWARDER := $(CORE) $(wildcard native/forwarder/*.cc)
 NATIVE_HEADERS := $(wildcard native/*/*.h)
 SHELL_FILES := $(wildcard packaging/container/*.sh packaging/ami/provision packaging/ami/validate packaging/ami/clean packaging/repo/build tests/ami/*.sh)
@@ -46,7 +47,7 @@ CXX_FILES = $(shell find native bench -name '*.cc' -o -name '*.h')
 CXXFLAGS := -std=c++17 -Wall -Wextra -Wpedantic -Werror
 PRODUCT_FLAGS := $(CXXFLAGS) -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
   -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
-ADDON_FLAGS := $(PRODUCT_FLAGS) -O2 -fPIC -Inode_modules/node-api-headers/include
+ADDON_FLAGS := $(PRODUCT_FLAGS) -O2 -fPIC -Inative/node -Inode_modules/node-api-headers/include
 # libgcc stays shared: Node itself needs libgcc_s, and the static one needs glibc 2.35.
 ADDON_LINK := -shared -static-libstdc++ -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections,--exclude-libs,ALL
 # It needs nothing of the image that it runs in, and its addresses are random all the same.

@@ -90,11 +90,14 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * The folders of native/, each from top to bottom: a file includes headers of its own name and further down in its folder,
- * and those of core/, which is the data plane; the two others are the programs that it is part of.
+ * and those of the folders that its own is built on: core/ is the data plane, binding/ what JavaScript may call of it, whatever the
+ * engine, and the others are the programs that they are part of.
  */
 const NATIVE: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
-  node: ['module', 'events', 'messages', 'values', 'process', 'vsock'],
+  node: ['module', 'values', 'vsock'],
+  // `values` is the engine's own.
+  binding: ['calls', 'plane', 'messages', 'process', 'values', 'failure'],
   core: [
     'engine',
     'worker',
@@ -115,14 +118,18 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
     'socket',
   ],
 };
-const CORE = 'core';
+const BUILT_ON: Readonly<Record<string, readonly string[]>> = {
+  forwarder: ['core'],
+  node: ['binding', 'core'],
+  binding: ['core'],
+};
 
 /** What stands in some files of native/ only, or (without any) in none. */
 const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/values', 'node/module'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['core/socket', 'core/thread', 'node/process', 'node/vsock', 'forwarder/process'],
+    to: ['core/socket', 'core/thread', 'binding/process', 'node/vsock', 'forwarder/process'],
     what: 'a system call',
   },
   {
@@ -201,7 +208,7 @@ function unitsBelow(unit: string): readonly string[] | undefined {
   const rank = NATIVE[folder]?.indexOf(name) ?? -1;
   if (rank < 0) return undefined;
   const unitsOf = (of: string, from: number) => (NATIVE[of] ?? []).slice(from).map((each) => `${of}/${each}`);
-  return [...unitsOf(folder, rank + 1), ...(folder === CORE ? [] : unitsOf(CORE, 0))];
+  return [...unitsOf(folder, rank + 1), ...(BUILT_ON[folder] ?? []).flatMap((each) => unitsOf(each, 0))];
 }
 
 /** `native/forwarder/log.cc`, or `log.h` as included by a file of that folder, is the unit `forwarder/log`. */

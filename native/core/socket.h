@@ -34,6 +34,8 @@ class UniqueFd {
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
   void reset(int fd = -1);
+  // The caller has to close it.
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;

@@ -10,74 +10,78 @@ void Values::fail(napi_status) const {
   throw Failure{known ? info->error_message : "Node-API failed"};
 }
 
-napi_value Values::undefined() const {
-  napi_value value;
+Value Values::undefined() const {
+  Value value;
   check(napi_get_undefined(env_, &value));
   return value;
 }
 
-napi_value Values::number(double number) const {
-  napi_value value;
+Value Values::number(double number) const {
+  Value value;
   check(napi_create_double(env_, number, &value));
   return value;
 }
 
-napi_value Values::boolean(bool flag) const {
-  napi_value value;
+Value Values::boolean(bool flag) const {
+  Value value;
   check(napi_get_boolean(env_, flag, &value));
   return value;
 }
 
-napi_value Values::text(const char* text, size_t size) const {
-  napi_value value;
+Value Values::text(const char* text, size_t size) const {
+  Value value;
   check(napi_create_string_utf8(env_, text, size, &value));
   return value;
 }
 
-napi_value Values::bytes(const std::string& bytes) const {
+Value Values::bytes(const std::string& bytes) const {
   void* data = nullptr;
-  napi_value buffer;
+  Value buffer;
   check(napi_create_arraybuffer(env_, bytes.size(), &data, &buffer));
   std::copy(bytes.begin(), bytes.end(), static_cast<char*>(data));
-  napi_value array;
+  Value array;
   check(napi_create_typedarray(env_, napi_uint8_array, bytes.size(), buffer, 0, &array));
   return array;
 }
 
-napi_value Values::object(std::initializer_list<Property> properties) const {
-  napi_value value;
+Value Values::object(std::initializer_list<Property> properties) const {
+  Value value;
   check(napi_create_object(env_, &value));
   for (const Property& property : properties) set(value, property.first, property.second);
   return value;
 }
 
-napi_value Values::array() const {
-  napi_value value;
+Value Values::array() const {
+  Value value;
   check(napi_create_array(env_, &value));
   return value;
 }
 
-void Values::set(napi_value object, const char* key, napi_value value) const {
+void Values::set(Value object, const char* key, Value value) const {
   check(napi_set_named_property(env_, object, key, value));
 }
 
-void Values::push(napi_value array, napi_value value) const {
+void Values::push(Value array, Value value) const {
   check(napi_set_element(env_, array, length(array), value));
 }
 
-double Values::toNumber(napi_value value) const {
+void Values::call(Value function, Value argument) const {
+  check(napi_call_function(env_, undefined(), function, 1, &argument, nullptr));
+}
+
+double Values::toNumber(Value value) const {
   double number = 0;
   check(napi_get_value_double(env_, value, &number));
   return number;
 }
 
-bool Values::toBool(napi_value value) const {
+bool Values::toBool(Value value) const {
   bool flag = false;
   check(napi_get_value_bool(env_, value, &flag));
   return flag;
 }
 
-std::string Values::toText(napi_value value) const {
+std::string Values::toText(Value value) const {
   size_t size = 0;
   check(napi_get_value_string_utf8(env_, value, nullptr, 0, &size));
   std::string text(size, '\0');
@@ -85,7 +89,7 @@ std::string Values::toText(napi_value value) const {
   return text;
 }
 
-std::string Values::toBytes(napi_value value) const {
+std::string Values::toBytes(Value value) const {
   napi_typedarray_type type;
   size_t size = 0;
   void* data = nullptr;
@@ -94,29 +98,29 @@ std::string Values::toBytes(napi_value value) const {
   return {static_cast<const char*>(data), size};
 }
 
-uint32_t Values::length(napi_value array) const {
+uint32_t Values::length(Value array) const {
   uint32_t length = 0;
   check(napi_get_array_length(env_, array, &length));
   return length;
 }
 
-napi_value Values::at(napi_value array, uint32_t index) const {
-  napi_value value;
+Value Values::at(Value array, uint32_t index) const {
+  Value value;
   check(napi_get_element(env_, array, index, &value));
   return value;
 }
 
-napi_value Values::get(napi_value object, const char* key) const {
-  napi_value value;
+Value Values::get(Value object, const char* key) const {
+  Value value;
   check(napi_get_named_property(env_, object, key, &value));
   return value;
 }
 
-std::optional<napi_value> Values::find(napi_value object, const char* key) const {
-  napi_value value = get(object, key);
+std::optional<Value> Values::find(Value object, const char* key) const {
+  Value value = get(object, key);
   napi_valuetype type;
   check(napi_typeof(env_, value, &type));
-  return type == napi_undefined ? std::nullopt : std::optional<napi_value>(value);
+  return type == napi_undefined ? std::nullopt : std::optional<Value>(value);
 }
 
 }  // namespace vsock_proxy

@@ -6,23 +6,33 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../binding/failure.h"
+
 namespace vsock_proxy {
 
-// A call from JavaScript, or to it, cannot go on. Node-API may have left an exception; otherwise `what` is to
-// be one. Caught by `guarded`, and nowhere else.
-struct Failure {
-  std::string what;
-};
+using Value = napi_value;
 
 class Values {
  public:
-  using Property = std::pair<const char*, napi_value>;
+  using Property = std::pair<const char*, Value>;
+
+  // Values that are made while it lives end with it.
+  class Scope {
+   public:
+    explicit Scope(const Values& js) : js_(js) { js.check(napi_open_handle_scope(js.env(), &scope_)); }
+    ~Scope() { napi_close_handle_scope(js_.env(), scope_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    const Values& js_;
+    napi_handle_scope scope_ = nullptr;
+  };
 
   explicit Values(napi_env env) : env_(env) {}
 
@@ -32,43 +42,39 @@ class Values {
     if (status != napi_ok) fail(status);
   }
 
-  napi_value undefined() const;
-  napi_value number(double number) const;
+  Value undefined() const;
+  Value number(double number) const;
   template <class Integer>
-  napi_value integer(Integer number) const {
+  Value integer(Integer number) const {
     return this->number(static_cast<double>(number));
   }
-  napi_value boolean(bool flag) const;
-  napi_value text(const char* text, size_t size = NAPI_AUTO_LENGTH) const;
-  napi_value text(const std::string& text) const { return this->text(text.data(), text.size()); }
+  Value boolean(bool flag) const;
+  Value text(const char* text, size_t size = NAPI_AUTO_LENGTH) const;
+  Value text(const std::string& text) const { return this->text(text.data(), text.size()); }
   // A Uint8Array.
-  napi_value bytes(const std::string& bytes) const;
-  napi_value object(std::initializer_list<Property> properties = {}) const;
-  napi_value array() const;
-  void set(napi_value object, const char* key, napi_value value) const;
-  void push(napi_value array, napi_value value) const;
+  Value bytes(const std::string& bytes) const;
+  Value object(std::initializer_list<Property> properties = {}) const;
+  Value array() const;
+  void set(Value object, const char* key, Value value) const;
+  void push(Value array, Value value) const;
+  // Calls it without a `this`.
+  void call(Value function, Value argument) const;
 
   // Each throws Failure for a value of another type, or out of range.
-  double toNumber(napi_value value) const;
+  double toNumber(Value value) const;
   template <class Integer>
-  Integer toInteger(napi_value value) const {
-    const double number = toNumber(value);
-    using Limits = std::numeric_limits<Integer>;
-    // A double holds 2^53 - 1 exactly, and no larger number is ever meant.
-    constexpr double kMost = Limits::digits > 53 ? 9007199254740991.0 : static_cast<double>(Limits::max());
-    constexpr double kLeast = Limits::is_signed ? -kMost - (Limits::digits > 53 ? 0 : 1) : 0;
-    if (!(number >= kLeast && number <= kMost)) throw Failure{"a number is out of range"};
-    return static_cast<Integer>(number);
+  Integer toInteger(Value value) const {
+    return inRange<Integer>(toNumber(value));
   }
-  bool toBool(napi_value value) const;
-  std::string toText(napi_value value) const;
+  bool toBool(Value value) const;
+  std::string toText(Value value) const;
   // Of a Uint8Array.
-  std::string toBytes(napi_value value) const;
-  uint32_t length(napi_value array) const;
-  napi_value at(napi_value array, uint32_t index) const;
-  napi_value get(napi_value object, const char* key) const;
+  std::string toBytes(Value value) const;
+  uint32_t length(Value array) const;
+  Value at(Value array, uint32_t index) const;
+  Value get(Value object, const char* key) const;
   // Nothing where the property is absent or undefined.
-  std::optional<napi_value> find(napi_value object, const char* key) const;
+  std::optional<Value> find(Value object, const char* key) const;
 
  private:
   [[noreturn]] void fail(napi_status status) const;
@@ -78,7 +84,7 @@ class Values {
 
 // Runs a body that may throw Failure; if it does, JavaScript finds the exception. Returns null then.
 template <class Body>
-napi_value guarded(napi_env env, const Body& body) {
+Value guarded(napi_env env, const Body& body) {
   try {
     return body();
   } catch (const Failure& failure) {

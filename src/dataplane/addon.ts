@@ -19,7 +19,7 @@ import type {
 import { loadAddon } from './load.ts';
 import { checkTables, type NativeTables } from './names.ts';
 
-/** What native/node/module.cc exports of the data plane: the contract, with errnos as numbers. */
+/** What native/binding/calls.cc and the module of the engine export of the data plane: the contract, with errnos as numbers. */
 interface Addon extends NativeTables {
   /** @returns an errno, as all that return a number */
   start(threads: number, deliver: (batch: Batch) => void): number;

@@ -1,4 +1,4 @@
-/** What a process has to do and Node.js cannot, by calls of the addon that need no data plane: native/node/process.h. */
+/** What a process has to do and Node.js cannot, by calls of the addon that need no data plane: native/binding/process.h. */
 import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
 import { loadAddon } from './load.ts';

@@ -1,4 +1,4 @@
-/** The native programs that the executable carries, run in the place of this process: native/node/process.h. */
+/** The native programs that the executable carries, run in the place of this process: native/binding/process.h. */
 import { closeSync, constants, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { getRawAsset, isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';

@@ -103,6 +103,9 @@ const DENIED: readonly { readonly path: string; readonly source: string; readonl
     says: /main must not include \.\.\/node\/process\.h/,
   },
   { path: 'native/node/module.cc', source: '#include "../forwarder/log.h"', says: /module must not include/ },
+  { path: 'native/binding/calls.cc', source: '#include "../node/values.h"', says: /calls must not include/ },
+  { path: 'native/forwarder/main.cc', source: '#include "../binding/calls.h"', says: /main must not include/ },
+  { path: 'native/binding/calls.cc', source: '#include <node_api.h>', says: /N-API is not for binding\/calls/ },
   { path: 'native/forwarder/main.cc', source: '#include <signal.h>', says: /a system call is not for forwarder\/main/ },
   { path: 'native/forwarder/report.cc', source: 'std::puts("x");', says: /it is for forwarder\/process/ },
   {
@@ -129,6 +132,11 @@ const ALLOWED: readonly { readonly path: string; readonly source: string }[] = [
   { path: 'src/platform/errors.ts', source: `// as opposed to import 'node:fs'\n/* or from '../platform/log.ts' */` },
   { path: 'src/platform/escape.ts', source: `Buffer.from('text')` },
   { path: 'native/node/module.cc', source: '#include <node_api.h>\n#include "../core/engine.h"' },
+  { path: 'native/node/module.cc', source: '#include "../binding/calls.h"\n#include "values.h"' },
+  {
+    path: 'native/binding/calls.cc',
+    source: '#include "messages.h"\n#include "values.h"\n#include "../core/engine.h"',
+  },
   { path: 'native/core/connection.cc', source: '#include "connection.h"\n#include "pump.h"\n#include <vector>' },
   { path: 'native/forwarder/main.cc', source: '#include "../core/engine.h"\n#include "log.h"' },
   { path: 'native/forwarder/process.cc', source: '#include <unistd.h>\nwrite(STDERR_FILENO, text, size);' },

@@ -1,7 +1,8 @@
-// An engine, with the thread of JavaScript that its events go to.
+// An engine, with the function of JavaScript that its events go to.
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -16,22 +17,21 @@ class Plane {
   Plane(const Plane&) = delete;
   Plane& operator=(const Plane&) = delete;
 
-  // `deliver` is called with {progress, close, fault, request, listing: event[], drained?: number}. Returns 0
-  // or an errno.
-  int start(const Values& js, unsigned threads, napi_value deliver);
-  void stop();
+  // `wake` is called, from any thread, when there is something to deliver. Returns 0 or an errno.
+  int start(unsigned threads, std::function<void()> wake);
+  void stop() { engine_.reset(); }
   // Throws Failure where there is none.
   Engine& engine();
   // Soon, or at once where no others may follow.
   void decide(ConnectionDecision decision);
+  // On the thread of JavaScript: calls `deliver` with {progress, close, fault, request, listing: event[],
+  // drained?: number}.
+  void deliver(const Values& js, Value deliver);
 
  private:
-  static void onWakeup(napi_env env, napi_value deliver, void* self, void* data);
-  void deliver(const Values& js, napi_value deliver);
   void sendDecisions();
 
   std::unique_ptr<Engine> engine_;
-  napi_threadsafe_function wake_ = nullptr;
   bool delivering_ = false;
   std::vector<ConnectionDecision> decisions_;
 };

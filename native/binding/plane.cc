@@ -1,4 +1,4 @@
-#include "events.h"
+#include "plane.h"
 
 #include "messages.h"
 
@@ -12,21 +12,12 @@ constexpr size_t kDecisionsPerWakeup = 16;
 
 }  // namespace
 
-int Plane::start(const Values& js, unsigned threads, napi_value deliver) {
+int Plane::start(unsigned threads, std::function<void()> wake) {
   if (engine_) throw Failure{"the data plane runs already"};
-  js.check(napi_create_threadsafe_function(js.env(), deliver, nullptr, js.text("vsock-proxy"), 0, 1, nullptr,
-                                           nullptr, this, onWakeup, &wake_));
-  engine_ = std::make_unique<Engine>(
-      [wake = wake_] { napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking); });
+  engine_ = std::make_unique<Engine>(std::move(wake));
   const int error = engine_->start(threads);
   if (error != 0) stop();
   return error;
-}
-
-void Plane::stop() {
-  if (!engine_) return;
-  engine_.reset();
-  napi_release_threadsafe_function(wake_, napi_tsfn_abort);
 }
 
 Engine& Plane::engine() {
@@ -44,25 +35,15 @@ void Plane::sendDecisions() {
   decisions_.clear();
 }
 
-// On the thread of JavaScript.
-void Plane::onWakeup(napi_env env, napi_value deliver, void* self, void*) {
-  if (env == nullptr) return;  // it ends
-  guarded(env, [&]() -> napi_value {
-    static_cast<Plane*>(self)->deliver(Values(env), deliver);
-    return nullptr;
-  });
-}
-
-void Plane::deliver(const Values& js, napi_value deliver) {
+void Plane::deliver(const Values& js, Value deliver) {
   if (!engine_) return;
-  napi_value batch = js.object();
+  Value batch = js.object();
   for (const EventKind kind : {EventKind::Progress, EventKind::CloseRecord, EventKind::Fault,
                                EventKind::DecisionRequest, EventKind::Listing}) {
     js.set(batch, nameOf(kind), js.array());
   }
   for (const Event& event : engine_->takeEvents()) {
-    napi_handle_scope scope;
-    js.check(napi_open_handle_scope(js.env(), &scope));
+    const Values::Scope scope(js);
     std::visit(
         [&](const auto& one) {
           using One = std::decay_t<decltype(one)>;
@@ -74,13 +55,16 @@ void Plane::deliver(const Values& js, napi_value deliver) {
           }
         },
         event);
-    js.check(napi_close_handle_scope(js.env(), scope));
   }
-  delivering_ = true;
-  const napi_status status = napi_call_function(js.env(), js.undefined(), deliver, 1, &batch, nullptr);
-  delivering_ = false;
-  sendDecisions();
-  js.check(status);
+  struct Delivering {
+    Plane& plane;
+    explicit Delivering(Plane& plane) : plane(plane) { plane.delivering_ = true; }
+    ~Delivering() {
+      plane.delivering_ = false;
+      plane.sendDecisions();
+    }
+  } delivering(*this);
+  js.call(deliver, batch);
 }
 
 }  // namespace vsock_proxy

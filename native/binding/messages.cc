@@ -7,35 +7,35 @@ constexpr double kMicrosPerMs = 1000;
 constexpr double kMicrosPerSecond = 1e6;
 
 template <class Enum>
-napi_value name(const Values& js, Enum value) {
+Value name(const Values& js, Enum value) {
   return js.text(nameOf(value));
 }
 
 template <class Enum>
-Enum toEnum(const Values& js, napi_value from) {
+Enum toEnum(const Values& js, Value from) {
   const std::string text = js.toText(from);
   const std::optional<Enum> value = named<Enum>(text);
   if (!value) throw Failure{"the data plane does not know the name " + text};
   return *value;
 }
 
-napi_value milliseconds(const Values& js, Micros micros) {
+Value milliseconds(const Values& js, Micros micros) {
   return js.number(static_cast<double>(micros) / kMicrosPerMs);
 }
 
-void setTarget(const Values& js, napi_value value, TargetId target) {
+void setTarget(const Values& js, Value value, TargetId target) {
   if (target != kNoTarget) js.set(value, "target", js.integer(target));
 }
 
-void setServer(const Values& js, napi_value value, const Address& server) {
+void setServer(const Values& js, Value value, const Address& server) {
   if (server.family() != AF_UNSPEC) js.set(value, "server", toJs(js, server));
 }
 
-void setError(const Values& js, napi_value value, int error) {
+void setError(const Values& js, Value value, int error) {
   if (error != 0) js.set(value, "error", js.integer(error));
 }
 
-Address toAddress(const Values& js, napi_value from, Family family) {
+Address toAddress(const Values& js, Value from, Family family) {
   switch (family) {
     case Family::Vsock:
       return Address::vsock(js.toInteger<uint32_t>(js.get(from, "cid")),
@@ -48,7 +48,7 @@ Address toAddress(const Values& js, napi_value from, Family family) {
   return {};
 }
 
-Admission toAdmission(const Values& js, napi_value from) {
+Admission toAdmission(const Values& js, Value from) {
   Admission admission;
   if (const auto cids = js.find(from, "cids")) {
     admission.cids.emplace();
@@ -59,7 +59,7 @@ Admission toAdmission(const Values& js, napi_value from) {
   if (const auto sources = js.find(from, "sources")) {
     admission.sources.emplace();
     for (uint32_t i = 0; i < js.length(*sources); ++i) {
-      napi_value source = js.at(*sources, i);
+      Value source = js.at(*sources, i);
       admission.sources->push_back({Address::tcp(js.toText(js.get(source, "ip")), 0),
                                     js.toInteger<unsigned>(js.get(source, "prefixLength"))});
     }
@@ -67,11 +67,11 @@ Admission toAdmission(const Values& js, napi_value from) {
   return admission;
 }
 
-CacheRule toCacheRule(const Values& js, napi_value from) {
+CacheRule toCacheRule(const Values& js, Value from) {
   CacheRule rule;
   rule.bytes = js.toInteger<size_t>(js.get(from, "bytes"));
   rule.lasts = toMicros(js, js.get(from, "forMs"));
-  napi_value except = js.get(from, "except");
+  Value except = js.get(from, "except");
   for (uint32_t i = 0; i + 1 < js.length(except); i += 2) {
     rule.except.push_back(
         {js.toInteger<size_t>(js.at(except, i)), js.toInteger<size_t>(js.at(except, i + 1))});
@@ -79,7 +79,7 @@ CacheRule toCacheRule(const Values& js, napi_value from) {
   return rule;
 }
 
-void takeBody(const Values& js, napi_value from, Decision& decision) {
+void takeBody(const Values& js, Value from, Decision& decision) {
   switch (toEnum<Framing>(js, js.get(from, "kind"))) {
     case Framing::None:
       decision.body = Body::none();
@@ -96,15 +96,15 @@ void takeBody(const Values& js, napi_value from, Decision& decision) {
 }
 
 template <class Enum>
-void setNames(const Values& js, napi_value all, const char* list) {
-  napi_value names = js.array();
+void setNames(const Values& js, Value all, const char* list) {
+  Value names = js.array();
   for (const char* one : NamesOf<Enum>::kAll) js.push(names, js.text(one));
   js.set(all, list, names);
 }
 
 }  // namespace
 
-napi_value toJs(const Values& js, const Address& address) {
+Value toJs(const Values& js, const Address& address) {
   switch (familyOf(address)) {
     case Family::Vsock:
       return js.object({{"family", name(js, Family::Vsock)},
@@ -120,46 +120,46 @@ napi_value toJs(const Values& js, const Address& address) {
   return js.undefined();
 }
 
-napi_value toJs(const Values& js, const Progress& progress) {
-  napi_value value = js.object({{"step", name(js, progress.step)},
-                                {"listener", js.integer(progress.listener)},
-                                {"connection", js.integer(progress.connection)},
-                                {"client", toJs(js, progress.client)}});
+Value toJs(const Values& js, const Progress& progress) {
+  Value value = js.object({{"step", name(js, progress.step)},
+                           {"listener", js.integer(progress.listener)},
+                           {"connection", js.integer(progress.connection)},
+                           {"client", toJs(js, progress.client)}});
   setServer(js, value, progress.server);
   setTarget(js, value, progress.target);
   return value;
 }
 
-napi_value toJs(const Values& js, const CloseRecord& record) {
-  napi_value value = js.object({{"listener", js.integer(record.listener)},
-                                {"connection", js.integer(record.connection)},
-                                {"client", toJs(js, record.client)},
-                                {"bytesUp", js.integer(record.bytesUp)},
-                                {"bytesDown", js.integer(record.bytesDown)},
-                                {"queuedMs", milliseconds(js, record.queuedMicros)},
-                                {"connectMs", milliseconds(js, record.connectMicros)},
-                                {"totalMs", milliseconds(js, record.totalMicros)},
-                                {"phase", name(js, record.phase)},
-                                {"reason", name(js, record.reason)},
-                                {"endedBy", name(js, record.endedBy)}});
+Value toJs(const Values& js, const CloseRecord& record) {
+  Value value = js.object({{"listener", js.integer(record.listener)},
+                           {"connection", js.integer(record.connection)},
+                           {"client", toJs(js, record.client)},
+                           {"bytesUp", js.integer(record.bytesUp)},
+                           {"bytesDown", js.integer(record.bytesDown)},
+                           {"queuedMs", milliseconds(js, record.queuedMicros)},
+                           {"connectMs", milliseconds(js, record.connectMicros)},
+                           {"totalMs", milliseconds(js, record.totalMicros)},
+                           {"phase", name(js, record.phase)},
+                           {"reason", name(js, record.reason)},
+                           {"endedBy", name(js, record.endedBy)}});
   setServer(js, value, record.server);
   setTarget(js, value, record.target);
   setError(js, value, record.error);
   return value;
 }
 
-napi_value toJs(const Values& js, const Fault& fault) {
-  napi_value value = js.object({{"kind", name(js, fault.kind)}, {"listener", js.integer(fault.listener)}});
+Value toJs(const Values& js, const Fault& fault) {
+  Value value = js.object({{"kind", name(js, fault.kind)}, {"listener", js.integer(fault.listener)}});
   if (fault.client.family() != AF_UNSPEC) js.set(value, "client", toJs(js, fault.client));
   setError(js, value, fault.error);
   return value;
 }
 
-napi_value toJs(const Values& js, const DecisionRequest& request) {
-  napi_value value = js.object({{"kind", name(js, request.kind)},
-                                {"listener", js.integer(request.listener)},
-                                {"connection", js.integer(request.connection)},
-                                {"client", toJs(js, request.client)}});
+Value toJs(const Values& js, const DecisionRequest& request) {
+  Value value = js.object({{"kind", name(js, request.kind)},
+                           {"listener", js.integer(request.listener)},
+                           {"connection", js.integer(request.connection)},
+                           {"client", toJs(js, request.client)}});
   setTarget(js, value, request.target);
   switch (request.kind) {
     case RequestKind::Client:
@@ -179,19 +179,19 @@ napi_value toJs(const Values& js, const DecisionRequest& request) {
   return value;
 }
 
-napi_value toJs(const Values& js, const Drained& drained) { return js.integer(drained.aborted); }
+Value toJs(const Values& js, const Drained& drained) { return js.integer(drained.aborted); }
 
-napi_value toJs(const Values& js, const Listing& listing) {
-  napi_value connections = js.array();
+Value toJs(const Values& js, const Listing& listing) {
+  Value connections = js.array();
   for (const LiveConnection& one : listing.connections) {
-    napi_value value = js.object({{"listener", js.integer(one.listener)},
-                                  {"connection", js.integer(one.connection)},
-                                  {"client", toJs(js, one.client)},
-                                  {"phase", name(js, one.phase)},
-                                  {"bytesUp", js.integer(one.bytesUp)},
-                                  {"bytesDown", js.integer(one.bytesDown)},
-                                  {"ageMs", milliseconds(js, one.ageMicros)},
-                                  {"idleMs", milliseconds(js, one.idleMicros)}});
+    Value value = js.object({{"listener", js.integer(one.listener)},
+                             {"connection", js.integer(one.connection)},
+                             {"client", toJs(js, one.client)},
+                             {"phase", name(js, one.phase)},
+                             {"bytesUp", js.integer(one.bytesUp)},
+                             {"bytesDown", js.integer(one.bytesDown)},
+                             {"ageMs", milliseconds(js, one.ageMicros)},
+                             {"idleMs", milliseconds(js, one.idleMicros)}});
     setServer(js, value, one.server);
     setTarget(js, value, one.target);
     js.push(connections, value);
@@ -199,25 +199,25 @@ napi_value toJs(const Values& js, const Listing& listing) {
   return js.object({{"number", js.integer(listing.number)}, {"connections", connections}});
 }
 
-napi_value toJs(const Values& js, const HistogramCounts& histogram, napi_value bounds) {
-  napi_value counts = js.array();
+Value toJs(const Values& js, const HistogramCounts& histogram, Value bounds) {
+  Value counts = js.array();
   for (const uint64_t count : histogram.counts) js.push(counts, js.integer(count));
   return js.object({{"bounds", bounds},
                     {"counts", counts},
                     {"sum", js.number(static_cast<double>(histogram.sumMicros) / kMicrosPerSecond)}});
 }
 
-napi_value histogramBounds(const Values& js) {
-  napi_value bounds = js.array();
+Value histogramBounds(const Values& js) {
+  Value bounds = js.array();
   for (const Micros bound : kHistogramBounds) {
     js.push(bounds, js.number(static_cast<double>(bound) / kMicrosPerSecond));
   }
   return bounds;
 }
 
-napi_value toJs(const Values& js, const ClientCounters& counters) {
+Value toJs(const Values& js, const ClientCounters& counters) {
   const Family family = familyOf(counters.client);
-  napi_value client = js.object({{"family", name(js, family)}});
+  Value client = js.object({{"family", name(js, family)}});
   if (family == Family::Vsock) js.set(client, "cid", js.integer(counters.client.cid()));
   if (family == Family::Tcp) js.set(client, "ip", js.text(counters.client.ip()));
   return js.object({{"client", client},
@@ -228,8 +228,8 @@ napi_value toJs(const Values& js, const ClientCounters& counters) {
                     {"bytesDown", js.integer(counters.bytesDown)}});
 }
 
-napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now, napi_value bounds) {
-  napi_value closed = js.object();
+Value toJs(const Values& js, const ListenerCounters& counters, Micros now, Value bounds) {
+  Value closed = js.object();
   for (size_t i = 0; i < counters.closed.size(); ++i) {
     js.set(closed, NamesOf<CloseReason>::kAll[i], js.integer(counters.closed[i]));
   }
@@ -250,23 +250,21 @@ napi_value toJs(const Values& js, const ListenerCounters& counters, Micros now, 
                     {"decisionsRequested", js.integer(counters.decisionsRequested)}});
 }
 
-Micros toMicros(const Values& js, napi_value ms) {
-  return static_cast<Micros>(js.toNumber(ms) * kMicrosPerMs);
-}
+Micros toMicros(const Values& js, Value ms) { return static_cast<Micros>(js.toNumber(ms) * kMicrosPerMs); }
 
-std::vector<Address> toAddresses(const Values& js, napi_value list) {
+std::vector<Address> toAddresses(const Values& js, Value list) {
   std::vector<Address> addresses;
   for (uint32_t i = 0; i < js.length(list); ++i) {
-    napi_value one = js.at(list, i);
+    Value one = js.at(list, i);
     addresses.push_back(toAddress(js, one, toEnum<Family>(js, js.get(one, "family"))));
   }
   return addresses;
 }
 
-ListenSpec toListenSpec(const Values& js, napi_value from) {
+ListenSpec toListenSpec(const Values& js, Value from) {
   ListenSpec spec;
   spec.kind = toEnum<ListenerKind>(js, js.get(from, "kind"));
-  napi_value on = js.get(from, "on");
+  Value on = js.get(from, "on");
   switch (toEnum<SocketKind>(js, js.get(on, "family"))) {
     case SocketKind::Inherited:
       spec.inherited = js.toInteger<int>(js.get(on, "fd"));
@@ -284,11 +282,11 @@ ListenSpec toListenSpec(const Values& js, napi_value from) {
       spec.on = toAddress(js, on, Family::Unix);
       break;
   }
-  napi_value limits = js.get(from, "limits");
+  Value limits = js.get(from, "limits");
   spec.limits.connections = js.toInteger<uint32_t>(js.get(limits, "connections"));
   spec.limits.connectionsPerClient = js.toInteger<uint32_t>(js.get(limits, "connectionsPerClient"));
   spec.limits.ratePerClient = js.toInteger<uint32_t>(js.get(limits, "ratePerClient"));
-  napi_value timeouts = js.get(from, "timeouts");
+  Value timeouts = js.get(from, "timeouts");
   spec.timeouts.connect = toMicros(js, js.get(timeouts, "connectMs"));
   spec.timeouts.idle = toMicros(js, js.get(timeouts, "idleMs"));
   spec.timeouts.head = toMicros(js, js.get(timeouts, "headMs"));
@@ -297,7 +295,7 @@ ListenSpec toListenSpec(const Values& js, napi_value from) {
   return spec;
 }
 
-Decision toDecision(const Values& js, napi_value from) {
+Decision toDecision(const Values& js, Value from) {
   Decision decision;
   decision.action = toEnum<Action>(js, js.get(from, "action"));
   if (const auto target = js.find(from, "target")) decision.target = js.toInteger<TargetId>(*target);
@@ -332,16 +330,16 @@ Decision toDecision(const Values& js, napi_value from) {
   return decision;
 }
 
-napi_value namesToJs(const Values& js) {
-  napi_value all = js.object();
+Value namesToJs(const Values& js) {
+  Value all = js.object();
 #define SET_NAMES(Enum, list) setNames<Enum>(js, all, list);
   VSOCK_PROXY_LISTS(SET_NAMES)
 #undef SET_NAMES
   return all;
 }
 
-napi_value limitsToJs(const Values& js) {
-  napi_value all = js.object();
+Value limitsToJs(const Values& js) {
+  Value all = js.object();
 #define SET_LIMIT(constant, name, value) js.set(all, name, js.integer(constant));
   VSOCK_PROXY_LIMITS(SET_LIMIT)
 #undef SET_LIMIT
