@@ -1,7 +1,7 @@
 /**
- * What is to run: the one shape between where it is written (command line, file) and what runs it (`control`).
+ * The plan: all that is to run. The command line and the file become a plan, and `proxy` runs it.
  *
- * Types only; every value is checked, every default filled in.
+ * This file has types only. Every value of a plan is checked, and every default is filled in.
  */
 
 import type { Hostname, IpAddress, TcpPort } from './access/address.ts';
@@ -19,47 +19,50 @@ export interface ActivatedSocket {
 }
 
 /**
- * Where a listener's clients are connected to, and who says so. `via`: through the HTTP proxy at this address, which
- * resolves and connects, and has a policy of its own.
+ * The server of a listener's clients, and who names it. `via`: connections go through the HTTP proxy at this address,
+ * which resolves names, connects, and has its own policy.
  */
 export type RoutePlan =
-  /** To a TCP server; the policy was or will be asked for this one target. */
+  /** A TCP server. The policy decides about this one target. */
   | {
       readonly kind: 'target';
       readonly target: Target;
-      /** Its host as the operator wrote it, for the log; absent: in its one spelling. */
+      /** The host as the operator wrote it, for the log; absent: it was written in normalised form. */
       readonly written?: string;
       readonly proxyHeader: boolean;
     }
-  /** To an address that the operator wrote down: there is no name, and nothing for the allowlist to decide. */
+  /** An address that the operator wrote. There is no name, and the allowlist does not apply. */
   | { readonly kind: 'address'; readonly address: SocketAddress; readonly proxyHeader: boolean }
-  /** To this vsock port of the enclave with this name, whatever its CID is at the moment. */
+  /** This vsock port of the enclave with this name, whatever its current CID. */
   | { readonly kind: 'enclave'; readonly name: string; readonly port: number }
-  /** Nowhere: what clients send are lines for the log. */
+  /** No server: what clients send are lines for the log. */
   | { readonly kind: 'log' }
-  /** To what each client asks for in an HTTP request: CONNECT, or an absolute URI. */
+  /** The target that each client names in an HTTP request: CONNECT, or an absolute URI. */
   | { readonly kind: 'http'; readonly via?: SocketAddress }
-  /** To the name that each client's TLS ClientHello gives, at this port. */
+  /** The name in each client's TLS ClientHello, at this port. */
   | { readonly kind: 'sni'; readonly port: TcpPort; readonly starttls?: 'postgres' };
 
-/** Inside an enclave: to the name that the address stands for which each client has connected to, and to the same port. */
+/**
+ * Inside an enclave: each name has an address of its own. A client that connects to this address goes to the name, at the
+ * same port.
+ */
 export interface NamesRoute {
   readonly kind: 'names';
   readonly via: SocketAddress;
 }
 
 export interface ListenerPlan {
-  /** Where it is written: `vsock-proxy.yaml:14`; absent: on the command line. */
+  /** Its place in the file: `vsock-proxy.yaml:14`; absent: on the command line. */
   readonly place?: string;
   readonly on: SocketAddress | ActivatedSocket;
   readonly route: RoutePlan | NamesRoute;
-  /** The listener's own rules and the global ones together. */
+  /** The rules of the listener and those of the file. */
   readonly policy: Policy;
-  /** The HTTP proxy on the way to TCP servers. */
+  /** The upstream proxy for TCP servers. */
   readonly upstreamProxy?: UpstreamProxy;
-  /** Which addresses of servers are used. */
+  /** The addresses of servers that are used. */
   readonly family: Family;
-  /** The only CIDs that may connect; absent: all. */
+  /** The only CIDs that may connect; absent: all clients. */
   readonly cids?: readonly number[];
   /** The only source addresses that may connect to a TCP listener; absent: all. */
   readonly sources?: readonly Cidr[];
@@ -67,7 +70,7 @@ export interface ListenerPlan {
   readonly timeouts: ListenerTimeouts;
 }
 
-/** What the operator should know of a valid file. */
+/** A note about a valid file for the operator. */
 export interface PlanNote {
   readonly level: 'info' | 'warn';
   readonly text: string;
@@ -75,53 +78,53 @@ export interface PlanNote {
 
 export interface Plan {
   readonly listeners: readonly ListenerPlan[];
-  /** How long open connections may go on when the process is told to end. */
+  /** How long open connections may go on when the process stops. */
   readonly drainMs: number;
   readonly notes?: readonly PlanNote[];
-  /** Absent: the file says nothing of metrics. */
+  /** Absent: the file has no `metrics`. */
   readonly metrics?: MetricsPlan;
-  /** Absent: the file says nothing of the log. */
+  /** Absent: the file has no `log`. */
   readonly logFormat?: LogFormat;
   /** Absent: no file was read. */
   readonly source?: ConfigSource;
 }
 
-/** Where metrics can be asked for. */
+/** Where metrics are served. */
 export type ObserverAddress = SocketAddress;
 
 export interface MetricsPlan {
   /** The place of `metrics.listen`. */
   readonly place: string;
   readonly listen: ObserverAddress;
-  /** Whose metrics are served beside the own ones. */
+  /** Enclaves whose metrics are served together with those of this process. */
   readonly enclaves: readonly { readonly cid: number; readonly port: number }[];
 }
 
-/** The file that a plan was made of. */
+/** The file from which a plan was made. */
 export interface ConfigSource {
   readonly path: string;
-  /** SHA-256 of its bytes, in hexadecimal; computed when it is asked for. */
+  /** SHA-256 of its bytes, in hexadecimal; computed on the first call. */
   sha256(): string;
 }
 
-/** What is to run inside an enclave. */
+/** What runs inside an enclave. */
 export interface EnclavePlan extends Plan {
-  /** Absent: nothing may be reached by name. */
+  /** Absent: no name can be reached. */
   readonly egress?: EgressPlan;
-  /** Names that lead to listeners of the plan. */
+  /** Names that resolve to listeners of the plan. */
   readonly hosts: readonly { readonly name: Hostname; readonly ip: IpAddress }[];
 }
 
 export interface EgressPlan {
-  /** Of the parent's HTTP proxy. */
+  /** The address of the parent's HTTP proxy. */
   readonly parent: SocketAddress;
-  /** Of the HTTP proxy. */
+  /** The address of the HTTP proxy in the enclave. */
   readonly proxy: { readonly ip: string; readonly port: number };
   readonly policy: Policy;
-  /** Those that applications which know of no proxy reach as they are, on the ports below. */
+  /** Addresses that applications reach without a proxy setting, on the ports below. */
   readonly addresses: readonly IpAddress[];
-  /** Search list of /etc/resolv.conf. */
+  /** The search list of /etc/resolv.conf. */
   readonly search: readonly Hostname[];
-  /** On which applications that know of no proxy reach names. None: no DNS server is needed. */
+  /** The ports on which applications reach names without a proxy setting. None: no DNS server is needed. */
   readonly transparentPorts: readonly TcpPort[];
 }

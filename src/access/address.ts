@@ -1,4 +1,4 @@
-/** Names, IP addresses and ports as the policy compares them: parsed once, canonical ever after. */
+/** Names, IP addresses and ports in the form that the policy compares: parsed once, and canonical from then on. */
 import { domainToASCII } from 'node:url';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
@@ -6,13 +6,13 @@ import { type Malformed, malformed } from '../platform/malformed.ts';
 
 /** 1–65535. */
 export type TcpPort = number & { readonly __brand: 'TcpPort' };
-/** A name in its one spelling: ASCII (IDNA), lower case, no trailing dot; never an IP address. */
+/** A normalised name: ASCII (IDNA), lower case, no trailing dot; never an IP address. */
 export type Hostname = string & { readonly __brand: 'Hostname' };
 /** Canonical text (RFC 5952) without zone; an IPv4-mapped IPv6 address is its IPv4 address. */
 export interface IpAddress {
   readonly text: string;
   readonly family: 4 | 6;
-  /** 32 bits each, the first ones first: one word for IPv4, four for IPv6. */
+  /** 32 bits each, in network order: one word for IPv4, four for IPv6. */
   readonly words: readonly number[];
   readonly __brand: 'IpAddress';
 }
@@ -21,18 +21,18 @@ export type TargetHost =
   | { readonly kind: 'name'; readonly name: Hostname }
   | { readonly kind: 'ip'; readonly ip: IpAddress };
 
-/** What one label may hold; the underscore is for service names, which DNS allows and RFC 1123 does not. */
+/** The characters of one label. DNS allows the underscore, which service names have; RFC 1123 does not. */
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
-/** The URL standard takes a name whose last label is a number for an IPv4 address, and so do resolvers. */
+/** The URL standard reads a name whose last label is a number as an IPv4 address, and so do resolvers. */
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i;
-/** What is in its one spelling already, but for its length and for IDNA's own labels, `xn--…`: nearly every name. */
+/** Matches a normalised name without checking its length and IDNA's own labels, `xn--…`. Nearly every name matches. */
 const CANONICAL = /^(?:[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?\.)*[a-z_](?:[a-z\d_-]{0,61}[a-z\d_])?$/;
 const MAX_LABEL = 63;
 const MAX_NAME = 253;
-/** Before IDNA, which may shorten a text, but takes its time over one as long as the network may send. */
+/** The limit before IDNA, which may shorten a text. IDNA is slow for texts as long as the network may send. */
 const MAX_TEXT = 2 * MAX_NAME;
 
-/** A decimal whole number from 1 to 65535, else undefined. */
+/** A decimal whole number from 1 to 65535; otherwise undefined. */
 export function parseTcpPort(text: string): TcpPort | undefined {
   return /^\d+$/.test(text) ? toTcpPort(Number(text)) : undefined;
 }
@@ -41,9 +41,9 @@ export function toTcpPort(value: number): TcpPort | undefined {
   return Number.isInteger(value) && value >= 1 && value <= 65535 ? (value as TcpPort) : undefined;
 }
 
-/** An IP address literal without brackets or zone, else undefined. */
+/** An IP address literal without brackets or zone; otherwise undefined. */
 export function parseIpAddress(text: string): IpAddress | undefined {
-  // Of the spellings with four decimal parts, the URL standard leaves the canonical one as it is.
+  // The URL standard changes every spelling with four decimal parts except the canonical one.
   if (/^\d+(?:\.\d+){3}$/.test(text)) return domainToASCII(text) === text ? ipv4(text) : undefined;
   const canonical = /^[\da-f:.]+$/i.test(text) ? domainToASCII(`[${text}]`).slice(1, -1) : '';
   if (canonical === '') return undefined;
@@ -73,7 +73,7 @@ function ipv6Words(canonical: string): number[] {
   return [0, 2, 4, 6].map((at) => Number.parseInt(`${groups[at]}${groups[at + 1]?.padStart(4, '0')}`, 16));
 }
 
-/** A host name in its one spelling, or what is wrong with it. Not for IP addresses. */
+/** A normalised host name, or the problem with the text. Not for IP addresses. */
 export function parseHostname(text: string): Hostname | Malformed {
   return normaliseName(text, quoteBriefly(text));
 }
@@ -82,7 +82,7 @@ export function parseHostname(text: string): Hostname | Malformed {
 export function normaliseName(text: string, shown: string): Hostname | Malformed {
   if (text.length > MAX_TEXT) return tooLong(shown, text.length);
   if (ENDS_IN_NUMBER.test(text)) return numericSpelling(text, shown);
-  // The URL standard's algorithm decodes %41 and drops tabs: keep what it would bend out of its sight.
+  // The URL standard's algorithm decodes %41 and drops tabs, so texts with such characters are refused before.
   const stray = /[^\w.\-\u0080-\u{10ffff}]/u.exec(text)?.[0];
   if (stray !== undefined) return malformed(`${shown} contains ${quoteBriefly(stray)}`, LETTERS);
   const ascii = domainToASCII(text).replace(/\.$/, '');
@@ -99,12 +99,12 @@ export function normaliseName(text: string, shown: string): Hostname | Malformed
   return ascii as Hostname;
 }
 
-/** Whether it is a name in its one spelling for certain; others may be, too. */
+/** Whether the text is certainly a normalised name. Other texts may be one, too. */
 function isCanonical(text: string): text is Hostname {
   return text.length <= MAX_NAME && CANONICAL.test(text) && !text.includes('xn--');
 }
 
-/** A host name or an IP address, or what is wrong with the text. */
+/** A host name or an IP address, or the problem with the text. */
 export function parseHost(text: string): TargetHost | Malformed {
   if (isCanonical(text)) return { kind: 'name', name: text };
   const ip = parseIpAddress(text);
@@ -139,7 +139,7 @@ export function formatHost(host: TargetHost): string {
 
 const LETTERS = 'a host name consists of letters, digits, hyphens (not at either end) and dots';
 
-/** The mistakes with a better answer than "this character does not belong here". */
+/** Mistakes that deserve a better message than "this character does not belong here". */
 function notEvenNearlyHost(text: string): Malformed | undefined {
   const shown = quoteBriefly(text);
   if (text === '') return malformed('it is empty', 'write a host name or an IP address');

@@ -7,8 +7,8 @@
  *          │                                       ▼
  *          └────────────────────────────────► needs-names ── settleNames ──► allowed | denied | unresolved
  *
- * Fixed routes settle again whenever the addresses of their name change, handlers keep what they were told, `check` may do
- * without looking anything up; they all decide by these functions. Nothing here reads a clock or the network.
+ * Fixed routes settle again whenever the addresses of their name change. Handlers keep the result. `check` can stop
+ * before any look-up. All of them decide by these functions, which read neither a clock nor the network.
  */
 import { isDefinitive } from '../dns/failure.ts';
 import type { Answer, Family } from '../dns/resolver.ts';
@@ -39,18 +39,18 @@ import {
   type Target,
 } from './rules.ts';
 
-/** Everything that a decision depends on, beside what names resolve to. */
+/** Everything that a decision depends on, except the addresses of names. */
 export interface AccessQuestion {
   readonly policy: Policy;
   readonly target: Target;
-  /** Without a CID where it has none, or stands for all that no rule names. */
+  /** The client. It has no CID if its kind has none, or if it stands for all clients that no rule names. */
   readonly client: Client;
-  /** Which addresses are used. */
+  /** The addresses that are used. */
   readonly family: Family;
   /**
-   * Who named the target. What a client asks for must be listed in the form in which it asks: were an unlisted name
-   * resolved to see whether its address is listed, a client could send data out in the names that it asks for, to whoever
-   * runs their DNS servers. For what the operator wrote, what names resolve to counts, too.
+   * Who named the target. A target that a client names must itself be listed. If an unlisted name were resolved to see
+   * whether its address is listed, a client could send data out in the names that it requests, to their DNS servers.
+   * For a target that the operator wrote, the addresses of names count, too.
    */
   readonly askedBy: 'client' | 'operator';
 }
@@ -62,40 +62,43 @@ export interface Allowed {
   readonly kind: 'allowed';
   /** The rule that lists the target, or the first of its addresses. */
   readonly rule: Rule;
-  /** At least one, in the order in which they were resolved. */
+  /** At least one address, in the order of the answer. */
   readonly admitted: readonly AdmittedAddress[];
-  /** Further addresses of the name. */
+  /** The other addresses of the name. */
   readonly refused: readonly RefusedAddress[];
   /**
-   * The listed name that has an address of the target, which is not listed itself. It holds for good, as names rotate their
-   * addresses: from now on the target, if it is a name, counts as one that this rule lists.
+   * The listed name that has an address of the target, which is not listed itself. The result stays valid, because
+   * names rotate their addresses: from now on the target, if it is a name, counts as listed by this rule.
    */
   readonly foundBy?: ExactNameRule;
 }
 
-/** Nothing forbids it, and there is no address: the name could not be resolved, or the address is of an unused family. */
+/**
+ * Nothing denies the target, but there is no address: the name could not be resolved, or the address is of an unused
+ * family.
+ */
 export interface Unresolved {
   readonly kind: 'unresolved';
   readonly error: VsockProxyError;
 }
 
-/** The name is to be resolved: its addresses decide. */
+/** The name must be resolved, because its addresses decide. */
 export interface NeedsAddresses {
   readonly kind: 'needs-addresses';
   readonly name: Hostname;
-  /** What lists the name; absent: only addresses that are listed themselves count. */
+  /** The rule that lists the name; absent: only addresses that are listed themselves count. */
   readonly rule?: NameRule;
 }
 
-/** The target is allowed if one of these listed names, asked in this order, has one of its addresses. */
+/** The target is allowed if one of these listed names, resolved in this order, has one of its addresses. */
 export interface NeedsNames {
   readonly kind: 'needs-names';
-  /** The address that is the target, or those that it resolves to; none of them is listed. */
+  /** The address of the target, or the addresses to which it resolves; none of them is listed. */
   readonly refused: readonly RefusedAddress[];
   readonly rules: readonly ExactNameRule[];
 }
 
-/** What a name resolves to; that it does not is a value, too. */
+/** The addresses of a name, or the reason why it has none. */
 export type Found = Pick<Answer, 'addresses'> | VsockProxyError;
 /** A promise is never rejected. */
 export type NameLookUp = (name: Hostname, family: Family) => Found | Promise<Found>;
@@ -103,7 +106,7 @@ export type NameLookUp = (name: Hostname, family: Family) => Found | Promise<Fou
 /** The errno of a target of a family that is not used. */
 export const UNUSED_FAMILY = 'EAFNOSUPPORT';
 
-/** Decides as far as that can be done without looking anything up. */
+/** Decides as far as possible without a look-up. */
 export function begin(question: AccessQuestion): AccessState {
   const { policy, target, client, family } = question;
   const { host, port } = target;
@@ -139,7 +142,7 @@ function beginWithRefused(question: AccessQuestion, refused: RefusedAddress): De
   return needsNames(question, [refused]) ?? denyAddress(question, refused);
 }
 
-/** Decides by the addresses that the name resolves to now. */
+/** Decides by the current addresses of the name. */
 export function settleAddresses(
   question: AccessQuestion,
   { rule }: NeedsAddresses,
@@ -166,7 +169,7 @@ function listedNames({ policy, target, client }: AccessQuestion): readonly Exact
     .filter(({ address }) => findDenyRule(policy, address, port, client) === undefined);
 }
 
-/** Undefined where no listed name could make a difference. */
+/** Undefined if no listed name could change the decision. */
 function needsNames(question: AccessQuestion, refused: readonly RefusedAddress[]): NeedsNames | undefined {
   if (question.askedBy === 'client') return undefined;
   const open = refused.filter(({ by }) => by !== 'rule');
@@ -190,7 +193,10 @@ function guardAll(
   return { admitted, refused };
 }
 
-/** Resolves the names, a few at the same time, until one of them leads there. The target is denied when all are resolved. */
+/**
+ * Resolves the names, a few at the same time, until one has an address of the target. If none has, the target is
+ * denied.
+ */
 export async function settleNames(
   question: AccessQuestion,
   { refused, rules }: NeedsNames,
@@ -205,7 +211,7 @@ export async function settleNames(
       const shared = addresses.filter(({ text }) => found.addresses.some((each) => each.text === text));
       return guardAll(question, rule, shared).admitted.length > 0;
     }
-    // That there is no such name is an answer, too.
+    // The answer that a name does not exist is not a failure.
     if (!isDefinitive(found.errno ?? '')) failure ??= found;
     return false;
   });
@@ -224,7 +230,7 @@ function familyOf([first, ...others]: readonly IpAddress[]): Family {
   return first.family === 4 ? 'ipv4' : 'ipv6';
 }
 
-/** Decides, and looks up whatever that takes; at once where nothing has to be waited for. */
+/** Decides, with all look-ups that this takes. The result is immediate if there is nothing to wait for. */
 export function authorize(question: AccessQuestion, lookUp: NameLookUp): AccessOutcome | Promise<AccessOutcome> {
   const goOn = (state: AccessState): AccessOutcome | Promise<AccessOutcome> => {
     switch (state.kind) {
@@ -243,15 +249,16 @@ export function authorize(question: AccessQuestion, lookUp: NameLookUp): AccessO
   return goOn(begin(question));
 }
 
-/** Why the target is denied whatever names resolve to; undefined: that depends on them, or it is allowed. */
+/** The reason why the target is denied, whatever its names resolve to; undefined if it may be allowed. */
 export function findDenial(question: AccessQuestion): Denial | undefined {
   const state = begin(question);
   return state.kind === 'denied' ? state : undefined;
 }
 
 /**
- * Why no client at all may reach the target of a fixed route, which is not what its writer meant; undefined if one may.
- * @param clients whether they may have CIDs, and the only ones that may connect, if not all
+ * The reason why no client at all may reach the target of a fixed route, which is probably a mistake; undefined if one
+ * may.
+ * @param clients whether clients may have CIDs, and the only CIDs that may connect, if not all
  */
 export function denyAll(
   question: Omit<AccessQuestion, 'client' | 'askedBy'>,

@@ -10,8 +10,8 @@ export interface Cidr {
 }
 
 /**
- * `10.0.0.0/8`, `2001:db8::/32`. Bits after the prefix may be set; they do not count. As IPv4-mapped addresses are
- * IPv4 addresses, so are their ranges: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+ * Parses `10.0.0.0/8` or `2001:db8::/32`. Bits after the prefix are ignored. A range of IPv4-mapped addresses is a
+ * range of IPv4 addresses: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
  */
 export function parseCidr(text: string): Cidr | Malformed {
   const [, address = '', prefix] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? [];
@@ -23,7 +23,7 @@ export function parseCidr(text: string): Cidr | Malformed {
   return { network, prefixLength };
 }
 
-/** The range of this address alone. */
+/** The range of this address only. */
 export function cidrOf(ip: IpAddress): Cidr {
   return { network: ip, prefixLength: ip.words.length * 32 };
 }
@@ -39,8 +39,8 @@ export function cidrCovers({ network, prefixLength }: Cidr, ip: IpAddress): bool
 }
 
 /**
- * The IPv4 addresses that an IPv6 address may stand for on its way: `::/96` (RFC 4291), NAT64 `64:ff9b::/96`
- * (RFC 6052) and 6to4 `2002::/16` (RFC 3056). Mapped ones (`::ffff:0:0/96`) are IPv4 addresses already.
+ * The IPv4 address that an IPv6 address may lead to: in `::/96` (RFC 4291), NAT64 `64:ff9b::/96` (RFC 6052) and 6to4
+ * `2002::/16` (RFC 3056). IPv4-mapped addresses (`::ffff:0:0/96`) are already parsed as IPv4.
  */
 export function embeddedIpv4(ip: IpAddress): IpAddress | undefined {
   const [first = 0, second = 0, , last = 0] = ip.words;
@@ -51,7 +51,7 @@ export function embeddedIpv4(ip: IpAddress): IpAddress | undefined {
 const SIX_TO_FOUR = constantCidr('2002::/16');
 const LAST_WORD = [constantCidr('::/96'), constantCidr('64:ff9b::/96')];
 
-/** For ranges written in the source. */
+/** For ranges that are constants in the source. */
 export function constantCidr(text: string): Cidr {
   const cidr = parseCidr(text);
   if ('problem' in cidr) throw new TypeError(cidr.problem);

@@ -1,4 +1,4 @@
-/** Denials in words. Reasons and hints name rules and files: they are for the log, not for clients to see. */
+/** The texts of denials. Reasons and hints name rules and files, so they are for the log, not for clients. */
 import { formatHost, type TargetHost, type TcpPort } from './address.ts';
 import { embeddedIpv4 } from './cidr.ts';
 import type { RefusedAddress } from './guard.ts';
@@ -8,27 +8,27 @@ import { appliesTo, type Client, describeCids, isFor, type Policy, type Rule, ty
 
 export interface Denial {
   readonly kind: 'denied';
-  /** `addresses`: the target may be named, but none of its addresses may be used. */
+  /** `addresses`: the target is listed, but none of its addresses is allowed. */
   readonly of: 'target' | 'addresses';
   /** Begins with {@link NOT_ALLOWED}. */
   readonly reason: string;
   readonly hint: string;
   /** The deny rule that decided; absent: no rule allows the target. */
   readonly rule?: Rule;
-  /** The addresses that were looked at. */
+  /** The addresses that were checked. */
   readonly refused: readonly RefusedAddress[];
 }
 
 export const NOT_ALLOWED = 'The given address and port are not allowed';
 const DENY_HINT = 'deny goes before allow: if it is to be reached, narrow or remove the rule that denies it';
 
-/** A deny rule, and a phrase for after the host that it matches: `is denied by 10.0.0.0/8 (…)`. */
+/** A deny rule, and a phrase to follow the host that it matches: `is denied by 10.0.0.0/8 (…)`. */
 export interface DenyMatch {
   readonly rule: Rule;
   readonly reason: string;
 }
 
-/** What denies the host itself, or the IPv4 address that an IPv6 address stands for. */
+/** The deny rule for the host itself, or for the IPv4 address that an IPv6 address embeds. */
 export function findDenyRule(policy: Policy, host: TargetHost, port: TcpPort, client: Client): DenyMatch | undefined {
   if (policy.deny.length === 0) return undefined;
   const rule = findRule(policy.deny, host, (candidate) => appliesTo(candidate, port, client));
@@ -46,7 +46,7 @@ export function denyByRule({ rule, reason }: DenyMatch, { host, port }: Target):
   return { ...deny('target', `${formatHost(host)} on port ${port} ${reason}`, DENY_HINT), rule };
 }
 
-/** The denial of a target that no rule allows; names the rule that came closest. */
+/** The denial of a target that no rule allows. It names the rule that came closest. */
 export function denyUnlisted({ allow }: Policy, { host, port }: Target, client: Client): Denial {
   if (allow.length === 0) return deny('target', 'the allowlist is empty', suggestRule(host, port));
   const forOthers = findRule(allow, host, (rule) => coversPort(rule.ports, port));
@@ -72,14 +72,14 @@ export function denyUnlisted({ allow }: Policy, { host, port }: Target, client: 
   return deny('target', why, suggestRule(host, port));
 }
 
-/** The denial of a guarded IP address that `wide` covers beside addresses that are not guarded. */
+/** The denial of a guarded IP address that `wide` covers together with unguarded addresses. */
 export function denyGuarded(refused: RefusedAddress, wide: Rule, { host, port }: Target): Denial {
   const why = `${refused.address.text} ${refused.reason}, and ${wide.text} (${wide.place}) covers it without meaning it`;
   return { ...deny('addresses', why, suggestRule(host, port)), refused: [refused] };
 }
 
 /**
- * The denial of a name none of whose addresses may be used.
+ * The denial of a name without any allowed address.
  * @param isListed whether a rule lists the name
  */
 export function denyAddresses({ host, port }: Target, isListed: boolean, refused: readonly RefusedAddress[]): Denial {
@@ -90,7 +90,10 @@ export function denyAddresses({ host, port }: Target, isListed: boolean, refused
   return { ...deny('addresses', why, hint), refused };
 }
 
-/** The denial of a name that the operator wrote, where the file could allow it by the address of one of these names. */
+/**
+ * The denial of a name that the operator wrote, with a hint that the file could allow it by the address of one of these
+ * names.
+ */
 export function suggestByIp(denial: Denial, names: readonly Rule[]): Denial {
   if (names.length === 0) return denial;
   return {
@@ -103,7 +106,7 @@ export function describeRefusedAddresses(refused: readonly RefusedAddress[]): st
   return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
 }
 
-/** What to add to the allowlist, as a hint. */
+/** A hint with the line to add to the allowlist. */
 function suggestRule(host: TargetHost, port: TcpPort): string {
   const text = formatHost(host);
   const address = text.includes(':') ? `"${text}"` : text;

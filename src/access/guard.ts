@@ -1,9 +1,9 @@
 /**
- * The address guard: every address is looked at before anyone connects to it, wherever it comes from.
+ * The address guard checks every address before the proxy connects to it, whatever its source.
  *
- * Whoever controls a listed name's DNS could otherwise point it at the parent itself: at a service on its loopback
- * interface, or at the metadata service with the instance's credentials; and a wide range such as `0.0.0.0/0` would hand
- * both to every client. Private ranges are fine: VPC endpoints live there.
+ * Without it, the owner of a listed name's DNS could point the name at the parent itself: at a service on its loopback
+ * interface, or at the metadata service with the instance's credentials. A wide range such as `0.0.0.0/0` would open
+ * both to every client. Private ranges are allowed, because VPC endpoints are there.
  */
 import { type IpAddress, isLocalhost, type TcpPort } from './address.ts';
 import { cidrCovers, constantCidr, embeddedIpv4 } from './cidr.ts';
@@ -13,15 +13,15 @@ import { appliesTo, type Client, type NameRule, type Policy, type Rule } from '.
 
 export interface AdmittedAddress {
   readonly address: IpAddress;
-  /** What lets it through. */
+  /** The rule that allows it. */
   readonly rule: Rule;
 }
 
 export interface RefusedAddress {
   readonly address: IpAddress;
-  /** Why: a deny rule, the guard, or no rule that lists it. */
+  /** The cause: a deny rule, the guard, or no rule that lists it. */
   readonly by: 'rule' | 'guard' | 'nothing';
-  /** A phrase for after the address: `is a loopback address`. */
+  /** A phrase to follow the address: `is a loopback address`. */
   readonly reason: string;
   /** The deny rule. */
   readonly rule?: Rule;
@@ -29,7 +29,7 @@ export interface RefusedAddress {
 
 const LOOPBACK = 'is a loopback address';
 
-/** Addresses that are used only where a rule means them. */
+/** Addresses that are used only if a rule means them. */
 const GUARDED = [
   ['0.0.0.0/8', 'is an unspecified address'],
   ['::/128', 'is an unspecified address'],
@@ -37,7 +37,7 @@ const GUARDED = [
   ['::1/128', LOOPBACK],
   ['169.254.0.0/16', 'is a link-local address, where the instance metadata service lives'],
   ['fe80::/10', 'is a link-local address'],
-  // Not link-local by its form, but by its use: the IPv6 ends of the services at 169.254.169.x.
+  // These are not link-local by form, but by use: the IPv6 addresses of the services at 169.254.169.x.
   ['fd00:ec2::/32', 'belongs to the services of the instance itself, such as its metadata'],
   ['224.0.0.0/4', 'is a multicast address'],
   ['ff00::/8', 'is a multicast address'],
@@ -45,12 +45,12 @@ const GUARDED = [
 ].map(([range = '', reason = '']) => ({ cidr: constantCidr(range), reason }));
 
 /**
- * Whether an address may be connected to on this port.
+ * Decides whether the proxy may connect to an address on this port.
  *
- * A deny rule refuses it in any case. A guarded address is admitted by a rule that means it: one for the address itself,
- * or for a range of guarded addresses alone, and not `0.0.0.0/0`. The name `localhost`, listed as such, means loopback
- * addresses. Any other address is admitted by `namedBy`, or by a rule that covers it.
- * @param namedBy the rule of the name that the address was resolved from, if a rule lists that name
+ * A deny rule refuses the address in any case. A guarded address is admitted by a rule that means it: a rule for the
+ * address itself, or for a range of guarded addresses only, and not `0.0.0.0/0`. The name `localhost`, if it is listed
+ * itself, means loopback addresses. Any other address is admitted by `namedBy`, or by a rule that covers it.
+ * @param namedBy the rule that lists the name from which the address was resolved, if there is one
  */
 export function guardAddress(
   policy: Policy,
@@ -74,7 +74,7 @@ export function guardAddress(
     : { address, by: 'guard', reason: guarded.reason };
 }
 
-/** Whether the guard lets a name that this rule lists lead to the address. */
+/** Whether the guard admits the address for a name that this rule lists. */
 export function mayLeadTo(rule: NameRule, address: IpAddress): boolean {
   const guarded = guardedRange(address);
   return guarded === undefined || means(rule, guarded, address);
@@ -85,7 +85,7 @@ interface GuardedRange {
   readonly prefixLength: number;
 }
 
-/** Whether a rule that covers a guarded address, or lists a name that leads there, was written for it. */
+/** Whether a rule means a guarded address that it covers, or to which its name resolves. */
 function means({ address, leadsTo }: Rule, guarded: GuardedRange, ip: IpAddress): boolean {
   if (leadsTo !== undefined) return leadsTo.text === ip.text;
   switch (address.kind) {
@@ -100,12 +100,12 @@ function means({ address, leadsTo }: Rule, guarded: GuardedRange, ip: IpAddress)
   }
 }
 
-/** Whether the address is one of this machine or of its closest surroundings. */
+/** Whether the address is guarded: one of this machine, or of the services of the instance. */
 export function isGuarded(address: IpAddress): boolean {
   return guardedRange(address) !== undefined;
 }
 
-/** The guarded range that the address is in. One that stands for a guarded IPv4 address is a range of its own. */
+/** The guarded range of the address. An address that embeds a guarded IPv4 address is a range of its own. */
 function guardedRange(address: IpAddress): GuardedRange | undefined {
   const range = GUARDED.find(({ cidr }) => cidrCovers(cidr, address));
   if (range !== undefined) return { reason: range.reason, prefixLength: range.cidr.prefixLength };

@@ -4,11 +4,11 @@ import { type Malformed, malformed } from '../platform/malformed.ts';
 import { normaliseName } from './address.ts';
 
 export interface NamePattern {
-  /** In the one spelling that names have, but for `*` and `**`. */
+  /** Normalised labels, as in a name, or `*` or `**`. */
   readonly labels: readonly string[];
 }
 
-/** Every character that IDNA takes for the dot between two labels: UTS 46 section 4.5. */
+/** Every character that IDNA reads as the dot between two labels: UTS 46 section 4.5. */
 const DOT = /[.\u3002\uff0e\uff61]/;
 const NUMBER = /^(?:\d+|0x[\da-f]*)$/;
 
@@ -29,7 +29,7 @@ export function parsePattern(text: string): NamePattern | Malformed {
     return isWild(mark) ? mark : label;
   });
   const literals = labels.filter((label) => !isWild(label));
-  // Who writes 10.* means addresses: as a deny rule it would deny none of them.
+  // The author of 10.* means addresses. As a deny rule, the pattern would deny none of them.
   if (literals.length > 0 && literals.every((label) => NUMBER.test(label))) {
     return malformed(
       `${shown} is a pattern of numbers, which no name consists of`,

@@ -3,12 +3,12 @@ import { quoteBriefly, showValue } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import { parseTcpPort, type TcpPort } from './address.ts';
 
-/** Both ends belong to it. */
+/** A range of ports, with both ends. */
 export interface PortRange {
   readonly from: TcpPort;
   readonly to: TcpPort;
 }
-/** Ranges in the order in which they are written; at least one. */
+/** At least one range, in the order of the file. */
 export type PortSet = 'any' | readonly PortRange[];
 
 const HINT = 'TCP ports are 16-bit: write a whole number from 1 to 65535, a range such as 1024-2048, or a list of both';
@@ -30,7 +30,7 @@ export function parsePortRange(item: unknown): PortRange | Malformed {
   return malformed(`${quoteBriefly(text)} ends before it begins`, `write ${to}-${from}`);
 }
 
-/** The last single port: of thousands of rules, most have that of the one before, and share it. */
+/** The last single port. Most of thousands of rules have the port of the rule before, and share its object. */
 let lastSingle: readonly [PortRange] | undefined;
 
 /** What `parsePortRange` takes, or a list of it. */
@@ -67,7 +67,7 @@ export function describePorts(ports: PortSet): string {
 
 const MOST_SHOWN = 8;
 
-/** `a, b and c`; the end of a long list only as its number. */
+/** `a, b and c`; a long list ends with the number of its other items. */
 export function enumerate(items: readonly string[]): string {
   const shown =
     items.length > MOST_SHOWN ? [...items.slice(0, MOST_SHOWN), `${items.length - MOST_SHOWN} more`] : items;

@@ -1,13 +1,13 @@
-/** Whether a client may look up records of a name that are no addresses. */
+/** Decides whether a client may look up SRV and TXT records of a name. */
 import { type Hostname, toTcpPort } from './address.ts';
 import { coversPort } from './ports.ts';
 import { findRule } from './rule-index.ts';
 import { type Client, isFor, type Policy, type Rule } from './rules.ts';
 
 /**
- * It may for the names that rules list, on any port, and for services of such names: `_mongodb._tcp.` in front of one. What is
- * denied on every port is denied here.
- * @returns the deny rule; `unlisted` where no rule lists the name; undefined: it may
+ * A client may look up records of a listed name, on any port, and of services of such a name: `_mongodb._tcp.` in front
+ * of it. A name that is denied on every port is denied here, too.
+ * @returns the deny rule; `unlisted` if no rule lists the name; undefined if the look-up is allowed
  */
 export function findRecordDenial(policy: Policy, name: Hostname, client: Client): Rule | 'unlisted' | undefined {
   const hosts = [name, hostOfService(name)].map((each) => ({ kind: 'name', name: each }) as const);
@@ -21,7 +21,7 @@ export function findRecordDenial(policy: Policy, name: Hostname, client: Client)
   return isListed ? undefined : 'unlisted';
 }
 
-/** Without the labels in front that name a service and its protocol (RFC 2782). */
+/** The name without the labels in front for a service and its protocol (RFC 2782). */
 function hostOfService(name: Hostname): Hostname {
   const host = name.replace(/^(?:_[^.]*\.)+/, '');
   return host as Hostname;
@@ -29,7 +29,7 @@ function hostOfService(name: Hostname): Hostname {
 
 const ENDS = [1, 65_535].map(toTcpPort).filter((port) => port !== undefined);
 
-/** By one range: who writes several means ports. */
+/** All ports are one range here. A rule with several ranges means single ports. */
 function isForAllPorts({ ports }: Rule): boolean {
   return ports === 'any' || ports.some((range) => ENDS.every((port) => coversPort([range], port)));
 }

@@ -1,8 +1,8 @@
 /**
- * Rules by their addresses, so that a decision takes as long for thousands of them as for a few. What is found is what a
- * walk over the list would find: the first rule, in the order of the file, that matches.
+ * An index of rules by their addresses. A decision takes as long for thousands of rules as for a few. The result is
+ * that of a walk over the list: the first matching rule, in the order of the file.
  *
- * Positions in the list stand for rules: they tell their order, and take no memory of their own.
+ * The index holds positions of the list instead of rules. They keep the order, and take no memory of their own.
  */
 import { formatHost, type Hostname, type IpAddress, type TargetHost } from './address.ts';
 import type { Cidr } from './cidr.ts';
@@ -10,8 +10,9 @@ import type { NamePattern } from './pattern.ts';
 import type { Rule } from './rules.ts';
 
 /**
- * The first suitable rule whose address matches: one for exactly this name or IP address if there is any, wherever it
- * stands, else a pattern or a range, in order. Names match names and IP addresses match IP addresses, nothing across.
+ * The first suitable rule whose address matches. A rule for exactly this name or IP address comes first, wherever it is
+ * in the list; then come patterns or ranges, in order. Names match names only, and IP addresses match IP addresses
+ * only.
  */
 export function findRule(rules: readonly Rule[], host: TargetHost, suits: (rule: Rule) => boolean): Rule | undefined {
   if (rules.length === 0) return undefined;
@@ -39,7 +40,7 @@ function indexOf(rules: readonly Rule[]): RuleIndex {
 
 const NONE: readonly number[] = [];
 
-/** Of rules with the same address: mostly one, which needs no list. */
+/** The positions of rules with the same address. There is usually one, which needs no list. */
 type Positions = number | number[];
 
 function withPosition(positions: Positions | undefined, position: number): Positions {
@@ -54,7 +55,7 @@ function listOf(positions: Positions | undefined): readonly number[] {
   return typeof positions === 'number' ? [positions] : positions;
 }
 
-/** Each part is made when it is first asked for. Positions come in ascending order. */
+/** Each part is built when it is first used. Positions are returned in ascending order. */
 class RuleIndex {
   readonly #rules: readonly Rule[];
   #exact: Map<string, Positions> | undefined;
@@ -80,7 +81,7 @@ class RuleIndex {
     return this.#ranges[ip.family].find(ip);
   }
 
-  /** Names and IP addresses share it: no text is both. */
+  /** Names and IP addresses share one map, because no text is both. */
   #makeExact(): Map<string, Positions> {
     const exact = new Map<string, Positions>();
     for (const [position, { address }] of this.#rules.entries()) {
@@ -107,17 +108,17 @@ class RuleIndex {
   }
 }
 
-/** What follows to the left of the labels that lead here, from the right. */
+/** A node of the tree of labels, from the right. Its children are the labels to its left. */
 class PatternNode {
-  /** By label. */
+  /** Children by label. */
   literals: Map<string, PatternNode> | undefined = undefined;
-  /** Behind `*`. */
+  /** The child for `*`. */
   one: PatternNode | undefined = undefined;
-  /** Behind `**`. */
+  /** The child for `**`. */
   more: PatternNode | undefined = undefined;
-  /** It stands behind `**`, and takes any label more. */
+  /** Whether this node stands for `**`, and so matches further labels. */
   readonly takesMore: boolean;
-  /** Of the patterns that end here. */
+  /** The positions of the patterns that end here. */
   positions: Positions | undefined = undefined;
 
   constructor(takesMore: boolean) {
@@ -125,7 +126,7 @@ class PatternNode {
   }
 }
 
-/** Patterns that begin alike, from the right, share their nodes: the names of one domain are told apart below it. */
+/** Patterns with the same ending share nodes, so the names of one domain differ only below its node. */
 class PatternTree {
   readonly #root = new PatternNode(false);
   #isEmpty = true;
@@ -136,7 +137,7 @@ class PatternTree {
     node.positions = withPosition(node.positions, position);
   }
 
-  /** Follows all ways at once: at most as many steps as (labels of the name) × (nodes). */
+  /** Follows all paths at the same time, in at most (labels of the name) × (nodes) steps. */
   find(name: Hostname): readonly number[] {
     if (this.#isEmpty) return NONE;
     let nodes = new Set([this.#root]);
@@ -176,17 +177,18 @@ function childFor(node: PatternNode, label: string): PatternNode {
 }
 
 /**
- * Ranges of one family, sorted by their first address, the wider one first. Two of them are either apart, or one is within
- * the other: so the last one that begins at an address or before it, and those around that one, are all that may cover it.
+ * The ranges of one family, sorted by their first address, wider ranges first. Two ranges are either disjoint, or one
+ * contains the other. So the candidates for an address are the last range that begins at or before it, and the ranges
+ * around that one.
  */
 class RangeTable {
-  /** Of the rules. */
+  /** The positions of the rules. */
   readonly #positions: Uint32Array;
-  /** First and last addresses, so many words of 32 bits each. */
+  /** The first and last addresses, each as this many words of 32 bits. */
   readonly #width: 1 | 4;
   readonly #starts: Uint32Array;
   readonly #ends: Uint32Array;
-  /** The place in the table of the narrowest range around each; -1: there is none. */
+  /** For each range, the index of the narrowest range around it; -1 if there is none. */
   readonly #around: Int32Array;
 
   constructor(family: 4 | 6, ranges: readonly { readonly cidr: Cidr; readonly position: number }[]) {
@@ -215,7 +217,7 @@ class RangeTable {
     return found.sort(ascending);
   }
 
-  /** The last range that begins at this address or before it; -1: none does. */
+  /** The index of the last range that begins at or before this address; -1 if there is none. */
   #lastFrom(words: readonly number[]): number {
     let [low, high] = [0, this.#positions.length];
     while (low < high) {
@@ -226,7 +228,7 @@ class RangeTable {
     return low - 1;
   }
 
-  /** The first one of these that the address is in: the range at this place, the one around it, and so on. */
+  /** The index of the first range that contains the address: the range at `from`, the one around it, and so on. */
   #narrowest(words: readonly number[], from: number): number {
     let at = from;
     while (at >= 0 && compareWords(this.#ends, at * this.#width, words, 0, this.#width) < 0)
@@ -237,7 +239,7 @@ class RangeTable {
 
 type Words = Readonly<ArrayLike<number>>;
 
-/** The network's words with the bits behind the prefix all 0, or all 1. */
+/** The words of the network, with all bits after the prefix 0 or 1. */
 function maskWords({ network, prefixLength }: Cidr, fill: 0 | 0xffff_ffff): number[] {
   return network.words.map((word, index) => {
     const free = Math.min(Math.max(32 * (index + 1) - prefixLength, 0), 32);
@@ -246,7 +248,7 @@ function maskWords({ network, prefixLength }: Cidr, fill: 0 | 0xffff_ffff): numb
   });
 }
 
-/** Below 0, 0 or above it, as `one` comes before, is the same as, or comes after `other`. */
+/** Negative, 0 or positive, if `one` is less than, equal to, or greater than `other`. */
 function compareWords(one: Words, oneAt: number, other: Words, otherAt: number, width: number): number {
   for (let index = 0; index < width; index += 1) {
     const difference = (one[oneAt + index] ?? 0) - (other[otherAt + index] ?? 0);

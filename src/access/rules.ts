@@ -1,4 +1,4 @@
-/** Rules: what may be reached, or may not, by whom. */
+/** Rules: which targets clients may reach. */
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import { type IpAddress, parseHost, type TargetHost, type TcpPort, toTcpPort } from './address.ts';
 import { type Cidr, parseCidr } from './cidr.ts';
@@ -14,33 +14,36 @@ export type RuleAddress =
 export interface Rule {
   readonly address: RuleAddress;
   readonly ports: PortSet;
-  /** The clients that it is for; absent: all. An empty list would be for nobody, which no denylist can mean. */
+  /** The clients of the rule; absent: all clients. The list is never empty. */
   readonly cids?: readonly number[];
-  /** The one address that an exact name leads to, which is not resolved then: `host` in `egress`. */
+  /** The fixed address of an exact name, which is then not resolved: `host` in `egress`. */
   readonly leadsTo?: IpAddress;
   /** The address as written in the file. */
   readonly text: string;
-  /** Where it is written, as `path:line`. */
+  /** Its place in the file, as `path:line`. */
   readonly place: string;
 }
 export type NameRule = Rule & { readonly address: { readonly kind: 'name' | 'pattern' } };
-/** Of one name, which can be resolved. */
+/** A rule for one name, which can be resolved. */
 export type ExactNameRule = Rule & { readonly address: { readonly kind: 'name' } };
 
-/** A denied target stays denied, whatever allows it; what is not allowed is denied. Never changed once it is in use. */
+/**
+ * A deny rule beats every allow rule, and a target that no rule allows is denied. A policy never changes while it is in
+ * use.
+ */
 export interface Policy {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
-  /** A name that the operator wrote is allowed, too, if it has an address of a listed name: `match_names_by_ip`. */
+  /** A name that the operator wrote is also allowed if it shares an address with a listed name: `match_names_by_ip`. */
   readonly matchNamesByIp?: boolean;
 }
 
-/** Who asks. Clients over TCP and unix sockets have no CID, and no rule with CIDs is for them. */
+/** The client. Clients over TCP and unix sockets have no CID, and rules with CIDs do not apply to them. */
 export interface Client {
   readonly cid?: number;
 }
 
-/** What a client is to be connected to. */
+/** The destination that a client, or the operator, names. */
 export interface Target {
   readonly host: TargetHost;
   readonly port: TcpPort;
@@ -56,7 +59,7 @@ export function parseTarget(hostText: string, portNumber: number): Target | Malf
     : { host, port };
 }
 
-/** What a rule's address means: a host name, a pattern of names, an IP address or a CIDR range. */
+/** Parses the address of a rule: a host name, a pattern of names, an IP address or a CIDR range. */
 export function parseRuleAddress(text: string): RuleAddress | Malformed {
   if (/^[^/]*\/\d+$/.test(text)) {
     const cidr = parseCidr(text);
@@ -67,15 +70,15 @@ export function parseRuleAddress(text: string): RuleAddress | Malformed {
   return 'problem' in pattern ? pattern : { kind: 'pattern', pattern };
 }
 
-/** Whether a decision may depend on the client: then a route cannot be decided for all of them at once. */
+/** Whether a decision may depend on the client. Then one decision cannot hold for all clients of a route. */
 export function usesCids({ allow, deny }: Policy): boolean {
   const hasCids = ({ cids }: Rule) => cids !== undefined;
   return allow.some(hasCids) || deny.some(hasCids);
 }
 
 /**
- * The clients that decisions may differ for. In front the one without a CID, for all that no rule names.
- * @param clients whether they may have CIDs, and the only ones that may connect, if not all
+ * The clients for which decisions may differ. The first has no CID and stands for all clients that no rule names.
+ * @param clients whether clients may have CIDs, and the only CIDs that may connect, if not all
  */
 export function clientsToldApart(
   { allow, deny }: Policy,
@@ -95,7 +98,7 @@ export function isExactNameRule(rule: Rule): rule is ExactNameRule {
   return rule.address.kind === 'name';
 }
 
-/** Whether the rule is for this port and client, whatever its address. */
+/** Whether the rule applies to this port and client, regardless of its address. */
 export function appliesTo(rule: Rule, port: TcpPort, client: Client): boolean {
   return coversPort(rule.ports, port) && isFor(rule, client);
 }

@@ -1,4 +1,4 @@
-/** Which servers are reached through the parent's own way out, another HTTP proxy, and which without it. */
+/** Decides which servers are reached through the upstream proxy, and which directly. */
 import { isLocalhost, type TargetHost, type TcpPort } from './address.ts';
 import { isGuarded } from './guard.ts';
 import { findRule } from './rule-index.ts';
@@ -10,13 +10,13 @@ export interface UpstreamProxy {
   readonly port: TcpPort;
   /** Value of Proxy-Authorization: a secret. */
   readonly authorization?: string;
-  /** What is reached without it. */
+  /** The servers that are reached directly. */
   readonly except: readonly Rule[];
 }
 
 /**
- * Whether the server is reached without the proxy: those that are listed as exceptions, and this machine and its own
- * services (localhost, loopback and link-local addresses), which no other machine can stand in for.
+ * Whether the server is reached directly: the listed exceptions, and this machine with its own services (localhost,
+ * loopback and link-local addresses), which another machine cannot reach.
  */
 export function isReachedDirectly({ except }: Pick<UpstreamProxy, 'except'>, { host }: Target): boolean {
   const isOwn = host.kind === 'ip' ? isGuarded(host.ip) : isLocalhost(host.name);

@@ -1,9 +1,9 @@
 /**
- * One conversation with the instance metadata service (IMDS) of EC2: a token, the region, the domain.
+ * Reads a token, the region and the domain from the instance metadata service (IMDS) of EC2.
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
  *
- * Nothing that it answers is trusted: answers are short, in time, and of the form that is expected, for they end up in a
- * file and in a command line. There are no redirects, and no proxy is used, whatever the environment says.
+ * No answer is trusted. An answer must be short, in time, and of the expected form, because it ends up in a file and on
+ * a command line. Redirects are not followed, and proxy settings of the environment are ignored.
  */
 import { Agent, request } from 'node:http';
 import { getSystemErrorMessage } from 'node:util';
@@ -11,22 +11,22 @@ import { type ErrorDetails, VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Placement, parseDomain, parseRegion } from './partitions.ts';
 
-/** Where a metadata service listens. */
+/** The address of a metadata service. */
 export interface ServiceAddress {
   readonly ip: string;
   readonly port: number;
 }
 
-/** The same service for both families; of an instance without IPv4, only the second one answers. */
+/** The same service for both families. An instance without IPv4 reaches only the second one. */
 export const SERVICE_ADDRESSES: readonly ServiceAddress[] = [
   { ip: '169.254.169.254', port: 80 },
   { ip: 'fd00:ec2::254', port: 80 },
 ];
 
 export interface Conversation {
-  /** 2: with a token. 1: without, for services that know no tokens. */
+  /** 2: with a token. 1: without one, for services that have no tokens. */
   readonly version: 1 | 2;
-  /** Ends it. */
+  /** Aborts the requests. */
   readonly signal: AbortSignal;
 }
 
@@ -36,13 +36,14 @@ const DOMAIN_PATH = '/latest/meta-data/services/domain';
 
 /** The token is used at once and never again. */
 const TOKEN_SECONDS = 60;
-/** Tokens have 56 characters, and everything else is shorter. */
+/** Tokens have 56 characters, and all other answers are shorter. */
 const MAX_BYTES = 1024;
 const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
- * Asks the service at this address where the instance runs.
- * @throws VsockProxyError `metadata`; with an `errno` when it could not be asked, without when its answer is no use
+ * Requests the placement of the instance from the service at this address.
+ * @throws VsockProxyError `metadata`; it has an `errno` if the service could not be reached, and none if the answer is
+ * useless
  */
 export async function askService(address: ServiceAddress, { version, signal }: Conversation): Promise<Placement> {
   const fail = (problem: string, hint: string) => failure(address, problem, { hint });
@@ -112,7 +113,7 @@ function exchange(
 ): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const lose = (reason: NodeJS.ErrnoException) => reject(explain(address, reason, signal));
-  // Node's own agent keeps connections, and the environment may tell it to use a proxy.
+  // Node's default agent keeps connections, and the environment can make it use a proxy.
   const agent = new Agent();
   const asking = request({ agent, host: address.ip, port: address.port, method, path, headers, signal }, (answer) => {
     const chunks: Buffer[] = [];

@@ -1,16 +1,16 @@
 /**
- * Partitions of AWS, their regions, and how the endpoints of KMS are called there: the only such table. The default
+ * The partitions of AWS, their regions, and the names of the endpoints of KMS. This is the only such table. The default
  * allowlist is generated from it (`make configs`), so a new region is one more word here.
  *
- * Taken from, as of November 2026:
+ * Sources, as of November 2026:
  * - regions of aws and aws-us-gov: https://docs.aws.amazon.com/general/latest/gr/rande.html
  * - forms of the names of KMS there: https://docs.aws.amazon.com/general/latest/gr/kms.html
  * - aws-cn: https://docs.amazonaws.cn/en_us/aws/latest/userguide/endpoints-Beijing.html, and -Ningxia.html
- * - all others, and the domains: partitions.json and endpoints.json, which the SDKs of AWS carry
+ * - all others, and the domains: partitions.json and endpoints.json of the AWS SDKs
  *
- * Not seen on a page that lists names of KMS, but formed by the SDKs' rule for the partition: dual-stack in aws-cn,
- * aws-eusc and aws-iso*, and FIPS in us-isob-west-1. FIPS endpoints of KMS in aws-cn and aws-eusc are listed nowhere:
- * hence `fips: false`.
+ * Some names are on no page that lists names of KMS. They follow the SDKs' rule for the partition: dual-stack in
+ * aws-cn, aws-eusc and aws-iso*, and FIPS in us-isob-west-1. No source lists FIPS endpoints of KMS in aws-cn and
+ * aws-eusc, so these have `fips: false`.
  */
 
 import { type Hostname, parseHostname } from '../access/address.ts';
@@ -19,7 +19,7 @@ import { quoteBriefly } from '../platform/escape.ts';
 
 export interface Partition {
   readonly id: string;
-  /** For people. */
+  /** A title for people. */
   readonly title: string;
   readonly domain: string;
   readonly dualStackDomain: string;
@@ -108,10 +108,12 @@ export const PARTITIONS: readonly Partition[] = [
   },
 ];
 
-/** Such as `us-gov-east-1`: it becomes a label of host names, a word of a command line and a line of a file. */
+/**
+ * The name of a region, such as `us-gov-east-1`. It becomes a label of host names, an argument, and a line of a file.
+ */
 export type Region = string & { readonly __brand: 'Region' };
 
-/** Where an instance runs: its region, and the domain that the services of its partition have their names in. */
+/** Where an instance runs: its region, and the domain of the services of its partition. */
 export interface Placement {
   readonly region: Region;
   readonly domain: Hostname;
@@ -120,24 +122,24 @@ export interface Placement {
 export interface EndpointForm {
   /** With cryptography validated under FIPS 140. */
   readonly fips: boolean;
-  /** With IPv6 addresses beside those of IPv4. */
+  /** With IPv6 addresses in addition to IPv4. */
   readonly dualStack: boolean;
 }
 
 const REGION = /^[a-z]{2,8}(?:-[a-z]{2,16}){1,3}-[1-9]\d?$/;
 
-/** What has the form of a region's name, known or not; else undefined. */
+/** The text as a region, if it has the form of a region's name, known or not; otherwise undefined. */
 export function parseRegion(text: string): Region | undefined {
   return REGION.test(text) ? (text as Region) : undefined;
 }
 
-/** What has the form of a partition's domain, in its one spelling and of two labels or more; else undefined. */
+/** The text as a domain, if it is a normalised host name of two labels or more; otherwise undefined. */
 export function parseDomain(text: string): Hostname | undefined {
   const name = parseHostname(text);
   return name === text && name.includes('.') ? name : undefined;
 }
 
-/** The domain of the partition that lists the region; undefined for a region that none lists. */
+/** The domain of the partition that lists the region; undefined if none does. */
 export function domainOf(region: Region): Hostname | undefined {
   const domain = PARTITIONS.find(({ regions }) => regions.includes(region))?.domain;
   return domain === undefined ? undefined : parseDomain(domain);
@@ -145,7 +147,7 @@ export function domainOf(region: Region): Hostname | undefined {
 
 /**
  * The host name of KMS. The plain form is the same everywhere, also in regions and partitions that the table does not
- * list; for the others the partition must be known and have them.
+ * list. The other forms need a partition that the table lists and that has them.
  * @throws VsockProxyError `argument`
  */
 export function kmsEndpoint({ region, domain }: Placement, form: EndpointForm): Hostname {
@@ -156,7 +158,7 @@ export function kmsEndpoint({ region, domain }: Placement, form: EndpointForm): 
 }
 
 function suffixOf(domain: Hostname, { fips, dualStack }: EndpointForm): string {
-  // Where partitions share a domain, they share all that is asked for here.
+  // Partitions that share a domain have the same values for everything that is used here.
   const partition = PARTITIONS.find((candidate) => candidate.domain === domain);
   if (partition === undefined) {
     throw new VsockProxyError(

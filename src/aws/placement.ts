@@ -1,4 +1,4 @@
-/** Where this instance runs, by its metadata service, however long that takes to come up. */
+/** Finds the region of this instance by its metadata service, and waits until the service is up. */
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
@@ -6,36 +6,39 @@ import { askService, type Conversation, SERVICE_ADDRESSES, type ServiceAddress }
 import type { Placement } from './partitions.ts';
 
 export interface PlacementOptions {
-  /** For how long to try; 0: for ever. */
+  /** How long to try; 0: for ever. */
   readonly timeoutMs: number;
-  /** Of the protocol; see {@link Conversation}. */
+  /** The version of the protocol; see {@link Conversation}. */
   readonly version: 1 | 2;
   readonly clock: Clock;
   /** From 0 to below 1. */
   readonly random: () => number;
   readonly log: Log;
-  /** What to do where there is no such service: a clause for a hint. */
+  /** What to do if there is no such service: a clause for a hint. */
   readonly elsewhere: string;
 }
 
-/** Both addresses are asked at the same time, and the first good answer counts. Others than the real ones: for tests. */
+/**
+ * Requests go to all addresses at the same time, and the first good answer is used. Tests replace the real addresses.
+ */
 export interface MetadataService {
   readonly addresses: readonly ServiceAddress[];
   readonly ask: (address: ServiceAddress, conversation: Conversation) => Promise<Placement>;
 }
 
-/** The service answers within milliseconds, or not at all: then the network is not up yet. */
+/** The service answers within milliseconds. If it does not, the network is not up yet. */
 const ATTEMPT_MS = 5_000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5_000;
-/** Pauses are shorter by up to so much, by chance. */
+/** Pauses are shorter by a random part of up to this. */
 const JITTER = 0.5;
-/** While it waits it says so, once a minute. */
+/** The interval of the log lines while it waits. */
 const REPORT_MS = 60_000;
 
 /**
- * Asks until there is an answer. No failure is for good: the network comes up, the service gets enabled.
- * @throws VsockProxyError `metadata` when `timeoutMs` are over, with the last reason
+ * Sends requests until there is an answer. Every failure may end: the network may come up, or the service may be
+ * enabled.
+ * @throws VsockProxyError `metadata` after `timeoutMs`, with the last reason
  */
 export async function readPlacement(
   { timeoutMs, version, clock, random, log, elsewhere }: PlacementOptions,
@@ -57,7 +60,7 @@ export async function readPlacement(
         if (attempt > 1) log.info(`The metadata service answered after ${seconds(waitedMs)}`);
         return outcome;
       }
-      // What the deadline itself cut off says less than the attempt before.
+      // If the deadline cut off this attempt, the reason of the attempt before says more.
       if (reason === undefined || !over.signal.aborted) reason = outcome;
       if (!over.signal.aborted && waitedMs >= nextReportMs) {
         const progress = nextReportMs === 0 ? limitOf(timeoutMs) : `, ${seconds(waitedMs)} so far`;
@@ -76,7 +79,10 @@ function pauseMs(attempt: number, random: number): number {
   return Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (1 - JITTER * random);
 }
 
-/** Gives the action a signal that comes when the time for one attempt or for all is over, and when it has ended. */
+/**
+ * Runs the action with a signal, which aborts when the time for one attempt or for all is over, and when the action has
+ * ended.
+ */
 async function withinLimit<T>(
   clock: Clock,
   over: AbortSignal,
@@ -92,7 +98,7 @@ async function withinLimit<T>(
   }
 }
 
-/** @returns the first answer, or why there is none */
+/** @returns the first answer, or the reason why there is none */
 async function askAll(
   addresses: readonly ServiceAddress[],
   hint: string,
@@ -104,7 +110,7 @@ async function askAll(
     const failures: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
     const known = failures.filter((failure) => failure instanceof VsockProxyError);
     if (known.length < failures.length) throw error;
-    // A service that answered tells more than an address where there is none.
+    // The error of a service that answered says more than that of an address without a service.
     const answered = known.find(({ errno }) => errno === undefined);
     return answered ?? new VsockProxyError('metadata', known.map(({ message }) => message).join('; '), { hint });
   }
@@ -125,7 +131,7 @@ function limitOf(timeoutMs: number): string {
   return timeoutMs === 0 ? '' : `, ${seconds(timeoutMs)} at most`;
 }
 
-/** Until the time is over or the signal comes. */
+/** Waits until the time is over or the signal aborts. */
 function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const cancel = clock.setTimer(ms, resolve);

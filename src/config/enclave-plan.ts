@@ -1,4 +1,4 @@
-/** The plan of `enclave`: what the sections that parent and enclave share mean inside the enclave. */
+/** The plan of `enclave`: the listeners inside the enclave, from the sections that parent and enclave share. */
 
 import { type IpAddress, parseIpAddress, type TcpPort, toTcpPort } from '../access/address.ts';
 import { findDenial } from '../access/authorize.ts';
@@ -12,9 +12,9 @@ import { observedBy } from './proxy-plan.ts';
 import { proxyAddress } from './schema/egress.ts';
 
 export interface EnclaveAddresses {
-  /** Where a vsock port of the parent is reached. */
+  /** The address of a vsock port of the parent. */
   readonly parentAddress: (port: number) => SocketAddress;
-  /** Where a vsock port of this enclave is listened on. */
+  /** The address where a vsock port of this enclave is listened on. */
   readonly ownAddress: (port: number) => SocketAddress;
 }
 
@@ -22,7 +22,7 @@ export interface EnclaveSource extends EnclaveAddresses {
   readonly configPath: string;
 }
 
-/** All clients are the application, or the parent on behalf of all others: there is nobody to share with. */
+/** There are no limits per client: all clients are the application, or the parent on behalf of all others. */
 const NO_SHARES = { connections_per_client: 0, rate_per_client: 0 };
 const NOTHING: Policy = { allow: [], deny: [] };
 const DEFAULT_TRANSPARENT_PORTS = [80, 443].map(toTcpPort).filter((port) => port !== undefined);
@@ -32,7 +32,7 @@ export function loadEnclavePlan({ configPath, ...addresses }: EnclaveSource): En
   return planEnclave(loadFile(configPath, 'enclave'), addresses);
 }
 
-/** The plan that a file means; without a listener where it has nothing for an enclave. */
+/** The plan that a file describes; it has no listener if the file has no section for an enclave. */
 export function planEnclave(file: LoadedFile, source: EnclaveAddresses): EnclavePlan {
   const { forward = [], ingress = [], limits, timeouts } = file.settings;
   const egress = readEgress(file, source);
@@ -61,8 +61,8 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
   const via = egress.parent;
   listeners.push(listen(['egress'], { on: proxyAddress(egress.proxy.port), route: { kind: 'http', via } }));
   for (const port of egress.transparentPorts) {
-    // At every address, for each name has its own; what is not of this machine has no business here. Where the enclave gives
-    // itself further addresses, it adds them to the sources.
+    // The listener is at every address, because each name has its own. Clients from outside this machine are refused.
+    // If the enclave adds further addresses to itself, it also adds them to `sources`.
     const on = { family: 'tcp', ip: '0.0.0.0', port } as const;
     listeners.push(listen(['egress'], { on, route: { kind: 'names', via }, sources: LOOPBACK }));
     if (!egress.addresses.some(({ family }) => family === 6)) continue;
@@ -73,10 +73,10 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(constantCidr);
 
-/** What no interface can have as its address, and the enclave's own. */
+/** Addresses that no interface can have, and those of the enclave itself. */
 const NOT_OUTSIDE = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '::/127', 'fe80::/10', 'ff00::/8'].map(constantCidr);
 
-/** The addresses that are listed one by one, and not denied on every port. */
+/** The addresses that are listed one by one and not denied on every port. */
 function listedAddresses(policy: Policy, ports: readonly TcpPort[]): readonly IpAddress[] {
   const listed = policy.allow.flatMap(({ address }) => (address.kind === 'ip' ? [address.ip] : []));
   const reached = listed.filter((ip) => {

@@ -1,9 +1,11 @@
 /**
- * The file as the form of the AWS proxy reads it: that proxy looks at no key but `allowlist`, and stops at the first entry
- * that matches, so files with mistakes elsewhere are in use. Here they are told of, and what is wrong allows nothing.
+ * The file as the drop-in form reads it. AWS's proxy reads only the key `allowlist`, and stops at the first entry that
+ * matches, so files with mistakes elsewhere are in use. Here such mistakes cause warnings, and a wrong entry allows
+ * nothing.
  *
- * Only what cannot open anything is passed over. A mistake in what only this proxy has (denylist, limits, cids, …) is an
- * error, and so is a key that may be meant for one of these: it may have been written to forbid something.
+ * Only mistakes that cannot open anything are ignored. A mistake in a key that only this proxy has (denylist, limits,
+ * cids, …) is an error, and so is a key that may be meant for one of these: it may have been written to forbid
+ * something.
  */
 import type { VsockProxyError } from '../platform/errors.ts';
 import { firstOf, judgeFile, type LoadedFile, MOST_PROBLEMS, placesIn, type Refused, refuseFile } from './load.ts';
@@ -14,24 +16,24 @@ import { asList, asMap, type KeyPath, type Raw } from './read/untyped.ts';
 import { parseYaml, type YamlValue } from './read/yaml.ts';
 import { keysOf, schemaAt } from './schema/file.ts';
 
-/** What was passed over: an entry of the allowlist, a key, or what is no YAML. */
+/** What was ignored: an entry of the allowlist, a key, or text that is not YAML. */
 export interface Ignored {
   readonly kind: 'entry' | 'key' | 'syntax';
   readonly problem: VsockProxyError;
 }
 
 export interface LenientFile extends LoadedFile {
-  /** In the order of their lines, the first hundred. */
+  /** In the order of their lines, at most the first hundred. */
   readonly ignored: readonly Ignored[];
   /** How many more there are. */
   readonly more: number;
 }
 
-/** The keys that the AWS proxy has, too. */
+/** The keys that AWS's proxy also has. */
 const SHARED = ['allowlist', 'address', 'port'];
 const OWN = keysOf().filter((key) => !SHARED.includes(key));
 
-/** @throws VsockProxyError `config`: the first problem that cannot be passed over, and how many there are besides */
+/** @throws VsockProxyError `config`: the first problem that cannot be ignored, and the number of further ones */
 export function loadLeniently(path: string): LenientFile {
   const file = inspectLeniently(readText(path), path);
   if ('problems' in file) throw firstOf(file, path);
@@ -39,9 +41,9 @@ export function loadLeniently(path: string): LenientFile {
 }
 
 /**
- * The same for a text that was read already; `path` is for messages. Of the problems of a refused file, those that cannot be
- * passed over come first.
- * @throws VsockProxyError `config` where it is not YAML
+ * The same for a text that is already read; `path` is for messages. Among the problems of a refused file, those that
+ * cannot be ignored come first.
+ * @throws VsockProxyError `config` if the text is not YAML
  */
 export function inspectLeniently(text: string, path: string): LenientFile | Refused {
   const syntax: Ignored[] = [];
@@ -67,12 +69,12 @@ function told(ignored: readonly Ignored[]): Pick<LenientFile, 'ignored' | 'more'
   return { ignored: ignored.slice(0, MOST_PROBLEMS), more: Math.max(0, ignored.length - MOST_PROBLEMS) };
 }
 
-/** The path of the entry of the allowlist that a path leads to or into. */
+/** The path of the allowlist entry that a path leads to or into. */
 function entryAt([list, index]: KeyPath): KeyPath | undefined {
   return list === 'allowlist' && typeof index === 'number' ? [list, index] : undefined;
 }
 
-/** Whether nothing is opened if what is wrong there allows nothing, and an unknown key says nothing. */
+/** Whether ignoring the finding opens nothing: a wrong entry allows nothing, and an unknown key has no effect. */
 function isHarmless(finding: Finding): boolean {
   const { path } = finding;
   const key = path.at(-1);
@@ -82,19 +84,19 @@ function isHarmless(finding: Finding): boolean {
   return entryAt(path) !== undefined && path[2] !== 'cids';
 }
 
-/** Whether a key may be meant for one that belongs here, or for one of this proxy's own that belongs elsewhere. */
+/** Whether a key may be meant for one that belongs here, or for one of this proxy's own keys at another place. */
 function isOurs(key: string, parent: KeyPath): boolean {
   return isNearly(key, keysOf(schemaAt(parent))) || OWN.includes(key.toLowerCase());
 }
 
-/** @param group what is wrong with one entry, or with one key */
+/** @param group the findings about one entry, or about one key */
 function describe(group: readonly Finding[], placeOf: (path: KeyPath) => string): readonly Ignored[] {
   const broken = group.find((finding) => !isUnknownKey(finding));
   if (broken !== undefined) return explain([broken], placeOf).map((problem) => ({ kind: 'entry', problem }));
   return explain(group, placeOf).map((problem) => ({ kind: 'key', problem }));
 }
 
-/** The same without the keys that are unknown, and without the entries that are wrong; the others keep their places. */
+/** The same value without unknown keys and wrong entries; the other entries keep their places. */
 function without({ text, value, lineAt }: YamlValue, findings: readonly Finding[]): YamlValue {
   const broken = new Set(findings.filter((finding) => !isUnknownKey(finding)).map(({ path }) => path[1]));
   const unknown = new Map<PropertyKey | undefined, Set<string>>();

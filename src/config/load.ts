@@ -1,4 +1,4 @@
-/** The configuration file: read, parsed and checked. Every problem comes with its place. */
+/** Reads, parses and checks the configuration file. Every problem has its place. */
 import type { ConfigSource, PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
@@ -14,22 +14,22 @@ export interface LoadedFile {
   readonly settings: FileSettings;
   readonly notes: readonly PlanNote[];
   readonly source: ConfigSource;
-  /** Where what stands at this path in the file begins, as `file:line`. */
+  /** The `file:line` of the value at this path. */
   placeOf(path: readonly PropertyKey[]): string;
   lineOf(path: readonly PropertyKey[]): number;
 }
 
 export interface Refused {
-  /** In the order of their lines; at least one. Each says where it is. */
+  /** In the order of their lines; at least one. Each has its place. */
   readonly problems: readonly VsockProxyError[];
   /** How many more there are. */
   readonly more: number;
 }
 
-/** So many are told of one file. */
+/** The most problems that are reported for one file. */
 export const MOST_PROBLEMS = 100;
 
-/** @param purpose who is to use it, which decides what it must have */
+/** @param purpose the command that uses the file, which decides what the file must have */
 export function inspectFile(path: string, purpose: FilePurpose): LoadedFile | Refused {
   try {
     return inspectText(readText(path), path, purpose);
@@ -40,8 +40,8 @@ export function inspectFile(path: string, purpose: FilePurpose): LoadedFile | Re
 }
 
 /**
- * The same for a text that was read already; `path` is for messages.
- * @throws VsockProxyError `config` where it is not YAML
+ * The same for a text that is already read; `path` is for messages.
+ * @throws VsockProxyError `config` if the text is not YAML
  */
 export function inspectText(text: string, path: string, purpose: FilePurpose): LoadedFile | Refused {
   const yaml = parseYaml(text, path);
@@ -49,7 +49,7 @@ export function inspectText(text: string, path: string, purpose: FilePurpose): L
   return 'settings' in judged ? judged : refuseFile(judged.findings, yaml, path);
 }
 
-/** The settings, or what is wrong with them, in the order of lines. */
+/** The settings, or the findings in the order of lines. */
 export function judgeFile(
   { text, value, lineAt }: YamlValue,
   path: string,
@@ -80,13 +80,13 @@ export function refuseFile(findings: readonly Finding[], { lineAt }: YamlValue, 
   return { problems: explain(told, placesIn(path, lineAt)), more: findings.length - told.length };
 }
 
-/** Tells the `file:line` of what stands at a path in the file. */
+/** Returns a function from a path in the file to its `file:line`. */
 export function placesIn(path: string, lineAt: YamlValue['lineAt']): LoadedFile['placeOf'] {
   const shown = escapeControls(path);
   return (at) => `${shown}:${lineAt(at)}`;
 }
 
-/** Keeps the text until somebody asks for its digest, which most processes are never asked for. */
+/** Keeps the text until the digest is requested. Most processes never request it. */
 function sourceOf(path: string, text: string): ConfigSource {
   let left: string | undefined = text;
   let digest = '';
@@ -100,14 +100,14 @@ function sourceOf(path: string, text: string): ConfigSource {
   };
 }
 
-/** @throws VsockProxyError `config`: the first problem, and how many there are besides */
+/** @throws VsockProxyError `config`: the first problem, and the number of further ones */
 export function loadFile(path: string, purpose: FilePurpose): LoadedFile {
   const loaded = inspectFile(path, purpose);
   if (!('problems' in loaded)) return loaded;
   throw firstOf(loaded, path);
 }
 
-/** The first problem as the error to throw, which says where the others are told. */
+/** The first problem as an error. Its hint says which command lists the others. */
 export function firstOf({ problems, more }: Refused, path: string): VsockProxyError {
   const [first, ...others] = problems;
   if (first === undefined) return new VsockProxyError('internal', 'a file was refused without a reason');

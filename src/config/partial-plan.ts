@@ -1,4 +1,4 @@
-/** The listeners of a file, with every default filled in: the plan but for what does not stand in the file. */
+/** The listeners of a file with every default filled in. What is not in the file (region, enclave) is still missing. */
 
 import { parseIpAddress, type TcpPort } from '../access/address.ts';
 import { denyAll } from '../access/authorize.ts';
@@ -21,21 +21,21 @@ import { upstreamProxyOf } from './upstream-proxy.ts';
 type Section<Key extends keyof FileSettings> = NonNullable<FileSettings[Key]>;
 type Listener = Section<'listeners'>[number];
 
-/** A listener, as far as the file says what it does. */
+/** A listener, as far as the file describes it. */
 export interface PartialListener extends Omit<ListenerPlan, 'route'> {
   readonly place: string;
   readonly route:
     | RoutePlan
-    /** To a host with `${region}` or `${domain}` in its name. */
+    /** A host with `${region}` or `${domain}` in its name. */
     | { readonly kind: 'template'; readonly host: string; readonly port: TcpPort; readonly proxyHeader: boolean }
-    /** To this vsock port of the enclave, whose CID or name stands on the command line. */
+    /** This vsock port of the enclave. The command line has its CID or name. */
     | { readonly kind: 'ingress'; readonly port: TcpPort };
-  /** The key that the route stands at, and its `file:line`. */
+  /** The path of the key that sets the route, and its `file:line`. */
   readonly routeKey: string;
   readonly routePlace: string;
 }
 
-/** What does not stand in the file. */
+/** Values of a plan that are not in the file. */
 export interface Circumstances {
   readonly placement?: TemplateValues;
   readonly enclaveCid?: number;
@@ -44,12 +44,12 @@ export interface Circumstances {
 
 export type Completion =
   | { readonly kind: 'listener'; readonly listener: ListenerPlan & { readonly route: RoutePlan } }
-  /** It cannot be run. */
+  /** The listener cannot run. */
   | { readonly kind: 'problem'; readonly problem: VsockProxyError }
-  /** It can perhaps be run, once this is known. */
+  /** The listener can run only if this value is known. */
   | { readonly kind: 'unknown'; readonly what: keyof Circumstances };
 
-/** Every listener of the file, in its order. */
+/** All listeners of the file, in its order. */
 export function partialListeners(file: LoadedFile): readonly PartialListener[] {
   const { listeners = [], egress, ingress = [], limits, timeouts } = file.settings;
   const global = globalPolicy(file);
@@ -101,10 +101,10 @@ export function partialListeners(file: LoadedFile): readonly PartialListener[] {
   return partials.sort((one, other) => file.lineOf(one.path) - file.lineOf(other.path)).map(({ partial }) => partial);
 }
 
-/** The kinds of routes that an upstream proxy is for. */
+/** The kinds of routes that use an upstream proxy. */
 const TO_TCP: ReadonlySet<PartialListener['route']['kind']> = new Set(['target', 'template', 'http', 'sni']);
 
-/** The rules that hold everywhere. */
+/** The rules that hold for every listener. */
 export function globalPolicy(file: LoadedFile): Policy {
   const { allowlist, denylist, match_names_by_ip: matchNamesByIp } = file.settings;
   return {
@@ -114,7 +114,7 @@ export function globalPolicy(file: LoadedFile): Policy {
   };
 }
 
-/** What `egress` lets through; undefined: nothing, and there is no proxy. */
+/** The policy of `egress`; undefined if nothing is allowed, and there is no proxy. */
 export function egressPolicy(file: LoadedFile): Policy | undefined {
   const { egress, denylist } = file.settings;
   if (!egress?.allow?.length) return undefined;
@@ -125,7 +125,7 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
   };
 }
 
-/** Enclaver's name for the parent itself, which is exactly this one. */
+/** Enclaver's name for the parent itself. */
 const PARENT_ALIAS = 'host';
 const PARENT_LOOPBACK = parseIpAddress('127.0.0.1');
 
@@ -134,7 +134,7 @@ function withAlias(rule: Rule): Rule {
   return isAlias && PARENT_LOOPBACK !== undefined ? { ...rule, leadsTo: PARENT_LOOPBACK } : rule;
 }
 
-/** Fills in what is known now. */
+/** Fills in the values that are known now. */
 export function complete(partial: PartialListener, { placement, enclaveCid, enclaveName }: Circumstances): Completion {
   const { routeKey, routePlace, route, ...listener } = partial;
   const problem = (message: string, hint: string | undefined): Completion => {
@@ -200,7 +200,7 @@ function routeOf({
   }
 }
 
-/** The same list where nothing is added, so that the policy prepares it once. */
+/** The same list if nothing is added, so that the policy is prepared only once. */
 function joined(own: readonly Rule[], global: readonly Rule[]): readonly Rule[] {
   return own.length === 0 ? global : [...own, ...global];
 }

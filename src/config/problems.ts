@@ -1,17 +1,20 @@
-/** What is wrong with a file, in words and with its line. */
+/** Turns findings about a file into error messages with their lines. */
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { closestWord } from './read/did-you-mean.ts';
 import { MISSING } from './schema/builder.ts';
 import { keysOf, metaOf, schemaAt } from './schema/file.ts';
 
-/** Something that is wrong at this path in the file. */
+/** A problem at this path in the file. */
 export interface Finding {
   readonly path: readonly PropertyKey[];
   readonly message: string;
-  /** Absent: that of the key. */
+  /** Absent: the hint of the key. */
   readonly hint?: string;
-  /** Whether the phrase of the AWS proxy for this key goes before it; without it, where there is no hint of its own. */
+  /**
+   * Whether the phrase of AWS's proxy for this key precedes the message. Default: only if the finding has no hint of
+   * its own.
+   */
   readonly headed?: boolean;
 }
 
@@ -26,8 +29,8 @@ export function unknownKey(parent: readonly PropertyKey[], key: string): Finding
 }
 
 /**
- * @param findings of one file, in the order in which they are to be told
- * @param placeOf where what stands at a path begins
+ * @param findings of one file, in the order of the messages
+ * @param placeOf returns the `file:line` of a path
  */
 export function explain(
   findings: readonly Finding[],
@@ -64,7 +67,7 @@ function explainUnknown(path: readonly PropertyKey[], place: string): VsockProxy
   return new VsockProxyError('config', `${writtenPath(path)}: ${UNKNOWN}`, { place, hint });
 }
 
-/** Whether an unknown key was probably meant for the one beside it that is missing. */
+/** Whether an unknown key is probably a misspelling of a missing key beside it. */
 function isMisspelling(key: readonly PropertyKey[], missing: readonly PropertyKey[]): boolean {
   return (
     writtenPath(key.slice(0, -1)) === writtenPath(missing.slice(0, -1)) &&
@@ -80,7 +83,7 @@ export function writtenPath(path: readonly PropertyKey[]): string {
     .replace(/^\./, '');
 }
 
-/** A key as it is, unless that would make the message unreadable. */
+/** The key unchanged, unless it would make the message unreadable. */
 function brief(key: string): string {
   return /^[\w-]{1,40}$/.test(key) ? key : quoteBriefly(key);
 }

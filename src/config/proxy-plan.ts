@@ -1,4 +1,4 @@
-/** Plans from all their sources: command line, then file, then built-in default. */
+/** Makes plans from their sources: the command line overrides the file, and the file overrides the defaults. */
 
 import { denyAll } from '../access/authorize.ts';
 import type { Target } from '../access/rules.ts';
@@ -16,7 +16,7 @@ import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { ENTRY_HEADS } from './schema/rule.ts';
 
-/** One route, as the command line gives it. */
+/** One route, from the command line. */
 export interface ProxyRoute {
   readonly listenOn: SocketAddress;
   readonly target: Target;
@@ -33,10 +33,10 @@ export interface ProxyPlan extends Plan {
 }
 
 /**
- * The plan of the form of the AWS proxy. Synchronous: the file is small, and nothing can be done before.
- * @param log told of what lenient.ts passes over
- * @throws VsockProxyError `config` with the head phrases of the AWS proxy (`Could not open the file: …`), for the first
- * problem of the file; the caller puts `Error at checking the allowlist: ` in front
+ * The plan of the drop-in form. It is synchronous, because the file is small and nothing can run before.
+ * @param log receives a record for each mistake that lenient.ts ignores
+ * @throws VsockProxyError `config` with the phrases of AWS's proxy (`Could not open the file: …`), for the first
+ * problem of the file; the caller prepends `Error at checking the allowlist: `
  */
 export function loadProxyPlan(
   { listenOn, target, written, family, connections, configPath }: ProxyRoute,
@@ -45,7 +45,7 @@ export function loadProxyPlan(
   const file = loadLeniently(configPath);
   const policy = globalPolicy(file);
   const denial = denyAll({ policy, family, target }, { mayHaveCids: mayHaveCids(listenOn), cids: undefined });
-  // The AWS proxy ends with the phrase for such an entry where none before it matches.
+  // AWS's proxy ends with the phrase for such an entry if no entry before it matches.
   const phrased = file.ignored.find(({ problem: { message } }) => ENTRY_HEADS.some((head) => message.startsWith(head)));
   if (denial !== undefined && denial.rule === undefined && phrased !== undefined) throw phrased.problem;
   warnOfIgnored(file, configPath, log);
@@ -72,16 +72,16 @@ function warnOfIgnored({ ignored, more }: LenientFile, path: string, log: Pick<L
 
 export interface PlanSource {
   readonly configPath: string;
-  /** Where `ingress` leads; one of the two. */
+  /** The enclave of `ingress`; one of the two. */
   readonly enclaveCid?: number;
   readonly enclaveName?: string;
-  /** Called where the file has a placeholder, and only there. */
+  /** Called only if the file has a placeholder. */
   readonly readPlacement: () => Promise<TemplateValues>;
 }
 
 /**
  * The plan of `serve`.
- * @throws VsockProxyError `config`, for the first problem of the file; what `readPlacement` throws
+ * @throws VsockProxyError `config`, for the first problem of the file; also what `readPlacement` throws
  */
 export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSource): Promise<Plan> {
   const file = loadFile(configPath, 'serve');
@@ -103,12 +103,12 @@ export async function loadPlan({ configPath, readPlacement, ...enclave }: PlanSo
   return { listeners, ...observedBy(file), drainMs: file.settings.timeouts.drain, notes: file.notes };
 }
 
-/** Clients wait while thousands of rules are read again: not longer than for a part of the work. */
+/** Clients wait while thousands of rules are read again. Each pause between parts lets them go on. */
 function othersTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** What the file says of those who look at the proxy from outside. */
+/** The settings of the file for observers: metrics and log. */
 export function observedBy(file: LoadedFile): Pick<Plan, 'metrics' | 'logFormat' | 'source'> {
   const { metrics, log } = file.settings;
   return {

@@ -1,4 +1,4 @@
-/** Entries of the file as rules, each with its place. */
+/** Turns entries of the file into rules with their places. */
 import type { PortSet } from '../access/ports.ts';
 import type { Rule } from '../access/rules.ts';
 import type { LoadedFile } from './load.ts';

@@ -1,4 +1,4 @@
-/** The upstream proxy of a file, with what the file of its credentials says. */
+/** The upstream proxy of a file, with the credentials from their own file. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { UpstreamProxy } from '../access/upstream-proxy.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -7,10 +7,10 @@ import type { LoadedFile } from './load.ts';
 import { onAnyPort, rulesOf } from './rules.ts';
 
 const MOST_BYTES = 4096;
-/** Write and execute for the group, anything for others. */
+/** Bits that the mode must not have: write and execute for the group, anything for others. */
 const TOO_OPEN = 0o037;
 
-/** @throws VsockProxyError `config` when the credentials cannot be read, or by too many */
+/** @throws VsockProxyError `config` if the credentials cannot be read, or if too many users may read them */
 export function upstreamProxyOf(file: LoadedFile): UpstreamProxy | undefined {
   const { upstream_proxy: proxy, upstream_proxy_credentials: path, no_proxy: exceptions } = file.settings;
   if (proxy === undefined) return undefined;

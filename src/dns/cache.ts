@@ -1,8 +1,9 @@
 /**
- * Names that are resolved when somebody asks for them, and remembered.
+ * A cache of names that clients request.
  *
- * An answer is given at once until its TTL ends, and renewed ahead of that if the name is asked for meanwhile. When it
- * cannot be renewed, the last good one is served on (RFC 8767). Nothing happens for names that nobody asks for.
+ * An answer is returned at once until its TTL ends. If the name is requested shortly before that, the answer is renewed
+ * ahead of time. If it cannot be renewed, the last good answer stays in use (RFC 8767). Names that nobody requests
+ * cause no queries.
  */
 
 import type { Hostname } from '../access/address.ts';
@@ -15,19 +16,22 @@ import type { Answer, Family, Resolver } from './resolver.ts';
 export interface NameCacheOptions {
   readonly resolver: Resolver;
   readonly clock: Clock;
-  /** After a failed query for a name whose last good answer stays in use, and how old that is. Must not throw. */
+  /**
+   * Called after a failed query for a name whose last good answer stays in use; `ageMs` is the age of that answer. Must
+   * not throw.
+   */
   readonly onStale: (error: VsockProxyError, name: Hostname, ageMs: number) => void;
 }
 
-/** The names that were asked for last are remembered. */
+/** The cache holds this many names, those that were used last. */
 export const MAX_NAMES = 4096;
-/** Each query holds sockets: so many at a time for new names, and as many to renew answers. */
+/** The most queries at the same time for new names, and as many again to renew answers. Each query holds sockets. */
 export const MAX_QUERIES = 128;
-/** For the new names of one asker. */
+/** The most queries for new names of one asker. */
 export const MAX_QUERIES_OF_ONE = 32;
-/** RFC 8767 section 5: so long clients wait for servers that may have failed while there is an old answer. */
+/** How long clients wait for servers that may have failed while there is an old answer: RFC 8767 section 5. */
 const PATIENCE_MS = 1_800;
-/** How long it is believed that there is no such name: not long, as it may be about to be made. */
+/** How long a name counts as non-existent. It is short, because someone may be about to create the name. */
 const NOWHERE_MS = 5_000;
 const DEADLINE_MS = 6_000;
 
@@ -37,21 +41,21 @@ interface Entry {
   last: Remembered | undefined;
   refreshAt: number;
   expiresAt: number;
-  /** Of the last query, if it failed; before `retryAt` there is no other one. */
+  /** The error of the last query, if it failed. There is no other query before `retryAt`. */
   error: VsockProxyError | undefined;
   retryAt: number;
   failures: number;
   query: Promise<Answer | VsockProxyError> | undefined;
 }
 
-/** Queries that are under way, with who has asked. */
+/** Running queries, each with its asker. */
 type Queries = Map<AbortController, string>;
 
 export class NameCache {
   readonly #options: NameCacheOptions;
-  /** Last used last. */
+  /** In the order of use, the last used name last. */
   readonly #entries = new Map<string, Entry>();
-  /** Of names that wait for them, and of names that have an answer. */
+  /** Queries for names without an answer yet, and queries to renew an answer. */
   readonly #queries = { first: new Map() as Queries, again: new Map() as Queries };
   #stopped = false;
 
@@ -60,9 +64,9 @@ export class NameCache {
   }
 
   /**
-   * The same `Answer` object as long as it is the same answer. What cannot be resolved is a value here, not an
-   * exception: VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
-   * @param asker who wants to know: nobody's new names may take all the queries that there may be
+   * Returns the same `Answer` object as long as the answer is the same. A failure is a value, not an exception:
+   * VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
+   * @param asker the client on whose behalf the name is resolved; new names of one asker cannot take all queries
    */
   lookUp(name: Hostname, family: Family, asker = ''): Answer | VsockProxyError | Promise<Answer | VsockProxyError> {
     const { clock } = this.#options;
@@ -78,18 +82,18 @@ export class NameCache {
     return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
   }
 
-  /** How many names are remembered. */
+  /** The number of names in the cache. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** Ends all queries; promises that are open stay open. */
+  /** Ends all queries. Open promises stay open. */
   stop(): void {
     this.#stopped = true;
     for (const ending of [...this.#queries.first.keys(), ...this.#queries.again.keys()]) ending.abort();
   }
 
-  /** Undefined for a new name that cannot be resolved now: it must not cost another one its place. */
+  /** Undefined for a new name that cannot be resolved now. Such a name must not displace another one. */
   #find(name: Hostname, family: Family, asker: string): Entry | undefined {
     const key = `${family} ${name}`;
     const known = this.#entries.get(key);
@@ -110,7 +114,7 @@ export class NameCache {
     return own < MAX_QUERIES_OF_ONE;
   }
 
-  /** Not one whose query is under way: its answer is waited for. */
+  /** Skips names with a running query, because their answer is awaited. */
   #forgetOldest(): void {
     for (const [key, { query }] of this.#entries) {
       if (query === undefined) {
@@ -120,7 +124,7 @@ export class NameCache {
     }
   }
 
-  /** Undefined when too many queries are under way. */
+  /** Undefined if too many queries are running. */
   #start(entry: Entry, kind: 'first' | 'again', asker: string): Entry['query'] {
     if (this.#mayStart(kind, asker)) entry.query = this.#query(entry, this.#queries[kind], asker);
     return entry.query;
@@ -147,7 +151,7 @@ export class NameCache {
     const now = this.#options.clock.now();
     const renewed = renew(fresh, entry.last, now);
     const lifetimeMs = lifetimeOf(renewed.answer);
-    // What is made of an answer is kept with it: a new object means other addresses.
+    // Callers keep values that they derive from an answer, by its object. A new object means new addresses.
     const before = entry.last?.answer;
     const answer = before !== undefined && isSame(renewed.answer, before) ? before : renewed.answer;
     entry.last = { ...renewed, answer };
@@ -186,7 +190,10 @@ function newEntry(name: Hostname, family: Family): Entry {
   };
 }
 
-/** In the same order: the one that a server puts first is meant to be tried first. */
+/**
+ * Whether the addresses are equal and in the same order. The order counts, because a server puts the preferred address
+ * first.
+ */
 function isSame(one: Answer, other: Answer): boolean {
   return (
     one.source === other.source &&

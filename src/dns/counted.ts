@@ -1,4 +1,4 @@
-/** Counts what becomes of look-ups. */
+/** Counts look-ups by their result. */
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';
 
@@ -10,7 +10,7 @@ export class CountedResolver implements Resolver {
     this.#resolver = resolver;
   }
 
-  /** How many have ended, by `ok` or the code of the failure; those that nobody waits for any more are none of them. */
+  /** How many look-ups have ended, by `ok` or by the code of the failure. Aborted look-ups do not count. */
   get lookups(): Readonly<Record<string, number>> {
     return this.#lookups;
   }

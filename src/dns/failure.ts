@@ -1,4 +1,4 @@
-/** Why a name could not be resolved, in words. */
+/** The messages for names that could not be resolved. */
 
 import type { Hostname } from '../access/address.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -8,7 +8,7 @@ const FAMILY_WORDS: Readonly<Record<Family, string>> = { any: 'IP', ipv4: 'IPv4'
 
 const CHECK_SERVERS = 'check the nameserver lines of /etc/resolv.conf, and that port 53 is open for UDP and TCP';
 
-/** By c-ares code: what it means, and what to do about it. */
+/** By c-ares code: the cause, and the hint. */
 const CAUSES: Readonly<Record<string, readonly [cause: string, hint: string]>> = {
   ENOTFOUND: ['there is no such name', 'check its spelling, and that the DNS servers of this network know it'],
   ESERVFAIL: [
@@ -23,17 +23,17 @@ const CAUSES: Readonly<Record<string, readonly [cause: string, hint: string]>> =
   ECONNREFUSED: ['no DNS server can be reached', CHECK_SERVERS],
 };
 
-/** Whether the server has said that there is nothing, as opposed to having failed to say anything. */
+/** Whether the server answered that there is nothing. Other codes mean that it failed to answer. */
 export function isDefinitive(code: string): boolean {
   return code === 'ENOTFOUND' || code === 'ENODATA';
 }
 
 export interface LookupFailure {
-  /** Of c-ares, such as `ENOTFOUND`. */
+  /** The code of c-ares, such as `ENOTFOUND`. */
   readonly code: string;
-  /** The servers that were asked. */
+  /** The servers that received the query. */
   readonly servers: readonly string[];
-  /** The name has addresses, but of this family, which is not the one asked for. */
+  /** The name has addresses of this family only, which is not the requested one. */
   readonly onlyFamily?: 4 | 6 | undefined;
 }
 
@@ -59,7 +59,7 @@ export function resolveError(name: Hostname, family: Family, failure: LookupFail
   return new VsockProxyError('resolve-failed', `${head} ${cause} (${asked})`, { hint, errno: code });
 }
 
-/** Whatever a query was rejected with, as an error about the name. */
+/** Turns the reason for which a query was rejected into an error about the name. */
 export function toError(reason: unknown, name: Hostname): VsockProxyError {
   if (reason instanceof VsockProxyError) return reason;
   return new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${String(reason)}`, { cause: reason });

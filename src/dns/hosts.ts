@@ -1,11 +1,11 @@
-/** The hosts file (hosts(5)): names that are settled on this machine, before any server is asked. */
+/** The hosts file (hosts(5)), whose names take precedence over DNS. */
 import { promises as files } from 'node:fs';
 import { type Hostname, type IpAddress, parseHostname, parseIpAddress } from '../access/address.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 
 export type HostsTable = ReadonlyMap<Hostname, readonly IpAddress[]>;
 
-/** All addresses of each name, in the order of the lines. Lines that make no sense are passed over, as in libc. */
+/** All addresses of each name, in the order of the lines. Malformed lines are ignored, as in libc. */
 export function parseHosts(text: string): HostsTable {
   const table = new Map<Hostname, IpAddress[]>();
   for (const line of text.split('\n')) {
@@ -21,9 +21,11 @@ export function parseHosts(text: string): HostsTable {
 }
 
 /**
- * Looks names up in the file at `path`, which is read again when it has changed. As in libc, a file that may not be
- * read holds no names. One that could not be read for want of something may: then nobody else is asked for its names.
- * Rejects then, with VsockProxyError `resolve-failed`.
+ * Looks up names in the file at `path`, and reads the file again when it has changed.
+ *
+ * A file that is missing or not permitted counts as empty, as in libc. If reading fails for lack of a resource (EMFILE,
+ * EIO), the look-up is rejected with VsockProxyError `resolve-failed`: the file might have the name, so no DNS server
+ * may be queried instead.
  */
 export function createHostsFile(path: string): (name: Hostname) => Promise<readonly IpAddress[]> {
   let version = '';

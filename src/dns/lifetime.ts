@@ -1,9 +1,9 @@
 /**
- * How long an answer is used: one rule for the names of fixed routes and for those that clients ask for.
+ * How long an answer is used. One rule serves the names of fixed routes and those that clients request.
  *
- * For its TTL, within limits; while it cannot be renewed, it is served on (RFC 8767): up to three days, so that a DNS server
- * which fails on a Friday evening stops nobody before Monday, but addresses that are long gone are not dialled for ever. Not
- * once the servers say that there is no such name, for that is an answer, too.
+ * An answer is used for its TTL, within limits. If it cannot be renewed, it stays in use (RFC 8767) for up to three
+ * days. A DNS server that fails on a Friday evening then stops nobody before Monday, and addresses that are long gone
+ * are not dialled for ever. If the servers say that the name does not exist, the answer is dropped at once.
  */
 import type { VsockProxyError } from '../platform/errors.ts';
 import { isDefinitive } from './failure.ts';
@@ -12,22 +12,24 @@ import type { Answer } from './resolver.ts';
 /** The last good answer. */
 export interface Remembered {
   readonly answer: Answer;
-  /** When it was given. */
+  /** The time of the answer. */
   readonly at: number;
-  /** When the addresses of both families were: those of one may be kept from an earlier answer. */
+  /**
+   * The time when the addresses of both families were answered. Those of one family may come from an earlier answer.
+   */
   readonly wholeAt: number;
 }
 
-/** A TTL outside of these would mean a flood of queries, or addresses that are long gone. */
+/** A shorter TTL would cause a flood of queries. A longer one would keep addresses that are long gone. */
 const SHORTEST_TTL_MS = 5_000;
 const LONGEST_TTL_MS = 300_000;
-/** How soon an answer without one of the families is asked for again. */
+/** After this time, an answer that lacks one of the families is requested again. */
 const INCOMPLETE_TTL_MS = 10_000;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 /** RFC 8767 section 5 suggests one to three days. */
 export const LONGEST_STALE_MS = 3 * 24 * 3_600_000;
-/** Refreshed when so much of the TTL is over. */
+/** The part of the TTL after which an answer is refreshed. */
 export const REFRESH_AT = 0.8;
 
 /** How long an answer is used without another query, in milliseconds. */
@@ -36,12 +38,12 @@ export function lifetimeOf({ ttlMs, incomplete }: Answer): number {
   return Math.min(Math.max(ttlMs, SHORTEST_TTL_MS), longest);
 }
 
-/** How long after so many failures in a row the next query follows. */
+/** The time until the next query, after this many failures in a row. */
 export function retryAfter(failures: number): number {
   return Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS);
 }
 
-/** What is remembered after a query: without one family, it keeps the addresses of that family from before. */
+/** The answer to keep after a query. If one family is missing, its earlier addresses are kept. */
 export function renew(fresh: Answer, last: Remembered | undefined, now: number): Remembered {
   const { missing } = fresh.incomplete ?? {};
   if (missing === undefined || last === undefined || now - last.wholeAt >= LONGEST_STALE_MS) {
@@ -52,7 +54,7 @@ export function renew(fresh: Answer, last: Remembered | undefined, now: number):
   return { answer: { ...fresh, addresses }, at: now, wholeAt: last.wholeAt };
 }
 
-/** What is still to be served after a query that failed, for this reason. */
+/** The answer that stays in use after a failed query; undefined if there is none. */
 export function outlast(
   last: Remembered | undefined,
   { errno = '' }: VsockProxyError,

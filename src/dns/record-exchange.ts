@@ -1,6 +1,6 @@
 /**
- * How an enclave asks its parent for records: by a GET request to the HTTP proxy itself, in which it names them, and which is
- * answered by JSON. Both ends are this program; neither trusts the other, so both are strict.
+ * How an enclave requests records from its parent: it sends a GET request to the HTTP proxy itself, and the answer is
+ * JSON. Both ends are this program. Neither trusts the other, so both are strict.
  */
 import {
   MAX_RECORDS,
@@ -11,7 +11,7 @@ import {
   type SrvRecord,
 } from './records.ts';
 
-/** What is asked for; the name as it was written. */
+/** The requested records; the name is as it was written. */
 export interface RecordRequest {
   readonly name: string;
   readonly type: RecordType;
@@ -19,7 +19,7 @@ export interface RecordRequest {
 
 export type RecordReply = RecordSet | NoRecords | { readonly denied: string };
 
-/** No reply is longer: texts are escaped in it, at worst six bytes for one. */
+/** No reply is longer. Escaping makes at most six bytes of one byte of text. */
 export const MAX_REPLY_BYTES = 128 * 1024;
 
 export function recordPath({ name, type }: RecordRequest): string {
@@ -30,13 +30,13 @@ const REQUEST = new RegExp(
   `^GET /dns-records\\?name=([\\w.-]{1,253})&type=(${RECORD_TYPES.join('|')}) HTTP/1\\.1\r\n(?:[^\r\n]+\r\n)*\r\n$`,
 );
 
-/** @returns undefined for what is no such request, or not all of it yet */
+/** @returns undefined if the bytes are not such a request, or not a complete one */
 export function parseRecordRequest(bytes: Uint8Array): RecordRequest | undefined {
   const [, name, type] = REQUEST.exec(Buffer.from(bytes).toString('latin1')) ?? [];
   return name === undefined ? undefined : { name, type: type as RecordType };
 }
 
-/** A whole response, after which the connection ends. */
+/** A complete response, after which the connection ends. */
 export function formatRecordReply(reply: RecordReply): Buffer {
   if ('denied' in reply) return response('403 Forbidden', `${reply.denied}\n`);
   if ('records' in reply) return response('200 OK', JSON.stringify(reply.records));
@@ -52,7 +52,7 @@ function response(status: string, text: string): Buffer {
   return Buffer.concat([Buffer.from(`HTTP/1.1 ${status}\r\n${fields}`), body]);
 }
 
-/** What such a response says; `code` also where it cannot be understood. */
+/** The meaning of such a response; `code` if it cannot be parsed. */
 export function parseRecordReply(type: RecordType, status: number, body: string): RecordReply {
   const [line = ''] = body.split('\n', 1);
   if (status === 403) return { denied: line };

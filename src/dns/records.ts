@@ -1,4 +1,4 @@
-/** Records beside addresses that programs look up to find their servers: `mongodb+srv://`, SIP, LDAP. */
+/** Records other than addresses that programs use to find their servers: `mongodb+srv://`, SIP, LDAP. */
 import { promises as dns } from 'node:dns';
 import type { Hostname } from '../access/address.ts';
 
@@ -12,7 +12,10 @@ export interface SrvRecord {
   readonly name: string;
 }
 
-/** Of one name and type; none: the name exists without any. A text record is a list of strings, a character for each byte. */
+/**
+ * The records of one name and type. If there are none, the name exists without them. A text record is a list of
+ * strings, with a character for each byte.
+ */
 export type RecordSet =
   | { readonly type: 'SRV'; readonly records: readonly SrvRecord[] }
   | { readonly type: 'TXT'; readonly records: readonly (readonly string[])[] };
@@ -23,22 +26,22 @@ export interface NoRecords {
 }
 
 /**
- * Looks records up. What cannot be found is a value. A promise takes about four seconds at most, and is never rejected.
- * @param asker who wants to know: nobody may take all the queries that there may be
+ * Looks up records. A failure is a value. A promise takes about four seconds at most, and is never rejected.
+ * @param asker the client on whose behalf the records are looked up; one asker cannot take all queries
  */
 export type RecordLookUp = (name: Hostname, type: RecordType, asker: string) => Promise<RecordSet | NoRecords>;
 
 export const MAX_RECORD_QUERIES = 64;
 export const MAX_RECORD_QUERIES_OF_ONE = 16;
-/** Nobody uses more, and whoever runs the servers of a listed name could fill the memory with them. */
+/** Nobody uses more, and the DNS servers of a listed name could fill the memory with them. */
 export const MAX_RECORDS = 64;
-/** Of all text together. */
+/** The most bytes of all text together. */
 export const MAX_RECORD_BYTES = 16 * 1024;
 const DEADLINE_MS = 4000;
 
 /** For tests; the defaults are those of the system. */
 export interface RecordLookUpOptions {
-  /** `ip:port` of the servers to ask in place of those of /etc/resolv.conf. */
+  /** `ip:port` of servers that replace those of /etc/resolv.conf. */
   readonly servers?: readonly string[];
   readonly deadlineMs?: number;
 }

@@ -1,16 +1,16 @@
 /**
- * The search list of resolv.conf(5). c-ares reads the servers and their options from that file itself, but queries
- * for a name exactly as it is given.
+ * The search list of resolv.conf(5). c-ares reads the servers and options of that file itself, but resolves a name only
+ * as it is given.
  */
 import { type Hostname, parseHostname } from '../access/address.ts';
 
 export interface SearchList {
   readonly domains: readonly Hostname[];
-  /** A name with at least so many dots is first tried as it is. */
+  /** A name with at least this many dots is first tried unchanged. */
   readonly ndots: number;
 }
 
-/** resolv.conf(5): not more than so many dots can be asked for. */
+/** The greatest value of ndots: resolv.conf(5). */
 const MAX_NDOTS = 15;
 
 /** The last `search` or `domain` line counts, and so does the last `ndots`. */
@@ -33,14 +33,14 @@ export function parseSearchList(text: string): SearchList {
   return { domains, ndots };
 }
 
-/** The names to try for this one, in order. */
+/** The names to try for this name, in order. */
 export function expandName(name: Hostname, { domains, ndots }: SearchList): readonly Hostname[] {
   const searched = hostnames(domains.map((domain) => `${name}.${domain}`));
   const dots = name.split('.').length - 1;
   return dots >= ndots ? [name, ...searched] : [...searched, name];
 }
 
-/** Those of the texts that are host names: not the root, not what became too long. */
+/** The texts that are host names. The root, and names that became too long, are left out. */
 function hostnames(texts: readonly string[]): readonly Hostname[] {
   return texts.map(parseHostname).filter((name) => typeof name === 'string');
 }

@@ -1,12 +1,12 @@
-/** Looking through many names for one that leads somewhere. */
+/** Searches many names for one that leads to an address. */
 
-/** So many names are looked up at a time: fewer than one client may take of the queries that there may be (cache.ts). */
+/** How many names are looked up at the same time. It is less than the queries that one client may take (cache.ts). */
 export const SEARCH_WIDTH = 16;
 
 /**
- * Asks about the names in their order, a few at a time, until the answer for one is yes; then about no further one, and
- * nobody waits for those under way.
- * @returns the one; undefined when all have been asked about in vain
+ * Checks the names in their order, a few at a time, until `leadsThere` is true for one. Then it checks no further name,
+ * and does not wait for checks that are running.
+ * @returns that name; undefined if there is none
  * @throws what `leadsThere` throws
  */
 export function searchNames<Name>(

@@ -1,4 +1,4 @@
-/** Names through /etc/hosts and the DNS servers of /etc/resolv.conf, as libc would find them, but with their TTL. */
+/** Resolves names by /etc/hosts and the DNS servers of /etc/resolv.conf, as libc does, but with their TTL. */
 import { promises as dns } from 'node:dns';
 import { promises as files } from 'node:fs';
 import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../access/address.ts';
@@ -11,15 +11,15 @@ import type { Answer, Family, Resolver } from './resolver.ts';
 /** For tests; the defaults are those of the system. */
 export interface SystemResolverOptions {
   readonly hostsPath?: string;
-  /** Of its contents, the search list only; c-ares reads the servers from /etc/resolv.conf. */
+  /** Only the search list is read from this file; c-ares reads the servers from /etc/resolv.conf. */
   readonly resolvConfPath?: string;
-  /** `ip:port` of the servers to ask in place of those of the system. */
+  /** `ip:port` of servers that replace those of the system. */
   readonly servers?: readonly string[];
-  /** How long one look-up may take in all. */
+  /** How long one look-up may take altogether. */
   readonly deadlineMs?: number;
 }
 
-/** What is settled on this machine has no TTL; so soon a change is noticed. */
+/** Local names have no TTL. A change is noticed after this time. */
 const LOCAL_TTL_MS = 30_000;
 const DEADLINE_MS = 5000;
 
@@ -42,7 +42,8 @@ async function askServers(
   signal: AbortSignal,
   { resolvConfPath = '/etc/resolv.conf', servers, deadlineMs = DEADLINE_MS }: SystemResolverOptions,
 ): Promise<Answer> {
-  // A channel reads resolv.conf when it is made, and can only be cancelled as a whole: hence one for each look-up.
+  // A channel reads resolv.conf when it is made, and can only be cancelled as a whole. So there is one for each
+  // look-up.
   const channel = new dns.Resolver({ timeout: deadlineMs * 0.4, tries: 2 });
   if (servers !== undefined) channel.setServers(servers);
   const cancel = () => channel.cancel();
@@ -56,7 +57,7 @@ async function askServers(
       const outcome = await queryName(channel, candidate, family);
       if (!('code' in outcome)) return outcome;
       if (outcome.code !== 'ENOTFOUND') code = outcome.code;
-      // Going on after a failure could find another name than the one that is meant.
+      // After a failure, the next name of the list might be a different name than the intended one.
       if (!isDefinitive(outcome.code)) break;
     }
     const onlyFamily = code === 'ENODATA' ? await otherFamilyOf(channel, name, family) : undefined;
@@ -68,7 +69,7 @@ async function askServers(
   }
 }
 
-/** The family that was not asked for, if the name has addresses of that. */
+/** The other family, if the name has addresses of it. */
 async function otherFamilyOf(channel: dns.Resolver, name: Hostname, family: Family): Promise<4 | 6 | undefined> {
   if (family === 'any') return undefined;
   const outcome = await queryName(channel, name, family === 'ipv4' ? 'ipv6' : 'ipv4');

@@ -1,4 +1,4 @@
-/** Keeps one name resolved: refreshed before it expires, and served stale while it cannot be. */
+/** Keeps one name resolved: refreshes the answer before it expires, and serves it stale if that fails. */
 
 import type { Hostname } from '../access/address.ts';
 import { type Clock, systemClock } from '../platform/clock.ts';
@@ -13,19 +13,23 @@ export interface WatchOptions {
   readonly clock?: Clock;
   /** From 0 to below 1; default: `Math.random`. */
   readonly random?: () => number;
-  /** The last good answer of an earlier watch, which is served until there is a fresh one. */
+  /** The last good answer of an earlier watch, which is used until there is a new one. */
   readonly initial?: Remembered | undefined;
 }
 
-/** What happens while a name is watched. They must not throw. */
+/** Events of a watched name. The functions must not throw. */
 export interface WatchEvents {
   /** A query starts. */
   onQuery?(): void;
-  /** After every successful query. `changed`: other addresses than before, as with the first; the order is no change. */
+  /**
+   * After every successful query. `changed`: the addresses differ from those before, or are the first; another order is
+   * no change.
+   */
   onAnswer(answer: Answer, news: { readonly changed: boolean; readonly failuresBefore: number }): void;
   /**
-   * After every failed query. `staleMs`: how long ago the answer that stays in use was given; undefined when there is
-   * none: no one yet, or not any more (lifetime.ts). `retryMs`: when the next query follows. `failures`: how many in a row, this one included.
+   * After every failed query. `staleMs`: the age of the answer that stays in use; undefined if there is none yet, or no
+   * longer (lifetime.ts). `retryMs`: the time until the next query. `failures`: the number of failures in a row,
+   * including this one.
    */
   onFailure(
     error: VsockProxyError,
@@ -36,14 +40,14 @@ export interface WatchEvents {
 export interface Watch {
   /** The last good answer. */
   last(): Remembered | undefined;
-  /** Ends it: no event follows. Idempotent. */
+  /** Ends the watch. No event follows. Idempotent. */
   stop(): void;
 }
 
-/** Refreshed and retried sooner by up to so much, so that many proxies do not ask in step. */
+/** Refreshes and retries come earlier by up to this part, so that many proxies do not send queries in step. */
 const JITTER = 0.1;
 
-/** Starts the first query at once; no event comes before this returns. */
+/** Starts the first query at once. No event comes before this function returns. */
 export function watchName(name: Hostname, family: Family, options: WatchOptions, events: WatchEvents): Watch {
   const { resolver, clock = systemClock, random = Math.random, initial } = options;
   const stopping = new AbortController();
@@ -94,7 +98,7 @@ export function watchName(name: Hostname, family: Family, options: WatchOptions,
   };
 }
 
-/** Servers rotate the order; that alone is no change. */
+/** Servers rotate the order, and a new order alone is no change. */
 function sameAddresses(answer: Answer, before: Answer | undefined): boolean {
   const texts = ({ addresses }: Answer) =>
     addresses

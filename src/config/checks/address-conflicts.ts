@@ -1,4 +1,4 @@
-/** Addresses that a file listens on twice. */
+/** Finds addresses that a file listens on twice. */
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
 import { type Finding, writtenPath } from '../problems.ts';
 import { asList, asMap, asPort, type KeyPath, type Raw } from '../read/untyped.ts';
@@ -7,7 +7,7 @@ import type { Wrong } from '../schema/builder.ts';
 import { DNS_PORT, EGRESS_PORT, egressAddress, ingressAddress, proxyAddress } from '../schema/egress.ts';
 import { parseForwardListen } from '../schema/forward.ts';
 
-/** @param placeOf where what stands at a path begins, for messages */
+/** @param placeOf returns the `file:line` of a path, for messages */
 export function findTaken(file: Raw, placeOf: (path: KeyPath) => string): Finding[] {
   return [
     ...findRepeated(addressesOf(file), placeOf),
@@ -22,7 +22,7 @@ interface Listened {
   readonly on: ListenAddress;
 }
 
-/** Every address that the file listens on, and where it says so. */
+/** Every address that the file listens on, with its path. */
 function addressesOf(file: Raw): readonly Listened[] {
   const own = writtenAddresses(file.listeners, 'listeners', parseListen);
   const egress = asMap(file.egress) ?? {};
@@ -37,7 +37,7 @@ function addressesOf(file: Raw): readonly Listened[] {
   return own;
 }
 
-/** Every address that the same file listens on inside the enclave, but for those of `egress.transparent_ports`. */
+/** Every address that the same file listens on inside the enclave, except those of `egress.transparent_ports`. */
 function enclaveAddressesOf(file: Raw): readonly Listened[] {
   const forwarders = writtenAddresses(file.forward, 'forward', parseForwardListen);
   const egress = asMap(file.egress) ?? {};
@@ -46,7 +46,10 @@ function enclaveAddressesOf(file: Raw): readonly Listened[] {
   return [{ path: ['egress', 'proxy_port'], on: proxyAddress(proxyPort) }, ...forwarders];
 }
 
-/** Transparent ports are listened on at every address of the enclave, so nothing else can be, an application neither. */
+/**
+ * Transparent ports are listened on at every address of the enclave. Neither another listener nor an application can
+ * use them.
+ */
 function findTakenPorts(file: Raw, placeOf: (path: KeyPath) => string): Finding[] {
   const egress = asMap(file.egress) ?? {};
   if (asList(egress.allow).length === 0) return [];
@@ -70,7 +73,7 @@ function findTakenPorts(file: Raw, placeOf: (path: KeyPath) => string): Finding[
   });
 }
 
-/** What would be listened on in the enclave where its DNS server is. */
+/** Finds addresses in the enclave that its DNS server needs. */
 function findTakenByDns(file: Raw): Finding[] {
   const { allow, transparent_ports: ports, proxy_port: proxyPort } = asMap(file.egress) ?? {};
   if (asList(allow).length === 0 || (ports !== undefined && asList(ports).length === 0)) return [];
@@ -94,7 +97,7 @@ function findTakenByDns(file: Raw): Finding[] {
   }));
 }
 
-/** Addresses that the kernel would not let both be listened on. */
+/** Finds pairs of addresses that the kernel would not let the process bind together. */
 function findRepeated(all: readonly Listened[], placeOf: (path: KeyPath) => string): Finding[] {
   const seen = new Map<string, Listened>();
   /** The first address that each wildcard would take. */
@@ -114,7 +117,7 @@ function findRepeated(all: readonly Listened[], placeOf: (path: KeyPath) => stri
   });
 }
 
-/** What the entries of a list say at `listen`, as far as it can be understood. */
+/** The values of `listen` in the entries of a list, as far as they can be parsed. */
 function writtenAddresses(entries: unknown, key: string, parse: (text: string) => ListenAddress | Wrong): Listened[] {
   return asList(entries).flatMap((entry, index) => {
     const written = asMap(entry)?.listen;

@@ -1,8 +1,8 @@
 /**
- * What no key of the file can say alone: keys that exclude or need each other, and what taken.ts looks at.
+ * Finds keys that exclude or need each other, and addresses that are used twice.
  *
- * It looks at the value as written and not at what the schema makes of it, so that these problems are told together with
- * those of single keys. What is of the wrong type is passed over here: the schema tells that.
+ * These checks use the value as it is written, not the result of the schema. So their findings are reported together
+ * with those about single keys. A value of the wrong type is ignored here, because the schema reports it.
  */
 
 import type { Finding } from '../problems.ts';
@@ -12,10 +12,10 @@ import { type ConnectAddress, type ListenAddress, parseConnect, parseListen } fr
 import { MISSING } from '../schema/builder.ts';
 import { findTaken } from './address-conflicts.ts';
 
-/** Who is to use the file: the form of the AWS proxy, `serve`, `enclave`, or whoever comes. */
+/** The user of the file: the drop-in form, `serve`, `enclave`, or any of them. */
 export type FilePurpose = 'proxy' | 'serve' | 'enclave' | 'any';
 
-/** @param placeOf where what stands at a path begins, for messages */
+/** @param placeOf returns the `file:line` of a path, for messages */
 export function findContradictions(
   value: unknown,
   purpose: FilePurpose,
@@ -33,7 +33,7 @@ export function findContradictions(
   ];
 }
 
-/** What is said of an upstream proxy that the file does not have. */
+/** Finds keys of an upstream proxy that the file does not have. */
 function findProxyless(file: Raw): Finding[] {
   if ('upstream_proxy' in file) return [];
   const keys = ['upstream_proxy_credentials', 'no_proxy'].filter((key) => key in file);
@@ -41,7 +41,7 @@ function findProxyless(file: Raw): Finding[] {
   return keys.map((key) => ({ path: [key], message: 'there is no upstream_proxy', hint }));
 }
 
-/** A listener, as far as it can be understood. */
+/** A listener, as far as it can be parsed. */
 interface Look {
   readonly path: KeyPath;
   readonly raw: Raw;
@@ -61,7 +61,7 @@ function look(value: unknown, index: number): Look {
   };
 }
 
-/** Keys that mean nothing beside others. */
+/** Keys that have no effect together with others. */
 const CLASHES: readonly {
   readonly key?: string;
   readonly when: (listener: Look) => boolean;
@@ -151,7 +151,7 @@ function clashesOf(listener: Look): Finding[] {
   ];
 }
 
-/** CIDs in the own entries of a listener whose clients have none. */
+/** Finds CIDs in the entries of a listener whose clients have no CID. */
 function unusableCids({ path, raw, on }: Look): Finding[] {
   if (on?.family !== 'tcp' && on?.family !== 'unix') return [];
   return ['allowlist', 'denylist'].flatMap((list) =>
@@ -181,13 +181,13 @@ function noAllowlist({ path }: Look): Finding {
   return { path, message, hint: 'give this listener one, or the file one for all listeners' };
 }
 
-/** A file that lets nobody do anything. */
+/** Finds a file that allows nothing to any client. */
 function findNothing(file: Raw, purpose: FilePurpose): Finding[] {
   const entries: Readonly<Record<string, unknown>> = { ...file, egress: asMap(file.egress)?.allow };
   const nothingIn = (keys: readonly string[], hint: string): Finding[] => {
     if (keys.some((key) => asList(entries[key]).length > 0)) return [];
     const found = keys.filter((key) => key in file);
-    // The misspelt key is the problem, and told as one.
+    // The misspelt key is reported as the problem.
     if (found.length === 0 && mentions(file, keys)) return [];
     const message =
       found.length === 0 ? 'nothing to listen on' : `nothing to listen on: ${found.join(', ')} without an entry`;

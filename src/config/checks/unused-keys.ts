@@ -1,10 +1,10 @@
-/** What a valid file says and nobody uses, for the log. */
+/** Lists keys of a valid file that the program does not use, for the log. */
 import type { PlanNote } from '../../plan.ts';
 import { writtenPath } from '../problems.ts';
 import { asList, asMap, type KeyPath } from '../read/untyped.ts';
 import { type EnclaverKey, enclaverKeys, INSTEAD } from '../schema/enclaver.ts';
 
-/** @param placeOf where what stands at a path begins */
+/** @param placeOf returns the `file:line` of a path */
 export function findUnused(value: unknown, placeOf: (path: KeyPath) => string): readonly PlanNote[] {
   const file = asMap(value) ?? {};
   const unused = Object.keys(file).filter(isEnclaverKey);

@@ -1,4 +1,4 @@
-/** The candidate that somebody who wrote `word` probably meant: at most two letters off, or undefined. */
+/** The candidate that the author of `word` probably meant, at most two edits away; or undefined. */
 export function closestWord(word: string, candidates: readonly string[]): string | undefined {
   const [best] = candidates
     .filter((candidate) => Math.abs(candidate.length - word.length) <= 2)
@@ -8,19 +8,19 @@ export function closestWord(word: string, candidates: readonly string[]): string
   return best?.candidate;
 }
 
-/** Whether it is one of these words with at most two letters wrong, even where two are half of it. */
+/** Whether the word is at most two edits away from one of these words, even if two edits are half of it. */
 export function isNearly(word: string, candidates: readonly string[]): boolean {
   return candidates.some(
     (candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()) <= Math.min(2, candidate.length / 2),
   );
 }
 
-/** Whether one of these keys, rightly or wrongly spelt, is in the map. */
+/** Whether the map has one of these keys, spelt correctly or not. */
 export function mentions(map: Readonly<Record<string, unknown>>, keys: readonly string[]): boolean {
   return Object.keys(map).some((key) => closestWord(key, keys) !== undefined);
 }
 
-/** Levenshtein: how many letters to insert, delete or replace. */
+/** The Levenshtein distance: the number of letters to insert, delete or replace. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (const letter of from) {

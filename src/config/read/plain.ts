@@ -1,20 +1,21 @@
 /**
- * The part of YAML that configuration files are mostly written in, read without a node for each scalar: maps and lists in
- * block style, one key or item a line; behind it a scalar, or `{…}` or `[…]` of scalars on the same line.
+ * A fast reader for plain YAML, in which most configuration files are written. It makes no node for each scalar. Plain
+ * YAML has maps and lists in block style, one key or item a line; behind it a scalar, or `{…}` or `[…]` of scalars, on
+ * the same line.
  *
- * It reads what it knows for certain and leaves everything else, mistakes too, to the parser: what comes out is what
- * yaml.ts makes of the same text, or nothing.
+ * It reads only text that it understands completely. It leaves everything else, also mistakes, to the parser. Its
+ * result is what yaml.ts makes of the same text, or nothing.
  */
 
 export interface PlainYaml {
   readonly value: unknown;
-  /** The line (from 1) of what stands at this path, or of its closest parent that exists. */
+  /** The line (from 1) of the value at this path, or of its closest existing parent. */
   lineAt(path: readonly PropertyKey[]): number;
-  /** In all lists together. */
+  /** The number of entries in all lists together. */
   readonly entries: number;
 }
 
-/** Where the parts of a value begin that takes more than a line. */
+/** The lines of the parts of a value that takes more than one line. */
 type Place = MapPlace | ListPlace;
 
 interface MapPlace {
@@ -24,9 +25,9 @@ interface MapPlace {
 
 interface ListPlace {
   readonly kind: 'list';
-  /** The line of each item; below 0: so many lines from the first, and its keys have a line each, one behind the other. */
+  /** The line of each item. A negative number -n means line n, and that each key of the item has a line, in order. */
   readonly lines: readonly number[];
-  /** Of other items that take more than a line. */
+  /** The places of other items that take more than one line. */
   readonly inner: ReadonlyMap<number, MapPlace>;
 }
 
@@ -37,9 +38,12 @@ interface Block {
 
 type Raw = Record<string, unknown>;
 
-/** Not here: beyond ASCII, YAML has line breaks and invisible marks, too. */
+/** Text beyond ASCII is not plain, because YAML has line breaks and invisible marks there, too. */
 const ASCII = /^[\n\x20-\x7e]*$/;
-/** Most lines of long lists: an entry as AWS's proxy has it, on a line or on two. A name with a dot is text without quotes. */
+/**
+ * Matches most lines of long lists: an entry as AWS's proxy has it, on one line or two. A name with a dot is text
+ * without quotes.
+ */
 const NAME = '([a-z][a-z\\d-]*(?:\\.[a-z\\d-]+)+)';
 const PORT = '([1-9]\\d{0,4})';
 const ENTRY = new RegExp(
@@ -58,16 +62,16 @@ const SCALARS = {
   quoted: new RegExp(`^(?:${QUOTED})$`),
   /** Words with colons in them, addresses and durations: none of it is a number. */
   text: /^(?:[A-Za-z][\w./-]*(?::[\w./-]+)*|(?:\d{1,3}\.){3}\d{1,3}(?:\/\d{1,3})?|\d{1,9}(?:ms|[smh]))$/,
-  /** `kms.${region}.${domain}:443`; within `{…}` it means something else. */
+  /** `kms.${region}.${domain}:443`; inside `{…}` the braces mean something else. */
   template: /^[A-Za-z][\w.-]*(?:\$\{[a-z]+\}[\w.-]*)+(?::\d+)?$/,
 };
-/** Words that are no text. */
+/** Words that are not text. */
 const RESERVED = /^(?:null|true|false)$/i;
 
-/** Ends the reading: something is not known here. */
+/** Thrown to end the reading, because the text is not plain. */
 class Unknown extends Error {}
 
-/** undefined: there is something else in it. */
+/** Returns undefined if the text is not plain. */
 export function readPlain(text: string): PlainYaml | undefined {
   if (!ASCII.test(text)) return undefined;
   try {
@@ -78,11 +82,11 @@ export function readPlain(text: string): PlainYaml | undefined {
   }
 }
 
-/** The line that is looked at next. */
+/** The next line. */
 interface Line {
-  /** Where its key or its dash stands. */
+  /** The column of its key or its dash. */
   readonly column: number;
-  /** How far behind its dash the item begins; 0: there is none. */
+  /** The distance from its dash to the item; 0 if it has no dash. */
   readonly dash: number;
   readonly key: string | undefined;
   readonly rest: string;
@@ -91,10 +95,10 @@ interface Line {
 class Reader {
   readonly #text: string;
   #offset = 0;
-  /** Of the line at the offset. */
+  /** The number of the line at the offset. */
   #number = 1;
   #entries = 0;
-  /** Already taken apart, and how long it is. */
+  /** The line at the offset, if it is already parsed, and its length. */
   #line: Line | undefined;
   #length = 0;
 
@@ -111,7 +115,7 @@ class Reader {
     return { value, entries: this.#entries, lineAt: (path) => lineIn(value, place, begin, path) };
   }
 
-  /** Without blank lines and comments; undefined at the end. */
+  /** The next line that is not blank or a comment; undefined at the end. */
   #peek(): Line | undefined {
     while (this.#line === undefined && this.#offset < this.#text.length) {
       LINE.lastIndex = this.#offset;
@@ -131,7 +135,7 @@ class Reader {
     this.#line = undefined;
   }
 
-  /** @param column where its keys stand */
+  /** @param column the column of its keys */
   #readMap(column: number): { readonly value: Raw; readonly place: MapPlace } {
     const value: Raw = {};
     const keys = new Map<string, { line: number; inner: Place | undefined }>();
@@ -147,7 +151,7 @@ class Reader {
     return { value, place: { kind: 'map', keys } };
   }
 
-  /** What stands below a key at this column. */
+  /** Reads the value below a key at this column. */
   #readBlock(column: number): Block {
     const line = this.#peek();
     if (line === undefined) throw new Unknown();
@@ -171,7 +175,7 @@ class Reader {
         lines.push(number);
         continue;
       }
-      // Its first key stands behind the dash.
+      // The first key follows the dash.
       const keyColumn = column + line.dash;
       this.#line = { ...line, column: keyColumn, dash: 0 };
       const map = this.#readMap(keyColumn);
@@ -186,7 +190,7 @@ class Reader {
     return { value, place: { kind: 'list', lines, inner } };
   }
 
-  /** As many of the usual form as follow. */
+  /** Reads as many entries of the usual form as follow. */
   #readEntries(column: number, value: unknown[], lines: number[]): void {
     if (this.#line !== undefined && this.#line.column !== column) return;
     for (;;) {
@@ -225,7 +229,7 @@ class Reader {
   }
 }
 
-/** What stands between the brackets, each part with the comma or the bracket behind it. */
+/** Splits the text between brackets into parts, each with the comma or the bracket that follows it. */
 function parts(part: RegExp, text: string, end: string): readonly RegExpExecArray[] {
   const found: RegExpExecArray[] = [];
   for (part.lastIndex = 1; ; ) {

@@ -1,10 +1,10 @@
-/** The text of the configuration file. */
+/** Reads the text of the configuration file. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { type ErrorDetails, VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 
-/** Of 100,000 entries and more. */
+/** Enough for more than 100,000 entries. */
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /** @throws VsockProxyError `config`: `Could not open the file: …`, `Could not read the file: …` */
@@ -17,7 +17,7 @@ export function readText(path: string): string {
   }
 }
 
-/** The whole file, which may also be a pipe such as `/dev/stdin`. */
+/** Reads the whole file, which may also be a pipe such as `/dev/stdin`. */
 function readBytes(path: string): Buffer {
   const descriptor = attempt('Could not open the file', path, () => openSync(path, 'r'));
   try {

@@ -1,4 +1,4 @@
-/** The value of a file as it was written, before anything is known of it. */
+/** Helpers for a value of the file before the schema has checked it. */
 import { parseTcpPort, type TcpPort } from '../../access/address.ts';
 
 export type KeyPath = readonly PropertyKey[];

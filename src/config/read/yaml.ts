@@ -1,4 +1,4 @@
-/** YAML text → value, with the line of every part of it. YAML 1.2, core schema, one document. */
+/** Parses YAML text to a value, with the line of every part of it: YAML 1.2, core schema, one document. */
 import {
   type Document,
   isAlias,
@@ -20,27 +20,27 @@ import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
 import { readPlain } from './plain.ts';
 
 export interface YamlValue {
-  /** As it was read. */
+  /** The text, as it was read. */
   readonly text: string;
   readonly value: unknown;
-  /** The line (from 1) of what stands at this path, or of its closest parent that exists. */
+  /** The line (from 1) of the value at this path, or of its closest existing parent. */
   lineAt(path: readonly PropertyKey[]): number;
 }
 
 /**
- * Told of what is no YAML 1.2 and can be read all the same: directives and tags that nobody knows, further documents,
- * characters that a file may not have. Whatever it throws ends the parsing.
- * @param keys those of the outermost map that it concerns; of further documents, their own
+ * Called for text that is not YAML 1.2 but can be read: unknown directives and tags, further documents, characters that
+ * a file may not have. An exception that it throws ends the parsing.
+ * @param keys the keys of the outermost map that are concerned; for further documents, their own keys
  */
 export type OnOddity = (problem: VsockProxyError, keys: readonly string[]) => void;
 
-/** So many values, with what anchors stand for written out, are more than any sensible file with anchors has. */
+/** The most values, counted with aliases expanded. No sensible file with anchors has more. */
 const MAX_VALUES = 200_000;
-/** So many entries in all lists together are more than anybody can look after. */
+/** The most entries in all lists together. Nobody can maintain more. */
 const MAX_ENTRIES = 200_000;
-/** What YAML 1.2 (section 5.1) does not allow in a file. */
+/** Characters that YAML 1.2 (section 5.1) forbids in a file. */
 const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
-/** YAML 1.2 (section 5.4) ends a line there, too; the parser does not. */
+/** Characters that end a line in YAML 1.2 (section 5.4), but not in the parser. */
 const LONE_RETURN = /\r(?!\n)/g;
 
 /**
@@ -53,7 +53,7 @@ export function parseYaml(text: string, path: string, onOddity: OnOddity = refus
   return plain !== undefined && plain.entries <= MAX_ENTRIES ? { text, ...plain } : parseAll(text, path, onOddity);
 }
 
-/** The same by the parser, for whatever is no plain text. */
+/** The same by the full parser, for text that is not plain. */
 export function parseAll(text: string, path: string, onOddity: OnOddity = refuse): YamlValue {
   const lines = new LineCounter();
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
@@ -70,7 +70,7 @@ export function parseAll(text: string, path: string, onOddity: OnOddity = refuse
     const message = `Bad yaml format: it contains ${quoteBriefly(unprintable[0])}`;
     const place = escapeControls(`${path}:${line}`);
     const problem = new VsockProxyError('config', message, { hint: 'is it really a text file?', place });
-    // Where the AWS proxy stops reading, and who knows what stands behind it.
+    // AWS's proxy stops reading here. What follows is unknown to its users.
     if (source.includes('\0')) throw problem;
     onOddity(problem, []);
   }
@@ -89,7 +89,7 @@ const QUOTES =
 const STAR = 'put a pattern in quotes, as in "*.example.com": without them, a * in front refers to an anchor of YAML';
 
 const SPACES = 'indent with spaces';
-/** YAML 1.2 (section 6.1) has no tabs in indentation. */
+/** YAML 1.2 (section 6.1) forbids tabs in indentation. */
 const TAB = /^ *\t[ \t]*/gm;
 
 type Bad = (problem: string, offset?: number, hint?: string) => VsockProxyError;
@@ -97,9 +97,9 @@ type Bad = (problem: string, offset?: number, hint?: string) => VsockProxyError;
 const OPTIONS = {
   version: '1.2',
   schema: 'core',
-  // Unknown tags become warnings, and those are oddities here.
+  // The parser turns unknown tags into warnings. Here they are oddities.
   resolveKnownTags: false,
-  // The parser's own check compares each key with each other one.
+  // The parser's own check compares each key with every other one.
   uniqueKeys: false,
   prettyErrors: false,
 } as const;
@@ -112,7 +112,7 @@ function parse(text: string, lineCounter: LineCounter, bad: Bad, onOddity: OnOdd
       text.replaceAll(TAB, (indent) => ' '.repeat(indent.length)),
       OPTIONS,
     );
-    // Only where brackets say how the lines belong together, the rest is as it was meant.
+    // The text with spaces parses only if the tabs are between brackets, where indentation has no meaning.
     if (tabs[0] !== undefined && spaced.errors.length === 0 && spaced.warnings.length === 0) {
       onOddity(
         bad('a tab in the indentation', tabs[0], SPACES),
@@ -148,14 +148,14 @@ function explain({ code, message, pos: [offset] }: YAMLError, bad: Bad): VsockPr
   }
 }
 
-/** The key of the outermost map in whose value this offset is. */
+/** The key of the outermost map whose value contains this offset. */
 function keysAround({ contents }: Document, offset: number): readonly string[] {
   const keys = isMap(contents) ? contents.items.map(({ key }) => key).filter(isScalar) : [];
   const around = keys.findLast(({ range }) => range !== null && range !== undefined && range[0] <= offset);
   return around === undefined ? [] : [String(around.value)];
 }
 
-/** What stands in the documents behind the first one. */
+/** The values of the documents after the first one. */
 function keysOfOthers(text: string, bad: Bad): readonly string[] {
   const documents = parseAllDocuments(text, OPTIONS);
   if (!Array.isArray(documents)) return [];
@@ -182,13 +182,13 @@ function checkKeysAndAliases(document: Document, bad: Bad): void {
     }
     if (isNode(node) && node.anchor !== undefined) anchors.add(node.anchor);
   });
-  // What stands within itself has no size, and so is too large.
+  // A value that contains itself has no size, and counts as too large.
   if (hasAliases && !(sizeOf(document.contents, new Map()) <= MAX_VALUES)) {
     throw bad(`aliases multiply to more than ${MAX_VALUES} values`, undefined, 'write the values out');
   }
 }
 
-/** How many values there are with every alias written out. */
+/** The number of values with every alias expanded. */
 function sizeOf(node: unknown, anchored: Map<string, number>): number {
   if (isAlias(node)) return anchored.get(node.source) ?? Number.NaN;
   if (isPair(node)) return sizeOf(node.value, anchored);
@@ -211,7 +211,10 @@ function checkKeys(map: YAMLMap, bad: Bad): void {
   }
 }
 
-/** Tells where what stands at a path begins, or its closest parent that exists. What a map holds begins at its key. */
+/**
+ * Returns a function from a path to its line, or to that of its closest existing parent. A value in a map begins at its
+ * key.
+ */
 function findOffsets(document: Document): (path: readonly PropertyKey[]) => number {
   const indices = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>();
   const pairAt = (map: YAMLMap, key: PropertyKey) => {

@@ -1,4 +1,4 @@
-/** Where to listen and where to connect to, as the file and the command line write it. */
+/** Addresses to listen on and to connect to, as the file and the command line write them. */
 
 import { parseHost, parseIpAddress, parseTcpPort, type TcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
@@ -11,25 +11,25 @@ import { CID_ANY, CID_LOCAL, CID_PARENT, PORT_ANY } from '../../platform/vsock.t
 
 export type ListenAddress = SocketAddress | ActivatedSocket;
 
-/** Where a fixed listener's clients are connected to. */
+/** The server of a fixed listener. */
 export type ConnectAddress =
   | { readonly kind: 'target'; readonly target: Target }
   /** A target with `${region}` or `${domain}` in its host. */
   | { readonly kind: 'template'; readonly host: string; readonly port: TcpPort }
   | { readonly kind: 'address'; readonly address: Exclude<SocketAddress, { readonly family: 'tcp' }> };
 
-/** What `${region}` and `${domain}` stand for. */
+/** The values of `${region}` and `${domain}`. */
 export interface TemplateValues {
   readonly region: string;
-  /** Of the partition's services: `amazonaws.com`. */
+  /** The domain of the partition's services: `amazonaws.com`. */
   readonly domain: string;
 }
 
-/** Lower ones are not for services, and who gives one has most likely put a CID in the port's place. */
+/** Lower ports are not for services. A lower number is most likely a CID at the place of the port. */
 const LOWEST_PORT = 4;
 /** sizeof(sockaddr_un.sun_path) less the terminating NUL: unix(7). */
 const LONGEST_PATH_BYTES = 107;
-/** What systemd takes for `FileDescriptorName=`: systemd.socket(5). */
+/** The names that systemd accepts for `FileDescriptorName=`: systemd.socket(5). */
 const SOCKET_NAME = /^[!-9;-~]{1,255}$/;
 
 const LISTEN_FORMS = 'write vsock:PORT, vsock:CID:PORT, tcp:IP:PORT, unix:PATH or systemd:NAME';
@@ -58,7 +58,7 @@ export function parseListen(text: string): ListenAddress | Malformed {
   }
 }
 
-/** For an address whose scheme is missing. */
+/** A suggestion for an address without a scheme. */
 function suggestListen(text: string): string {
   if (/^\d{1,10}$/.test(text)) return `write vsock:${text}`;
   if (!('problem' in parseTcp(text))) return `write tcp:${text}`;
@@ -89,19 +89,19 @@ export function parseConnect(text: string): ConnectAddress | Malformed {
   }
 }
 
-/** Every `${…}`; what is in it may be anything. */
+/** Every `${…}`, with any text in it. */
 const PLACEHOLDER = /\$\{([^}]*)\}/g;
-/** Stands in while the real one is not known: right if this is right. */
+/** Values for checking a template before the real ones are known. */
 const SOME_VALUES: TemplateValues = { region: 'us-east-1', domain: 'amazonaws.com' };
 
-/** The target of a template, now that the placement is known. */
+/** The target of a template with these values filled in. */
 export function fillTemplate(host: string, port: TcpPort, placement: TemplateValues): Target | Malformed {
   const values: Readonly<Record<string, string>> = { region: placement.region, domain: placement.domain };
   const filled = parseHost(host.replace(PLACEHOLDER, (placeholder, name) => values[name] ?? placeholder));
   return filled.kind === 'malformed' ? filled : { host: filled, port };
 }
 
-/** Without `unix:`. */
+/** Parses a path without `unix:`. */
 export function parseUnix(path: string): Extract<SocketAddress, { family: 'unix' }> | Malformed {
   const bytes = Buffer.byteLength(path);
   if (bytes === 0) return malformed('no path after unix:', 'write it like unix:/run/vsock-proxy/proxy.sock');
@@ -111,7 +111,7 @@ export function parseUnix(path: string): Extract<SocketAddress, { family: 'unix'
     : malformed(`the path of ${bytes} bytes after unix: is longer than ${LONGEST_PATH_BYTES}`, 'use a shorter path');
 }
 
-/** Without `tcp:`. */
+/** Parses an address without `tcp:`. */
 export function parseTcp(text: string): Extract<SocketAddress, { family: 'tcp' }> | Malformed {
   const shown = quoteBriefly(`tcp:${text}`);
   const { host, port: digits } = splitPort(text);
@@ -123,9 +123,9 @@ export function parseTcp(text: string): Extract<SocketAddress, { family: 'tcp' }
 }
 
 /**
- * What is wrong with a vsock port to listen on.
- * @param text as it was written
- * @param low what to say to somebody who gave one that is too low
+ * The problem with a vsock port to listen on; undefined if there is none.
+ * @param text the port as it was written
+ * @param low the hint for a port that is too low
  */
 export function refuseVsockPort(port: number, text: string, low: string): Malformed | undefined {
   if (port === PORT_ANY) {
@@ -139,12 +139,12 @@ export function refuseVsockPort(port: number, text: string, low: string): Malfor
   return port < LOWEST_PORT ? malformed(`${port} is outside ${range}`, low) : undefined;
 }
 
-/** In the form in which `listen` takes it, and the only one for each address. */
+/** The address as `listen` takes it. Each address has exactly one such form. */
 export function formatListen(address: ListenAddress): string {
   return address.family === 'systemd' ? `systemd:${address.name}` : writeAddress(address);
 }
 
-/** The address, in the same form, that takes this one's port wherever it is. */
+/** The address, in the same form, that takes this one's port at every IP address or CID. */
 export function wildcardOf(address: ListenAddress): string | undefined {
   if (address.family === 'vsock') return formatListen({ ...address, cid: CID_ANY });
   if (address.family !== 'tcp') return undefined;
@@ -221,7 +221,7 @@ function parseHostAndPort(text: string): ConnectAddress | Malformed {
   return host.includes('${') ? { kind: 'template', host, port } : { kind: 'target', target };
 }
 
-/** `host:port`, `[ipv6]:port`; no host where the text has neither form. */
+/** Splits `host:port` and `[ipv6]:port`; `host` is undefined if the text has neither form. */
 function splitPort(text: string): { readonly host: string | undefined; readonly port: string } {
   const {
     ipv6,

@@ -1,8 +1,9 @@
 /**
- * What the schema is made of: single values, lists and maps, each with what messages and documentation say of it.
+ * The parts of the schema: single values, lists and maps. Each has the texts for messages and documentation.
  *
- * A single value is a parser, because a problem needs better words than a type has; what editors are told of it stands
- * beside it. Plain data, which `readValue` walks: it is made at every start, and a file has thousands of entries.
+ * A single value has a parser, because its messages need more precise words than a type can give. Its part of the JSON
+ * Schema stands beside the parser. Schemas are plain data that `readValue` walks, because they are made at every start,
+ * and a file has thousands of entries.
  */
 import { showValue } from '../../platform/escape.ts';
 import type { Malformed } from '../../platform/malformed.ts';
@@ -10,34 +11,35 @@ import { closestWord } from '../read/did-you-mean.ts';
 import { DURATION, isInRange, LONGEST, toMs } from './duration.ts';
 
 export interface KeyMeta {
-  /** What it means, without a full stop at its end. */
+  /** The meaning of the key, without a full stop at its end. */
   readonly description: string;
-  /** For whoever got its value wrong. */
+  /** The hint if the value is wrong. */
   readonly hint?: string;
-  /** What the AWS proxy prints when it is missing or of the wrong type. */
+  /** What AWS's proxy prints if the key is missing or of the wrong type. */
   readonly head?: string;
-  /** What may be written there, in documentation; lists and maps tell it themselves. */
+  /** The form of the value, for documentation; lists and maps have their own text. */
   readonly type?: string;
-  /** The default in documentation, where it is not one value. */
+  /** The default, for documentation, if it is not a single value. */
   readonly absent?: string;
-  /** Keywords of JSON Schema that its type does not give. */
+  /** Keywords of JSON Schema that the type does not imply. */
   readonly json?: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Why a value cannot be taken. One of the wrong type has no hint of its own and gets that of its key, behind the phrase
- * of the AWS proxy, `headed` also others; where the type is right and the value means nothing, that proxy has no phrase.
+ * Why a value is refused. A value of the wrong type has no hint here: it gets the hint of its key, and the phrase of
+ * AWS's proxy in front. `headed` puts that phrase in front of other problems, too. AWS's proxy has no phrase for a
+ * value of the right type that makes no sense.
  */
 export interface Wrong extends Pick<Malformed, 'problem'> {
   readonly hint?: string;
   readonly headed?: boolean;
 }
 
-/** A value that is not further divided. */
+/** A value that has no parts. */
 export interface Scalar<Out> {
   readonly kind: 'scalar';
   readonly meta: KeyMeta;
-  /** Gets whatever stands there, undefined too. */
+  /** Receives the value of the file, also undefined. */
   readonly parse: (value: unknown) => Out | Wrong;
 }
 
@@ -48,9 +50,9 @@ export interface List<Item extends Schema> {
   readonly size: ListSize;
 }
 
-/** How many items there may be; absent: any number. */
+/** How many items a list may have; absent: any number. */
 export interface ListSize {
-  /** What is wrong with none. */
+  /** The problem with an empty list. */
   readonly empty?: Wrong;
   readonly most?: { readonly count: number; readonly problem: string };
 }
@@ -63,13 +65,13 @@ export interface MapOf<Keys extends Shape> {
 
 export type Shape = Readonly<Record<string, Schema>>;
 
-/** What may be left out. */
+/** A key that may be left out. */
 export interface Optional<Inner extends Schema> {
   readonly kind: 'optional';
   readonly inner: Inner;
 }
 
-/** What stands for `written` where it is left out. */
+/** A key that has the value `written` if it is left out. */
 export interface Defaulted<Inner extends Schema> {
   readonly kind: 'defaulted';
   readonly inner: Inner;
@@ -83,7 +85,7 @@ export type Schema =
   | { readonly kind: 'optional'; readonly inner: Schema }
   | { readonly kind: 'defaulted'; readonly inner: Schema; readonly written: unknown };
 
-/** The type of what comes out. */
+/** The type of the parsed value. */
 export type Output<S> =
   S extends Scalar<infer Out>
     ? Out
@@ -118,28 +120,28 @@ export function optional<Inner extends Schema>(inner: Inner): Optional<Inner> {
   return { kind: 'optional', inner };
 }
 
-/** @param written as it would stand in the file */
+/** @param written the default, as it would be written in the file */
 export function defaulted<Inner extends Schema>(inner: Inner, written: unknown): Defaulted<Inner> {
   return { kind: 'defaulted', inner, written };
 }
 
 export const MISSING = 'missing';
-/** The type of a key that is known and does nothing. */
+/** The type of a key that is known and has no effect. */
 export const NOT_USED = 'not used';
 
-/** For a value of the wrong type. */
+/** The problem with a value of the wrong type. */
 export function expected(what: string, found: unknown): Wrong {
   return { problem: found === undefined ? MISSING : `expected ${what}, found ${showValue(found)}` };
 }
 
-/** Text that `parse` understands. */
+/** Text that `parse` accepts. */
 export function text<const Parsed>(what: string, meta: KeyMeta, parse: (text: string) => Parsed) {
   return scalar({ ...meta, json: { type: 'string', ...meta.json } }, (value) =>
     typeof value === 'string' ? parse(value) : expected(what, value),
   );
 }
 
-/** A whole number in its range. */
+/** A whole number in a range. */
 export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number; readonly max: number }) {
   const range = `${min}–${max}`;
   const json = { type: 'integer', minimum: min, maximum: max, ...meta.json };
@@ -150,7 +152,7 @@ export function wholeNumber(meta: KeyMeta, { min, max }: { readonly min: number;
   });
 }
 
-/** Whether something is so. */
+/** True or false. */
 export function flag(meta: KeyMeta) {
   const json = { type: 'boolean' };
   return scalar({ type: '`true` or `false`', hint: 'write true or false', ...meta, json }, (value): boolean | Wrong =>
@@ -175,7 +177,7 @@ function enumerate(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
-/** Whole seconds, or a whole number with its unit; comes out as milliseconds. */
+/** Whole seconds, or a whole number with its unit; the result is in milliseconds. */
 export function duration(shortest: '0' | '1ms', meta: KeyMeta) {
   const json = { type: ['integer', 'string'], minimum: shortest === '0' ? 0 : 1, pattern: DURATION.source };
   const hint = 'write whole seconds, or a whole number with its unit: 500ms, 10s, 5m, 1h';

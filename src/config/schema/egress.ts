@@ -1,4 +1,4 @@
-/** The sections `egress` and `ingress`, as the documentation of Enclaver has them. */
+/** The sections `egress` and `ingress`, as Enclaver documents them. */
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { CID_PARENT } from '../../platform/vsock.ts';
 import { defaulted, list, map, NOT_USED, optional, scalar, type Wrong, wholeNumber } from './builder.ts';
@@ -8,24 +8,24 @@ import { tcpPort } from './port.ts';
 import { ruleAddress } from './rule.ts';
 
 export const EGRESS_PORT = 10_000;
-/** Of the DNS server inside the enclave, at 127.0.0.1. */
+/** The port of the DNS server inside the enclave, at 127.0.0.1. */
 export const DNS_PORT = 53;
-/** Each takes a listener in the enclave. */
+/** Each port takes a listener in the enclave. */
 const MOST_PORTS = 64;
-/** libc reads no more: resolv.conf(5). */
+/** libc reads no more domains: resolv.conf(5). */
 const MOST_DOMAINS = 6;
 
-/** Where the proxy of `egress` listens. */
+/** The address of the proxy of `egress` on the parent. */
 export function egressAddress(port: number): SocketAddress {
   return { family: 'vsock', cid: CID_PARENT, port };
 }
 
-/** Where the proxy of `egress` listens inside the enclave. */
+/** The address of the proxy of `egress` inside the enclave. */
 export function proxyAddress(port: number): Extract<SocketAddress, { family: 'tcp' }> {
   return { family: 'tcp', ip: '127.0.0.1', port };
 }
 
-/** Where an entry of `ingress` listens. */
+/** The address of an entry of `ingress`. */
 export function ingressAddress(port: number): SocketAddress {
   return { family: 'tcp', ip: '0.0.0.0', port };
 }

@@ -1,6 +1,6 @@
 /**
- * The configuration file: every key with its type, default, range and meaning. This and what it is composed of is the
- * only such table; messages, the JSON Schema and docs/configuration.md are made from it.
+ * The configuration file: every key with its type, default, range and meaning. This is the only table of keys;
+ * messages, the JSON Schema and docs/configuration.md are made from it.
  */
 import { defaulted, flag, type KeyMeta, list, map, NOT_USED, type Output, optional, type Schema } from './builder.ts';
 import { egress, ingress } from './egress.ts';
@@ -13,7 +13,7 @@ import { metrics } from './metrics.ts';
 import { ALLOW_HINT, allowlist, denylist } from './rule.ts';
 import { upstreamProxyKeys } from './upstream-proxy.ts';
 
-/** What the AWS proxy says of a file that allows nothing. */
+/** What AWS's proxy prints for a file that allows nothing. */
 const MISSING_ALLOWLIST = {
   hint: `the file needs the key "allowlist" with a list of entries; ${ALLOW_HINT}`,
   head: 'No allowlist field',
@@ -68,10 +68,10 @@ export const fileSchema = map(
   },
 );
 
-/** The file's value with all defaults. */
+/** The value of the file, with all defaults. */
 export type FileSettings = Output<typeof fileSchema>;
 
-/** The schema of what stands at this path; for a path that the schema does not know, that of its closest parent. */
+/** The schema at this path; for an unknown path, the schema of its closest known parent. */
 export function schemaAt(path: readonly PropertyKey[]): Schema {
   let schema: Schema = fileSchema;
   for (const key of path) {
@@ -83,11 +83,11 @@ export function schemaAt(path: readonly PropertyKey[]): Schema {
   return schema;
 }
 
-/** What a schema consists of: a list of its item, a map of its keys, a single value of neither. */
+/** The parts of a schema: a list has its item, a map its keys, a single value none. */
 export interface Parts {
   readonly item?: Schema;
   readonly keys?: Readonly<Record<string, Schema>>;
-  /** What stands in for a value that is left out, as it would be written. */
+  /** The value of a key that is left out, as it would be written. */
   readonly default?: unknown;
 }
 
@@ -106,7 +106,7 @@ export function partsOf(schema: Schema): Parts {
   }
 }
 
-/** The keys of a map that mean something, or those of all maps of the file at any depth. */
+/** The keys of a map that have an effect; without a map, those of all maps of the file at any depth. */
 export function keysOf(schema?: Schema): readonly string[] {
   if (schema !== undefined) return usedKeys(schema).map(([key]) => key);
   const keys = new Set<string>();
@@ -126,12 +126,12 @@ function usedKeys(schema: Schema): readonly (readonly [key: string, value: Schem
   return Object.entries(partsOf(schema).keys ?? {}).filter(([, value]) => metaOf(value).type !== NOT_USED);
 }
 
-/** What is known of the key that this schema is for. */
+/** The texts about the key of this schema. */
 export function metaOf(schema: Schema): KeyMeta {
   return 'inner' in schema ? metaOf(schema.inner) : schema.meta;
 }
 
-/** Whether the key may not be left out. */
+/** Whether the key is required. */
 export function isRequiredKey(schema: Schema): boolean {
   return !('inner' in schema);
 }

@@ -1,4 +1,7 @@
-/** The section `forward`: what `vsock-proxy enclave` passes on from TCP inside the enclave to vsock ports of its parent. */
+/**
+ * The section `forward`: TCP addresses inside the enclave that `vsock-proxy enclave` connects to vsock ports of its
+ * parent.
+ */
 import { parseHostname } from '../../access/address.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
 import { parseConnect, parseTcp } from './addresses.ts';
@@ -6,7 +9,7 @@ import { list, map, optional, text, type Wrong } from './builder.ts';
 
 type TcpAddress = Extract<SocketAddress, { family: 'tcp' }>;
 
-/** `127.0.0.1:443`, also with `tcp:` in front, as `listeners` have it. */
+/** Parses `127.0.0.1:443`, also with `tcp:` in front, as `listeners` has it. */
 export function parseForwardListen(written: string): TcpAddress | Wrong {
   return parseTcp(written.replace(/^tcp:/, ''));
 }
@@ -40,7 +43,7 @@ const connect = text(
   },
 );
 
-/** A name alone, without a port. */
+/** A host name without a port. */
 export function hostname(example: string) {
   const meta = { description: 'A host name', hint: `write a host name, such as ${example}`, type: 'name' };
   return text('a host name', meta, parseHostname);

@@ -5,8 +5,8 @@ import { fileSchema, isRequiredKey } from './file.ts';
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /**
- * It is a little more lenient than the program: which keys exclude each other, whether a host name is one, and what else
- * takes more than a pattern to see, `vsock-proxy check` tells.
+ * The schema accepts a little more than the program. `vsock-proxy check` reports what a pattern cannot express, such as
+ * keys that exclude each other or a wrong host name.
  */
 export function describeFile(): JsonSchema {
   return { $schema: 'https://json-schema.org/draft/2020-12/schema', ...describe(fileSchema) };
@@ -27,7 +27,7 @@ function describe(schema: Schema): JsonSchema {
     case 'map':
       return { ...describeKeys(schema.keys), ...schema.meta.json, description: schema.meta.description };
     case 'scalar':
-      // Of what is known of a key, hints and phrases are for messages.
+      // The hints and phrases of a key are for messages only.
       return { ...schema.meta.json, description: schema.meta.description };
   }
 }

@@ -1,4 +1,4 @@
-/** The sections `limits` and `timeouts`: of the file, and of each listener, where every key may be left out. */
+/** The sections `limits` and `timeouts`, of the file and of each listener. A listener may leave out every key. */
 import { defaulted, duration, map, optional, wholeNumber } from './builder.ts';
 import { CONNECTIONS } from './connections.ts';
 
@@ -38,7 +38,7 @@ function head(absent?: string) {
   return duration('1ms', { description, ...(absent && { absent }) });
 }
 
-/** Of the file; they hold for each listener. */
+/** The limits of the file, which hold for each listener. */
 export const limits = defaulted(
   map(
     { description: 'Limits of each listener', hint: SECTION_HINT },

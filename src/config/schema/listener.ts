@@ -1,4 +1,4 @@
-/** One entry of `listeners`. What its keys mean together is looked at in contradictions.ts. */
+/** One entry of `listeners`. checks/exclusive-keys.ts checks its keys together. */
 import { parseConnect, parseListen } from './addresses.ts';
 import { choice, expected, map, optional, scalar, text } from './builder.ts';
 import { listenerLimits, listenerTimeouts } from './limits.ts';
@@ -13,7 +13,7 @@ const listen = scalar(
     type: 'address',
     json: { type: 'string', pattern: '^(vsock:((any|local|[0-9]+):)?[0-9]+|tcp:.+:[0-9]+|unix:/.+|systemd:.+)$' },
   },
-  // A number is most likely a port, as the command line takes it.
+  // A number is most likely a port, as on the command line.
   (value) =>
     typeof value === 'string' || typeof value === 'number'
       ? parseListen(String(value))

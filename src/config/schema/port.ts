@@ -1,4 +1,4 @@
-/** TCP ports in the file: whole numbers, in quotes too. */
+/** TCP ports in the file: whole numbers, with or without quotes. */
 import { parseTcpPort, type TcpPort } from '../../access/address.ts';
 import { type PortSet, parsePorts } from '../../access/ports.ts';
 import { expected, type KeyMeta, scalar, type Wrong } from './builder.ts';

@@ -1,17 +1,17 @@
-/** What the schema makes of a value: defaults filled in, or everything that is wrong with it. */
+/** Applies the schema to a value: returns it with defaults filled in, or all findings. */
 import { type Finding, unknownKey } from '../problems.ts';
 import { expected, type ListSize, type Output, type Schema, type Shape, type Wrong } from './builder.ts';
 
 export type Read<Out> = { readonly settings: Out } | { readonly findings: readonly Finding[] };
 
-/** Findings come in the order of the schema, those of unknown keys behind those of the known ones beside them. */
+/** Findings come in the order of the schema. Those of unknown keys follow those of the known keys beside them. */
 export function readValue<S extends Schema>(schema: S, value: unknown): Read<Output<S>> {
   const findings: Finding[] = [];
   const settings = read(schema, value, [], findings);
   return findings.length > 0 ? { findings } : { settings: settings as Output<S> };
 }
 
-/** @param path where the value stands; changed on the way, and as it was in the end */
+/** @param path of the value; it is changed during the walk, and restored at the end */
 function read(schema: Schema, value: unknown, path: PropertyKey[], findings: Finding[]): unknown {
   switch (schema.kind) {
     case 'scalar': {

@@ -1,4 +1,4 @@
-/** Lists that allow or deny: which addresses, on which ports, for which clients. */
+/** Lists that allow or deny addresses, on ports, for clients. */
 import { type Cidr, cidrOf } from '../../access/cidr.ts';
 import { parseRuleAddress, type RuleAddress } from '../../access/rules.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
@@ -6,7 +6,7 @@ import { CID_ANY } from '../../platform/vsock.ts';
 import { type KeyMeta, list, map, optional, text, type Wrong, wholeNumber } from './builder.ts';
 import { portSet } from './port.ts';
 
-/** What an entry's address means, and how it was written. */
+/** The meaning of an entry's address, and its text. */
 export interface WrittenAddress {
   readonly text: string;
   readonly means: RuleAddress;
@@ -17,7 +17,7 @@ const DENY_HINT = 'an entry looks like this: - {address: 10.0.0.0/8, port: 22}; 
 
 const MISSING_ADDRESS = 'No address field';
 const MISSING_PORT = 'No port field or invalid type';
-/** What the AWS proxy says of an entry, and ends. */
+/** What AWS's proxy prints about such an entry before it ends. */
 export const ENTRY_HEADS = [MISSING_ADDRESS, MISSING_PORT] as const;
 
 export function allowlist(meta: KeyMeta) {
@@ -46,7 +46,7 @@ function addressKey(verb: 'reached' | 'denied') {
   return ruleAddress({ description: `${what}: ${forms} such as \`10.0.0.0/8\``, head: MISSING_ADDRESS });
 }
 
-/** As it stands in `allowlist[].address` and in `egress.allow`. */
+/** An address as in `allowlist[].address` and in `egress.allow`. */
 export function ruleAddress(meta: KeyMeta) {
   const hint = 'write a host name or an IP address, in quotes if it looks like a number';
   const type = 'name, pattern, IP address or range';
@@ -57,18 +57,21 @@ export function ruleAddress(meta: KeyMeta) {
   });
 }
 
-/** `connect` is filled in for this instance; what may be reached stands in the file for everyone to read. */
+/**
+ * `connect` is filled in on each instance. Rules have no placeholders, so that every reader of the file sees what they
+ * allow.
+ */
 const PLACEHOLDER =
   'only connect may have one; a pattern goes here, such as "kms.*.amazonaws.com", where * is one label';
 
-/** CIDs of clients. */
+/** The CIDs of clients. */
 export function cids(meta: KeyMeta) {
   const range = { min: 0, max: CID_ANY - 1 };
   const cid = wholeNumber({ description: 'The CID of an enclave, or 1 for this machine itself' }, range);
   return list({ hint: 'write the CIDs of enclaves: [16, 17]', ...meta }, cid, { empty: EMPTY });
 }
 
-/** Source addresses of clients. */
+/** The source addresses of clients. */
 export function sources(meta: KeyMeta) {
   const hint = 'write ranges of addresses: [10.0.0.0/8, "2001:db8::/32"]';
   const item = { description: 'Addresses of clients', hint, type: 'IP address or range' };
@@ -82,5 +85,5 @@ export function sources(meta: KeyMeta) {
   return list({ hint, ...meta }, source, { empty: EMPTY });
 }
 
-/** It would let nobody in, and is more likely a mistake. */
+/** An empty list would refuse every client, and is most likely a mistake. */
 const EMPTY = { problem: 'the list is empty', hint: 'leave it out, or write at least one' };
