@@ -108,7 +108,9 @@ test('clients whose name nobody resolves in time give their places back', async 
     client.send('CONNECT silent.example.com:443 HTTP/1.1\r\nHost: silent.example.com:443\r\n\r\n');
     assert.equal(await client.ended(), 'EOF', `client ${i + 1}`);
   }
-  await proxy.logged(/WARN .*127\.0\.0\.8:\d+: it was not clear within 1000 ms \(timeouts\.head\) where it may go/);
+  await proxy.logged(
+    /WARN .*127\.0\.0\.8:\d+: there was no decision about its target within 1000 ms \(timeouts\.head\)/,
+  );
 });
 
 test('one line a period tells how many clients were refused', async () => {

@@ -1,40 +1,40 @@
-/** Close records in words. */
+/** The texts for close records. */
 import type { CloseReason, CloseRecord, SocketAddress } from '../../dataplane/contract.ts';
 import type { ListenerPlan } from '../../plan.ts';
 import type { Refusal } from '../handlers/dispatcher.ts';
 import { describeErrno } from './errno.ts';
 import { formatAddress, formatClient, formatServer, nameClient } from './format.ts';
 
-/** What the connections of a listener are told with. */
+/** The facts about a listener that its log lines need. */
 export interface ReportedRoute extends Pick<ListenerPlan, 'place' | 'limits' | 'timeouts'> {
-  /** As bound. */
+  /** The address as bound. */
   readonly on: SocketAddress;
-  /** What all clients want to reach, as `host:port`; absent where each asks for its own. */
+  /** The target of all clients, as `host:port`; absent if each client names its own. */
   readonly target?: string;
-  /** Why there is no address, while there is none. */
+  /** The reason why there is no address, while there is none. */
   readonly absence: () => string;
-  /** Told of each client that has come, behind the line about it. */
+  /** Called after the log line about each new client. */
   readonly onClient?: () => void;
 }
 
-/** A record, and what is known of its connection besides. */
+/** A close record, and further facts about its connection. */
 export interface Ending {
   readonly record: CloseRecord;
-  /** Why it was refused, if it was. */
+  /** The reason of the refusal, if the client was refused. */
   readonly refusal?: Refusal | undefined;
-  /** What it was to reach, as `host:port`. */
+  /** The target, as `host:port`. */
   readonly target: string;
 }
 
-/** Why a client could not be served, and what to do about it. */
+/** Why a client could not be served, and a hint. */
 export interface ClientFailure {
   readonly problem: string;
   readonly hint?: string | undefined;
-  /** Where there is no end of different problems: what such clients have in common, and what of this one matters. */
+  /** For problems that differ from client to client: what the clients have in common, and what differs. */
   readonly flood?: { readonly what: string; readonly subject: string };
 }
 
-/** @returns undefined when the connection came about, and then ended in one way or another */
+/** @returns undefined if the connection was established */
 export function findFailure({ record, refusal, target }: Ending, route: ReportedRoute): ClientFailure | undefined {
   const what = WHAT_FLOODS[record.reason];
   if (what === undefined) return undefined;
@@ -48,12 +48,12 @@ export function findFailure({ record, refusal, target }: Ending, route: Reported
   return { ...failure, flood: { what, subject } };
 }
 
-/** What clients have in common who could not be served for this reason; undefined: they were served, or are told of as faults. */
+/** For each close reason, what its clients have in common; undefined if they were served, or if faults report them. */
 const WHAT_FLOODS: Readonly<Record<CloseReason, string | undefined>> = {
   denied: 'met a denial',
-  malformed: 'sent or got what cannot be understood',
-  'head-timeout': 'did not say in time where they want to go',
-  'decision-timeout': 'could not be decided about in time',
+  malformed: 'sent or got a malformed message',
+  'head-timeout': 'did not name their target in time',
+  'decision-timeout': 'got no decision in time',
   'no-upstream': 'could not be served for want of an address',
   'connect-failed': 'could not be connected',
   'connect-timeout': 'could not be connected in time',
@@ -102,7 +102,7 @@ function describeFailure(
       };
     case 'decision-timeout':
       return {
-        problem: `it was not clear within ${route.timeouts.headMs} ms (timeouts.head) where it may go`,
+        problem: `there was no decision about its target within ${route.timeouts.headMs} ms (timeouts.head)`,
         hint: 'most likely the DNS servers are slow; see the warnings about names',
       };
     case 'malformed': {
@@ -114,7 +114,7 @@ function describeFailure(
   }
 }
 
-/** The AWS proxy's line at the end of a connection, with the reason where it was not the usual one. */
+/** AWS's line at the end of a connection, with the reason if it is unusual. */
 export function describeEnd(record: CloseRecord, { on, timeouts }: ReportedRoute): string {
   const line = `Client on ${formatClient(record.client, on)} disconnected`;
   switch (record.reason) {
@@ -140,7 +140,7 @@ export function describeEnd(record: CloseRecord, { on, timeouts }: ReportedRoute
   }
 }
 
-/** Everything that a close record holds, in one line. */
+/** All values of a close record, in one line. */
 export function describeRecord({ record, target }: Ending, { on }: ReportedRoute): string {
   const server = record.server === undefined ? '' : ` at ${formatServer(record.server)}`;
   const errno = record.errno === undefined ? '' : ` (${record.errno})`;
@@ -226,7 +226,7 @@ function tcpHint(errno: string): string {
   }
 }
 
-/** For errors that may befall every system call which makes something. */
+/** For errors that any system call that allocates may return. */
 export function resourceHint(errno: string): string {
   switch (errno) {
     case 'EMFILE':

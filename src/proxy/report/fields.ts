@@ -7,7 +7,7 @@ import { formatServer } from './format.ts';
 
 export function clientFields(client: SocketAddress, { on }: Pick<ReportedRoute, 'on'>): LogFields {
   const listener = writeAddress(on);
-  if (client.family === 'unix' && client.path === '') return { listener }; // it has no name of its own
+  if (client.family === 'unix' && client.path === '') return { listener }; // a unix client has no name of its own
   return { listener, client: writeAddress(client), ...(client.family === 'vsock' && { cid: client.cid }) };
 }
 

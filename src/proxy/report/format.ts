@@ -1,4 +1,4 @@
-/** Socket addresses as log lines and error texts show them, after the AWS proxy's `cid: 3 port: 8000`. */
+/** Socket addresses in log lines and errors, in the form of AWS's proxy: `cid: 3 port: 8000`. */
 
 import type { Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
@@ -18,12 +18,12 @@ export function formatAddress(address: SocketAddress | ActivatedSocket): string 
   }
 }
 
-/** A client as seen on the listener at `on`: unix clients seldom have a name of their own. */
+/** A client of the listener at `on`. Unix clients rarely have a name of their own. */
 export function formatClient(client: SocketAddress, on: SocketAddress): string {
   return formatAddress(client.family === 'unix' && client.path === '' ? on : client);
 }
 
-/** Who a client is, whatever its port: what limits per client count. */
+/** A client without its port, as limits per client count it. */
 export function nameClient(client: SocketAddress): string {
   switch (client.family) {
     case 'vsock':
@@ -35,7 +35,7 @@ export function nameClient(client: SocketAddress): string {
   }
 }
 
-/** What clients want to reach: `kms.eu-west-1.amazonaws.com:443`. */
+/** A target: `kms.eu-west-1.amazonaws.com:443`. */
 export function formatTarget({ host, port }: Target): string {
   return host.kind === 'name' ? `${host.name}:${port}` : formatIpPort({ ip: host.ip.text, port });
 }
@@ -45,7 +45,7 @@ export function formatEnclave({ name, port }: { readonly name: string; readonly 
   return `port ${port} of the enclave ${quoteBriefly(name)}`;
 }
 
-/** A server as seen by the proxy: `10.0.0.7:443`, and what is no TCP address as in `formatAddress`. */
+/** A server: `10.0.0.7:443`; addresses other than TCP are as in `formatAddress`. */
 export function formatServer(server: SocketAddress): string {
   return server.family === 'tcp' ? formatIpPort(server) : formatAddress(server);
 }

@@ -1,9 +1,9 @@
-/** Limits that were reached, in words, and which keys raise them. */
+/** The texts for limits that were reached, with the keys that raise them. */
 import type { Fault, SocketAddress } from '../../dataplane/contract.ts';
 import type { ReportedRoute } from './close-records.ts';
 import { nameClient } from './format.ts';
 
-/** Of the connections of a listener. */
+/** The limit of connections of a listener. */
 export function describeLimit({ place, limits }: ReportedRoute): { readonly limit: string; readonly hint: string } {
   return { limit: `Limit of ${limits.connections} simultaneous connections`, hint: `raise ${whatRaises(place)}` };
 }
@@ -12,12 +12,14 @@ function whatRaises(place: string | undefined): string {
   return place === undefined ? '--num_workers or limits.connections' : keyFor('connections', place);
 }
 
-/** Where a limit may be written: of the listener at this place of the file, if it has one, or else for all of them. */
+/**
+ * The place where a limit can be set: the listener at this place of the file, if it has one, or else the whole file.
+ */
 function keyFor(key: string, place: string | undefined): string {
   return place === undefined ? `limits.${key} of the file` : `limits.${key} of the listener (${place}) or of the file`;
 }
 
-/** Why a client was refused as soon as it was accepted. */
+/** Why a client was refused when it was accepted. */
 export function describeRefused(
   kind: Extract<Fault, { readonly client: SocketAddress }>['kind'],
   client: SocketAddress,

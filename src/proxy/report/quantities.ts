@@ -1,4 +1,4 @@
-/** Quantities as people read them. */
+/** Quantities in log lines. */
 
 /** `1 client`, `2 clients`. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {

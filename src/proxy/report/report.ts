@@ -1,4 +1,4 @@
-/** Events of the data plane → log lines. No event may throw: that would end the process. */
+/** Turns events of the data plane into log lines. No event handler may throw, because that would end the process. */
 
 import type {
   CloseRecord,
@@ -30,23 +30,23 @@ import { describeLimit, describeRefused } from './limits.ts';
 import { count, seconds } from './quantities.ts';
 import { type Subjects, Throttle } from './throttle.ts';
 
-/** Of a trouble that goes on, one line per period is enough. */
+/** The interval of the lines about a trouble that lasts. */
 const PERIOD_MS = 10_000;
 const PERIOD = `${PERIOD_MS / 1000} s`;
 
 export interface ReportOptions {
   readonly log: Log;
   readonly clock: Clock;
-  /** Of the wall clock. */
+  /** The wall clock. */
   readonly now: () => Date;
   readonly counters: () => readonly ReportedCounters[];
-  /** Why a connection that has ended was refused, if it was. */
+  /** The reason of the refusal of a connection that has ended; undefined if it was not refused. */
   readonly refusalOf: (connection: ConnectionId) => Refusal | undefined;
-  /** `host:port`; undefined where that is not known any more. */
+  /** `host:port`; undefined if the target is no longer known. */
   readonly targetOf: (target: TargetId) => string | undefined;
 }
 
-/** What summaries tell of. */
+/** The counters that summaries report. */
 export type ReportedCounters = Pick<
   ListenerCounters,
   'listener' | 'active' | 'closed' | 'limitHits' | 'limitWaitMs' | 'waitingMs'
@@ -59,7 +59,7 @@ export interface LastFailure {
 
 type RefusedFault = Extract<Fault, { readonly client: unknown }>;
 
-/** A route, and what the lines about its listener have accounted for: of clients who waited, and of those refused. */
+/** A route, and the numbers that its log lines have already reported: of clients who waited, and of those refused. */
 interface RouteAccount extends ReportedRoute {
   lastFailure: LastFailure | undefined;
   readonly reported: Record<'limitHits' | 'limitWaitMs' | RefusedFault['kind'], number>;
@@ -67,7 +67,7 @@ interface RouteAccount extends ReportedRoute {
 
 const NOTHING_REPORTED = { limitHits: 0, limitWaitMs: 0, 'not-admitted': 0, 'client-limit': 0, 'client-rate': 0 };
 
-/** Tells the log of connections and of troubles, each of these at once, and then once a period while it goes on. */
+/** Logs connections and troubles. A trouble is logged at once, and then once per period while it lasts. */
 export class Report {
   readonly #options: ReportOptions;
   readonly #log: Log;
@@ -87,39 +87,40 @@ export class Report {
     this.#throttle = new Throttle(options.clock, PERIOD_MS);
   }
 
-  /** Before the first event of this listener can come. */
+  /** Must be called before the first event of this listener can come. */
   addRoute(listener: ListenerId, route: ReportedRoute): void {
     this.#routes.set(listener, { ...route, lastFailure: undefined, reported: { ...NOTHING_REPORTED } });
   }
 
-  /** When no event of it can come any more. */
+  /** Must be called when no further event of the listener can come. */
   removeRoute(listener: ListenerId): void {
     this.#routes.delete(listener);
   }
 
-  /** The last connection of this listener that failed. */
+  /** The last failure of a connection of this listener. */
   lastFailure(listener: ListenerId): LastFailure | undefined {
     return this.#routes.get(listener)?.lastFailure;
   }
 
-  /** How often an old answer was used because no new one could be had. */
+  /** How often an old answer was used because there was no new one. */
   get staleAnswers(): number {
     return this.#staleAnswers;
   }
 
-  /** A request for a decision failed, for a reason that nobody thought of. */
+  /** Logs that a decision request failed for an unexpected reason. */
   tellError(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#throttle.report('error', {
-      first: () => this.#log.error(`A question of the data plane could not be answered: ${text}`),
+      first: () => this.#log.error(`A decision request could not be answered: ${text}`),
       again: (times) => {
-        if (times > 0) this.#log.error(`${count(times, 'more question')} could not be answered within ${PERIOD}`);
+        if (times > 0)
+          this.#log.error(`${count(times, 'more decision request')} could not be answered within ${PERIOD}`);
         return times > 0;
       },
     });
   }
 
-  /** A name cannot be resolved, and its last good answer stays in use. */
+  /** Logs that a name cannot be resolved, and that its last good answer stays in use. */
   tellStale(error: VsockProxyError, name: string, ageMs: number): void {
     this.#staleAnswers += 1;
     const hint = error.hint === undefined ? '' : `. Hint: ${error.hint}`;
@@ -141,12 +142,12 @@ export class Report {
     );
   }
 
-  /** Says what it has held back. */
+  /** Logs everything that is held back. */
   stop(): void {
     this.#throttle.stop();
   }
 
-  /** One event at a time, so that one which cannot be told does not swallow the others. */
+  /** Handles one event at a time, so that a failure with one does not lose the others. */
   #tellEach<Event extends { readonly listener: ListenerId }>(
     events: readonly Event[],
     tell: (event: Event, route: RouteAccount) => void,
@@ -217,7 +218,7 @@ export class Report {
     const key = `${record.listener} ${flood === undefined ? problem : `${record.reason} flood`}`;
     const first = () => this.#log.warn(`${line}${ending}`, fields);
     const isFirst = this.#throttle.report(key, { first, again }, flood?.subject);
-    // Whoever reads of each connection reads how each ended.
+    // Whoever reads the log of each connection also reads how each one ended.
     if (!isFirst) this.#log.info(line, fields);
   }
 
@@ -261,7 +262,7 @@ export class Report {
     });
   }
 
-  /** How many clients had to wait since this was said last; undefined where none had to, and none does. */
+  /** The clients that had to wait since the last report; undefined if none had to, and none waits now. */
   #waitsSince(listener: ListenerId, { reported }: RouteAccount): string | undefined {
     const now = this.#countersOf(listener);
     if (now === undefined) return undefined;
@@ -282,7 +283,7 @@ export class Report {
       `${listener} ${kind}`,
       {
         first: () => {
-          // One is told of, and many may have been counted since.
+          // One client is reported here; many more may have been counted since.
           reported[kind] += 1;
           const line = `Client on ${formatClient(client, route.on)} refused: ${why}. Hint: ${hint}`;
           this.#log.warn(line, { ...common, ...clientFields(client, route) });
@@ -290,7 +291,7 @@ export class Report {
         again: (_, subjects) => {
           const now = this.#countersOf(listener)?.closed[kind] ?? 0;
           if (now <= reported[kind]) return false;
-          // Of the clients in between nothing is told: these are some of them.
+          // Clients in between are only counted; these are some of them.
           const some = subjects.length === 0 ? '' : `, among them ${subjects.map(([name]) => name).join(', ')}`;
           const more = `${count(now - reported[kind], 'more client')}${this.#onWhich(route)}`;
           this.#log.warn(`${more} refused (${kind}) within ${PERIOD}${some}. Hint: ${hint}`, common);
@@ -310,13 +311,13 @@ export class Report {
     return id === undefined ? 'no target' : (this.#options.targetOf(id) ?? 'an earlier target');
   }
 
-  /** Which listener, where that is a question. */
+  /** Names the listener, if there is more than one. */
   #onWhich({ on }: ReportedRoute): string {
     return this.#routes.size > 1 ? ` on ${formatAddress(on)}` : '';
   }
 }
 
-/** What listeners need of it. */
+/** The part of a report that listeners need. */
 export type ReportedRoutes = Pick<Report, 'addRoute' | 'removeRoute'>;
 
 /** `a.example:443 (3), b.example:443`. */

@@ -3,29 +3,33 @@ import type { Clock } from '../../platform/clock.ts';
 export type Subjects = readonly (readonly [subject: string, times: number])[];
 
 export interface Trouble {
-  /** Says it, the first time. */
+  /** Reports the trouble for the first time. */
   readonly first: () => void;
   /**
-   * At the end of a period: says what happened since the last time, `times` of it reported here.
-   * @param subjects how often each, the most frequent one first; those beyond a few together as `others`
+   * Called at the end of a period, with what happened since the last call.
+   * @param times how often the trouble was reported in the period
+   * @param subjects the subjects with their counts, the most frequent first; the rest is counted together as `others`
    * @returns whether the trouble goes on
    */
   readonly again: (times: number, subjects: Subjects) => boolean;
 }
 
-/** So many subjects are named in a summary. */
+/** The most subjects that a summary names. */
 const MAX_SUBJECTS = 5;
 
 interface Open {
   times: number;
-  /** How often each; of others, only how often in all. */
+  /** The count of each subject. For the rest there is only a total. */
   readonly subjects: Map<string, number>;
   others: number;
   readonly trouble: Trouble;
   cancel: () => void;
 }
 
-/** Reports troubles that may come in floods: each at once, and then in one summary per period until it is over. */
+/**
+ * Limits reports of troubles that may come in floods. Each is reported at once, and then in one summary per period
+ * until it ends.
+ */
 export class Throttle {
   readonly #clock: Clock;
   readonly #periodMs: number;
@@ -37,9 +41,10 @@ export class Throttle {
   }
 
   /**
-   * Troubles with the same key are the same one; the first report's functions are used until it is over.
-   * @param subject what may differ in each report of a trouble; keys are few, subjects may be many
-   * @returns whether it was the first one, and said at once
+   * Reports with the same key belong to the same trouble. The functions of the first report are used until the trouble
+   * ends.
+   * @param subject what may differ between reports of a trouble; there are few keys, but there may be many subjects
+   * @returns whether this is the first report, which was made at once
    */
   report(key: string, trouble: Trouble, subject = ''): boolean {
     const known = this.#open.get(key);
@@ -55,7 +60,7 @@ export class Throttle {
     return false;
   }
 
-  /** Says what has not been said yet. */
+  /** Reports everything that is not reported yet. */
   stop(): void {
     for (const open of this.#open.values()) {
       open.cancel();

@@ -1,8 +1,8 @@
 /**
- * The addresses of a route: decided by the allowlist, resolved, guarded, and kept current.
+ * Opens the upstream of a fixed route: its addresses are decided by the allowlist, resolved, guarded, and kept current.
  *
- * What the allowlist forbids is fatal at the start. What cannot be resolved is not: it is tried again, and until then
- * there is no address, and clients are refused.
+ * A route that the allowlist denies cannot start. A name that cannot be resolved does not prevent the start: it is
+ * tried again, and until then there is no address, and clients are refused.
  */
 import { type Allowed, begin } from '../../access/authorize.ts';
 import { ResolutionLog } from './resolution-log.ts';
@@ -18,7 +18,7 @@ import {
 } from './types.ts';
 import { ResolvedUpstream } from './watched-name.ts';
 
-/** @throws VsockProxyError `denied` when the allowlist forbids the route whatever its name resolves to */
+/** @throws VsockProxyError `denied` if the allowlist denies the route, whatever its name resolves to */
 export function openUpstream(options: UpstreamOptions): Upstream {
   const { target, policy, client, family, log } = options;
   const question = { target, policy, client, family, askedBy: 'operator' } as const;
@@ -43,7 +43,7 @@ function listedIp(allowed: Allowed, options: UpstreamOptions): Upstream {
   const written = writtenHost(options);
   const resolution = new ResolutionLog(written, options);
   for (const { address, rule } of allowed.admitted) {
-    // The AWS proxy compares the texts first.
+    // AWS's proxy compares the texts first.
     if (rule.text === written) logMatchedName(log, written, target);
     else logMatchedIp(log, address, target);
     resolution.useLiteral(address);

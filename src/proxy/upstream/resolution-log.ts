@@ -1,14 +1,14 @@
 /**
- * What the log says of the address that clients are connected to, in the two lines of the AWS proxy. That proxy resolves
- * for a client, and again for the first one after the TTL; here names are kept resolved, and the lines tell the same: where
- * this client is connected to, for as long as that may be taken to hold.
+ * Writes AWS's two log lines about the address to which clients are connected. AWS's proxy resolves the name for a
+ * client, and again for the first client after the TTL. Here the name is always resolved. The lines say the same: to
+ * which address this client is connected, and for how long that holds.
  */
 import type { IpAddress } from '../../access/address.ts';
 import type { Answer } from '../../dns/resolver.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Log } from '../../platform/log.ts';
 
-/** What the AWS proxy says of an address that no DNS server has told: one of the command line, or of /etc/hosts. */
+/** The TTL that AWS's proxy prints for an address that no DNS server gave: of the command line, or of /etc/hosts. */
 const WITHOUT_TTL_MS = 86_400_000;
 
 export class ResolutionLog {
@@ -16,26 +16,26 @@ export class ResolutionLog {
   readonly #log: Log;
   readonly #clock: Clock;
   #current: { readonly ip: IpAddress; readonly ttlMs: number } | undefined;
-  /** What was told last, and until when it holds. */
+  /** What was logged last, and until when it holds. */
   #told: { readonly ip: IpAddress; readonly until: number } | undefined;
-  /** Whether the first of the two lines waits for the second. */
+  /** Whether the first of the two lines is written, and the second is not. */
   #isHalfTold = false;
   #isNews = false;
 
-  /** @param server as the operator wrote it */
+  /** @param server the host as the operator wrote it */
   constructor(server: string, { log, clock }: { readonly log: Log; readonly clock: Clock }) {
     this.#server = server;
     this.#log = log;
     this.#clock = clock;
   }
 
-  /** A client has come. */
+  /** Called when a client comes. */
   client(): void {
     if (this.#isHalfTold || (this.#told !== undefined && this.#clock.now() < this.#told.until)) return;
     this.#tell();
   }
 
-  /** The first address to be tried from now on; what clients were told before is told anew where it has changed. */
+  /** Sets the first address to try. If clients were told another address before, the new one is logged at once. */
   use(ip: IpAddress, { ttlMs, source }: Pick<Answer, 'ttlMs' | 'source'>): void {
     this.#current = { ip, ttlMs: source === 'dns' ? ttlMs : WITHOUT_TTL_MS };
     if (this.#isHalfTold) this.#tellAddress();
@@ -47,7 +47,7 @@ export class ResolutionLog {
     this.use(ip, { ttlMs: WITHOUT_TTL_MS, source: 'hosts' });
   }
 
-  /** There is no address any more, or none yet, and somebody was warned of it: the next one is news. */
+  /** Called when there is no address, and a warning says so. The next address is then logged at once. */
   useNone(): void {
     this.#isNews = true;
     this.#current = undefined;

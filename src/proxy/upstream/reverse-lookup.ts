@@ -1,4 +1,4 @@
-/** The search for a listed name that has an address of the target, which is not listed itself. */
+/** Searches the listed names for one that has an address of the target, which is not listed itself. */
 
 import {
   type AccessQuestion,
@@ -13,24 +13,28 @@ import type { VsockProxyError } from '../../platform/errors.ts';
 import { ResolutionLog } from './resolution-log.ts';
 import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions, writtenHost } from './types.ts';
 
-/** From the end of one round of questions to the next, while some names cannot be resolved. */
+/** The time from the end of one round to the next, while some names cannot be resolved. */
 const RETRY_MS = 10_000;
 
-/** What a search comes to. They must not throw. */
+/** The results of a search. The functions must not throw. */
 export interface SearchEvents {
-  /** For good; the last event. */
+  /** A name was found. The result stays valid. This is the last event. */
   onFound(allowed: Allowed): void;
-  /** No name leads there; the last event. `late`: that could not be known at first. */
+  /** No name has the address. This is the last event. `late`: it took more than one round to find out. */
   onDenied(denial: Denial, late: boolean): void;
-  /** A name could not be resolved: the target may still be found to be allowed, but not to be denied before the next round. */
+  /**
+   * A name could not be resolved. The target may still turn out to be allowed, but not to be denied before the next
+   * round.
+   */
   onFailure(): void;
-  /** The first round has found nothing, and there will be another one. `absence`: why there is no address. */
+  /** The first round has found nothing, and another one will follow. `absence`: why there is no address. */
   onAbsence(absence: string): void;
 }
 
 /**
- * Resolves the listed names, a few at the same time, until one leads there; again and again while some cannot be resolved.
- * @returns ends it: no event follows
+ * Resolves the listed names, a few at the same time, until one has an address of the target. It tries again while some
+ * names cannot be resolved.
+ * @returns a function that ends the search; no event follows it
  */
 export function searchListedNames(
   question: AccessQuestion,

@@ -1,4 +1,4 @@
-/** What every upstream has in common, however it comes by its addresses. */
+/** The common parts of all upstreams. */
 
 import { formatHost, type IpAddress } from '../../access/address.ts';
 import type { AccessQuestion, Allowed } from '../../access/authorize.ts';
@@ -11,33 +11,33 @@ import type { Clock } from '../../platform/clock.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 
-/** Its target is one that the operator wrote. */
+/** The target is one that the operator wrote. */
 export interface UpstreamOptions extends Omit<AccessQuestion, 'askedBy'> {
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;
-  /** The host of the target as the operator wrote it; absent: in its one spelling. */
+  /** The host of the target as the operator wrote it; absent: it was written in normalised form. */
   readonly written?: string | undefined;
-  /** What an earlier upstream of this target and family knew last. */
+  /** The last answer of an earlier upstream of this target and family. */
   readonly initial?: Remembered | undefined;
   /**
-   * Called with every change of the addresses, and with none when the first attempt to find any has failed; but not
-   * before the function that these options go to has returned.
+   * Called with every change of the addresses, and with no addresses if the first attempt to find any has failed. It is
+   * not called before the function that receives these options has returned.
    */
   readonly onChange: (addresses: readonly SocketAddress[]) => void;
 }
 
 export interface Upstream {
   /**
-   * Fulfilled once the route is known to be allowed, or once it is clear that this cannot be known yet.
-   * Rejected with a VsockProxyError `denied` when it turns out that the allowlist forbids it.
+   * Fulfilled when the route is known to be allowed, or when this cannot be known yet. Rejected with a VsockProxyError
+   * `denied` if the allowlist turns out to deny it.
    */
   readonly decided: Promise<void>;
-  /** Why there is no address, while there is none. */
+  /** The reason why there is no address, while there is none. */
   absence(): string;
   /** The last good answer for its name, if it has one. */
   last(): Remembered | undefined;
-  /** A client has come: the log says where it is connected to. */
+  /** Called when a client comes: the log says to which address it is connected. */
   client(): void;
   /** Stops resolving. */
   stop(): void;
@@ -51,7 +51,7 @@ export function addressesOf({ admitted }: Allowed, { port }: Target): readonly S
   return admitted.map(({ address }) => ({ family: 'tcp', ip: address.text, port }));
 }
 
-/** The host of the target in the words of the log. */
+/** The host of the target, as the log shows it. */
 export function writtenHost({ target: { host }, written }: Pick<UpstreamOptions, 'target' | 'written'>): string {
   return written ?? formatHost(host);
 }

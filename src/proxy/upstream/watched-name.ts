@@ -1,4 +1,4 @@
-/** The upstream of a route to a name: its addresses as they change, those that the allowlist admits. */
+/** The upstream of a route to a name: those of its current addresses that the allowlist admits. */
 
 import type { IpAddress } from '../../access/address.ts';
 import {
@@ -19,7 +19,7 @@ import { ResolutionLog } from './resolution-log.ts';
 import { searchListedNames } from './reverse-lookup.ts';
 import { addressesOf, denialError, logMatchedIp, type Upstream, type UpstreamOptions, writtenHost } from './types.ts';
 
-/** While a name cannot be resolved, warnings about it are at least this far apart. */
+/** The least time between warnings about a name that cannot be resolved. */
 const WARNING_PERIOD_MS = 60_000;
 
 export class ResolvedUpstream implements Upstream {
@@ -27,7 +27,7 @@ export class ResolvedUpstream implements Upstream {
   readonly #decide: () => void;
   readonly #deny: (error: VsockProxyError) => void;
   readonly #question: AccessQuestion;
-  /** With the rule that lists the name, as soon as there is one. */
+  /** It has the rule that lists the name, once there is one. */
   #needs: NeedsAddresses;
   readonly #options: UpstreamOptions;
   readonly #watch: Watch;
@@ -36,7 +36,7 @@ export class ResolvedUpstream implements Upstream {
   #isDecided = false;
   #absence: string;
   #warnedAt = Number.NEGATIVE_INFINITY;
-  /** Whether there is an answer in use, whatever the guard lets through of it. */
+  /** Whether an answer is in use, whether or not the guard admits any of its addresses. */
   #answered = false;
 
   constructor(question: AccessQuestion, needs: NeedsAddresses, options: UpstreamOptions) {
@@ -53,11 +53,11 @@ export class ResolvedUpstream implements Upstream {
     this.#options = options;
     this.#resolution = new ResolutionLog(writtenHost(options), options);
     this.#absence = `${name} is not resolved yet`;
-    // A listed name is allowed, whatever it leads to.
+    // A listed name is allowed, whatever its addresses.
     if (rule !== undefined) this.#decide();
 
     const { family, resolver, clock, log } = options;
-    // An earlier answer of which nothing may be used any more decides nothing: a fresh one is on its way.
+    // An earlier answer without any admitted address decides nothing, because a new one will follow.
     const initial =
       options.initial && this.#settle(options.initial.answer).kind === 'allowed' ? options.initial : undefined;
     const events: WatchEvents = {
@@ -71,7 +71,7 @@ export class ResolvedUpstream implements Upstream {
         if (changed) this.#use(answer);
       },
       onFailure: (error, { staleMs, retryMs }) => {
-        // That clients are refused from now on is no repetition.
+        // The first refusal of clients is news, and not a repetition.
         if (staleMs === undefined && this.#answered) this.#warnedAt = Number.NEGATIVE_INFINITY;
         this.#warn(error, staleMs, retryMs);
         if (staleMs !== undefined) return;
@@ -134,7 +134,7 @@ export class ResolvedUpstream implements Upstream {
   #useAllowed(allowed: Allowed, answer: Answer): void {
     const { target, log, onChange } = this.#options;
     const { admitted, refused } = allowed;
-    // What a log line says holds already for the next client.
+    // The addresses are set before the log line, so that the line already holds for the next client.
     onChange(addressesOf(allowed, target));
     this.#decide();
     this.#tellUse(

@@ -461,7 +461,7 @@ describe('an answer that goes wrong', () => {
     const client = await request(CONNECT);
     assert.equal(client.ending, 'reset');
     const lines = logged.take().join('\n');
-    assert.match(lines, /ERROR A question of the data plane could not be answered: TypeError: a mistake/);
+    assert.match(lines, /ERROR A decision request could not be answered: TypeError: a mistake/);
     assert.match(lines, /WARN Client on cid: 16 port: 5005: its request could not be decided about/);
     assert.match(running.status(), /; 0 connections$/);
   });
