@@ -10,6 +10,9 @@ const TEXT = ['platform/errors.ts', 'platform/escape.ts', 'platform/malformed.ts
 /** Of platform/: what reaches nothing outside of the process either. */
 const PURE = ['platform/clock.ts', 'platform/environment.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
 
+/** What the enclave's side needs of its host, as Node.js has it; another engine brings its own. */
+const SYSTEM = 'platform/system/';
+
 /** Of dataplane/: types, and what is written about them. */
 const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/format.ts', 'dataplane/system.ts'];
 
@@ -19,6 +22,17 @@ const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/format.ts', 'dataplane/s
  */
 const SRC: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['*'],
+  'enclave-command.ts': [
+    'commands/',
+    'config/',
+    'dataplane/process.ts',
+    'enclave/',
+    'plan.ts',
+    'process-log.ts',
+    'proxy/server.ts',
+    ...PURE,
+  ],
+  'process-log.ts': ['platform/line-writer.ts', 'platform/log-output.ts', ...PURE],
   'commands/observe/': [
     'commands/',
     'observe/',
@@ -41,8 +55,8 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     ...PURE,
     'node:net',
   ],
-  'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, 'node:fs', 'node:util'],
-  'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, 'node:os', 'node:util'],
+  'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, SYSTEM],
+  'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, SYSTEM],
   'observe/': [
     'prom-client',
     'prom-client/lib/registry.js',
@@ -56,23 +70,25 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'plan.ts': ['access/', 'dns/resolver.ts', 'platform/log.ts', ...DATA_PLANE],
   // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
   'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],
-  'access/': ['node:url', ...TEXT],
-  'protocol/': ['dataplane/limits.ts', 'node:net', ...TEXT],
-  'dns/': ['access/address.ts', 'node:*', ...PURE],
+  'access/': [SYSTEM, ...TEXT],
+  'protocol/': ['dataplane/limits.ts', SYSTEM, ...TEXT],
+  'dns/': ['access/address.ts', 'node:*', SYSTEM, ...PURE],
   'dataplane/contract.ts': ['protocol/framing.ts'],
   'dataplane/limits.ts': [],
   'dataplane/format.ts': ['dataplane/contract.ts', 'platform/vsock.ts'],
   'dataplane/system.ts': [],
-  'dataplane/': ['node:*', ...TEXT],
+  'dataplane/': ['node:*', SYSTEM, ...TEXT],
   'enclave/': [
     'dns-packet',
     'proxy/',
     'access/',
     'dns/',
     'plan.ts',
+    'protocol/http-response.ts',
     'platform/whole-file.ts',
     ...DATA_PLANE,
     ...PURE,
+    SYSTEM,
     'node:*',
   ],
   'aws/partitions.ts': ['access/address.ts', ...TEXT],
@@ -87,6 +103,10 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/rust-regex.ts': [],
   'platform/': ['node:*'],
 };
+
+/** Where the enclave's side begins, and what of it there is for each engine anew. */
+const ENCLAVE_ROOT = 'enclave-command.ts';
+const OF_THE_ENGINE = [SYSTEM, 'dataplane/load.ts'];
 
 /**
  * The folders of native/, each from top to bottom: a file includes headers of its own name and further down in its folder,
@@ -165,6 +185,35 @@ function checkTypeScript(path: string, source: string): readonly Violation[] {
   });
 }
 
+/**
+ * Checks that what the enclave's side is made of reaches Node.js by platform/system/ alone.
+ * @param sources all files of src/, by their paths from the project's root
+ */
+export function checkEnclaveSide(sources: ReadonlyMap<string, string>): readonly Violation[] {
+  const reached = new Set([ENCLAVE_ROOT]);
+  const violations: Violation[] = [];
+  for (const file of reached) {
+    const source = sources.get(`src/${file}`) ?? '';
+    for (const match of withoutComments(source).matchAll(IMPORT)) {
+      if (/^\s*import type\b/m.test(statementOf(source, match.index))) continue; // nothing is left of it
+      const target = locate(file, match.groups?.target ?? '');
+      if (target.startsWith('node:')) {
+        const place = `src/${file}:${lineAt(source, match.index)}`;
+        violations.push(
+          `${place}: ${target} is reached by the enclave's side. Hint: let ${SYSTEM} have what is needed of it, for each engine`,
+        );
+      }
+      if (sources.has(`src/${target}`) && !OF_THE_ENGINE.some((entry) => covers(entry, target))) reached.add(target);
+    }
+  }
+  return violations;
+}
+
+/** From where the import or export begins. */
+function statementOf(source: string, at: number): string {
+  return source.slice(source.lastIndexOf(';', at) + 1, at);
+}
+
 /** The target of an import in `file`, from src/; packages and `node:` modules as they are. */
 function locate(file: string, target: string): string {
   if (!target.startsWith('.')) return target;
@@ -240,7 +289,10 @@ if (import.meta.main) {
       ),
     )
     .filter((path) => /\.(ts|cc|h)$/.test(path));
-  const violations = files.sort().flatMap((path) => checkImports(path, readFileSync(new URL(path, root), 'utf8')));
+  const sources = new Map(files.sort().map((path) => [path, readFileSync(new URL(path, root), 'utf8')]));
+  const violations = [...sources]
+    .flatMap(([path, source]) => checkImports(path, source))
+    .concat(checkEnclaveSide(sources));
   for (const violation of violations) process.stderr.write(`${violation}\n`);
   process.exitCode = violations.length > 0 ? 1 : 0;
 }

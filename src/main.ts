@@ -11,38 +11,23 @@ import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
-import {
-  addLoopbackAddress,
-  bringUpLoopback,
-  openPipe,
-  reapOrphans,
-  sendDatagram,
-  unblockSignals,
-} from './dataplane/process.ts';
+import { sendDatagram } from './dataplane/process.ts';
 import type { RecordLookUp } from './dns/records.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
 import type { Observers } from './observe/observers.ts';
-import type { EnclavePlan, MetricsPlan, Plan } from './plan.ts';
+import type { MetricsPlan, Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
-import { escapeControls, quote, quoteBriefly } from './platform/escape.ts';
-import {
-  type Level,
-  LOG_FORMATS,
-  type Log,
-  type LogFor,
-  type LogFormat,
-  openLog,
-  parseLogFilter,
-  wantsColour,
-} from './platform/log.ts';
-import { isJournal, LogOutput } from './platform/log-output.ts';
-import { openStderr, type WriteLine } from './platform/stderr.ts';
+import { quote, quoteBriefly } from './platform/escape.ts';
+import type { Level, Log, LogFor } from './platform/log.ts';
+import { isJournal } from './platform/log-output.ts';
+import { openStderr } from './platform/stderr.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { isTerminal } from './platform/terminal.ts';
 import { VERSION } from './platform/version.ts';
 import { NAMESPACE_MODE } from './platform/vsock.ts';
+import { ProcessLog } from './process-log.ts';
 import type { RouteSupport } from './proxy/handlers/open.ts';
 import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
@@ -70,7 +55,7 @@ const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promis
     return print(parsed.kind === 'text' ? parsed.text : await runConnections(parsed.arguments));
   },
   doctor: runDoctorCommand,
-  enclave: runEnclaveCommand,
+  enclave: runEnclave,
   forward: runForward,
   import: async (argv) => {
     const { runImport } = await import('./commands/import/import.ts');
@@ -92,7 +77,14 @@ const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promis
 const { argv, env } = process;
 const command = findCommand(argv[2]);
 const writeError = openStderr();
-let logOutput = openLogOutput(writeError);
+const processLog = new ProcessLog({
+  env,
+  write: writeError,
+  isTerminal: () => isTerminal(STDERR),
+  ...(isJournal(env.JOURNAL_STREAM, fstatSync(STDERR)) && {
+    sendToJournal: (datagram) => sendDatagram(JOURNAL, datagram),
+  }),
+});
 process.on('uncaughtException', fail);
 void main().then(process.exit, fail);
 
@@ -142,7 +134,7 @@ function checkDependenciesOfProcess(): CheckDependencies {
       return addresses;
     },
     // Somebody is looking: the answer, or one error.
-    readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
+    readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, processLog.open('error')('vsock_proxy')),
   };
 }
 
@@ -243,7 +235,7 @@ async function openNetworkOfProcess(): Promise<Network & { close(): void }> {
       return dialled.kind === 'failed' ? { errno: dialled.errno } : await askConnect(dialled.socket, target, timeoutMs);
     },
     resolve: ({ name }) => resolver.resolve(name, 'any', new AbortController().signal),
-    readPlacement: () => readPlacementOfInstance(DOCTOR_METADATA_MS, openLogOfProcess('error')('vsock_proxy')),
+    readPlacement: () => readPlacementOfInstance(DOCTOR_METADATA_MS, processLog.open('error')('vsock_proxy')),
     close: () => path.close(),
   };
 }
@@ -253,7 +245,7 @@ async function runKmsEndpoint(argv: readonly string[]): Promise<number> {
   const parsed = parseKmsEndpointCommand(argv, env);
   if (parsed.kind === 'text') return print(parsed.text);
   const { source, output } = parsed.arguments;
-  const log = openLogOfProcess('warn')('vsock_proxy'); // it may wait for long, and says why
+  const log = processLog.open('warn')('vsock_proxy'); // it may wait for long, and says why
   const endpoint = await findKmsEndpoint(source, log);
   if (output === undefined) return print(`${endpoint}\n`);
   const { writeEnvironmentFile } = await import('./platform/environment-file.ts');
@@ -273,7 +265,7 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
 }
 
 async function runProxy(route: ProxyArguments): Promise<number> {
-  const logFor = openLogOfProcess();
+  const logFor = processLog.open();
   const running = runPlan(logFor, async () => {
     const log = logFor('vsock_proxy');
     log.info('Checking allowlist configuration');
@@ -294,7 +286,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { nitroCli, watch, ...source } = parsed.arguments;
-  const logFor = openLogOfProcess('warn'); // clients of some routes are not told why they are refused
+  const logFor = processLog.open('warn'); // clients of some routes are not told why they are refused
   const log = logFor('vsock_proxy');
   let placement: Placement | undefined; // an instance never moves: a reload needs no metadata service
   const readPlacement = async (): Promise<Placement> => {
@@ -314,7 +306,7 @@ async function runServe(argv: readonly string[]): Promise<number> {
       return (await directory).cidOf(name);
     },
     async lookUpRecords(name, type, asker) {
-      lookUpRecords ??= import('./dns/records.ts').then(({ createRecordLookUp }) => createRecordLookUp());
+      lookUpRecords ??= import('./dns/record-look-up.ts').then(({ createRecordLookUp }) => createRecordLookUp());
       return await (await lookUpRecords)(name, type, asker);
     },
     async openLogReceiver() {
@@ -337,54 +329,16 @@ async function runForward(argv: readonly string[]): Promise<number> {
   return becomeProgram('vsock-forwarder', [process.argv0, 'forward', ...argv]);
 }
 
-async function runEnclaveCommand(argv: readonly string[]): Promise<number> {
-  const { parseEnclaveCommand } = await import('./commands/enclave.ts');
-  const parsed = parseEnclaveCommand(argv);
-  if (parsed.kind === 'text') return print(parsed.text);
-  const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
-  const signals = takeSignals(process, isInForeground);
-  unblockSignals();
-  const { logTo } = parsed.arguments;
-  const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
-  const write: WriteLine = (line) => {
-    sender?.write(line);
-    return writeError(line);
-  };
-  const logFor = openLogOfProcess('warn', write); // what is denied here, nobody else may see
-  const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
-  const { runEnclave } = await import('./enclave/run.ts');
-  const { serve } = await import('./proxy/server.ts');
-  const load = (): EnclavePlan => {
-    const plan = loadEnclavePlan(parsed.arguments);
-    logOutput.follow(plan.logFormat);
-    return plan;
-  };
-  return await runEnclave(load, parsed.arguments.command, {
-    log: logFor('vsock_proxy'),
-    clock: systemClock,
+async function runEnclave(argv: readonly string[]): Promise<number> {
+  const { runEnclaveCommand } = await import('./enclave-command.ts');
+  return await runEnclaveCommand(argv, {
     env,
     hostName: hostname(),
-    addLoopbackAddress,
-    bringUpLoopback,
-    reapOrphans,
-    signals,
-    ...(logTo &&
-      sender && {
-        logging: {
-          to: logTo,
-          sender,
-          openPipe,
-          describeFailure: (error) => describeFailure(error, false, 'enclave').text,
-        },
-      }),
-    async serve(listeners, hostOf) {
-      const proxy = await serve(() => Promise.resolve(listeners), {
-        ...dependenciesOfProcess(logFor),
-        support: { hostOf },
-      });
-      await observe(proxy, logFor('vsock_proxy'));
-      return proxy;
-    },
+    processLog,
+    print,
+    signals: process,
+    dependenciesFor: dependenciesOfProcess,
+    observe,
   });
 }
 
@@ -523,7 +477,7 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
     logFor,
     clock: systemClock,
     now: () => new Date(),
-    onPlan: ({ logFormat }) => logOutput.follow(logFormat),
+    onPlan: ({ logFormat }) => processLog.follow(logFormat),
     resolver: createSystemResolver(),
     openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
     activatedSockets() {
@@ -568,47 +522,16 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
   return promise;
 }
 
-/** @param level without RUST_LOG; its own default is errors only */
-function openLogOfProcess(level?: Level, write: WriteLine = writeError): LogFor {
-  if (write !== writeError) logOutput = openLogOutput(write);
-  const filter = parseLogFilter(env.RUST_LOG ?? level);
-  const warnings = filter.warnings.map(escapeControls);
-  if (logFormatOfProcess() === undefined) {
-    const known = LOG_FORMATS.join(', ');
-    warnings.push(`VSOCK_PROXY_LOG_FORMAT=${quoteBriefly(env.VSOCK_PROXY_LOG_FORMAT ?? '')} is none of ${known}: text`);
-  }
-  for (const warning of warnings) say('warn', `warning: ${warning}`);
-  return openLog({ filter, sink: logOutput.put, now: () => new Date() });
-}
-
-function openLogOutput(write: WriteLine): LogOutput {
-  return new LogOutput({
-    format: logFormatOfProcess() ?? 'text',
-    write,
-    // What goes elsewhere besides is not for a terminal alone: an enclave's standard error is its console.
-    colour: write === writeError && wantsColour(env, isTerminal(STDERR)),
-    ...(isJournal(env.JOURNAL_STREAM, fstatSync(STDERR)) && {
-      sendToJournal: (datagram) => sendDatagram(JOURNAL, datagram),
-    }),
-  });
-}
-
-/** @returns undefined where it is no format */
-function logFormatOfProcess(): LogFormat | undefined {
-  const text = env.VSOCK_PROXY_LOG_FORMAT || 'text';
-  return LOG_FORMATS.find((format) => format === text);
-}
-
 /** What is no record of the log, and is one where not text is written. */
 function say(level: Level, message: string): boolean {
-  return logOutput.put({ at: new Date(), level, message });
+  return processLog.put({ at: new Date(), level, message });
 }
 
 /** A line of an enclave. */
 function sayLine(client: string, line: string): boolean {
   const cid = /^CID (\d+)$/.exec(client)?.[1];
   const fields = { event: 'line', ...(cid !== undefined && { cid: Number(cid) }) } as const;
-  return logOutput.put({ at: new Date(), level: 'info', message: `${client}: ${line}`, fields });
+  return processLog.put({ at: new Date(), level: 'info', message: `${client}: ${line}`, fields });
 }
 
 function fail(error: unknown): never {

@@ -1,8 +1,8 @@
 /** Names, IP addresses and ports in the form that the policy compares: parsed once, and canonical from then on. */
-import { domainToASCII } from 'node:url';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
+import { domainToASCII } from '../platform/system/idna.ts';
 
 /** 1–65535. */
 export type TcpPort = number & { readonly __brand: 'TcpPort' };

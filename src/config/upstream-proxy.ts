@@ -1,8 +1,9 @@
 /** The upstream proxy of a file, with the credentials from their own file. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { UpstreamProxy } from '../access/upstream-proxy.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
+import type { SystemError } from '../platform/system/errors.ts';
+import { closeSync, fstatSync, openSync, readSync } from '../platform/system/files.ts';
 import type { LoadedFile } from './load.ts';
 import { onAnyPort, rulesOf } from './rules.ts';
 
@@ -43,7 +44,7 @@ function readCredentials(path: string, place: string): string {
     }
   } catch (error) {
     if (error instanceof VsockProxyError) throw error;
-    const { code = 'EIO' } = error as NodeJS.ErrnoException;
+    const { code = 'EIO' } = error as SystemError;
     throw wrong(
       `could not be read: ${code}`,
       'make it readable for the user that the proxy runs as, and for nobody else',

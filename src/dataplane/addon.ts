@@ -1,5 +1,5 @@
-import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
+import { getSystemErrorName } from '../platform/system/errors.ts';
 import type {
   ClientCounters,
   CloseRecord,

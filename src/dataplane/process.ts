@@ -1,6 +1,6 @@
 /** What a process has to do and Node.js cannot, by calls of the addon that need no data plane: native/binding/process.h. */
-import { getSystemErrorName } from 'node:util';
 import { VsockProxyError } from '../platform/errors.ts';
+import { getSystemErrorName } from '../platform/system/errors.ts';
 import { loadAddon } from './load.ts';
 import type { PipeEnds } from './system.ts';
 

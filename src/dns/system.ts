@@ -3,7 +3,7 @@ import { promises as dns } from 'node:dns';
 import { promises as files } from 'node:fs';
 import { type Hostname, type IpAddress, isLocalhost, parseIpAddress } from '../access/address.ts';
 import { isDefinitive, resolveError } from './failure.ts';
-import { createHostsFile } from './hosts.ts';
+import { createHostsFile } from './hosts-file.ts';
 import { queryName } from './query.ts';
 import { expandName, parseSearchList } from './resolvconf.ts';
 import type { Answer, Family, Resolver } from './resolver.ts';

@@ -1,17 +1,10 @@
 /** The application: started, and waited for. */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { constants } from 'node:os';
-import type { Environment } from '../platform/environment.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
+import { SIGNALS, type SystemError } from '../platform/system/errors.ts';
+import { type RunningProgram, type StartOptions, startProgram } from '../platform/system/programs.ts';
 
 export type CommandLine = readonly [program: string, ...args: string[]];
-
-export interface CommandOptions {
-  readonly env: Environment;
-  /** Its standard input, output and error. */
-  readonly stdio: StdioOptions;
-}
 
 /** As shells have it: what could not be found, and what could not be executed. */
 const NOT_FOUND = 127;
@@ -19,7 +12,7 @@ const NOT_EXECUTABLE = 126;
 const SIGNALLED = 128;
 
 export interface RunningCommand {
-  readonly child: ChildProcess;
+  readonly child: RunningProgram;
   /** Its exit status, 128 + n where signal n ended it. Never rejected. */
   readonly ended: Promise<number>;
 }
@@ -32,17 +25,17 @@ export interface NotStarted {
 
 export async function startCommand(
   [program, ...args]: CommandLine,
-  { env, stdio }: CommandOptions,
+  { env, stdio }: StartOptions,
 ): Promise<RunningCommand | NotStarted> {
-  let child: ChildProcess;
+  let child: RunningProgram;
   try {
-    child = spawn(program, args, { env, stdio });
+    child = startProgram(program, args, { env, stdio });
   } catch (error) {
     return explain(program, error); // Node throws some errors, and tells others by an event
   }
   const ended = new Promise<number>((resolve) => {
     child.once('exit', (status, signal) => {
-      resolve(status ?? SIGNALLED + (signal === null ? 0 : constants.signals[signal]));
+      resolve(status ?? SIGNALLED + (signal === null ? 0 : (SIGNALS[signal] ?? 0)));
     });
   });
   const { promise: started, resolve } = Promise.withResolvers<Error | undefined>();
@@ -62,7 +55,7 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 function explain(program: string, failure: unknown): NotStarted {
-  const { code = 'EIO' } = failure as NodeJS.ErrnoException;
+  const { code = 'EIO' } = failure as SystemError;
   const hint = HINTS[code];
   const error = new VsockProxyError('argument', `The command ${quoteBriefly(program)} could not be started: ${code}`, {
     errno: code,

@@ -1,8 +1,13 @@
 /** The enclave's DNS server: one address, UDP and TCP. Who asks are programs of the same machine. */
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
 import { VsockProxyError } from '../platform/errors.ts';
+import type { SystemError } from '../platform/system/errors.ts';
+import {
+  type Connection,
+  createServer,
+  createSocket,
+  type DatagramSocket,
+  type StreamServer,
+} from '../platform/system/sockets.ts';
 import { answerQuery, LONGEST_QUERY, type LookUp } from './dns-message.ts';
 
 export interface DnsServer {
@@ -45,21 +50,25 @@ export async function openDnsServer(ip: string, port: number, lookUp: LookUp): P
   return { close };
 }
 
-async function bindUdp(socket: UdpSocket, ip: string, port: number): Promise<void> {
+async function bindUdp(socket: DatagramSocket, ip: string, port: number): Promise<void> {
   socket.bind({ address: ip, port });
-  await once(socket, 'listening');
-  // A reply that cannot be delivered; its resolver asks again.
-  socket.on('error', () => undefined);
+  await listening(socket);
 }
 
-async function listenTcp(server: Server, ip: string, port: number): Promise<void> {
+async function listenTcp(server: StreamServer, ip: string, port: number): Promise<void> {
   server.listen({ host: ip, port });
-  await once(server, 'listening');
-  server.on('error', () => undefined);
+  await listening(server);
+}
+
+function listening(socket: DatagramSocket | StreamServer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('listening', resolve);
+    socket.on('error', reject); // later ones reject what has been settled
+  });
 }
 
 /** Messages with their length in front (RFC 1035 4.2.2), answered in order. */
-function serveConnection(socket: Socket, lookUp: LookUp): void {
+function serveConnection(socket: Connection, lookUp: LookUp): void {
   let bytes: Buffer = Buffer.alloc(0);
   /** While somebody is asked, nothing more is read: answers keep the order of their queries. */
   let waiting = false;
@@ -107,7 +116,7 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 function describe(error: unknown, ip: string, port: number): VsockProxyError {
-  const { code = 'EIO', syscall = 'bind' } = error as NodeJS.ErrnoException;
+  const { code = 'EIO', syscall = 'bind' } = error as SystemError;
   const hint = HINTS[code];
   return new VsockProxyError('listen-failed', `Could not bind the DNS server to ${ip}:${port}: ${syscall}: ${code}`, {
     errno: code,

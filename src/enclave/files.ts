@@ -1,10 +1,10 @@
 /** /etc/hosts and /etc/resolv.conf of the enclave: what has to stand in them, beside what stands there. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { getSystemErrorMessage } from 'node:util';
 import type { Hostname, IpAddress } from '../access/address.ts';
 import { parseHosts } from '../dns/hosts.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
+import { getSystemErrorMessage, type SystemError } from '../platform/system/errors.ts';
+import { readFileSync, writeFileSync } from '../platform/system/files.ts';
 import { replaceFile } from '../platform/whole-file.ts';
 
 /** A name and where it leads. */
@@ -93,7 +93,7 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 function describe(path: string, error: unknown): VsockProxyError {
-  const { errno = 0 } = error as NodeJS.ErrnoException;
+  const { errno = 0 } = error as SystemError;
   const code = codeOf(error);
   const hint = HINTS[code];
   const reason = `${code}, ${getSystemErrorMessage(errno)}`;
@@ -105,5 +105,5 @@ function describe(path: string, error: unknown): VsockProxyError {
 }
 
 function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? 'EIO';
+  return (error as SystemError).code ?? 'EIO';
 }

@@ -4,8 +4,8 @@
  * Nobody who writes a line ever waits: what the parent does not take is kept, and when that is full, lines are lost, and
  * counted.
  */
-import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../platform/clock.ts';
+import type { Stream } from '../platform/system/sockets.ts';
 import { Backlog } from './backlog.ts';
 import { LineSplitter } from './lines.ts';
 
@@ -17,8 +17,8 @@ export class LogSender {
   readonly #clock: Clock;
   readonly #backlog = new Backlog();
   #lost = 0;
-  #connect: (() => Duplex) | undefined;
-  #socket: Duplex | undefined;
+  #connect: (() => Stream) | undefined;
+  #socket: Stream | undefined;
   #canWrite = false;
   readonly #streams = new Set<Promise<void>>();
   #onIdle: (() => void) | undefined;
@@ -28,7 +28,7 @@ export class LogSender {
   }
 
   /** Sends what has been written, and what will be. `connect` gives a socket, which sends `connect` when it is. */
-  start(connect: () => Duplex): void {
+  start(connect: () => Stream): void {
     this.#connect = connect;
     this.#reconnect();
   }
@@ -46,7 +46,7 @@ export class LogSender {
   }
 
   /** The lines of a stream, from now to its end. */
-  pipe(stream: Readable): void {
+  pipe(stream: Stream): void {
     const lines = new LineSplitter();
     const ended = new Promise<void>((resolve) => {
       stream.on('data', (bytes: Buffer) => {
@@ -123,7 +123,7 @@ export class LogSender {
 }
 
 /** Resolves when the other side has ended, too, which it does behind the last byte. */
-async function endOf(socket: Duplex | undefined): Promise<void> {
+async function endOf(socket: Stream | undefined): Promise<void> {
   if (socket === undefined || socket.destroyed) return;
   const closed = new Promise<void>((resolve) => {
     socket.once('close', resolve);

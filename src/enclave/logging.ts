@@ -1,8 +1,8 @@
 /** How log lines and the command's output leave the enclave: by a listener of the data plane, as the sender knows no vsock. */
-import { connect } from 'node:net';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { PipeEnds } from '../dataplane/system.ts';
 import type { ListenerPlan } from '../plan.ts';
+import { connect } from '../platform/system/sockets.ts';
 import type { RunningProxy } from '../proxy/server.ts';
 import type { LogSender } from './log-sender.ts';
 

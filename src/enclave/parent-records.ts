@@ -1,5 +1,4 @@
 /** Records of DNS that the enclave has not itself: its parent looks them up, and is asked through the tunnel that there is. */
-import { connect } from 'node:net';
 import type { Hostname } from '../access/address.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { MAX_REPLY_BYTES, parseRecordReply, type RecordReply, recordPath } from '../dns/record-exchange.ts';
@@ -7,6 +6,9 @@ import type { RecordSet, RecordType } from '../dns/records.ts';
 import type { ListenerPlan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
+import type { SystemError } from '../platform/system/errors.ts';
+import { connect } from '../platform/system/sockets.ts';
+import { parseResponse } from '../protocol/http-response.ts';
 
 /** `failed`: nobody can tell now. Undefined: there is no such name. */
 export type FoundRecords = RecordSet | 'failed' | undefined;
@@ -79,25 +81,45 @@ export class ParentRecords {
     name: Hostname,
     type: RecordType,
   ): Promise<RecordReply> {
-    const { get } = await import('node:http'); // most applications never ask for any
     const { promise, resolve } = Promise.withResolvers<RecordReply>();
-    const options = {
-      createConnection: () => connect({ host: ip, port }),
-      host: 'parent',
-      path: recordPath({ name, type }),
+    const stream = connect({ host: ip, port });
+    const request = `GET ${recordPath({ name, type })} HTTP/1.1\r\nHost: parent\r\nConnection: close\r\n\r\n`;
+    let bytes: Buffer = Buffer.alloc(0);
+    const end = (reply: RecordReply | undefined): void => {
+      if (reply === undefined) return;
+      resolve(reply);
+      stream.destroy();
     };
-    const request = get(options, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (text: string) => {
-        body += text;
-        if (body.length > MAX_REPLY_BYTES) request.destroy(new Error('EMSGSIZE'));
-      });
-      response.on('end', () => resolve(parseRecordReply(type, response.statusCode ?? 0, body)));
-      response.on('error', ({ message }) => resolve({ code: message }));
+    stream.on('connect', () => stream.write(request));
+    stream.on('data', (chunk) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      end(readReply(type, bytes, false));
     });
-    request.on('error', (error: NodeJS.ErrnoException) => resolve({ code: error.code ?? error.message }));
-    const cancel = this.#clock.setTimer(DEADLINE_MS, () => request.destroy(new Error('ETIMEDOUT')));
+    stream.on('end', () => end(readReply(type, bytes, true)));
+    stream.on('error', (error: SystemError) => end({ code: error.code ?? error.message }));
+    stream.on('close', () => resolve({ code: 'ECONNRESET' }));
+    const cancel = this.#clock.setTimer(DEADLINE_MS, () => end({ code: 'ETIMEDOUT' }));
     return await promise.finally(cancel);
   }
+}
+
+const ASKED = { method: 'GET', version: '1.1', keepAlive: false } as const;
+
+/** @returns undefined where more has to come */
+function readReply(type: RecordType, bytes: Buffer, ended: boolean): RecordReply | undefined {
+  const response = parseResponse(bytes, ASKED);
+  if (response.kind === 'malformed') return { code: response.problem };
+  if (response.kind !== 'final') return ended ? CUT_OFF : tooLong(bytes.length);
+  const { status, headBytes, body } = response;
+  const length = body.kind === 'length' ? body.bytes : bytes.length - headBytes;
+  if (length > MAX_REPLY_BYTES) return { code: 'EMSGSIZE' };
+  const rest = bytes.subarray(headBytes, headBytes + length);
+  if (body.kind === 'length' ? rest.length < length : !ended) return ended ? CUT_OFF : undefined;
+  return parseRecordReply(type, status, rest.toString('utf8'));
+}
+
+const CUT_OFF = { code: 'ECONNRESET' };
+
+function tooLong(bytes: number): RecordReply | undefined {
+  return bytes > MAX_REPLY_BYTES ? { code: 'EMSGSIZE' } : undefined;
 }

@@ -1,12 +1,12 @@
 /** An enclave from its first moment to its application's end. */
-import { closeSync, readFileSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { type Hostname, parseHostname, parseIpAddress, type TargetHost } from '../access/address.ts';
 import { type HostsTable, parseHosts } from '../dns/hosts.ts';
 import type { RecordType } from '../dns/records.ts';
 import type { EgressPlan, EnclavePlan, ListenerPlan, Plan } from '../plan.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Environment } from '../platform/environment.ts';
+import { closeSync, readFileSync } from '../platform/system/files.ts';
+import { readPipe } from '../platform/system/sockets.ts';
 import type { RunningProxy } from '../proxy/server.ts';
 import type { AddressTable } from './address-table.ts';
 import { type AddressDependencies, listenersFor, openAddresses } from './addresses.ts';
@@ -125,11 +125,11 @@ async function start(
   const outputs = logging === undefined ? undefined : [logging.openPipe(), logging.openPipe()];
   const started = await startCommand(command, {
     env: egress === undefined ? env : withProxy(env, egress.proxy, ownHosts(plan, hostName)),
-    stdio: outputs === undefined ? 'inherit' : ['inherit', ...outputs.map(({ write }) => write)],
+    stdio: ['inherit', ...(outputs?.map(({ write }) => write) ?? (['inherit', 'inherit'] as const))],
   });
   for (const { read, write } of outputs ?? []) {
     closeSync(write); // so that the pipe ends with the command
-    logging?.sender.pipe(new Socket({ fd: read, writable: false }));
+    logging?.sender.pipe(readPipe(read));
   }
   return started;
 }

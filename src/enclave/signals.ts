@@ -1,19 +1,12 @@
 /** Signals of this process, passed on to its command. */
-import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { SIGNALS } from '../platform/system/errors.ts';
+import { readFileSync } from '../platform/system/files.ts';
+import type { RunningProgram } from '../platform/system/programs.ts';
 
 /** What people send to a program, and what it may have a meaning for. */
-const PASSED = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGQUIT',
-  'SIGUSR1',
-  'SIGUSR2',
-  'SIGTERM',
-  'SIGCONT',
-  'SIGWINCH',
-] as const satisfies readonly NodeJS.Signals[];
+const PASSED = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGWINCH'] as const;
+
+type PassedSignal = (typeof PASSED)[number];
 
 /** Those that end a program which has no other wish. */
 const ENDING: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'];
@@ -22,7 +15,7 @@ const OF_TERMINALS: readonly string[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH'];
 
 /** As much of `process` as this takes. */
 export interface SignalSource {
-  on(signal: NodeJS.Signals, listener: () => void): unknown;
+  on(signal: PassedSignal | 'SIGCHLD', listener: () => void): unknown;
   exit(exitStatus: number): void;
 }
 
@@ -31,7 +24,7 @@ export interface SignalPassing {
    * From now on signals are for the command.
    * @param onChildEnd called whenever any child has ended
    */
-  passTo(command: Pick<ChildProcess, 'kill'>, onChildEnd: () => void): void;
+  passTo(command: Pick<RunningProgram, 'kill'>, onChildEnd: () => void): void;
 }
 
 /**
@@ -40,11 +33,11 @@ export interface SignalPassing {
  * @param isInForeground whether this process is in the foreground of a terminal now
  */
 export function takeSignals(source: SignalSource, isInForeground: () => boolean): SignalPassing {
-  let command: Pick<ChildProcess, 'kill'> | undefined;
+  let command: Pick<RunningProgram, 'kill'> | undefined;
   for (const signal of PASSED) {
     source.on(signal, () => {
       if (command === undefined) {
-        if (ENDING.includes(signal)) source.exit(128 + constants.signals[signal]);
+        if (ENDING.includes(signal)) source.exit(128 + (SIGNALS[signal] ?? 0));
       } else if (!(OF_TERMINALS.includes(signal) && isInForeground())) {
         command.kill(signal);
       }

@@ -1,7 +1,7 @@
 /** Where log records go, and in which form: text, JSON, or the journal's own fields. */
 import { escapeControls } from './escape.ts';
+import type { WriteLine } from './line-writer.ts';
 import type { Level, LogEvent, LogFormat, LogRecord, LogSink } from './log.ts';
-import type { WriteLine } from './stderr.ts';
 
 export interface LogOutputOptions {
   /** Of the environment; holds where the file says nothing. */

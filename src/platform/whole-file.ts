@@ -1,6 +1,6 @@
 /** Replaces files as a whole, so that nobody ever reads half of one. */
-import { randomBytes } from 'node:crypto';
-import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from './system/files.ts';
+import { randomHex } from './system/random.ts';
 
 /** Whatever the umask is: everyone may read it. */
 const MODE = 0o644;
@@ -11,7 +11,7 @@ const MODE = 0o644;
  * @throws the error of the file system; then the file is as it was
  */
 export function replaceFile(path: string, text: string, { durable = false } = {}): void {
-  const unfinished = `${path}.${randomBytes(8).toString('hex')}`;
+  const unfinished = `${path}.${randomHex(8)}`;
   try {
     const descriptor = openSync(unfinished, 'wx');
     try {

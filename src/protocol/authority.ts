@@ -1,7 +1,7 @@
 /** The authority of a target: host and port as they stand in a request line (RFC 3986 section 3.2). */
-import { isIPv6 } from 'node:net';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
+import { isIPv6 } from '../platform/system/ip.ts';
 import { decodeBytes, quoteBytes } from './head.ts';
 
 export interface Authority {

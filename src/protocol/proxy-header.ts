@@ -2,7 +2,7 @@
  * The header of the PROXY protocol, version 2: it tells a server whom the proxy speaks for
  * (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2).
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from '../platform/system/ip.ts';
 
 export interface IpEndpoint {
   /** Canonical text; a zone is left out. */

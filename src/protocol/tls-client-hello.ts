@@ -9,9 +9,9 @@
  * anybody on the way sees, and where the server's operator has the connection delivered. Which of the operator's sites
  * is meant in the encrypted part nobody here can know, nor whether there is one (browsers send random bytes there).
  */
-import { isIP, isIPv4 } from 'node:net';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
+import { isIP, isIPv4 } from '../platform/system/ip.ts';
 import { HEAD_LIMIT, latin1 } from './head.ts';
 
 export type ParsedClientHello =

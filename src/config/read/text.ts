@@ -1,8 +1,8 @@
 /** Reads the text of the configuration file. */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { getSystemErrorMessage } from 'node:util';
 import { type ErrorDetails, VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
+import { getSystemErrorMessage, type SystemError } from '../../platform/system/errors.ts';
+import { closeSync, openSync, readSync } from '../../platform/system/files.ts';
 
 /** Enough for more than 100,000 entries. */
 const MAX_BYTES = 8 * 1024 * 1024;
@@ -44,7 +44,7 @@ function attempt<T>(what: string, path: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    const { code = 'EIO', errno = 0 } = error as NodeJS.ErrnoException;
+    const { code = 'EIO', errno = 0 } = error as SystemError;
     throw unreadable(`${what}: ${code}: ${getSystemErrorMessage(errno)}`, path, FILE_HINTS[code]);
   }
 }

@@ -1,9 +1,8 @@
-import { constants } from 'node:os';
-import { getSystemErrorMessage } from 'node:util';
+import { ERRNOS, getSystemErrorMessage } from '../../platform/system/errors.ts';
 
 /** `ECONNREFUSED: connection refused`; the name alone where the system has no words for it. */
 export function describeErrno(name: string): string {
-  const number = (constants.errno as Readonly<Record<string, number>>)[name];
+  const number = ERRNOS[name];
   const words = number === undefined ? undefined : getSystemErrorMessage(-number);
   return words === undefined ? name : `${name}: ${words}`;
 }

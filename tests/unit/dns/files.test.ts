@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type Hostname, parseHostname } from '../../../src/access/address.ts';
-import { createHostsFile, parseHosts } from '../../../src/dns/hosts.ts';
+import { parseHosts } from '../../../src/dns/hosts.ts';
+import { createHostsFile } from '../../../src/dns/hosts-file.ts';
 import { expandName, parseSearchList } from '../../../src/dns/resolvconf.ts';
 
 function name(text: string): Hostname {

@@ -11,12 +11,8 @@ import {
   type RecordReply,
   recordPath,
 } from '../../../src/dns/record-exchange.ts';
-import {
-  createRecordLookUp,
-  MAX_RECORD_QUERIES_OF_ONE,
-  MAX_RECORDS,
-  type RecordType,
-} from '../../../src/dns/records.ts';
+import { createRecordLookUp } from '../../../src/dns/record-look-up.ts';
+import { MAX_RECORD_QUERIES_OF_ONE, MAX_RECORDS, type RecordType } from '../../../src/dns/records.ts';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(() => {

@@ -61,7 +61,7 @@ suite('signals', () => {
 
 suite('a command', () => {
   const start = (...argv: [string, ...string[]]) =>
-    startCommand(argv, { env: { PATH: '/usr/bin:/bin' }, stdio: 'ignore' });
+    startCommand(argv, { env: { PATH: '/usr/bin:/bin' }, stdio: ['inherit', 'inherit', 'inherit'] });
 
   test('that cannot be started: the status of a shell, and what to do', async () => {
     for (const [program, status, hint] of [

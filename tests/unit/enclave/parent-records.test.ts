@@ -40,13 +40,9 @@ suite('a parent that gives no answer', () => {
     ],
     ['is older', (socket) => socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n'), /HTTP status 400/],
     ['cannot tell', (socket) => socket.end(formatRecordReply({ code: 'ETIMEOUT' })), /ETIMEOUT/],
-    ['speaks no HTTP', (socket) => socket.end('hello\r\n\r\n'), /HPE_INVALID/],
+    ['speaks no HTTP', (socket) => socket.end('hello\r\n\r\n'), /not an HTTP\/1\.1 status line/],
     ['ends at once', (socket) => socket.destroy(), /ECONNRESET/],
-    [
-      'ends in the middle',
-      (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]'),
-      /aborted|ECONNRESET/,
-    ],
+    ['ends in the middle', (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]'), /ECONNRESET/],
     ['does not end', (socket) => socket.write(`HTTP/1.1 200 OK\r\n\r\n${' '.repeat(MAX_REPLY_BYTES + 1)}`), /EMSGSIZE/],
   ] as readonly (readonly [string, (socket: Socket) => unknown, RegExp])[]) {
     test(`it ${what}: nobody knows, which is said once`, async () => {

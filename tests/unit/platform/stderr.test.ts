@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, describe, it } from 'node:test';
-import { lineWriter } from '../../../src/platform/stderr.ts';
+import { lineWriter } from '../../../src/platform/line-writer.ts';
 
 function failing(code: string): Error {
   return Object.assign(new Error(code), { code, errno: -1 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { checkImports } from '../../../scripts/imports.ts';
+import { checkEnclaveSide, checkImports } from '../../../scripts/imports.ts';
 
 const DENIED: readonly { readonly path: string; readonly source: string; readonly says: RegExp }[] = [
   // The planes and their order
@@ -127,7 +127,10 @@ for (const { path, source, says } of DENIED) {
 const ALLOWED: readonly { readonly path: string; readonly source: string }[] = [
   { path: 'src/main.ts', source: `import { openDataPlane } from './dataplane/addon.ts';` },
   { path: 'src/proxy/server.ts', source: `import type { DataPlane } from '../dataplane/contract.ts';` },
-  { path: 'src/access/guard.ts', source: `import { domainToASCII } from 'node:url';\nimport { x } from './rules.ts';` },
+  {
+    path: 'src/access/guard.ts',
+    source: `import { domainToASCII } from '../platform/system/idna.ts';\nimport { x } from './rules.ts';`,
+  },
   { path: 'src/config/read/yaml.ts', source: `import { parseDocument } from 'yaml';` },
   { path: 'src/platform/errors.ts', source: `// as opposed to import 'node:fs'\n/* or from '../platform/log.ts' */` },
   { path: 'src/platform/escape.ts', source: `Buffer.from('text')` },
@@ -148,6 +151,22 @@ for (const { path, source } of ALLOWED) {
     assert.deepEqual(checkImports(path, source), []);
   });
 }
+
+test("the enclave's side reaches Node.js by platform/system/ alone", () => {
+  const sources = (zone: string) =>
+    new Map([
+      ['src/enclave-command.ts', `import { run } from './enclave/run.ts';`],
+      ['src/enclave/run.ts', `const x = await import('./zone.ts');`],
+      ['src/enclave/zone.ts', zone],
+      ['src/enclave/describe.ts', `import { execFile } from 'node:child_process';`],
+      ['src/platform/system/files.ts', `import * as fs from 'node:fs';`],
+    ]);
+  assert.deepEqual(checkEnclaveSide(sources(`import { openSync } from '../platform/system/files.ts';`)), []);
+  assert.deepEqual(checkEnclaveSide(sources(`import type { Server } from 'node:net';`)), []);
+  for (const zone of [`\nimport { connect } from 'node:net';`, `\nconst { get } = await import('node:http');`]) {
+    assert.match(checkEnclaveSide(sources(zone)).join(), /^src\/enclave\/zone\.ts:2: node:\w+ is reached/);
+  }
+});
 
 test('both machines get the same Node, which scripts/executable.ts relies on', () => {
   const { optionalDependencies } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));

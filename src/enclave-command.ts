@@ -1,0 +1,75 @@
+/** `enclave`, put together of what its process offers: the same for each engine. */
+import { describeFailure } from './commands/failure.ts';
+import { addLoopbackAddress, bringUpLoopback, openPipe, reapOrphans, unblockSignals } from './dataplane/process.ts';
+import type { SignalSource } from './enclave/signals.ts';
+import type { EnclavePlan } from './plan.ts';
+import { systemClock } from './platform/clock.ts';
+import type { Environment } from './platform/environment.ts';
+import type { Log, LogFor } from './platform/log.ts';
+import type { ProcessLog } from './process-log.ts';
+import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
+
+export interface EnclaveProcess {
+  readonly env: Environment;
+  /** As uname(2) tells it. */
+  readonly hostName: string;
+  readonly processLog: ProcessLog;
+  /** Writes to standard output. @returns the exit status */
+  readonly print: (text: string) => number;
+  readonly signals: SignalSource;
+  readonly dependenciesFor: (logFor: LogFor) => ServeDependencies;
+  /** Lets others look at it, as its plan and the environment say. */
+  readonly observe: (proxy: RunningProxy, log: Log) => Promise<unknown>;
+}
+
+/**
+ * @param argv without the program's and the command's name
+ * @returns the exit status
+ */
+export async function runEnclaveCommand(argv: readonly string[], host: EnclaveProcess): Promise<number> {
+  const { parseEnclaveCommand } = await import('./commands/enclave.ts');
+  const parsed = parseEnclaveCommand(argv);
+  if (parsed.kind === 'text') return host.print(parsed.text);
+  const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
+  const signals = takeSignals(host.signals, isInForeground);
+  unblockSignals();
+  const { logTo } = parsed.arguments;
+  const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
+  // What is denied here, nobody else may see.
+  const logFor = host.processLog.open('warn', (line) => sender?.write(line));
+  const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
+  const { runEnclave } = await import('./enclave/run.ts');
+  const { serve } = await import('./proxy/server.ts');
+  const load = (): EnclavePlan => {
+    const plan = loadEnclavePlan(parsed.arguments);
+    host.processLog.follow(plan.logFormat);
+    return plan;
+  };
+  return await runEnclave(load, parsed.arguments.command, {
+    log: logFor('vsock_proxy'),
+    clock: systemClock,
+    env: host.env,
+    hostName: host.hostName,
+    addLoopbackAddress,
+    bringUpLoopback,
+    reapOrphans,
+    signals,
+    ...(logTo &&
+      sender && {
+        logging: {
+          to: logTo,
+          sender,
+          openPipe,
+          describeFailure: (error) => describeFailure(error, false, 'enclave').text,
+        },
+      }),
+    async serve(listeners, hostOf) {
+      const proxy = await serve(() => Promise.resolve(listeners), {
+        ...host.dependenciesFor(logFor),
+        support: { hostOf },
+      });
+      await host.observe(proxy, logFor('vsock_proxy'));
+      return proxy;
+    },
+  });
+}

@@ -1,0 +1,26 @@
+/** Other programs, as node:child_process has them. */
+import { spawn } from 'node:child_process';
+import type { Environment } from '../environment.ts';
+
+export interface RunningProgram {
+  readonly pid?: number | undefined;
+  kill(signal: string): boolean;
+  once(event: 'spawn', listener: () => void): unknown;
+  /** One of the two is null. */
+  once(event: 'exit', listener: (status: number | null, signal: string | null) => void): unknown;
+  /** It could not be started, or not be sent a signal. */
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+export interface StartOptions {
+  readonly env: Environment;
+  /** Standard input, output and error: those of this process, or descriptors. */
+  readonly stdio: readonly (number | 'inherit')[];
+}
+
+/** @throws what is known at once; some of it comes as an event */
+export const startProgram: (program: string, args: readonly string[], options: StartOptions) => RunningProgram = (
+  program,
+  args,
+  { env, stdio },
+) => spawn(program, args, { env, stdio: [...stdio] }) as RunningProgram;

@@ -1,0 +1,58 @@
+/** Sockets of this machine, as node:net and node:dgram have them. */
+import { createSocket as openDatagrams } from 'node:dgram';
+import { connect as connectTo, Socket, createServer as serve } from 'node:net';
+
+/** Bytes that come, go, or both: a connection, or the end of a pipe that is read. */
+export interface Stream {
+  on(event: 'data', listener: (bytes: Buffer) => void): this;
+  on(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
+  on(event: 'error', listener: (error: Error) => void): this;
+  once(event: 'close', listener: () => void): this;
+  /** @returns false where more should wait for `drain` */
+  write(bytes: Uint8Array | string): boolean;
+  /** Behind what has been written. */
+  end(): unknown;
+  destroy(error?: Error): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  readonly destroyed: boolean;
+  readonly writable: boolean;
+  /** Bytes that have been written and not been taken. */
+  readonly writableLength: number;
+}
+
+export interface Connection extends Stream {
+  /** Calls `listener` when nothing has come or gone for `ms`. */
+  setTimeout(ms: number, listener: () => void): unknown;
+}
+
+export interface StreamServer {
+  maxConnections: number;
+  listen(options: { readonly host: string; readonly port: number }): unknown;
+  once(event: 'listening', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  close(): unknown;
+}
+
+export interface DatagramSocket {
+  bind(options: { readonly address: string; readonly port: number }): unknown;
+  once(event: 'listening', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(
+    event: 'message',
+    listener: (bytes: Buffer, from: { readonly address: string; readonly port: number }) => void,
+  ): unknown;
+  send(bytes: Uint8Array, port: number, address: string): void;
+  close(): unknown;
+}
+
+export const connect: (to: { readonly host: string; readonly port: number }) => Connection = connectTo;
+
+export const createServer: (onConnection: (connection: Connection) => void) => StreamServer = serve;
+
+export const createSocket: (family: 'udp4') => DatagramSocket = openDatagrams;
+
+/** The reading end of a pipe. It is closed when the stream is. */
+export function readPipe(fd: number): Stream {
+  return new Socket({ fd, writable: false });
+}
