@@ -55,7 +55,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     ...PURE,
     'node:net',
   ],
-  'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dns/resolver.ts', ...PURE, SYSTEM],
+  'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dataplane/process.ts', 'dns/resolver.ts', ...PURE, SYSTEM],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, SYSTEM],
   'observe/': [
     'prom-client',
@@ -117,7 +117,7 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
   node: ['module', 'values', 'vsock'],
   // `values` is the engine's own.
-  binding: ['calls', 'plane', 'messages', 'process', 'values', 'failure'],
+  binding: ['calls', 'plane', 'messages', 'process', 'sha256', 'values', 'failure'],
   core: [
     'engine',
     'worker',

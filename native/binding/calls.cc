@@ -4,6 +4,7 @@
 
 #include "messages.h"
 #include "process.h"
+#include "sha256.h"
 
 namespace vsock_proxy {
 namespace {
@@ -82,6 +83,11 @@ Value sendDatagram(const Call& call) {
   return call.js.integer(vsock_proxy::sendDatagram(path, call.js.toText(call.argument(1))));
 }
 
+// sha256(bytes) → digest in hexadecimal
+Value sha256(const Call& call) {
+  return call.js.text(vsock_proxy::sha256(call.js.toBytes(call.argument(0))));
+}
+
 // bringUpLoopback() → {call, error}
 Value bringUpLoopback(const Call& call) {
   const Outcome outcome = vsock_proxy::bringUpLoopback();
@@ -128,6 +134,7 @@ const NamedCall kDataPlaneCalls[] = {
     {"threadSeconds", threadSeconds},
     {"beat", beat},
     {"sendDatagram", sendDatagram},
+    {"sha256", sha256},
     {"bringUpLoopback", bringUpLoopback},
     {"addLoopbackAddress", addLoopbackAddress},
     {"openPipe", openPipe},

@@ -1,8 +1,8 @@
 /** Reads, parses and checks the configuration file. Every problem has its place. */
+import { sha256 } from '../dataplane/process.ts';
 import type { ConfigSource, PlanNote } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
-import { sha256 } from '../platform/system/digest.ts';
 import { type FilePurpose, findContradictions } from './checks/exclusive-keys.ts';
 import { findUnused } from './checks/unused-keys.ts';
 import { explain, type Finding } from './problems.ts';
@@ -94,7 +94,7 @@ function sourceOf(path: string, text: string): ConfigSource {
   return {
     path,
     sha256() {
-      if (left !== undefined) digest = sha256(left);
+      if (left !== undefined) digest = sha256(Buffer.from(left));
       left = undefined;
       return digest;
     },

@@ -8,10 +8,13 @@ import { findMemoryFile, openUnnamed } from './unnamed.ts';
 /** The name that scripts/executable.ts gives the addon inside the executable. */
 const ASSET = 'vsock.node';
 
-/** Loads the addon: from inside the executable, or from build/ when the sources run as they are. */
+let addon: unknown;
+
+/** The addon, loaded once: from inside the executable, or from build/ when the sources run as they are. */
 export function loadAddon(): unknown {
   // The expression keeps the bundler from resolving a file that the executable carries as an asset.
-  return isSea() ? loadAsset(scratchDirectories()) : createRequire(import.meta.url)('../../build/vsock.node');
+  addon ??= isSea() ? loadAsset(scratchDirectories()) : createRequire(import.meta.url)('../../build/vsock.node');
+  return addon;
 }
 
 /**

@@ -11,6 +11,7 @@ interface Addon {
   unblockSignals(): void;
   reapOrphans(own: number): void;
   sendDatagram(path: string, text: string): number;
+  sha256(bytes: Uint8Array): string;
 }
 
 /**
@@ -70,4 +71,9 @@ export function sendDatagram(path: string, text: string): void {
   if (error === 0) return;
   const errno = getSystemErrorName(-error);
   throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
+}
+
+/** The digest in hexadecimal. Node.js can, too, and needs a megabyte of memory for good: its module loads all of OpenSSL's. */
+export function sha256(bytes: Uint8Array): string {
+  return (loadAddon() as Addon).sha256(bytes);
 }

@@ -1,4 +1,8 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { test } from 'node:test';
+import { sha256 } from '../../src/dataplane/process.ts';
 import { testDeciding } from '../dataplane/deciding.ts';
 import { testEndings } from '../dataplane/ending.ts';
 import { testFigures } from '../dataplane/figures-suite.ts';
@@ -14,3 +18,10 @@ for (const threads of [1, 2]) {
   testFigures(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testEndings(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
 }
+
+test('the digest of a text is that of SHA-256, wherever its last block ends', () => {
+  for (let length = 0; length < 200; length += 1) {
+    const bytes = Buffer.alloc(length, length);
+    assert.equal(sha256(bytes), createHash('sha256').update(bytes).digest('hex'), `${length} bytes`);
+  }
+});
