@@ -7,7 +7,8 @@
 import type { MetricsPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
-import type { Pages, Reply, Request } from './http.ts';
+import type { Reply, Request } from './conversation.ts';
+import type { Pages } from './http.ts';
 import { FAMILY_NAMES } from './metrics.ts';
 
 /** The text of `/metrics` at a vsock address. @throws VsockProxyError */

@@ -1,30 +1,17 @@
 /**
  * A small HTTP server that answers GET and HEAD: for metrics, health, and the control socket.
  *
- * Whoever asks is not trusted: connections, their time, and what they may send are bounded, a body is refused, and an answer
- * that is not read in time ends with its connection. Nothing of it touches the proxy's own connections.
+ * Whoever asks is not trusted: connections, their time, and what they may send are bounded (conversation.ts). Nothing of it
+ * touches the proxy's own connections.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createConnection, type ListenOptions } from 'node:net';
+import { createConnection, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { getSystemErrorMessage } from 'node:util';
 import { writeAddress } from '../dataplane/format.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
-
-export interface Request {
-  readonly path: string;
-  readonly query: URLSearchParams;
-  /** The header, lower case; empty where there is none. */
-  readonly accept: string;
-}
-
-export interface Reply {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-}
+import { ANSWER_MS, converse, type RefusedStatus, type Reply, type Request } from './conversation.ts';
 
 /** Answers by path. A path that is not here is 404. */
 export type Pages = Readonly<Record<string, (request: Request) => Reply | Promise<Reply>>>;
@@ -41,11 +28,6 @@ export interface PageServer {
 
 /** More would be a load, not a look. */
 const MOST_CONNECTIONS = 64;
-/** From the first byte of a request to its end; and how long a kept connection may be silent. */
-const REQUEST_MS = 5_000;
-/** For the answer to be taken. */
-const ANSWER_MS = 10_000;
-const MOST_HEADER_BYTES = 8 * 1024;
 const WARNING_PERIOD_MS = 10_000;
 
 const JSON_TYPE = 'application/json; charset=utf-8';
@@ -59,23 +41,20 @@ export function json(value: unknown, status = 200): Reply {
  * @throws VsockProxyError `listen-failed`
  */
 export async function servePages(address: PageAddress, pages: Pages, log: Log): Promise<PageServer> {
-  const options = {
-    maxHeaderSize: MOST_HEADER_BYTES,
-    requireHostHeader: false,
-    connectionsCheckingInterval: REQUEST_MS,
-  };
-  const server = createServer(options, (request, response) => void answer(pages, request, response, log));
-  server.maxConnections = MOST_CONNECTIONS;
-  server.headersTimeout = REQUEST_MS;
-  server.requestTimeout = REQUEST_MS;
-  server.keepAliveTimeout = REQUEST_MS;
-  server.timeout = ANSWER_MS;
-  server.on('checkContinue', (_request, response: ServerResponse) => refuse(response, 413));
-  server.on('clientError', (_error, socket) => socket.destroy());
-  server.on('timeout', (socket) => {
-    log.debug(`Closed a connection to ${writeAddress(address)}: nothing moved for ${ANSWER_MS / 1000} s`);
-    socket.destroy();
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    converse(socket, {
+      toRequest: (request) => answer(pages, request, log),
+      toRefused: refusal,
+      onAbandoned: () => {
+        const late = `its answer was not taken within ${ANSWER_MS / 1000} s`;
+        log.debug(`Closed a connection to ${writeAddress(address)}: ${late}`);
+      },
+    });
   });
+  server.maxConnections = MOST_CONNECTIONS;
   let warnedAt = Number.NEGATIVE_INFINITY;
   server.on('drop', () => {
     if (performance.now() - warnedAt < WARNING_PERIOD_MS) return;
@@ -89,7 +68,7 @@ export async function servePages(address: PageAddress, pages: Pages, log: Log): 
     close() {
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
-      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
       return promise;
     },
   };
@@ -160,31 +139,25 @@ function isAlive(path: string): Promise<boolean> {
   return promise;
 }
 
-async function answer(pages: Pages, request: IncomingMessage, response: ServerResponse, log: Log): Promise<void> {
-  const { method = '', url = '' } = request;
-  if (method !== 'GET' && method !== 'HEAD') return refuse(response, 405);
-  if ('content-length' in request.headers || 'transfer-encoding' in request.headers) return refuse(response, 413);
-  const target = URL.parse(url, 'http://localhost');
-  if (target === null) return send(response, json({ error: 'bad request' }, 400));
-  const { pathname, searchParams } = target;
-  const page = Object.hasOwn(pages, pathname) ? pages[pathname] : undefined;
-  if (page === undefined) return send(response, json({ error: 'not found', paths: Object.keys(pages) }, 404));
+async function answer(pages: Pages, request: Request, log: Log): Promise<Reply> {
+  const { path } = request;
+  const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+  if (page === undefined) return json({ error: 'not found', paths: Object.keys(pages) }, 404);
   try {
-    send(response, await page({ path: pathname, query: searchParams, accept: request.headers.accept ?? '' }));
+    return await page(request);
   } catch (error) {
-    log.error(`${pathname} could not be answered: ${error instanceof Error ? error.message : String(error)}`);
-    send(response, json({ error: 'internal' }, 500));
+    log.error(`${path} could not be answered: ${error instanceof Error ? error.message : String(error)}`);
+    return json({ error: 'internal' }, 500);
   }
 }
 
-/** Without reading what comes: the connection ends. */
-function refuse(response: ServerResponse, status: 405 | 413): void {
-  response.setHeader('connection', 'close');
-  if (status === 405) response.setHeader('allow', 'GET, HEAD');
-  send(response, json({ error: status === 405 ? 'only GET and HEAD' : 'no body' }, status));
-}
+const REFUSALS: Readonly<Record<RefusedStatus, string>> = {
+  400: 'bad request',
+  405: 'only GET and HEAD',
+  413: 'no body',
+  431: 'the head of the request is too long',
+};
 
-function send(response: ServerResponse, { status, contentType, body }: Reply): void {
-  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
-  response.end(body);
+function refusal(status: RefusedStatus): Reply {
+  return json({ error: REFUSALS[status] }, status);
 }

@@ -1,6 +1,7 @@
 /** What can be asked of a proxy that runs: metrics, health, and, on the control socket, its state and its connections. */
 import type { ConnectionSnapshot, Snapshot } from '../proxy/snapshot.ts';
-import { json, type Pages, type Reply } from './http.ts';
+import type { Reply } from './conversation.ts';
+import { json, type Pages } from './http.ts';
 import { contentTypeOf, type Format, renderMetrics } from './metrics.ts';
 import type { ProcessFigures } from './process.ts';
 

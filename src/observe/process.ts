@@ -1,7 +1,6 @@
 /** Figures of the process itself. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch } from 'node:os';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 export interface ProcessFigures {
   /** Version of Node.js. */
@@ -16,20 +15,28 @@ export interface ProcessFigures {
   readonly loopDelaySeconds: number;
 }
 
-const RESOLUTION_MS = 100;
+const PERIOD_MS = 100;
 
-/** Watches the event loop from now on: a timer, 10 times a second. */
+/** Watches the event loop from now on: a timer, 10 times a second. Node.js has such a watch, for 300 KiB of memory. */
 export class ProcessWatch {
-  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  readonly #timer: NodeJS.Timeout;
+  #last = performance.now();
+  #longestMs = 0;
 
   constructor() {
-    this.#delay.enable();
+    this.#timer = setInterval(() => this.#look(), PERIOD_MS).unref();
+  }
+
+  #look(): void {
+    const now = performance.now();
+    this.#longestMs = Math.max(this.#longestMs, now - this.#last - PERIOD_MS);
+    this.#last = now;
   }
 
   read(): ProcessFigures {
     const { user, system } = process.cpuUsage();
-    const longest = this.#delay.max / 1e9;
-    this.#delay.reset();
+    const longestMs = this.#longestMs;
+    this.#longestMs = 0;
     return {
       node: process.versions.node,
       arch: arch(),
@@ -37,12 +44,12 @@ export class ProcessWatch {
       residentBytes: process.memoryUsage.rss(),
       descriptors: countDescriptors(),
       descriptorLimit: descriptorLimit(),
-      loopDelaySeconds: Math.max(0, longest - RESOLUTION_MS / 1000),
+      loopDelaySeconds: longestMs / 1000,
     };
   }
 
   stop(): void {
-    this.#delay.disable();
+    clearInterval(this.#timer);
   }
 }
 

@@ -1,8 +1,9 @@
 /** The executable, looked at from outside while it runs: by its commands, and by clients that mean no good. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { type RequestOptions, request } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,9 +34,9 @@ function ask(...words: readonly string[]) {
 }
 
 /** @returns the status, or 0 where the connection was closed */
-function get(socketPath: string, path: string): Promise<number> {
+function get(socketPath: string, path: string, options: RequestOptions = {}): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
-  const asking = request({ socketPath, path, agent: false }, (response) => {
+  const asking = request({ ...options, socketPath, path, agent: false }, (response) => {
     response.resume();
     response.on('end', () => resolve(response.statusCode ?? 0));
     response.on('error', () => resolve(0));
@@ -86,10 +87,19 @@ describe('a proxy that is looked at', () => {
     const [connection, ...more] = JSON.parse((await ask('connections', '--json')).stdout);
     assert.deepEqual(more, []);
     assert.partialDeepStrictEqual(connection, { target: `127.0.0.1:${port}`, bytesUp: 5, bytesDown: 5 });
-    assert.match((await ask('metrics')).stdout, /^vsock_proxy_connections_open\{listener="unix:[^"]+"\} 1$/m);
+    const metrics = (await ask('metrics')).stdout;
+    assert.match(metrics, /^vsock_proxy_connections_open\{listener="unix:[^"]+"\} 1$/m);
+    const [, path = '', digest] = /config_info\{path="([^"]+)",sha256="(\w+)"\} 1$/m.exec(metrics) ?? [];
+    assert.equal(digest, createHash('sha256').update(readFileSync(path)).digest('hex'));
+    const maps = readFileSync(`/proc/${proxy.pid}/maps`, 'utf8');
+    assert.equal(maps.match(/ r-xp .*\(deleted\)$/gm)?.length, 1, `the addon is loaded once\n${maps}`);
     assert.equal(await get(at('metrics.sock'), '/healthz'), 200);
     assert.equal(await get(at('metrics.sock'), '/readyz'), 200);
     assert.equal(await get(at('metrics.sock'), '/status'), 404);
+    for (const name of ['control.sock', 'metrics.sock']) {
+      assert.equal(await get(at(name), '/metrics', { method: 'DELETE' }), 405);
+      assert.equal(await get(at(name), '/metrics', { headers: { 'transfer-encoding': 'chunked' } }), 413);
+    }
     for (const name of ['control.sock', 'metrics.sock']) assert.equal(statSync(at(name)).mode & 0o777, 0o660);
     client.destroy();
   });
@@ -147,7 +157,7 @@ describe('a proxy that is looked at', () => {
       ),
     );
     for (const socket of silent) socket.resume();
-    await proxy.logged(/DEBUG .*Closed a connection to unix:\S+control\.sock: nothing moved for 10 s/);
+    await proxy.logged(/DEBUG .*Closed a connection to unix:\S+control\.sock: its answer was not taken within 10 s/);
     deaf.resume();
     await gone;
     assert.equal((await ask('status')).status, 0);

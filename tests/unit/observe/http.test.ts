@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createConnection, createServer } from 'node:net';
@@ -44,6 +45,22 @@ function ask(
   return promise;
 }
 
+/** What a client gets that says this, and ends. */
+async function converse(path: string, said: string): Promise<string> {
+  const client = createConnection(path).on('error', () => undefined);
+  let text = '';
+  client.on('data', (chunk) => {
+    text += chunk;
+  });
+  client.end(said, 'latin1');
+  await once(client, 'close');
+  return text;
+}
+
+function statusesIn(answer: string): readonly number[] {
+  return [...answer.matchAll(/^HTTP\/1\.1 (\d+) [A-Z]/gm)].map(([, status]) => Number(status));
+}
+
 describe('pages', () => {
   it('answer GET and HEAD by path, and nothing else', async () => {
     const { path, close } = await open('pages');
@@ -76,6 +93,45 @@ describe('pages', () => {
     await (await open('left')).close();
     writeFileSync(join(folder, 'file'), 'mine');
     await assert.rejects(open('file'), { errno: 'EADDRINUSE' });
+  });
+
+  for (const [what, head, status] of [
+    ['HTTP/1.0, after which the connection ends', 'GET /ok HTTP/1.0\r\n\r\n', 200],
+    ['a whole URL', 'GET http://anybody/ok?x HTTP/1.1\r\nConnection: Close\r\n\r\n', 200],
+    ['a path of two slashes', 'GET //ok HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+    ['another method', 'POST /ok HTTP/1.1\r\n\r\n', 405],
+    ['a body of no length', 'GET /ok HTTP/1.1\r\nContent-Length: 0\r\n\r\n', 413],
+    ['a body in chunks', 'GET /ok HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n', 413],
+    ['the question for a body', 'GET /ok HTTP/1.1\r\nExpect: 100-continue\r\n\r\n', 413],
+    ['no HTTP', '\x16\x03\x01\r\n\r\n', 400],
+    ['a line feed alone', 'GET /ok HTTP/1.1\nA: b\r\n\r\n', 400],
+    ['a folded line', 'GET /ok HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n', 400],
+    ['a head that does not end', `GET /ok HTTP/1.1\r\nA: ${'b'.repeat(9000)}`, 431],
+  ] as const) {
+    it(`${what} is answered ${status}, and no more comes`, async () => {
+      const { path, close } = await open('raw');
+      const answer = await converse(path, `${head}${'GET /ok HTTP/1.1\r\n\r\n'.repeat(2)}`);
+      assert.deepEqual(statusesIn(answer), [status], answer);
+      assert.match(answer, /\r\nConnection: close\r\n/);
+      if (status === 405) assert.match(answer, /\r\nAllow: GET, HEAD\r\n/);
+      await close();
+    });
+  }
+
+  it('requests that come together are answered in turn, also those of a client that has ended', async () => {
+    const { path, close } = await open('turns');
+    const answer = await converse(path, 'GET /ok HTTP/1.1\r\n\r\nGET /no HTTP/1.1\r\n\r\nHEAD /ok HTTP/1.1\r\n\r\n');
+    assert.deepEqual(statusesIn(answer), [200, 404, 200]);
+    await close();
+  });
+
+  it('a request that comes byte by byte is answered', async () => {
+    const { path, close } = await open('bytes');
+    const client = createConnection({ path, noDelay: true });
+    for (const byte of 'GET /ok HTTP/1.1\r\n\r\n') await new Promise((resolve) => client.write(byte, resolve));
+    const [answer] = await once(client, 'data');
+    assert.deepEqual(statusesIn(String(answer)), [200]);
+    await close();
   });
 
   it('a client that says nothing, and one that does not read, keep nobody from the others', async () => {

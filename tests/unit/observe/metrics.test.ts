@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { MOST_CLIENTS, renderMetrics } from '../../../src/observe/metrics.ts';
+import { MOST_CLIENTS } from '../../../src/observe/family.ts';
+import { renderMetrics } from '../../../src/observe/metrics.ts';
 import { formatFor, readiness } from '../../../src/observe/pages.ts';
 import { listener, PROCESS, snapshot } from './fixture.ts';
 
