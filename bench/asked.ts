@@ -78,19 +78,19 @@ const haproxy: Startable<AskedName> = {
 };
 
 /** One of ours beside another contender. */
-export interface Duel extends Measure {
-  readonly ours: AskedName;
-  readonly beside: AskedName;
+export interface Duel<N extends string = AskedName> extends Measure {
+  readonly ours: N;
+  readonly beside: N;
   /** The least ratio; absent: whatever it costs. */
   readonly goal?: number;
 }
 
 /** A course that ours and a peer run in turns. */
-export interface Contest extends Course {
-  readonly ours: readonly AskedName[];
+export interface Contest<N extends string = AskedName> extends Course {
+  readonly ours: readonly N[];
   /** Absent where ours are compared with each other. */
-  readonly peer?: AskedName;
-  readonly duels: readonly Duel[];
+  readonly peer?: N;
+  readonly duels: readonly Duel<N>[];
 }
 
 function visit(ours: AskedName, beside: AskedName, goal?: number): readonly Duel[] {

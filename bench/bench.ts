@@ -12,6 +12,14 @@ import { type Contender, direct, relays, type Startable, start, versions } from 
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { names } from './judge.ts';
 import { type LoadServer, serve } from './load.ts';
+import {
+  type ObservedEffort,
+  type ObservedName,
+  observedContest,
+  observedFigures,
+  observedNames,
+  startObserved,
+} from './observed.ts';
 import { type RaceEffort, races, type Samples, Track } from './race.ts';
 import {
   duelHeading,
@@ -32,16 +40,19 @@ import {
 interface Effort {
   readonly race: RaceEffort;
   readonly footprint: FootprintEffort;
+  readonly observed: ObservedEffort;
 }
 
 /** Many short rounds rather than few long ones: each connection may fall on other CPUs. Together ten seconds. */
 const full: Effort = {
   race: { rounds: 25, roundMs: 400, repeats: 500 },
   footprint: { idle: 9000, churned: 20_000, starts: 11 },
+  observed: { starts: 7, scrapes: 21 },
 };
 const quick: Effort = {
   race: { rounds: 1, roundMs: 300, repeats: 0 },
   footprint: { idle: 1000, churned: 2000, starts: 1 },
+  observed: { starts: 1, scrapes: 3 },
 };
 
 const resultsFile = new URL('RESULTS.md', import.meta.url).pathname;
@@ -54,10 +65,10 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve(names.length + askedNames.length);
+  const server = await serve(names.length + askedNames.length + observedNames.length);
   const ground = { executable, directory, server, effort };
   try {
-    const measured = [await measureFixed(ground), await measureAsked(ground)] as const;
+    const measured = [await measureFixed(ground), await measureAsked(ground), await measureObserved(ground)] as const;
     const facts = conditions(executable, effort, measured);
     const tables = measured.flatMap(({ lines, spreads }) => [lines, spreads]).map(textTable);
     process.stdout.write(`${[...tables, facts.join('\n')].join('\n\n')}\n`);
@@ -129,6 +140,24 @@ async function measureAsked({ executable, directory, server, effort }: Ground): 
   return { lines, spreads, samples, repeated: track.repeated };
 }
 
+/** Ours with metrics, beside ours without. */
+async function measureObserved({ executable, directory, server, effort }: Ground): Promise<Measured> {
+  const lines: Line[] = [duelHeading];
+  const [port = 0] = server.ports;
+  const runners = await startObserved(executable, directory, server.ports.slice(-observedNames.length));
+  const track = new Track(runners, server.pid, effort.race);
+  let taken: Samples<ObservedName>;
+  try {
+    taken = await track.run(observedContest, observedNames);
+  } finally {
+    await stopAll(runners);
+  }
+  for (const line of duelLines(observedContest, taken)) lines.push(say(line));
+  for await (const line of observedFigures(executable, { directory, port }, effort.observed)) lines.push(say(line));
+  const spreads = [duelSpreadHeading, ...duelSpreadLines(observedContest, taken)];
+  return { lines, spreads, samples: [taken], repeated: track.repeated };
+}
+
 /** All or none, each with a port of the server for itself. */
 async function startAll<N extends string>(
   all: readonly Startable<N>[],
@@ -168,7 +197,7 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
   ];
 }
 
-function results([fixed, asked]: readonly [Measured, Measured], facts: readonly string[]): string {
+function results([fixed, asked, observed]: readonly [Measured, Measured, Measured], facts: readonly string[]): string {
   return `# Benchmark
 
 Written by \`make bench\` (\`bench/run.sh\`), which repeats it.
@@ -193,6 +222,13 @@ question costs.
 
 ${markdownTable(asked.lines)}
 
+## Looked at
+
+Ours with metrics, scraped once a second, beside ours without them: ours to one server, as above. The clients of the one scrape are
+IP addresses, which are counted as CIDs are; its processor time is that of the control thread.
+
+${markdownTable(observed.lines)}
+
 ## Behind the medians
 
 Least and greatest of the rounds, and the CPUs that the load generator itself took.
@@ -200,6 +236,8 @@ Least and greatest of the rounds, and the CPUs that the load generator itself to
 ${markdownTable(fixed.spreads)}
 
 ${markdownTable(asked.spreads)}
+
+${markdownTable(observed.spreads)}
 
 ## Commands
 

@@ -86,8 +86,11 @@ backend servers
   return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
 }
 
-/** @param entries of its allowlist: the server, and names that nobody asks for */
-export function vsockProxy(executable: string, entries = 1): Relay {
+/**
+ * @param entries of its allowlist: the server, and names that nobody asks for
+ * @param more lines of its file
+ */
+export function vsockProxy(executable: string, { entries = 1, more = '' } = {}): Relay {
   return {
     name: 'vsock-proxy',
     capacity: connections,
@@ -97,7 +100,7 @@ export function vsockProxy(executable: string, entries = 1): Relay {
         { length: entries - 1 },
         (_, index) => `  - {address: host-${index}.example.com, port: 443}\n`,
       );
-      writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n${others.join('')}`);
+      writeFileSync(file, `allowlist:\n  - {address: 127.0.0.1, port: ${port}}\n${others.join('')}${more}`);
       return [executable, `unix:${socket}`, '127.0.0.1', String(port), '--config', file, '-w', String(connections)];
     },
   };
@@ -126,6 +129,8 @@ export interface Contender<N extends string = Name> {
   readonly endpoint: Endpoint;
   /** Absent without a proxy. */
   readonly pid?: number;
+  /** What goes on beside each of its rounds. */
+  readonly beside?: () => Promise<unknown>;
   stop(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /** What a proxy takes without load: memory, and time to start. */
 import { setTimeout } from 'node:timers/promises';
-import { prepare, type Relay, type RunningRelay, start, vsockProxy } from './contenders.ts';
+import { prepare, type Relay, type RunningRelay, type Startable, start, vsockProxy } from './contenders.ts';
 import { median, type Name } from './judge.ts';
 import { holdOpen, measure } from './load.ts';
 import { anonymousBytes } from './proc.ts';
@@ -30,7 +30,7 @@ export interface Ground {
 }
 
 const bytesPerKib = 1024;
-const bytesPerMib = 1024 * bytesPerKib;
+export const bytesPerMib = 1024 * bytesPerKib;
 const churnBatch = 1000;
 const churnToleranceBytes = 2 * bytesPerMib;
 const LONG_LISTS = [
@@ -79,7 +79,7 @@ export async function* footprints(
   const version = await medianMillis(effort.starts, () => ['run', executable, '--version']);
   yield { title: '--version', unit: 'ms', cells: { 'vsock-proxy': version }, limit: 30 };
   for (const { entries, millis, mib } of LONG_LISTS) {
-    const relay = vsockProxy(executable, entries);
+    const relay = vsockProxy(executable, { entries });
     const title = `allowlist of ${entries} entries`;
     const took = await readyMillis(relay, ground, effort.starts);
     yield { title: `${title}, until the first byte`, unit: 'ms', cells: { [relay.name]: took }, limit: millis };
@@ -121,11 +121,14 @@ async function churnBytes({ pid, endpoint }: RunningRelay, connections: number, 
   return change;
 }
 
-function readyMillis(relay: Relay, { directory, port }: Ground, starts: number): Promise<number> {
-  return medianMillis(starts, () => {
-    const { command, endpoint } = prepare(relay, directory, port);
-    return ['start', endpoint, ...command];
-  });
+function readyMillis(relay: Relay, ground: Ground, starts: number): Promise<number> {
+  return medianMillis(starts, () => startArguments(relay, ground));
+}
+
+/** Of the load generator, which tells how long it took from exec to the first byte that came back. */
+export function startArguments(relay: Startable<string>, { directory, port }: Ground): readonly string[] {
+  const { command, endpoint } = prepare(relay, directory, port);
+  return ['start', endpoint, ...command];
 }
 
 async function medianMillis(times: number, args: () => readonly string[]): Promise<number> {

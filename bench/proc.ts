@@ -17,6 +17,11 @@ export function cpuSeconds(pid: number): number {
   );
 }
 
+/** Seconds of CPU that the main thread has used so far, to the nanosecond. */
+export function mainThreadSeconds(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ', 1)[0]) / 1e9;
+}
+
 /** Seconds that all CPUs of the machine together were busy since it was started. */
 export function machineCpuSeconds(): number {
   const [, user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split(/\s+/, 8).map(Number);

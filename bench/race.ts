@@ -172,7 +172,7 @@ export class Track<N extends string> {
 
 async function take(
   course: Course,
-  { endpoint, pid }: Contender<string>,
+  { endpoint, pid, beside }: Contender<string>,
   serverPid: number,
   millis: number,
 ): Promise<Sample> {
@@ -183,7 +183,10 @@ async function take(
     proxy: pid === undefined ? 0 : cpuSeconds(pid),
   });
   const before = clock();
-  const figures = await measure(course.load(endpoint, millis), course.oneCpu ? oneCpu : allCpus);
+  const [figures] = await Promise.all([
+    measure(course.load(endpoint, millis), course.oneCpu ? oneCpu : allCpus),
+    beside?.(),
+  ]);
   const after = clock();
   const busy = (of: 'machine' | 'server' | 'proxy') => (after[of] - before[of]) / (after.seconds - before.seconds);
   const clientCpus = figures.clientCpus ?? 0;

@@ -1,5 +1,5 @@
 /** The figures as text for people. Pure. */
-import type { AskedName, Contest } from './asked.ts';
+import type { Contest } from './asked.ts';
 import type { Footprint } from './footprint.ts';
 import { markLimit, markRatio, median, type Name, names, ratioTo, ratioToBestPeer } from './judge.ts';
 import type { Race, Sample, Samples } from './race.ts';
@@ -54,7 +54,7 @@ const LOAD = '  load: client + server';
 export const duelHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', '', 'ratio', 'goal', ''];
 
 /** The lines of one contest: medians, and how ours compares with the other. */
-export function duelLines({ ours, peer, duels }: Contest, samples: Samples<AskedName>): readonly Line[] {
+export function duelLines<N extends string>({ ours, peer, duels }: Contest<N>, samples: Samples<N>): readonly Line[] {
   const lines = duels.map(({ title, unit, figure, better, goal, ours, beside }): Line => {
     const [our, their] = [median(valuesOf(samples[ours], figure)), median(valuesOf(samples[beside], figure))];
     const ratio = ratioTo(their, our, better);
@@ -69,7 +69,7 @@ export function duelLines({ ours, peer, duels }: Contest, samples: Samples<Asked
 
 export const duelSpreadHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', ''];
 
-export function duelSpreadLines({ duels }: Contest, samples: Samples<AskedName>): readonly Line[] {
+export function duelSpreadLines<N extends string>({ duels }: Contest<N>, samples: Samples<N>): readonly Line[] {
   return duels.flatMap(({ title, unit, figure, ours, beside }): readonly Line[] => [
     [title, unit, spread(samples[ours], figure), beside, spread(samples[beside], figure)],
     [LOAD, 'CPUs', loadCpus(samples[ours]), beside, loadCpus(samples[beside])],
