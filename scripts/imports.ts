@@ -61,6 +61,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'prom-client',
     'prom-client/lib/registry.js',
     'proxy/snapshot.ts',
+    'protocol/head.ts',
     'plan.ts',
     ...DATA_PLANE,
     'dataplane/path.ts',

@@ -73,7 +73,7 @@ export function sendDatagram(path: string, text: string): void {
   throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
 }
 
-/** The digest in hexadecimal. Node.js can, too, and needs a megabyte of memory for good: its module loads all of OpenSSL's. */
+/** The digest, in hexadecimal digits. Node.js has one, too, which loads bindings of all of OpenSSL: a megabyte that stays. */
 export function sha256(bytes: Uint8Array): string {
   return (loadAddon() as Addon).sha256(bytes);
 }
