@@ -49,11 +49,11 @@ Examples:
   PROGRAM 127.0.0.1:443 3 8001         TCP in the enclave to its parent
   PROGRAM vsock:3000 127.0.0.1:3000    the parent to a server in the enclave
 
-Logs go to standard error. RUST_LOG=info tells of each connection, RUST_LOG=warn
-of those that failed; without it, only errors are told.
+Logs go to standard error. Without RUST_LOG only errors are logged. RUST_LOG=warn
+also logs failed connections, and RUST_LOG=info every connection.
 
-SIGTERM and SIGINT stop it: open connections may end first. Exit status: 0 then,
-1 if it cannot start, 2 if the command line cannot be understood.
+SIGTERM and SIGINT stop it after open connections had time to end. Exit status: 0
+after that, 1 if it cannot start, 2 if the command line is wrong.
 )";
 
 // Ends the parsing; caught where it began.

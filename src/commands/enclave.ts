@@ -9,36 +9,36 @@ import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
 
 export interface EnclaveArguments {
   readonly configPath: string;
-  /** Where a vsock port of the parent is reached. */
+  /** The address of a vsock port of the parent. */
   readonly parentAddress: (port: number) => SocketAddress;
-  /** Where a vsock port of this enclave is listened on. */
+  /** The address where a vsock port of this enclave is listened on. */
   readonly ownAddress: (port: number) => SocketAddress;
-  /** Where log lines and the application's output go to; absent: standard error and output. */
+  /** Where log lines and the application's output are sent; absent: to standard error and output. */
   readonly logTo?: SocketAddress;
   readonly command: readonly [program: string, ...args: string[]];
 }
 
 const HELP = `
 It brings the loopback interface up, completes /etc/hosts, listens as the sections
-egress, ingress and forward of the file say, sets http_proxy and its like, and then
-runs the command: with its standard streams, its signals and its exit status. The
-same file serves the parent instance: vsock-proxy serve --enclave-cid N
+egress, ingress and forward of the file say, sets http_proxy and similar variables,
+and then runs the command. It passes on standard streams, signals and the exit
+status. The parent uses the same file: vsock-proxy serve --enclave-cid N
 
-With egress, names that are allowed also resolve, by a DNS server at 127.0.0.1:53
-that /etc/resolv.conf is pointed to, and lead through the proxy on the ports 80 and
-443 (egress.transparent_ports), for applications that know nothing of proxies.
+With egress, a DNS server at 127.0.0.1:53 resolves the allowed names, and
+/etc/resolv.conf points to it. Applications without a proxy setting reach these
+names through the proxy, on the ports 80 and 443 (egress.transparent_ports).
 
-Example: the last lines of a Dockerfile, CMD was ["python3", "app.py"]
+Example: the last lines of a Dockerfile whose CMD was ["python3", "app.py"]
 
   COPY vsock-proxy.yaml ${DEFAULT_CONFIG_PATH}
   CMD ["vsock-proxy", "enclave", "--", "python3", "app.py"]
 
 Exit status: that of the command, 128 + n if signal n ended it; 127 if it was not
 found, 126 if it could not be executed; 1 if the enclave could not be set up, 2 if
-the command line cannot be understood.
+the command line is wrong.
 `;
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly config: string;
   readonly parent: string;
@@ -46,7 +46,7 @@ interface RawOptions {
 }
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseEnclaveCommand(
@@ -56,7 +56,7 @@ export function parseEnclaveCommand(
     .argument('<command...>')
     .passThroughOptions()
     .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
-    .option('--log <address>', "where log lines and the command's output go: vsock:3:PORT (default: nowhere else)")
+    .option('--log <address>', "send log lines and the command's output to this address, such as vsock:3:9514")
     .option('--parent <cid>', 'the CID of the parent; or unix:DIRECTORY, for tests', `${CID_PARENT}`)
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
@@ -75,7 +75,9 @@ export function parseEnclaveCommand(
   };
 }
 
-/** In the directory of `unix:DIRECTORY`, each vsock port is a socket: `parent-PORT`, and `enclave-PORT` for our own. */
+/**
+ * In `unix:DIRECTORY`, each vsock port is a socket in that directory: `parent-PORT`, and `enclave-PORT` for our own.
+ */
 function parseParent(text: string): Pick<EnclaveArguments, 'parentAddress' | 'ownAddress'> {
   const directory = text.startsWith('unix:') ? text.slice('unix:'.length) : undefined;
   if (directory?.startsWith('/')) {

@@ -1,11 +1,11 @@
-/** What a process that cannot go on says last, and the status it exits with. */
+/** The last words of a process that cannot go on, and its exit status. */
 import { type ErrorCode, VsockProxyError } from '../platform/errors.ts';
 import { escapeControls, quote } from '../platform/escape.ts';
 import { USAGE } from './line/help.ts';
 import { COMMANDS, type CommandName, commandLine } from './list.ts';
 
 export interface ExitMessage {
-  /** For standard error, with its newline. */
+  /** Text for standard error, with its newline. */
   readonly text: string;
   readonly exitStatus: number;
 }
@@ -14,7 +14,7 @@ const HEADS: Partial<Record<ErrorCode, string>> = {
   'listen-failed': 'Could not listen for connections: ',
 };
 
-/** The same in the form of the AWS proxy: phrases that scripts look for. */
+/** The same in the form of AWS's proxy, with phrases that scripts look for. */
 const AWS_HEADS: typeof HEADS = {
   ...HEADS,
   config: 'Error at checking the allowlist: ',
@@ -22,8 +22,8 @@ const AWS_HEADS: typeof HEADS = {
 };
 
 /**
- * @param backtrace whether to show where an error that nobody expected came from
- * @param command absent: the form of the AWS proxy
+ * @param backtrace whether to show the stack of an unexpected error
+ * @param command absent: the drop-in form
  */
 export function describeFailure(error: unknown, backtrace: boolean, command?: CommandName): ExitMessage {
   if (error instanceof VsockProxyError && error.code === 'usage') {

@@ -1,4 +1,4 @@
-/** `vsock-proxy kms-endpoint`: the name of KMS in this instance's region, printed, or in a file for systemd. */
+/** `vsock-proxy kms-endpoint`: prints the name of KMS in this instance's region, or writes it to a file for systemd. */
 import { Option } from 'commander';
 import { formatHost, parseHost } from '../access/address.ts';
 import { domainOf, type EndpointForm, type Placement, parseDomain, parseRegion } from '../aws/partitions.ts';
@@ -9,20 +9,20 @@ import { parseUnsigned } from './line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 60;
-/** A day; who wants to wait for longer wants to wait for ever. */
+/** A day. For a longer time, 0 means for ever. */
 const LONGEST_TIMEOUT_SECONDS = 86_400;
 
 export interface KmsEndpointArguments {
-  /** Where to write it; absent: print it. */
+  /** The file to write; absent: print the name. */
   readonly output?: string;
   readonly source: EndpointSource;
 }
 
 export type EndpointSource =
-  /** This one, whatever the region. */
+  /** This endpoint, whatever the region. */
   | { readonly kind: 'endpoint'; readonly host: string }
   | { readonly kind: 'placement'; readonly placement: Placement; readonly form: EndpointForm }
-  /** The instance metadata service tells the region. A timeout of 0: never. */
+  /** The endpoint of the region that the instance metadata service gives. A timeout of 0: never. */
   | {
       readonly kind: 'metadata';
       readonly form: EndpointForm;
@@ -30,24 +30,23 @@ export type EndpointSource =
       readonly version: 1 | 2;
     };
 
-/** The variables that options may come from, for the service, which reads them from its sysconfig file. */
+/** The variables that replace absent options. The service sets them in its sysconfig file. */
 const HELP = `
-Unless --region says where this is, the instance metadata service is asked, at
-169.254.169.254 and [fd00:ec2::254], again and again while the network comes up.
+Without --region, the instance metadata service gives the region. Requests go to
+169.254.169.254 and [fd00:ec2::254], and are repeated while the network comes up.
 
-These environment variables count where the option is absent (yes or no):
+These environment variables replace absent options (yes or no):
 
-  VSOCK_PROXY_KMS_ENDPOINT  the endpoint itself: then nothing is asked
+  VSOCK_PROXY_KMS_ENDPOINT  the endpoint itself; no request is sent
   VSOCK_PROXY_FIPS          as --fips
   VSOCK_PROXY_DUAL_STACK    as --dual-stack
   VSOCK_PROXY_IMDSV1        as --imdsv1
 
-Exit status: 0, or 1 if there is no endpoint, or 2 if the command line cannot be
-understood.
+Exit status: 0, or 1 if there is no endpoint, or 2 if the command line is wrong.
 `;
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage` or `argument`
  */
 export function parseKmsEndpointCommand(
@@ -63,7 +62,7 @@ export function parseKmsEndpointCommand(
   return { kind: 'run', arguments: output === undefined ? { source } : { output, source } };
 }
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly output?: string;
   readonly fips?: true;
@@ -77,11 +76,11 @@ interface RawOptions {
 function defineKmsEndpointCommand() {
   return (
     defineCommand('kms-endpoint')
-      // Not --env-file: Node takes that for itself, wherever it stands on the command line.
-      .option('--output <file>', 'write it there as KMS_ENDPOINT=<name>, for EnvironmentFile= of systemd')
+      // There is no --env-file, because Node.js takes it for itself, anywhere on the command line.
+      .option('--output <file>', 'write KMS_ENDPOINT=<name> to the file, for EnvironmentFile= of systemd')
       .option('--fips', 'the endpoint with FIPS 140 validated cryptography: kms-fips.<region>.…')
       .option('--dual-stack', 'the endpoint with IPv4 and IPv6 addresses: kms.<region>.api.aws')
-      .option('--region <region>', 'of this region, without asking the metadata service')
+      .option('--region <region>', 'use this region, without the metadata service')
       .option(
         '--domain <domain>',
         'with --region: the domain of its partition, if this program does not know the region',
@@ -92,7 +91,7 @@ function defineKmsEndpointCommand() {
           `how long to wait for the metadata service, 0 for ever (default: ${DEFAULT_TIMEOUT_SECONDS})`,
         ).conflicts('region'),
       )
-      .addOption(new Option('--imdsv1', 'ask without a token, for services that know no tokens').conflicts('region'))
+      .addOption(new Option('--imdsv1', 'send no token, for services without tokens').conflicts('region'))
       .addHelpText('after', HELP)
   );
 }
@@ -113,7 +112,10 @@ function readSource(options: RawOptions, env: Environment): EndpointSource {
 
 const ENDPOINT = 'VSOCK_PROXY_KMS_ENDPOINT';
 
-/** The endpoint of the environment variable; who also asks for another form would get what was not asked for. */
+/**
+ * The endpoint of the environment variable. A request for another form at the same time is refused, because it would
+ * have no effect.
+ */
 function alone(host: string, { fips, dualStack }: EndpointForm, placement: Placement | undefined): string {
   const also = fips ? 'FIPS' : dualStack ? 'dual-stack' : placement !== undefined ? '--region' : undefined;
   if (also === undefined) return host;
@@ -162,7 +164,7 @@ function parseTimeout(text: string | undefined): number {
   );
 }
 
-/** The words that systemd takes for booleans; empty is as good as absent. */
+/** The words that systemd accepts for booleans. An empty value counts as absent. */
 const YES = ['1', 'yes', 'true', 'on'];
 const NO = ['', '0', 'no', 'false', 'off'];
 

@@ -1,4 +1,6 @@
-/** The commands besides the form of the AWS proxy, which begins with a port. Small: every start loads this table. */
+/**
+ * The commands other than the drop-in form, which begins with a port. The table is small, because every start loads it.
+ */
 import { closestWord } from '../config/read/did-you-mean.ts';
 
 export interface CommandSummary {
@@ -16,23 +18,23 @@ export const COMMANDS = {
   },
   forward: {
     usage: '[OPTIONS] <local> <cid> <port>',
-    summary: 'in an enclave: pass TCP connections on to a port of the parent',
+    summary: 'in an enclave: forward TCP connections to a port of the parent',
   },
-  status: { usage: '[OPTIONS]', summary: 'tell what a proxy that runs does' },
-  connections: { usage: '[OPTIONS]', summary: 'list the open connections of a proxy that runs' },
+  status: { usage: '[OPTIONS]', summary: 'show the state of a running proxy' },
+  connections: { usage: '[OPTIONS]', summary: 'list the open connections of a running proxy' },
   metrics: {
     usage: '[OPTIONS] [write file]',
-    summary: 'print the metrics of a proxy that runs, or write them to a file',
+    summary: 'print the metrics of a running proxy, or write them to a file',
   },
-  check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it lets through' },
+  check: { usage: '[OPTIONS] [host port]', summary: 'check the configuration file, and what it allows' },
   doctor: { usage: '[OPTIONS]', summary: 'check the machine: vsock, enclaves, service and network' },
   probe: {
     usage: '[OPTIONS] <address>',
-    summary: 'connect as an enclave does, and tell how far it got',
+    summary: 'connect as an enclave does, and show how far that gets',
   },
   import: {
     usage: '<file...>',
-    summary: "make one file for serve of units that start AWS's proxy",
+    summary: "turn units that start AWS's proxy into one file for serve",
   },
   schema: { usage: '[OPTIONS]', summary: 'print the JSON Schema of the configuration file, for editors' },
   'kms-endpoint': {
@@ -43,17 +45,17 @@ export const COMMANDS = {
 
 export type CommandName = keyof typeof COMMANDS;
 
-/** The command that the first word of the command line selects; undefined is the form of the AWS proxy. */
+/** The command that the first argument selects; undefined is the drop-in form. */
 export function findCommand(word: string | undefined): CommandName | undefined {
   return word !== undefined && Object.hasOwn(COMMANDS, word) ? (word as CommandName) : undefined;
 }
 
-/** The command that was probably meant by a word that selects none. */
+/** The command that an unknown word probably meant. */
 export function closestCommand(word: string): string | undefined {
   return closestWord(word, Object.keys(COMMANDS));
 }
 
-/** What stands in front of a command's `usage`. */
+/** The text in front of a command's `usage`. */
 export function commandLine(command: CommandName | undefined): string {
   return command === undefined ? 'vsock-proxy' : `vsock-proxy ${command}`;
 }

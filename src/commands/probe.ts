@@ -1,4 +1,4 @@
-/** `vsock-proxy probe`: connects like an enclave, and says how far it got and how long each step took. */
+/** `vsock-proxy probe`: connects like an enclave, and prints how far that gets and how long each step takes. */
 import { parseConnect, parseTcp } from '../config/schema/addresses.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -9,11 +9,11 @@ import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
 
 export interface ProbeArguments {
   readonly to: SocketAddress;
-  /** As it was written. */
+  /** The address as it was written. */
   readonly text: string;
-  /** The name to ask for in a TLS handshake; absent: none is made. */
+  /** The name for a TLS handshake; absent: there is no handshake. */
   readonly tls?: string;
-  /** For each step. */
+  /** The limit of each step. */
   readonly timeoutMs: number;
 }
 
@@ -27,15 +27,14 @@ Examples:
   vsock-proxy probe vsock:3:8000 --tls kms.eu-west-1.amazonaws.com
   vsock-proxy probe tcp:10.0.0.7:443
 
-A connection through a proxy stands before its server was reached: only the
-handshake of --tls shows that one, too. No request is sent.
+A proxy accepts a connection before it reaches the server. Only the handshake of
+--tls proves that the server is reached. No request is sent.
 
-Exit status: 0 if every step succeeded, 1 if not, 2 if the command line cannot be
-understood.
+Exit status: 0 if every step succeeded, 1 if not, 2 if the command line is wrong.
 `;
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseProbeCommand(
@@ -44,7 +43,7 @@ export function parseProbeCommand(
   const command = defineCommand('probe')
     .argument('<address>', 'vsock:CID:PORT, tcp:IP:PORT or unix:PATH')
     .option('--tls <name>', 'then do a TLS handshake with the server of this name')
-    .option('--timeout <seconds>', 'for each step', String(DEFAULT_TIMEOUT_SECONDS))
+    .option('--timeout <seconds>', 'how long each step may take', String(DEFAULT_TIMEOUT_SECONDS))
     .addHelpText('after', HELP);
   const parsed: Parsed<{ readonly tls?: string; readonly timeout: string }> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
@@ -70,7 +69,7 @@ function parseAddress(text: string): SocketAddress {
   });
 }
 
-/** @returns one line, and the exit status */
+/** @returns the result in one line, and the exit status */
 export async function runProbe(
   { to, text, tls, timeoutMs }: ProbeArguments,
   network: Pick<Network, 'dial' | 'handshake'>,

@@ -1,4 +1,4 @@
-/** `vsock-proxy <local_port> <remote_addr> <remote_port>`: one listener, one target. Drop-in for the AWS proxy. */
+/** `vsock-proxy <local_port> <remote_addr> <remote_port>`, the drop-in form: one listener, one target. */
 import { Command, Option } from 'commander';
 import { parseTargetHost, parseTcpPort } from '../access/address.ts';
 import type { Target } from '../access/rules.ts';
@@ -14,26 +14,26 @@ import { parseUnsigned } from './line/number.ts';
 import { parseArguments } from './line/parse.ts';
 import { closestCommand } from './list.ts';
 
-/** What the command line asks for, every value checked. */
+/** The arguments, with every value checked. */
 export interface ProxyArguments {
   readonly listenOn: SocketAddress;
   readonly target: Target;
   /** The host of the target as it was typed. */
   readonly written: string;
   readonly family: Family;
-  /** `--num_workers`; absent means that the file or the default decides. */
+  /** `--num_workers`; absent: the file or the default decides. */
   readonly connections?: number;
   readonly configPath: string;
 }
 
 export type Invocation =
   | { readonly kind: 'proxy'; readonly arguments: ProxyArguments }
-  /** `--help` or `--version`: to be printed on standard output. */
+  /** `--help` or `--version`: text for standard output. */
   | { readonly kind: 'text'; readonly text: string };
 
 /**
- * Checks in the order of the AWS proxy: usage, local port, remote port, number of workers; then the remote address.
- * @param argv without the program's own name
+ * Checks in the order of AWS's proxy: usage, local port, remote port, number of workers; then the remote address.
+ * @param argv without the name of the program
  * @throws VsockProxyError `usage` or `argument`
  */
 export function parseProxyCommand(argv: readonly string[], version: string): Invocation {
@@ -44,17 +44,17 @@ export function parseProxyCommand(argv: readonly string[], version: string): Inv
   return { kind: 'proxy', arguments: readArguments({ ...parsed.options, localPort, remoteAddress, remotePort }) };
 }
 
-/** Nothing that is nearly the word of a command can be where to listen. */
+/** A misspelt command cannot be an address to listen on. */
 function refuseMisspeltCommand([word]: readonly string[]): void {
   const meant = word === undefined ? undefined : closestCommand(word);
   if (word === undefined || meant === undefined) return;
   throw new VsockProxyError('usage', `unknown command ${quoteBriefly(word)} (Did you mean ${meant}?)`);
 }
 
-/** What stands in front of the version of AWS's proxy, for scripts that look for it. */
+/** The text before the version of AWS's proxy. Scripts look for it. */
 const REFERENCE = 'Vsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)';
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly ipv4?: true;
   readonly ipv6?: true;
@@ -128,7 +128,7 @@ function readArguments(
 }
 
 function parseWorkers(text: string): number {
-  const workers = parseUnsigned(text.replace(/^=/, '')); // `-w=10`, as the AWS proxy's parser takes it
+  const workers = parseUnsigned(text.replace(/^=/, '')); // `-w=10`, as the parser of AWS's proxy accepts it
   if (workers === 0) {
     throw new VsockProxyError('argument', 'Number of workers must not be 0', {
       hint: 'it is the most connections at the same time; leave --num_workers out for the default',

@@ -1,4 +1,4 @@
-/** `vsock-proxy schema`: the configuration file's JSON Schema, on standard output. */
+/** `vsock-proxy schema`: prints the JSON Schema of the configuration file. */
 import { describeFile } from '../config/schema/json-schema.ts';
 import { defineCommand, parseArguments } from './line/parse.ts';
 

@@ -1,4 +1,4 @@
-/** `vsock-proxy serve`: all listeners of the configuration file in one process. */
+/** `vsock-proxy serve`: runs all listeners of the configuration file in one process. */
 import { Option } from 'commander';
 import { DEFAULT_CONFIG_PATH } from './line/help.ts';
 import { parseEnclaveCid } from './line/number.ts';
@@ -6,16 +6,16 @@ import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
 
 export interface ServeArguments {
   readonly configPath: string;
-  /** Where `ingress` leads; at most one of the two. */
+  /** The enclave of `ingress`; at most one of the two. */
   readonly enclaveCid?: number;
   readonly enclaveName?: string;
-  /** The program that tells the CIDs of enclaves by their names. */
+  /** The program that lists the CIDs of enclaves by their names. */
   readonly nitroCli: string;
-  /** Whether the file is read again whenever it has changed. */
+  /** Whether the file is read again when it changes. */
   readonly watch: boolean;
 }
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly config: string;
   readonly nitroCli: string;
@@ -38,17 +38,17 @@ route, in one process
       - {listen: "vsock:10000", route: http}
       - {listen: "vsock:8000", connect: "kms.eu-west-1.amazonaws.com:443"}
 
-Logs go to standard error: what fails, unless RUST_LOG says otherwise.
-RUST_LOG=info tells of each connection.
+Logs go to standard error. Without RUST_LOG errors and warnings are logged.
+RUST_LOG=info also logs every connection.
 
-SIGHUP reads the file again: what has not changed goes on untouched, and so does
-everything if the file is wrong. SIGTERM and SIGINT stop it: open connections
-may end first. Exit status: 0 then, 1 if it cannot start, 2 if the command line
-cannot be understood.
+SIGHUP reads the file again. Unchanged listeners and open connections are not
+touched, and a wrong file changes nothing. SIGTERM and SIGINT stop it after open
+connections had time to end. Exit status: 0 after that, 1 if it cannot start, 2 if
+the command line is wrong.
 `;
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseServeCommand(
@@ -56,18 +56,12 @@ export function parseServeCommand(
 ): { readonly kind: 'run'; readonly arguments: ServeArguments } | { readonly kind: 'text'; readonly text: string } {
   const command = defineCommand('serve')
     .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
-    .option('--enclave-cid <N>', 'the CID of the enclave that ingress leads to')
+    .option('--enclave-cid <N>', 'the CID of the enclave of ingress')
     .addOption(
-      new Option('--enclave-name <name>', 'the name of that enclave, which keeps it under every CID').conflicts(
-        'enclaveCid',
-      ),
+      new Option('--enclave-name <name>', 'the name of that enclave, which works with any CID').conflicts('enclaveCid'),
     )
-    .option(
-      '--nitro-cli <path>',
-      'the program that tells the CIDs of enclaves: it is asked to describe-enclaves',
-      'nitro-cli',
-    )
-    .option('--watch', 'read the file again when it has changed, as SIGHUP does')
+    .option('--nitro-cli <path>', 'the program that lists the CIDs of enclaves, by describe-enclaves', 'nitro-cli')
+    .option('--watch', 'read the file again when it changes, as SIGHUP does')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;

@@ -1,4 +1,4 @@
-/** Whether clients reach a target through the listeners of a file. */
+/** Decides whether clients reach a target through the listeners of a file. */
 
 import { formatHost } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
@@ -16,25 +16,28 @@ export interface CheckedListener {
 
 export interface TargetQuestion {
   readonly target: Target;
-  /** Of the only client that is asked about. */
+  /** The CID of the only client to check. */
   readonly cid?: number;
-  /** Absent: nothing may be resolved. */
+  /** Absent: no name may be resolved. */
   readonly resolveName?: ResolveName;
 }
 
 export interface TargetAnswer {
   readonly target: Target;
-  /** Allowed if one listener lets one client through, so that `denied` holds for all of them. */
+  /** Allowed if at least one listener lets at least one client through; `denied` holds for all of them. */
   readonly kind: Judgement['kind'];
   readonly judgements: readonly ListenerJudgement[];
-  /** Whether applications in the enclave that know of no proxy get there, too; absent where `egress` does not allow it. */
+  /**
+   * Whether applications in the enclave also reach the target without a proxy setting; absent if `egress` does not
+   * allow it.
+   */
   readonly byName?: Judgement;
 }
 
-/** Without a listener it is that of the form of the AWS proxy. */
+/** A verdict without a listener is that of the drop-in form. */
 export type ListenerJudgement = Judgement & { readonly listener?: CheckedListener };
 
-/** Asks each of these listeners that clients can use for the target. */
+/** Judges each listener that clients can use for the target. */
 export async function askListeners(
   listeners: readonly CheckedListener[],
   egress: EgressPlan | undefined,
@@ -48,7 +51,7 @@ export async function askListeners(
   return { ...answer(question, judgements), ...(byName && { byName }) };
 }
 
-/** Asks the rules of the file, as the form of the AWS proxy does. */
+/** Judges by the rules of the file, as the drop-in form does. */
 export async function askRules(file: LoadedFile, { target, cid, resolveName }: TargetQuestion): Promise<TargetAnswer> {
   const subject = { policy: globalPolicy(file), family: 'any', askedBy: 'operator', mayHaveCids: true } as const;
   return answer({ target }, await judgeListener(subject, target, cid, resolveName));
@@ -60,7 +63,7 @@ function answer({ target }: TargetQuestion, judgements: readonly ListenerJudgeme
   return { target, kind, judgements };
 }
 
-/** An enclave knows neither its CID nor what a name leads to. */
+/** In the enclave, neither its CID nor the addresses of names are known. */
 async function askByName(
   { policy, addresses, transparentPorts: ports }: EgressPlan,
   target: Target,
@@ -80,7 +83,7 @@ async function askByName(
   return { kind: 'denied', reason, hint: `add it there, or ${hint}` };
 }
 
-/** No judgement where no client gets there whatever the rules say. */
+/** There is no judgement if no client reaches the target, whatever the rules say. */
 async function askListener(
   { partial, route }: CheckedListener,
   question: TargetQuestion,
@@ -117,7 +120,7 @@ function isSameTarget(one: Target, other: Target): boolean {
   return one.port === other.port && formatHost(one.host) === formatHost(other.host);
 }
 
-/** Whether some region and domain make this host of the template. */
+/** Whether some region and domain turn the template into this host. */
 export function mayBecome(template: { readonly host: string; readonly port: number }, { host, port }: Target): boolean {
   const literals = template.host.toLowerCase().split(/\$\{[^}]*\}/);
   const pattern = literals.map((literal) => literal.replaceAll('.', '\\.')).join('[a-z0-9.-]+');

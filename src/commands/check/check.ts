@@ -1,4 +1,4 @@
-/** `vsock-proxy check`: what is wrong with a configuration file, and what it lets through. */
+/** `vsock-proxy check`: finds what is wrong with a configuration file, and what it allows. */
 
 import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
@@ -20,12 +20,12 @@ import { type CheckReport, type DropInView, exitStatusOf, formatJson, formatText
 export interface CheckArguments {
   readonly configPath: string;
   readonly target?: Target;
-  /** Of the client. */
+  /** The CID of the client. */
   readonly cid?: number;
-  /** The address of the only listener to ask, in its one form. */
+  /** The normalised address of the only listener to check. */
   readonly listener?: string;
   readonly enclaveCid?: number;
-  /** Whether the network may be asked. */
+  /** Whether the network may be used. */
   readonly resolve: boolean;
   readonly json: boolean;
 }
@@ -35,7 +35,7 @@ export interface CheckDependencies {
   readonly readPlacement: () => Promise<TemplateValues>;
 }
 
-/** What `vsock-proxy enclave` does without options. */
+/** The settings of `vsock-proxy enclave` without options. */
 const ON_NITRO: EnclaveAddresses = {
   parentAddress: (port) => ({ family: 'vsock', cid: CID_PARENT, port }),
   ownAddress: (port) => ({ family: 'vsock', cid: CID_ANY, port }),
@@ -44,15 +44,15 @@ const ON_NITRO: EnclaveAddresses = {
 const CIDS = { min: 0, max: CID_ANY - 1 };
 
 const HELP = `
-Without a target it tells every problem of the file, with its line, and how many
-of them the form with a port, a host and a port passes over. With one it tells
-whether a client can reach it: through any listener of the file, or only through
---listener. A file without listeners is read as the form with a port, a host and
-a port reads it. What the same file means in the enclave stands behind.
+Without a target it prints every problem of the file, with its line, and how
+many of them the drop-in form (a port, a host and a port) ignores. With a target
+it prints whether a client can reach it, through any listener of the file or
+only through --listener. A file without listeners is read as the drop-in form
+reads it. At the end it prints what the file means in the enclave.
 
-The network is asked nothing, unless --resolve is given: then names are
-resolved, with a verdict on each address, and the metadata service is asked for
-\${region} and \${domain}.
+Without --resolve nothing is sent to the network. With it, names are resolved,
+each address gets a verdict, and the metadata service gives \${region} and
+\${domain}.
 
 Examples:
 
@@ -60,12 +60,12 @@ Examples:
   vsock-proxy check --config my.yaml kms.eu-west-1.amazonaws.com 443
   vsock-proxy check --config my.yaml --cid 16 --resolve example.com 443
 
-Exit status: 0 if the file is valid and the target allowed, 1 if not, or if that
-cannot be said without --resolve, 2 if the command line cannot be understood.
+Exit status: 0 if the file is valid and the target allowed; 1 if not, or if only
+--resolve could decide; 2 if the command line is wrong.
 `;
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseCheckCommand(
@@ -75,17 +75,17 @@ export function parseCheckCommand(
     .argument('[host]', 'name or IP address that a client wants to reach')
     .argument('[port]', 'its TCP port')
     .option('--config <config_file>', 'the YAML file', DEFAULT_CONFIG_PATH)
-    .option('--cid <N>', 'for this client only; without it, clients are told apart where the rules do')
-    .option('--listener <address>', 'through this listener only, such as vsock:3:8000')
-    .option('--enclave-cid <N>', 'where ingress leads, as for serve')
-    .option('--resolve', 'resolve names, and ask the metadata service')
+    .option('--cid <N>', 'only for this client; otherwise for each in the rules')
+    .option('--listener <address>', 'only through this listener, such as vsock:3:8000')
+    .option('--enclave-cid <N>', 'the CID of the enclave of ingress, as for serve')
+    .option('--resolve', 'resolve names, and use the metadata service')
     .option('--json', 'print one JSON object')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   return parsed.kind === 'text' ? parsed : { kind: 'run', arguments: readArguments(parsed.options, parsed.args) };
 }
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly config: string;
   readonly cid?: string;
@@ -134,8 +134,8 @@ function usage(message: string, hint?: string): VsockProxyError {
 }
 
 /**
- * @returns what to print, and the exit status
- * @throws VsockProxyError `usage` for a listener that the file does not have; what `readPlacement` throws
+ * @returns the text to print, and the exit status
+ * @throws VsockProxyError `usage` for a listener that the file does not have; also what `readPlacement` throws
  */
 export async function runCheck(
   options: CheckArguments,
@@ -173,7 +173,7 @@ async function check(options: CheckArguments, { resolveName, readPlacement }: Ch
   if (problems.length > 0 || target === undefined) return report;
 
   const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
-  // A file without listeners is for the form of the AWS proxy, unless there are only those of an enclave.
+  // A file without listeners is for the drop-in form, unless it has listeners of an enclave.
   const isForProxy = file.settings.allowlist !== undefined || enclave.listeners.length === 0;
   if (listeners.length === 0 && only === undefined && isForProxy) {
     return { ...report, answer: await askRules(file, question) };

@@ -1,4 +1,4 @@
-/** Whether a client reaches a target through a listener, and which rule says so. */
+/** Decides whether a client reaches a target through a listener, and by which rule. */
 
 import type { Hostname, IpAddress } from '../../access/address.ts';
 import {
@@ -17,7 +17,7 @@ import type { PartialListener } from '../../config/partial-plan.ts';
 import type { Family } from '../../dns/resolver.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 
-/** A listener; or the form of the AWS proxy, with the rules of the file. */
+/** A listener, or the drop-in form with the rules of the file. */
 export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> &
   Pick<AccessQuestion, 'askedBy'> & {
     /** Whether its clients may have CIDs. */
@@ -25,21 +25,21 @@ export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> &
   };
 
 export interface Judgement {
-  /** The client that it is for; absent: every one that no other judgement of the same listener is for. */
+  /** The client of the judgement; absent: every client without a judgement of its own on this listener. */
   readonly cid?: number;
   /** `undecided`: names would have to be resolved, or could not be. */
   readonly kind: 'allowed' | 'denied' | 'undecided';
-  /** A phrase for after it. */
+  /** A phrase to follow the target. */
   readonly reason: string;
   readonly hint?: string;
   /** The rule that decided. */
   readonly rule?: Rule;
-  /** The way there: what was resolved, and what the guard says of each address. Absent where nothing was resolved. */
+  /** The resolved names, and what the guard says of each address. Absent if nothing was resolved. */
   readonly trace?: Trace;
 }
 
 export interface Trace {
-  /** In the order in which the answers came. */
+  /** In the order of the answers. */
   readonly lookUps: readonly { readonly name: Hostname; readonly found: Found }[];
   readonly admitted: readonly AdmittedAddress[];
   readonly refused: readonly RefusedAddress[];
@@ -49,9 +49,10 @@ export interface Trace {
 export type ResolveName = (name: Hostname, family: Family) => Promise<readonly IpAddress[]>;
 
 /**
- * One judgement for each kind of client that the rules tell apart; none where the client cannot connect there.
- * @param cid of the only client that is asked about
- * @param resolveName absent where nothing may be resolved
+ * One judgement for each client that the rules name, and one for the others; none if the client cannot connect to this
+ * listener.
+ * @param cid of the only client to check
+ * @param resolveName absent if no name may be resolved
  */
 export async function judgeListener(
   subject: Subject,

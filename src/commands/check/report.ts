@@ -1,4 +1,4 @@
-/** What `vsock-proxy check` has found, for people and for programs. */
+/** Prints the results of `vsock-proxy check`, as text or as JSON. */
 
 import type { Found } from '../../access/authorize.ts';
 import type { Rule } from '../../access/rules.ts';
@@ -13,32 +13,32 @@ import type { CheckedListener, TargetAnswer } from './answer.ts';
 import type { Judgement, Trace } from './judge.ts';
 
 export interface CheckReport {
-  /** The file, as it was named. */
+  /** The name of the file, as given. */
   readonly config: string;
   /** In the order of their lines. */
   readonly problems: readonly VsockProxyError[];
   /** How many more there are. */
   readonly more: number;
-  /** Empty where there are problems. */
+  /** Empty if there are problems. */
   readonly listeners: readonly CheckedListener[];
-  /** What `vsock-proxy enclave` listens on with the same file. */
+  /** The listeners of `vsock-proxy enclave` with the same file. */
   readonly enclave: readonly ListenerPlan[];
-  /** Absent where no target was asked about, or the file has problems. */
+  /** Absent if there is no target, or if the file has problems. */
   readonly answer?: TargetAnswer;
-  /** Present where there are problems: the form of the AWS proxy passes some over. */
+  /** Present if there are problems: the drop-in form ignores some of them. */
   readonly dropIn?: DropInView;
 }
 
-/** The file as the form of the AWS proxy reads it. */
+/** The file as the drop-in form reads it. */
 export type DropInView =
   | { readonly kind: 'refused' }
   | (Pick<LenientFile, 'ignored' | 'more'> & {
       readonly kind: 'read';
-      /** Absent where no target was asked about. */
+      /** Absent if there is no target. */
       readonly answer?: TargetAnswer;
     });
 
-/** 0: valid, and allowed if a target was asked about. */
+/** 0: valid, and allowed if there is a target. */
 export function exitStatusOf({ problems, answer }: CheckReport): 0 | 1 {
   return problems.length === 0 && (answer === undefined || answer.kind === 'allowed') ? 0 : 1;
 }
@@ -80,7 +80,7 @@ function formatAnswer(answer: TargetAnswer): string {
   const told = answer.judgements.flatMap(({ listener, cid, kind, reason, hint, trace }) => {
     const where = listener === undefined ? 'the rules of the file' : formatListen(listener.partial.on);
     const who = cid === undefined ? where : `${where}, CID ${cid}`;
-    // Where some listener lets it through, nobody needs to be told how others would.
+    // If a listener allows the target, the denials of others are left out.
     const told = answer.kind === 'allowed' || hint === undefined ? { kind, reason } : { kind, reason, hint };
     return [`  ${who}: ${describe(told)}`, ...(trace === undefined ? [] : formatTrace(trace))];
   });
@@ -111,7 +111,7 @@ function describe({ kind, reason, hint }: Judgement): string {
   return kind === 'allowed' ? `allowed ${reason}` : `${kind}: ${withHint(reason, hint)}`;
 }
 
-/** One object, on one line; docs/command.md describes it. */
+/** Prints one object on one line; docs/command.md describes it. */
 export function formatJson(report: CheckReport): string {
   const { config, problems, more, listeners, enclave, answer, dropIn } = report;
   const value = {
@@ -194,7 +194,7 @@ function addressValues({ admitted, refused }: Trace) {
   ];
 }
 
-/** Whether it stands at `route`, and not at `connect`. */
+/** Whether the server is set by `route`, not by `connect`. */
 function isRoute(route: PartialListener['route']): boolean {
   return route.kind === 'http' || route.kind === 'sni' || route.kind === 'log';
 }
@@ -219,7 +219,7 @@ function describeRoute(route: PartialListener['route']): string {
   }
 }
 
-/** Where the clients of a listener inside the enclave are connected to. */
+/** The server of a listener inside the enclave. */
 function describeNext(route: ListenerPlan['route']): string | undefined {
   if (route.kind === 'address') return formatListen(route.address);
   return 'via' in route && route.via !== undefined ? formatListen(route.via) : undefined;

@@ -1,20 +1,20 @@
-/** What one check of the doctor is: a name, a question to the machine, and one answer in words. */
+/** The parts of a check of the doctor: a name, a look at the machine, and a result in words. */
 
 export type CheckStatus = 'ok' | 'warn' | 'fail' | 'skip';
 
-/** What a check has found out. */
+/** The result of a check. */
 export interface CheckResult {
   readonly status: CheckStatus;
-  /** What was found, in one line; for `skip`: why nothing was looked for. */
+  /** What was found, in one line; for `skip`: why the check did not run. */
   readonly found: string;
-  /** The command, or the one step, that mends it. */
+  /** The command, or the step, that fixes it. */
   readonly fix?: string;
 }
 
 export interface Check {
-  /** In lower case, for `--skip` and scripts. Never changes its meaning. */
+  /** Lower case, for `--skip` and scripts. A name never changes its meaning. */
   readonly name: string;
-  /** Never rejected for what may be wrong with a machine. Several findings: one line each, all under the same name. */
+  /** Never rejected for a fault of the machine. Several findings are one line each, all under the same name. */
   run(): Promise<CheckResult | readonly CheckResult[]> | CheckResult | readonly CheckResult[];
 }
 

@@ -1,4 +1,4 @@
-/** `vsock-proxy doctor`: whether everything that the proxy needs is as it should be, and what mends what is not. */
+/** `vsock-proxy doctor`: checks everything that the proxy needs, and says how to fix what is wrong. */
 
 import { parseHost, toTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
@@ -21,10 +21,10 @@ import { type Purpose, readPurpose } from './targets.ts';
 import { vsockChecks } from './vsock.ts';
 
 export interface DoctorArguments {
-  /** Absent: that of the service, or the default. */
+  /** Absent: the file of the service, or the default. */
   readonly configPath?: string;
   readonly where: 'parent' | 'enclave';
-  /** Whether servers may be asked. */
+  /** Whether servers may be contacted. */
   readonly network: boolean;
   readonly json: boolean;
   /** Whether a warning counts as a failure. */
@@ -37,16 +37,16 @@ export interface DoctorArguments {
 export interface DoctorDependencies {
   readonly host: Host;
   readonly network: Network;
-  /** The state of the proxy that runs. */
+  /** The state of the running proxy. */
   readonly askStatus: AskStatus;
-  /** Whether the rules of the file let a client through to the target: `vsock-proxy check`. */
+  /** Whether the rules of the file allow the target for a client, as `vsock-proxy check` decides. */
   readonly judge: (configPath: string, target: Target) => Promise<CheckResult>;
 }
 
 const HELP = `
 Each check prints one line: ok, warn, fail or skip, its name, what was found, and
-how to mend it. Nothing is changed. Without --network no server is asked, but for
-the metadata service of the instance.
+how to fix it. Nothing is changed. Without --network it connects to no server
+except the metadata service of the instance.
 
 Examples:
 
@@ -54,11 +54,11 @@ Examples:
   vsock-proxy doctor --network --json
   vsock-proxy doctor --enclave --config /etc/vsock-proxy.yaml     in an enclave
 
-Exit status: 0 if nothing fails (with --strict: and nothing warns), 1 if not, 2 if
-the command line cannot be understood.
+Exit status: 0 if no check fails (with --strict: and none warns), 1 if one does, 2
+if the command line is wrong.
 `;
 
-/** As commander names and leaves them. */
+/** The options as commander returns them. */
 interface RawOptions {
   readonly config?: string;
   readonly enclave?: true;
@@ -70,7 +70,7 @@ interface RawOptions {
 }
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseDoctorCommand(
@@ -86,7 +86,7 @@ export function parseDoctorCommand(
       name,
     ])
     .option('--json', 'print one JSON object')
-    .option('--nitro-cli <program>', 'what tells which enclaves run', 'nitro-cli')
+    .option('--nitro-cli <program>', 'the program that lists running enclaves', 'nitro-cli')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
@@ -120,7 +120,9 @@ export function parseDoctorCommand(
   };
 }
 
-/** In the order in which they are printed: what others need comes first. A test holds them against the checks. */
+/**
+ * In the order of the output. Checks come after those on which they depend. A test compares this list with the checks.
+ */
 const NAMES: Readonly<Record<DoctorArguments['where'], readonly string[]>> = {
   parent: [
     ...['vsock', 'cid', 'vsock-namespace', 'vhost', 'port', 'port-9000', 'kernel'],
@@ -190,7 +192,7 @@ async function parentChecks(
   ];
 }
 
-/** As the process that runs reads it: the form of the AWS proxy passes over mistakes that open nothing. */
+/** Reads the file as the running process does: the drop-in form ignores mistakes that open nothing. */
 function readFile(path: string, [, first = '']: readonly string[]): LoadedFile | LenientFile | Refused {
   if (first === 'serve') return inspectFile(path, 'serve');
   const strict = inspectFile(path, 'any');
@@ -203,7 +205,7 @@ function readFile(path: string, [, first = '']: readonly string[]): LoadedFile |
   }
 }
 
-/** The value behind `--config`, of a process that runs. */
+/** The value of `--config` of a running process. */
 function configOf(words: readonly string[]): string | undefined {
   const at = words.indexOf('--config');
   return at < 0 ? words.find((word) => word.startsWith('--config='))?.slice('--config='.length) : words[at + 1];
@@ -212,7 +214,7 @@ function configOf(words: readonly string[]): string | undefined {
 const SYSCONFIG = `/etc/sysconfig/${SERVICE}`;
 const FOUND_ENDPOINT = `/run/${SERVICE}/endpoint`;
 
-/** The KMS endpoint that an administrator gave, or that the last start has found. */
+/** The KMS endpoint that an administrator set, or that the last start found. */
 function readEndpoint(host: Host): Target | undefined {
   const given = valueIn(host.read(SYSCONFIG), 'VSOCK_PROXY_KMS_ENDPOINT');
   const name = given ?? valueIn(host.read(FOUND_ENDPOINT), 'KMS_ENDPOINT');
@@ -226,13 +228,13 @@ function valueIn(text: string | undefined, key: string): string | undefined {
   return value;
 }
 
-/** Nothing asks the metadata service where the endpoint is given, and where `serve` has no placeholders to fill. */
+/** The metadata service is not needed if the endpoint is set, or if `serve` has no placeholders. */
 function isEndpointGiven(host: Host, { form }: Purpose, file: LoadedFile | undefined): boolean {
   if (form === 'proxy') return valueIn(host.read(SYSCONFIG), 'VSOCK_PROXY_KMS_ENDPOINT') !== undefined;
   return !JSON.stringify(file?.settings.listeners ?? '').includes('${');
 }
 
-/** Of all listeners together. */
+/** The limit of all listeners together. */
 function connectionsOf(file: LoadedFile | undefined, { form, ports }: Purpose): number | undefined {
   if (file === undefined) return undefined;
   const { connections } = file.settings.limits;
@@ -268,7 +270,7 @@ function formatText(examined: readonly Examined[]): string {
   return `${lines.join('\n')}\n\n${of('ok')} ok, ${of('warn')} warnings, ${of('fail')} failures, ${of('skip')} skipped\n`;
 }
 
-/** One object; its keys are an interface. */
+/** Prints one object; its keys are an interface. */
 function formatJson(examined: readonly Examined[], failed: boolean): string {
   return `${JSON.stringify({ ok: !failed, checks: examined }, undefined, 2)}\n`;
 }

@@ -1,4 +1,4 @@
-/** Checks inside an enclave: what `vsock-proxy enclave` sets up, what the enclave's device offers, and the way to the parent. */
+/** Checks inside an enclave: the set-up by `vsock-proxy enclave`, the enclave's device, and the path to the parent. */
 import { isExactNameRule } from '../../access/rules.ts';
 import { planEnclave } from '../../config/enclave-plan.ts';
 import { inspectFile, type LoadedFile } from '../../config/load.ts';
@@ -47,7 +47,7 @@ function plannedFor(file: LoadedFile): EnclavePlan | VsockProxyError {
 
 type Planned = EnclavePlan | VsockProxyError | undefined;
 
-/** The plan, or why a check has none to work with. */
+/** The plan, or the reason why there is none. */
 function needPlan(plan: Planned): EnclavePlan | CheckResult {
   if (plan === undefined) return skip('the configuration is not valid');
   return plan instanceof VsockProxyError ? skip(plan.line) : plan;
@@ -99,7 +99,7 @@ function checkNsm(host: Host): CheckResult {
   );
 }
 
-/** There is no time service in an enclave: its clock is what the hypervisor gave it. */
+/** An enclave has no time service. The hypervisor sets its clock. */
 function checkClock(host: Host): CheckResult {
   const now = host.now();
   if (now.getUTCFullYear() < 2026)
@@ -127,7 +127,7 @@ async function checkDns(network: Network, plan: Planned): Promise<CheckResult> {
   }
 }
 
-/** Every port of the parent that the plan leads to. */
+/** Every port of the parent to which the plan connects. */
 async function checkParent(network: Network, plan: Planned): Promise<CheckResult | readonly CheckResult[]> {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;
@@ -149,7 +149,7 @@ async function dialParent(network: Network, address: SocketAddress): Promise<Che
   return fail(`${where}: ${dialled.errno} after ${dialled.ms} ms`, 'on the parent: vsock-proxy doctor');
 }
 
-/** A tunnel to a name that this side allows: the other side says what it thinks of it. */
+/** Opens a tunnel to a name that this side allows, to see whether the other side allows it. */
 async function checkPolicies(network: Network, plan: Planned): Promise<CheckResult | readonly CheckResult[]> {
   const needed = needPlan(plan);
   if ('status' in needed) return needed;

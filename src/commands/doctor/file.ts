@@ -1,9 +1,9 @@
-/** The configuration file, as a finding. */
+/** The check of the configuration file. */
 import type { LenientFile } from '../../config/lenient.ts';
 import type { LoadedFile, Refused } from '../../config/load.ts';
 import { type CheckResult, fail, ok, skip, warn } from './check.ts';
 
-/** Every problem of the file, a line each; what is passed over is a warning. */
+/** One finding for each problem of the file. Mistakes that are ignored are warnings. */
 export function describeConfig(
   path: string,
   loaded: LoadedFile | LenientFile | Refused,
@@ -29,7 +29,7 @@ interface CheckJson {
   readonly problems: readonly { readonly message: string }[];
 }
 
-/** @param json what `vsock-proxy check --json HOST PORT` prints */
+/** @param json the output of `vsock-proxy check --json HOST PORT` */
 export function describeVerdict(json: string): CheckResult {
   const { verdict, verdicts = [], problems } = JSON.parse(json) as CheckJson;
   if (verdict === undefined) return skip(problems[0]?.message ?? 'nobody can say');

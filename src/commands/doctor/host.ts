@@ -1,20 +1,20 @@
-/** The machine as the doctor's checks may look at it. Nothing here changes anything. */
+/** The machine, as far as the doctor's checks need it. Nothing here changes anything. */
 import type { VsockListener, VsockSupport } from '../../dataplane/system.ts';
 import type { Environment } from '../../platform/environment.ts';
 
 export interface Ran {
-  /** Of the exit; 128 + n where a signal ended it. */
+  /** The exit status; 128 + n if a signal ended the program. */
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Who has a socket open. */
+/** The process that has a socket open. */
 export interface Holder {
   readonly pid: number;
   /** /proc/PID/comm. */
   readonly command: string;
-  /** The systemd unit, of /proc/PID/cgroup; absent for what no unit runs. */
+  /** The systemd unit, from /proc/PID/cgroup; absent if the process belongs to no unit. */
   readonly unit?: string;
 }
 
@@ -24,16 +24,16 @@ export interface Host {
   /** `uname -r`. */
   readonly kernel: string;
   now(): Date;
-  /** The text of a file of at most 1 MiB; undefined where it is not there or may not be read. */
+  /** The text of a file of at most 1 MiB; undefined if it is missing or not permitted. */
   read(path: string): string | undefined;
-  /** Names in a directory; none where it is not there or may not be read. */
+  /** The names in a directory; none if it is missing or not permitted. */
   list(path: string): readonly string[];
   exists(path: string): boolean;
-  /** Runs a program without a shell, for at most 10 s; undefined where there is no such program. */
+  /** Runs a program without a shell, for at most 10 s; undefined if there is no such program. */
   run(program: string, args: readonly string[]): Promise<Ran | undefined>;
   vsock(): VsockSupport;
-  /** Undefined where the kernel does not tell (no vsock_diag module, or a filter of system calls). */
+  /** Undefined if the kernel does not say (no vsock_diag module, or a system call filter). */
   vsockListeners(): readonly VsockListener[] | undefined;
-  /** Undefined where the process is another user's and its descriptors may not be seen. */
+  /** Undefined if the process belongs to another user, and its descriptors are not visible. */
   holderOf(inode: number): Holder | undefined;
 }

@@ -1,4 +1,4 @@
-/** Checks that ask the network: metadata, names, servers. All but the metadata service only with `--network`. */
+/** Checks that use the network: metadata, names, servers. All but the one of metadata need `--network`. */
 import type { IpAddress } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import type { TemplateValues } from '../../config/schema/addresses.ts';
@@ -9,7 +9,7 @@ import { formatTarget } from '../../proxy/report/format.ts';
 import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
-/** Whether a connection was made, and after how many milliseconds that was clear. */
+/** Whether a connection succeeded, and after how many milliseconds that was known. */
 export type DialOutcome =
   | { readonly kind: 'connected'; readonly ms: number }
   | { readonly kind: 'failed'; readonly ms: number; readonly errno: string };
@@ -21,7 +21,7 @@ export type Handshake =
       readonly handshakeMs: number;
       /** `TLSv1.3`. */
       readonly protocol: string;
-      /** Of the certificate. */
+      /** The issuer of the certificate. */
       readonly issuer: string;
       /** Why the certificate is not trusted on this machine; absent: it is. */
       readonly distrust?: string;
@@ -30,11 +30,11 @@ export type Handshake =
 
 export interface Network {
   dial(to: SocketAddress, timeoutMs: number): Promise<DialOutcome>;
-  /** A handshake alone: no request is sent. */
+  /** Only the handshake; no request is sent. */
   handshake(to: SocketAddress, serverName: string, timeoutMs: number): Promise<Handshake>;
   /** @throws VsockProxyError `resolve-failed` */
   resolve(name: Target['host'] & { readonly kind: 'name' }): Promise<Answer>;
-  /** What an HTTP proxy answers to CONNECT for `host:port`. */
+  /** The answer of an HTTP proxy to CONNECT for `host:port`. */
   askProxy(
     proxy: { readonly ip: string; readonly port: number },
     target: string,
@@ -51,9 +51,9 @@ export interface NetworkSubject {
   readonly network: Network;
   /** Whether `--network` was given. */
   readonly allowed: boolean;
-  /** Fixed servers of the service or of the file. */
+  /** The fixed servers of the service or of the file. */
   readonly targets: readonly Target[];
-  /** Whether the endpoint is given, and nothing asks the metadata service. */
+  /** Whether the endpoint is set, so that the metadata service is not needed. */
   readonly endpointGiven: boolean;
 }
 
@@ -97,7 +97,7 @@ function checkResolvConf(host: Host): CheckResult {
   return ok(`/etc/resolv.conf names ${servers.join(', ')}`);
 }
 
-/** A wrong clock shows itself as certificates that are not valid yet, or not any more. */
+/** A wrong clock makes certificates look not yet valid, or expired. */
 async function checkClock(host: Host): Promise<CheckResult> {
   const now = host.now().toISOString();
   const shown = await host.run('timedatectl', ['show', '--property=NTPSynchronized', '--value']);
@@ -138,7 +138,7 @@ async function checkServer(network: Network, target: Target): Promise<CheckResul
   return describeHandshake(`${formatTarget(target)} (${first.text})`, shaken);
 }
 
-/** Also of `vsock-proxy probe`. */
+/** `vsock-proxy probe` uses this, too. */
 export function describeHandshake(where: string, shaken: Handshake): CheckResult {
   if (shaken.kind === 'failed') {
     return shaken.connectMs === undefined

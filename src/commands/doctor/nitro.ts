@@ -1,4 +1,4 @@
-/** Checks of Nitro Enclaves on the parent: its driver, its allocator, and the enclaves that run. */
+/** Checks of Nitro Enclaves on the parent: the driver, the allocator, and the running enclaves. */
 import { parseYaml } from '../../config/read/yaml.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
@@ -29,7 +29,7 @@ function checkDriver(host: Host): CheckResult {
   );
 }
 
-/** What the allocator was told, and whether it has been done: memory as huge pages, CPUs as those of the driver. */
+/** Compares the configuration of the allocator with the machine: memory as huge pages, CPUs as those of the driver. */
 function checkAllocator(host: Host): CheckResult {
   const text = host.read(ALLOCATOR);
   if (text === undefined) return skip(`there is no ${ALLOCATOR}: the package aws-nitro-enclaves-cli is not installed`);
@@ -48,7 +48,7 @@ function checkAllocator(host: Host): CheckResult {
   return ok(`${reservedMib} MiB of huge pages, CPUs ${pool === '' ? 'none' : pool} for enclaves`);
 }
 
-/** `cpus` is a number, or the list of `cpu_pool`. */
+/** `cpus` is a number, or the list in `cpu_pool`. */
 function readAllocator(text: string): { memoryMib: number; cpus: number | string } | VsockProxyError {
   try {
     const { value } = parseYaml(text, ALLOCATOR);
@@ -67,7 +67,7 @@ function readAllocator(text: string): { memoryMib: number; cpus: number | string
   }
 }
 
-/** Of all sizes together; those that enclaves use now are among them. */
+/** The huge pages of all sizes, including those that enclaves use now. */
 function hugePagesMib(host: Host): number {
   return host
     .list(HUGE_PAGES)
@@ -94,7 +94,7 @@ async function checkEnclaves(host: Host, nitroCli: string): Promise<CheckResult>
   );
 }
 
-/** `"app" (CID 16)`, of those that run; undefined where it is not what describe-enclaves prints. */
+/** The running enclaves, such as `"app" (CID 16)`; undefined if the text is not the output of describe-enclaves. */
 function parse(text: string): readonly string[] | undefined {
   try {
     const value: unknown = JSON.parse(text);

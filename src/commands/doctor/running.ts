@@ -1,19 +1,19 @@
-/** Checks of the proxy that runs, by what it tells of itself on its control socket. */
+/** Checks of the running proxy, by its control socket. */
 import { VsockProxyError } from '../../platform/errors.ts';
 import type { Status } from '../observe/status.ts';
 import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 
 type OfStatus = Status['listeners'][number];
-/** What is looked at of a listener. */
+/** The values of a listener that the checks use. */
 export interface RunningListener extends Pick<OfStatus, 'address' | 'target' | 'limits' | 'upstream'> {
   readonly counters: Pick<OfStatus['counters'], 'active' | 'limitHits' | 'waitingMs'>;
 }
 
-/** @throws VsockProxyError `control` where it cannot be asked */
+/** @throws VsockProxyError `control` if there is no answer */
 export type AskStatus = () => Promise<{ readonly listeners: readonly RunningListener[] }>;
 
 export function runningChecks(ask: AskStatus): readonly Check[] {
-  // One question for both.
+  // One request serves both checks.
   const asked = ask().then(
     (status) => status,
     (error: unknown) => {
@@ -21,14 +21,14 @@ export function runningChecks(ask: AskStatus): readonly Check[] {
       throw error;
     },
   );
-  asked.catch(() => undefined); // each check hears of it
+  asked.catch(() => undefined); // each check handles the rejection
   const perListener = (check: (listener: RunningListener) => CheckResult | undefined) => async () => {
     const status = await asked;
     if (!(status instanceof VsockProxyError)) {
       const findings = status.listeners.map(check).filter((each) => each !== undefined);
       return findings.length > 0 ? findings : skip('no listener has a fixed server that is a name');
     }
-    // One that is there and does not answer is no proxy that works; any other way, there is nobody to ask.
+    // A proxy that is there and does not answer has failed. Otherwise there is no proxy to check.
     return status.errno === undefined || status.errno === 'ABORT_ERR'
       ? fail(status.message, 'systemctl restart nitro-enclaves-vsock-proxy')
       : skip(status.message);
@@ -51,7 +51,7 @@ function checkLimit({
   return ok(places);
 }
 
-/** @returns undefined where its clients say where they go, or no name is to be resolved */
+/** @returns undefined if its clients name their targets, or if no name is resolved */
 function checkAddresses({ address, target, upstream }: RunningListener): CheckResult | undefined {
   if (target === undefined || upstream === undefined) return undefined;
   const { addresses, absence, ageSeconds, stale } = upstream;

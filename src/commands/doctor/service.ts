@@ -1,15 +1,15 @@
-/** Checks of the systemd service: which unit is in force, how it is, what it runs, and what it may have open. */
+/** Checks of the systemd service: the unit in force, its state, its command, and its limit of open files. */
 import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
 import type { Host } from './host.ts';
 
 export const SERVICE = 'nitro-enclaves-vsock-proxy';
 const OUR_UNIT = `/usr/local/lib/systemd/system/${SERVICE}.service`;
 const COMMAND = '/usr/bin/vsock-proxy';
-/** Two for each connection, and some for the process itself. */
+/** Each connection takes two descriptors, and the process itself takes some. */
 const DESCRIPTORS_PER_CONNECTION = 2;
 const OWN_DESCRIPTORS = 64;
 
-/** What systemd knows of the service; absent where there is no systemd, or no such unit. */
+/** What systemd knows of the service; absent if there is no systemd, or no such unit. */
 export interface Unit {
   readonly fragmentPath: string;
   readonly dropIns: string;
@@ -21,7 +21,7 @@ export interface Unit {
   readonly result: string;
   readonly enabled: string;
   readonly descriptors: number | undefined;
-  /** Of the main process, while there is one. */
+  /** The id of the main process, while it runs. */
   readonly pid?: number;
   /** Its command line. */
   readonly words: readonly string[];

@@ -1,4 +1,4 @@
-/** What the service, or the file alone, is there for: ports that enclaves connect to, and servers behind them. */
+/** The ports for enclaves, and the servers behind them, of the service or of the file alone. */
 import { parseHost, parseTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import { isReachedDirectly } from '../../access/upstream-proxy.ts';
@@ -7,7 +7,7 @@ import { partialListeners } from '../../config/partial-plan.ts';
 import { parseUnsigned } from '../line/number.ts';
 
 export interface Purpose {
-  /** The form of the AWS proxy has one port and one server; `serve` those of the file. */
+  /** The drop-in form has one port and one server; `serve` has those of the file. */
   readonly form: 'proxy' | 'serve';
   /** vsock ports. */
   readonly ports: readonly number[];
@@ -15,10 +15,10 @@ export interface Purpose {
 }
 
 /**
- * @param words the command line of the process that runs; none where none does
- * @param file absent where it is not valid
- * @param fallback the server of the service when it does not run
- * @param hasService whether there is a unit of it
+ * @param words the command line of the running process; empty if none runs
+ * @param file absent if the file is not valid
+ * @param fallback the server of the service if it does not run
+ * @param hasService whether there is a unit for the service
  */
 export function readPurpose(
   words: readonly string[],
@@ -39,7 +39,7 @@ export function readPurpose(
     return {
       form: 'serve',
       ports: partials.flatMap(({ on }) => (on.family === 'vsock' ? [on.port] : [])),
-      // What is behind an upstream proxy cannot be tried from here.
+      // Servers behind an upstream proxy cannot be tried from here.
       targets: partials.flatMap(({ route, upstreamProxy: proxy }) =>
         route.kind === 'target' && (proxy === undefined || isReachedDirectly(proxy, route.target))
           ? [route.target]
@@ -49,7 +49,7 @@ export function readPurpose(
   }
   return {
     form: 'proxy',
-    // The service takes it, whatever its server will be.
+    // The service takes this port, whatever its server.
     ports: fallback === undefined && !hasService ? [] : [DEFAULT_PORT],
     targets: fallback === undefined ? [] : [fallback],
   };

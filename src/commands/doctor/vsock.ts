@@ -1,4 +1,4 @@
-/** Checks of AF_VSOCK on the machine: whether it is there, whose CID this is, who holds the ports, and where CIDs lead. */
+/** Checks of AF_VSOCK on the machine: whether it works, who has which CID, who holds the ports, and where CIDs lead. */
 import type { VsockListener } from '../../dataplane/system.ts';
 import { CID_PARENT, NAMESPACE_MODE } from '../../platform/vsock.ts';
 import { type Check, type CheckResult, fail, ok, skip, warn } from './check.ts';
@@ -19,7 +19,7 @@ export function vsockChecks(host: Host, ports: readonly number[], servicePid: nu
   ];
 }
 
-/** Who forbids it is told by the errno, and by what confines this process. */
+/** The errno and the confinement of this process show who forbids it. */
 export function checkFamily(host: Host): CheckResult {
   const { errno } = host.vsock();
   switch (errno) {
@@ -68,7 +68,7 @@ function checkCid(host: Host): CheckResult {
   );
 }
 
-/** Linux 7.0 and later: sockets of a namespace that is local never meet those of enclaves. */
+/** Linux 7.0 and later: sockets of a local namespace never reach those of enclaves. */
 function checkNamespace(host: Host): CheckResult {
   const mode = host.read(NAMESPACE_MODE)?.trim();
   if (mode === undefined) return ok('vsock knows no network namespaces on this kernel');
@@ -79,7 +79,10 @@ function checkNamespace(host: Host): CheckResult {
   );
 }
 
-/** With vhost_vsock, CIDs above 2 are looked for among virtual machines of this one first: on kernels before 7.1 only there. */
+/**
+ * With vhost_vsock, the kernel first looks for CIDs above 2 among virtual machines of this host; before Linux 7.1 it
+ * looks only there.
+ */
 function checkVhost(host: Host): CheckResult {
   if (!host.exists('/sys/module/vhost_vsock')) return ok('vhost_vsock is not loaded');
   const fallback = host.read('/proc/sys/net/vsock/g2h_fallback')?.trim();
@@ -129,7 +132,7 @@ function stopOf(pid: number, unit: string | undefined): string {
 
 const CONSOLE_PORT = 9000;
 
-/** nitro-cli binds it itself while an enclave boots. */
+/** nitro-cli binds this port itself while an enclave boots. */
 function checkConsolePort(host: Host): CheckResult {
   const listeners = host.vsockListeners();
   if (listeners === undefined) return skip('the kernel does not tell who listens: modprobe vsock_diag, as root');
@@ -146,8 +149,8 @@ function checkConsolePort(host: Host): CheckResult {
 }
 
 /**
- * Faults of kernels that end in a listener which refuses everybody, or in enclaves that hang. Mended upstream in Linux
- * 7.1; vendors mend older kernels, too, and only their changelog tells.
+ * Faults of kernels that make a listener refuse every client, or an enclave hang. They are fixed upstream in Linux 7.1.
+ * Vendors fix older kernels, too, and only their changelogs say so.
  */
 const FAULTS = 'CVE-2026-46214';
 const MENDED = [7, 1] as const;

@@ -1,4 +1,4 @@
-/** `vsock-proxy import`: one file for `serve`, in place of proxies that run side by side as the AWS proxy is started. */
+/** `vsock-proxy import`: writes one file for `serve` that replaces proxies started as AWS's proxy is started. */
 import type { PortSet } from '../../access/ports.ts';
 import { loadLeniently } from '../../config/lenient.ts';
 import { inspectText } from '../../config/load.ts';
@@ -16,7 +16,7 @@ type Proxy = Extract<Understood, { readonly kind: 'proxy' }> & { readonly place:
 type Entry = NonNullable<FileSettings['allowlist']>[number];
 
 interface Listener extends Proxy {
-  /** As `listen` has it. */
+  /** In the form of `listen`. */
   readonly listen: string;
   readonly allowlist: readonly Entry[];
 }
@@ -26,15 +26,15 @@ interface Left {
   readonly problem: string;
 }
 
-/** What this proxy alone has: it would be lost, and it may be there to forbid something. */
+/** Keys that only this proxy has. They would be lost, and they may be there to forbid something. */
 const SHARED_KEYS = ['allowlist', 'match_names_by_ip', 'limits', 'timeouts'];
 
 const HELP = `
-Reads systemd units, what "systemctl cat" prints, scripts with one command a line,
-or the output of "ps -eo args"; - is standard input. Each proxy becomes a listener
-with the allowlist that it had. Its limit of connections is taken over where
---num_workers gives it; the 4 that it has by itself are not. What cannot be taken
-over stands in comments, with its reason.
+Reads systemd units, the output of "systemctl cat", scripts with one command a
+line, or the output of "ps -eo args"; - is standard input. Each proxy becomes a
+listener with its allowlist. A limit of connections is taken over only if
+--num_workers sets it; the default of 4 is not. Comments at the end list what
+could not be taken over, with the reasons.
 
 Examples:
 
@@ -43,7 +43,7 @@ Examples:
   vsock-proxy check --config serve.yaml
 
 Exit status: 0 if every proxy was taken over, 1 if one was not, or none was found,
-2 if the command line cannot be understood.
+2 if the command line is wrong.
 `;
 
 export interface ImportResult {
@@ -52,8 +52,8 @@ export interface ImportResult {
 }
 
 /**
- * @param argv without the program's and the command's name
- * @throws VsockProxyError `usage`; `config` where a named file cannot be read
+ * @param argv without the names of the program and the command
+ * @throws VsockProxyError `usage`; `config` if a named file cannot be read
  */
 export function runImport(argv: readonly string[]): ImportResult {
   const command = defineCommand('import')
@@ -65,7 +65,7 @@ export function runImport(argv: readonly string[]): ImportResult {
   return importProxies(texts, readText);
 }
 
-/** @param read gives an EnvironmentFile. @throws VsockProxyError `config` where it cannot */
+/** @param read returns the text of an EnvironmentFile. @throws VsockProxyError `config` if it cannot */
 export function importProxies(
   texts: readonly { readonly path: string; readonly text: string }[],
   read: (path: string) => string,
@@ -104,7 +104,7 @@ function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
   }
 }
 
-/** What `check` would say of it: such as that its own allowlist does not have its server. */
+/** The problem that `check` would find, such as that its allowlist does not have its server. */
 function problemOf(listener: Listener): string | undefined {
   const file = inspectText(format([listener], []), listener.place, 'any');
   if ('problems' in file) return file.problems[0]?.message;
@@ -162,7 +162,7 @@ function formatPorts(ports: PortSet): string {
   return ranges.length === 1 ? (ranges[0] ?? '') : `[${ranges.join(', ')}]`;
 }
 
-/** Whether a name is the server that no entry lists by name, so that an address of it must have been meant. */
+/** Whether no entry lists the server by name, so that its address must have been meant. */
 function isAllowedByIp({ arguments: { target }, allowlist, connect }: Listener): boolean {
   if (target.host.kind === 'ip' || connect.includes('$')) return false;
   const { name } = target.host;

@@ -1,4 +1,4 @@
-/** From what is started to what a proxy was asked for, or why that cannot be said. */
+/** Turns a started command into the arguments of a proxy, or says why that is not possible. */
 
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
@@ -8,7 +8,7 @@ import type { Start, UnitSettings } from './unit.ts';
 import { isOperator, splitWords, UNKNOWN, type Word } from './words.ts';
 
 export type Understood =
-  /** `connect`: host and port as `serve` takes them, with `${region}` where the region is asked for at the start. */
+  /** `connect`: host and port in the form of `serve`, with `${region}` if the command gets the region at its start. */
   | {
       readonly kind: 'proxy';
       readonly arguments: ProxyArguments;
@@ -16,17 +16,19 @@ export type Understood =
       readonly notes: readonly string[];
     }
   | { readonly kind: 'problem'; readonly problem: string }
-  /** It starts something else. */
+  /** The command starts another program. */
   | { readonly kind: 'other' };
 
-/** Takes a name that is nothing but letters and digits, so that it can be told from the rest of a host name. */
+/** A name of letters and digits only, so that the end of it can be found within a host name. */
 const REGION = 'region0placeholder';
 const PROGRAM = 'vsock-proxy';
-/** What stands in front of a program, and runs it as it is. */
+/** Programs that run the following command unchanged. */
 const WRAPPERS = ['exec', 'nohup', 'sudo', 'env', 'nice', 'setsid', 'command'];
 const SHELLS = ['sh', 'bash', 'dash'];
 
-/** @param readEnvironment gives the lines of an EnvironmentFile. @throws VsockProxyError `config` where it cannot be read */
+/**
+ * @param readEnvironment returns the lines of an EnvironmentFile. @throws VsockProxyError `config` if it cannot be read
+ */
 export function understand(start: Start, readEnvironment: (path: string) => string): Understood {
   const notes: string[] = [];
   const values = start.unit === undefined ? new Map() : environmentOf(start.unit, readEnvironment, notes);
@@ -50,7 +52,7 @@ function read(
     const script = argv[option + 1];
     if (option < 0 || script === undefined) return { kind: 'other' };
     if (script.unknown.length > 0 && !script.text.includes(PROGRAM)) return { kind: 'other' };
-    // What was unknown outside is unknown inside.
+    // A part that is unknown outside is unknown inside, too.
     const inner = commandOf(splitWords(restore(script), { shell: true, lookUp }));
     return inner === undefined ? { kind: 'other' } : read(inner, lookUp, notes);
   }
@@ -93,7 +95,7 @@ function interpret(argv: readonly Word[], notes: readonly string[]): Understood 
   }
 }
 
-/** As AWS's own unit asks for it, and variables that are called so. */
+/** Requests for the region, as in AWS's own unit, and variables of that name. */
 function isRegion(part: string): boolean {
   return /^\$(\(|\{?\w*region\w*\}?$)|^`/i.test(part) && /169\.254\.169\.254|region|ec2-metadata/i.test(part);
 }
@@ -103,7 +105,7 @@ function restore({ text, unknown }: Word): string {
   return text.replaceAll(UNKNOWN, () => parts.shift() ?? '');
 }
 
-/** Of a line of shell: the one simple command that runs the proxy. */
+/** The one simple command in a line of shell that runs the proxy. */
 function commandOf(words: readonly Word[]): readonly Word[] | undefined {
   const commands: Word[][] = [[]];
   for (const word of words) {
@@ -115,7 +117,7 @@ function commandOf(words: readonly Word[]): readonly Word[] | undefined {
   );
 }
 
-/** systemd.service(5): `-`, `@` (a name of its own follows), `:`, `+`, `!`, `|` in front of the program. */
+/** systemd.service(5): the prefixes of a program, `-`, `@` (a name of its own follows), `:`, `+`, `!`, `|`. */
 function withoutPrefix([program, ...argv]: readonly Word[]): readonly Word[] {
   if (program === undefined) return [];
   const [, prefix = '', text = ''] = /^([-@:+!|]*)(.*)$/s.exec(program.text) ?? [];
@@ -131,7 +133,7 @@ function baseOf(path: string): string {
   return path.split('/').at(-1) ?? path;
 }
 
-/** systemd.unit(5), those that name the unit. Others stay as they are, and are most likely an error in what they stand in. */
+/** systemd.unit(5): the specifiers that name the unit. Others are kept, and most likely cause an error later. */
 function withSpecifiers(text: string, { name }: UnitSettings): string {
   const [prefix = name, instance = ''] = name.split('@');
   const values: Readonly<Record<string, string>> = {

@@ -1,20 +1,23 @@
-/** Finds what is started: in systemd units, in what `systemctl cat` prints of them, and in scripts and lists of processes. */
+/**
+ * Finds the started commands: in systemd units, in the output of `systemctl cat`, in scripts, and in lists of
+ * processes.
+ */
 
 /** One command, as it is written. */
 export interface Start {
-  /** `file:line`, of the unit's own file where `systemctl cat` tells it. */
+  /** `file:line`, in the unit's own file if `systemctl cat` names it. */
   readonly place: string;
   readonly text: string;
-  /** Of a unit: words as systemd reads them, and not a shell. */
+  /** Whether it is from a unit: systemd splits its words, not a shell. */
   readonly unit?: UnitSettings;
 }
 
 export interface UnitSettings {
-  /** Without `.service`; of an instance of a template, `name@instance`. */
+  /** Without `.service`; for an instance of a template, `name@instance`. */
   readonly name: string;
   /** `Environment=`, in order. */
   readonly environment: readonly string[];
-  /** `EnvironmentFile=`, in order; with a hyphen in front where it may be absent. */
+  /** `EnvironmentFile=`, in order; with a hyphen in front if the file may be absent. */
   readonly environmentFiles: readonly string[];
 }
 
@@ -23,7 +26,7 @@ interface Line {
   readonly text: string;
 }
 
-/** @param path where the text is from, for messages and for the name of the unit */
+/** @param path the source of the text, for messages and for the name of the unit */
 export function findStarts(text: string, path: string): readonly Start[] {
   const files = splitFiles(text, path);
   if (!files.some(({ lines }) => lines.some((line) => line.text.trim() === '[Service]'))) {
@@ -40,7 +43,7 @@ interface File {
   readonly lines: readonly Line[];
 }
 
-/** `systemctl cat` puts the path of each file in front of it, as a comment. */
+/** `systemctl cat` prints the path of each file before it, as a comment. */
 function splitFiles(text: string, path: string): readonly File[] {
   const files: { path: string; lines: Line[] }[] = [{ path, lines: [] }];
   let first = 1;
@@ -56,7 +59,7 @@ function splitFiles(text: string, path: string): readonly File[] {
   return files.filter(({ lines }) => lines.some((line) => line.text.trim() !== ''));
 }
 
-/** Drop-ins go on where the unit before them ends. */
+/** A drop-in continues the unit before it. */
 function mergeDropIns(files: readonly File[]): readonly File[] {
   const units: { path: string; lines: Line[] }[] = [];
   for (const { path, lines } of files) {
@@ -67,7 +70,7 @@ function mergeDropIns(files: readonly File[]): readonly File[] {
   return units;
 }
 
-/** Lines that end in a backslash go on in the next one. */
+/** A line that ends in a backslash continues on the next line. */
 function joinLines(lines: readonly Line[], comment: RegExp): readonly Line[] {
   const joined: Line[] = [];
   let open: Line | undefined;
@@ -95,7 +98,7 @@ function startsOf(path: string, lines: readonly Line[]): readonly Start[] {
     section = header ?? section;
     const [, key, value = ''] = /^\s*(\w+)\s*=\s*(.*?)\s*$/.exec(text) ?? [];
     if (section !== 'Service' || key === undefined) continue;
-    // An empty value takes back what stands before it.
+    // An empty value removes the earlier ones.
     if (key === 'ExecStart') commands = value === '' ? [] : [...commands, { place, text: value }];
     if (key === 'Environment') environment = value === '' ? [] : [...environment, value];
     if (key === 'EnvironmentFile') environmentFiles = value === '' ? [] : [...environmentFiles, value];

@@ -1,25 +1,27 @@
-/** Splits what systemd and shells run into words, as far as proxies are started with it. */
+/** Splits command lines of systemd and of shells into words, as far as proxies are started with them. */
 
-/** What only a running shell or service manager knows, in the place of its text: a command, or a variable without a value. */
+/**
+ * A value that only a running shell or service manager knows: the output of a command, or a variable without a value.
+ */
 export interface Word {
-  /** With {@link UNKNOWN} in the place of each unknown part. */
+  /** Each unknown part is {@link UNKNOWN}. */
   readonly text: string;
   readonly unknown: readonly string[];
 }
 
-/** Stands for an unknown part; no command line has this character. */
+/** The sign for an unknown part. No command line has this character. */
 export const UNKNOWN = '\u0000';
 
 export interface SplitOptions {
-  /** Whether `;`, `&`, `|` and line ends are words of their own, and `$(…)` and backticks parts of words. */
+  /** Whether `;`, `&`, `|` and line ends are words of their own, and `$(…)` and backticks are parts of words. */
   readonly shell: boolean;
-  /** What `$NAME` and `${NAME}` stand for; undefined where it is not known. */
+  /** The values of `$NAME` and `${NAME}`; undefined if unknown. */
   readonly lookUp: (name: string) => string | undefined;
 }
 
 const OPERATORS = new Set([';', '&', '|', '\n', '(', ')', '<', '>']);
 
-/** The words, in quotes or not. An operator of the shell is a word that is nothing but it. */
+/** Splits the text into words, with or without quotes. An operator of the shell is a word of its own. */
 export function splitWords(text: string, { shell, lookUp }: SplitOptions): readonly Word[] {
   const words: Word[] = [];
   let word: { text: string; unknown: string[] } | undefined;
@@ -39,11 +41,11 @@ export function splitWords(text: string, { shell, lookUp }: SplitOptions): reado
   let quote: '"' | "'" | undefined;
   for (let at = 0; at < text.length; at++) {
     const char = text[at] ?? '';
-    const expands = quote !== "'" || !shell; // systemd looks for variables in single quotes, too
+    const expands = quote !== "'" || !shell; // systemd expands variables in single quotes, too
     if (char === '\\' && (quote !== "'" || !shell) && at + 1 < text.length) {
       const next = text[++at] ?? '';
       if (next === '\n') continue;
-      // A shell keeps the backslash in double quotes, but in front of what means something there.
+      // In double quotes, a shell keeps the backslash unless the next character is special.
       open().text += quote === '"' && shell && !'$`"\\'.includes(next) ? `\\${next}` : next;
     } else if (quote !== undefined && char === quote) {
       quote = undefined;
@@ -91,7 +93,7 @@ function lengthToBacktick(text: string, from: number): number {
   return (end < 0 ? text.length : end + 1) - from;
 }
 
-/** Of `$(…)`, with what is nested in it; quotes hide brackets. */
+/** The text of `$(…)` with everything nested in it; brackets in quotes do not count. */
 function lengthOfSubstitution(text: string, from: number): number {
   let depth = 0;
   let quote: string | undefined;
@@ -106,7 +108,7 @@ function lengthOfSubstitution(text: string, from: number): number {
   return text.length - from;
 }
 
-/** Whether a word is nothing but an operator of the shell. */
+/** Whether a word is an operator of the shell. */
 export function isOperator({ text, unknown }: Word): boolean {
   return unknown.length === 0 && text.length === 1 && OPERATORS.has(text);
 }

@@ -1,11 +1,11 @@
-/** Which control socket a command speaks to. */
+/** The control socket that a command uses. */
 import type { Command } from 'commander';
 
 export interface ControlOption {
   readonly control?: string;
 }
 
-/** Where the service of the package has it. */
+/** The control socket of the service of the package. */
 const SERVICE_SOCKET = '/run/nitro-enclaves-vsock-proxy/control.sock';
 
 /** Adds `--control`. */
@@ -16,7 +16,7 @@ export function withControl(command: Command): Command {
   );
 }
 
-/** The path: option, environment, then the service's. */
+/** The path: of the option, the environment, or the service. */
 export function controlPath({ control }: ControlOption, env: Readonly<Record<string, string | undefined>>): string {
   return control ?? (env.VSOCK_PROXY_CONTROL || SERVICE_SOCKET);
 }

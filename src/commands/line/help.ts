@@ -1,13 +1,13 @@
-/** What `--help` says besides the options. */
+/** Texts of `--help` other than the options. */
 import { COMMANDS } from '../list.ts';
 
-/** Where the AWS proxy has its file. */
+/** The path of the file of AWS's proxy. */
 export const DEFAULT_CONFIG_PATH = '/etc/nitro_enclaves/vsock-proxy.yaml';
 
 export const USAGE = '[OPTIONS] <local_port> <remote_addr> <remote_port>';
 
 export const SUMMARY =
-  'The controlled way out of an AWS Nitro Enclave: listens on vsock, checks the allowlist, and forwards each ' +
+  'Controls what an AWS Nitro Enclave can reach: listens on vsock, checks the allowlist, and forwards each ' +
   'connection to <remote_addr>:<remote_port>. TLS passes through untouched.';
 
 /** The commands, one a line. */
@@ -26,9 +26,9 @@ Example: let enclaves reach AWS KMS at port 8000 of their parent, CID 3
     allowlist:
     - {address: kms.eu-west-1.amazonaws.com, port: 443}
 
-Logs go to standard error. RUST_LOG=info tells of each connection, RUST_LOG=warn
-of those that failed; without it, only errors are told.
+Logs go to standard error. Without RUST_LOG only errors are logged. RUST_LOG=warn
+also logs failed connections, and RUST_LOG=info every connection.
 
-SIGTERM and SIGINT stop it: open connections may end first. Exit status: 0 then,
-1 if it cannot start, 2 if the command line cannot be understood.
+SIGTERM and SIGINT stop it after open connections had time to end. Exit status: 0
+after that, 1 if it cannot start, 2 if the command line is wrong.
 `;

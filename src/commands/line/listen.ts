@@ -1,4 +1,4 @@
-/** The first argument: where to listen. */
+/** The first argument: the address to listen on. */
 
 import { parseTcp, parseUnix, refuseVsockPort } from '../../config/schema/addresses.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
@@ -8,13 +8,13 @@ import { type Malformed, malformed } from '../../platform/malformed.ts';
 import { CID_ANY, CID_LOCAL } from '../../platform/vsock.ts';
 import { parseUnsigned } from './number.ts';
 
-/** Whether the argument asks for a vsock port, which `--cid` goes with. */
+/** Whether the argument is a vsock port, to which `--cid` applies. */
 export function isVsockPort(text: string): boolean {
   return !text.startsWith('unix:') && !text.startsWith('tcp:');
 }
 
 /**
- * @param cid of the local end, where the text is a vsock port
+ * @param cid the local CID, if the text is a vsock port
  * @throws VsockProxyError `argument`: `Local port is not valid: …`
  */
 export function parseListenAddress(text: string, cid: number): SocketAddress {

@@ -1,11 +1,11 @@
-/** Numbers of the command line. */
+/** Numbers on the command line. */
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { CID_ANY } from '../../platform/vsock.ts';
 
 /**
- * A whole number as Rust's `parse::<u32>` takes it, which the AWS proxy reads its arguments with: decimal digits,
- * perhaps a plus in front. The caller checks the range.
+ * A whole number as Rust's `parse::<u32>` accepts it, which AWS's proxy uses: decimal digits, perhaps with a plus in
+ * front. The caller checks the range.
  */
 export function parseUnsigned(text: string): number | undefined {
   return /^\+?[0-9]+$/.test(text) ? Number(text) : undefined;
@@ -26,7 +26,7 @@ export function parseNumberOption(
 }
 
 /**
- * The value of `--enclave-cid`; 1 is this machine itself, for tests.
+ * The value of `--enclave-cid`. 1 is this machine itself, for tests.
  * @throws VsockProxyError `usage`
  */
 export function parseEnclaveCid(text: string): number {

@@ -1,18 +1,18 @@
-/** A command line through commander: options and arguments, a text to print, or a usage error in one line. */
+/** Parses a command line with commander: to options and arguments, a text to print, or a usage error in one line. */
 import { Command, CommanderError } from 'commander';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { COMMANDS, type CommandName, commandLine } from '../list.ts';
 
-/** Arguments may be of any length, and commander repeats them. */
+/** Arguments may have any length, and commander repeats them in its messages. */
 const LONGEST_USAGE_ERROR = 300;
 
 export type Parsed<Options> =
   | { readonly kind: 'options'; readonly options: Options; readonly args: readonly string[] }
-  /** `--help` or `--version`: to be printed on standard output. */
+  /** `--help` or `--version`: text for standard output. */
   | { readonly kind: 'text'; readonly text: string };
 
-/** A command to be given its options and arguments; it has its name, its summary and `--help`. */
+/** A command with its name, its summary and `--help`. The caller adds options and arguments. */
 export function defineCommand(name: CommandName): Command {
   const { usage, summary } = COMMANDS[name];
   return new Command(commandLine(name))
@@ -22,8 +22,8 @@ export function defineCommand(name: CommandName): Command {
 }
 
 /**
- * @param argv without the program's and the command's name
- * @typeParam Options as commander names and leaves them
+ * @param argv without the names of the program and the command
+ * @typeParam Options the options as commander returns them
  * @throws VsockProxyError `usage`
  */
 export function parseArguments<Options>(command: Command, argv: readonly string[]): Parsed<Options> {
@@ -32,7 +32,7 @@ export function parseArguments<Options>(command: Command, argv: readonly string[
     writeOut: (part) => {
       text += part;
     },
-    writeErr: () => undefined, // the exception says it
+    writeErr: () => undefined, // the exception has the message
   });
   try {
     command.parse(argv, { from: 'user' });

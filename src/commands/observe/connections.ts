@@ -1,4 +1,4 @@
-/** `vsock-proxy connections`: the connections that are open in a proxy that runs. */
+/** `vsock-proxy connections`: lists the open connections of a running proxy. */
 import { askJson } from '../../observe/client.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { formatServer } from '../../proxy/report/format.ts';
@@ -11,9 +11,9 @@ import { formatBytes, formatDuration, formatTable } from './table.ts';
 export interface ConnectionsArguments {
   readonly control: string;
   readonly json: boolean;
-  /** Of this client only. */
+  /** Only the connections of this client. */
   readonly cid?: number;
-  /** Of this listener only, as `status` prints it. */
+  /** Only those of this listener, in the form of `status`. */
   readonly listener?: string;
 }
 
@@ -26,7 +26,7 @@ interface RawOptions extends ControlOption {
 }
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseConnectionsCommand(
@@ -37,8 +37,8 @@ export function parseConnectionsCommand(
   | { readonly kind: 'text'; readonly text: string } {
   const command = withControl(defineCommand('connections'))
     .option('--json', 'print a JSON list')
-    .option('--cid <N>', 'of this client only')
-    .option('--listener <address>', 'of this listener only, such as vsock:3:8000');
+    .option('--cid <N>', 'only those of this client')
+    .option('--listener <address>', 'only those of this listener, such as vsock:3:8000');
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
   const { json = false, cid, listener } = parsed.options;
@@ -67,7 +67,7 @@ export async function runConnections({ control, json, cid, listener }: Connectio
   return json ? `${JSON.stringify(wanted, undefined, 2)}\n` : formatConnections(wanted);
 }
 
-/** The oldest first. */
+/** The oldest connection comes first. */
 export function formatConnections(connections: readonly ConnectionSnapshot[]): string {
   const rows = [...connections]
     .sort((one, other) => other.ageMs - one.ageMs)

@@ -1,4 +1,6 @@
-/** `vsock-proxy metrics`: the metrics of a proxy that runs, printed, or written for node_exporter's textfile collector. */
+/**
+ * `vsock-proxy metrics`: prints the metrics of a running proxy, or writes them for node_exporter's textfile collector.
+ */
 import { getSystemErrorMessage } from 'node:util';
 import { askControl } from '../../observe/client.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
@@ -9,7 +11,7 @@ import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 
 export interface MetricsArguments {
   readonly control: string;
-  /** Where to write them; absent: print them. */
+  /** The file to write; absent: print the metrics. */
   readonly file?: string;
 }
 
@@ -17,15 +19,15 @@ const HELP = `
   vsock-proxy metrics                                      print them
   vsock-proxy metrics write /var/lib/node_exporter/vsock_proxy.prom
 
-The file is replaced as a whole, with mode 644, so that the collector never reads
+The file is replaced atomically, with mode 644, so that the collector never reads
 half of it.
 
 Exit status: 0, or 1 if no proxy answers or the file cannot be written, or 2 if the
-command line cannot be understood.
+command line is wrong.
 `;
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseMetricsCommand(
@@ -51,7 +53,7 @@ export function parseMetricsCommand(
 
 /**
  * @returns the text to print, if any
- * @throws VsockProxyError `control`, or `argument` where the file cannot be written; then it is as it was
+ * @throws VsockProxyError `control`, or `argument` if the file cannot be written; then the file is unchanged
  */
 export async function runMetrics({ control, file }: MetricsArguments): Promise<string> {
   const { status, body } = await askControl(control, '/metrics', 'text/plain');

@@ -1,4 +1,4 @@
-/** `vsock-proxy status`: what a proxy that runs does, in a table, as JSON, or again and again. */
+/** `vsock-proxy status`: prints the state of a running proxy as a table or as JSON, once or repeatedly. */
 import { askJson } from '../../observe/client.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import type { ListenerSnapshot, Snapshot } from '../../proxy/snapshot.ts';
@@ -7,10 +7,10 @@ import { parseNumberOption } from '../line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 import { formatBytes, formatDuration, formatTable } from './table.ts';
 
-/** `/status` of the control socket; dates are texts there. */
+/** `/status` of the control socket. Dates are text there. */
 export type Status = Json<Snapshot> & { readonly version: string; readonly pid: number };
 
-/** A value as it comes out of JSON. */
+/** A value of JSON. */
 type Json<Value> = Value extends Date
   ? string
   : Value extends object
@@ -20,11 +20,11 @@ type Json<Value> = Value extends Date
 export interface StatusArguments {
   readonly control: string;
   readonly json: boolean;
-  /** Seconds between two looks; absent: one look. */
+  /** The seconds between two outputs; absent: one output. */
   readonly watchSeconds?: number;
 }
 
-/** So many clients are shown. */
+/** The most clients that are shown. */
 const MOST_CLIENTS = 10;
 const WATCH = { min: 1, max: 3600 };
 
@@ -35,8 +35,7 @@ Examples:
   vsock-proxy status --watch 2
   vsock-proxy status --json | jq '.listeners[] | {address, open: .counters.active}'
 
-Exit status: 0, or 1 if no proxy answers, or 2 if the command line cannot be
-understood.
+Exit status: 0, or 1 if no proxy answers, or 2 if the command line is wrong.
 `;
 
 interface RawOptions extends ControlOption {
@@ -45,7 +44,7 @@ interface RawOptions extends ControlOption {
 }
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @throws VsockProxyError `usage`
  */
 export function parseStatusCommand(
@@ -54,7 +53,7 @@ export function parseStatusCommand(
 ): { readonly kind: 'run'; readonly arguments: StatusArguments } | { readonly kind: 'text'; readonly text: string } {
   const command = withControl(defineCommand('status'))
     .option('--json', 'print one JSON object')
-    .option('--watch [seconds]', 'look again and again, every second unless told otherwise')
+    .option('--watch [seconds]', 'repeat it, by default every second')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
   if (parsed.kind === 'text') return parsed;
@@ -69,15 +68,15 @@ export function parseStatusCommand(
 
 export interface Screen {
   write(text: string): void;
-  /** Whether the cursor can be moved. */
+  /** Whether the output is a terminal that can move the cursor. */
   readonly isTerminal: boolean;
-  /** Resolves after so many seconds, or to false when somebody wants to stop. */
+  /** Resolves to true after this many seconds, or to false if the user stops the command. */
   wait(seconds: number): Promise<boolean>;
 }
 
 /**
- * Prints once, or until somebody stops it.
- * @throws VsockProxyError `control` where the proxy cannot be asked; with `--watch`, only at the first look
+ * Prints once, or until the user stops it.
+ * @throws VsockProxyError `control` if there is no answer; with `--watch`, only for the first one
  */
 export async function runStatus({ control, json, watchSeconds }: StatusArguments, screen: Screen): Promise<void> {
   let before: { readonly status: Status; readonly at: number } | undefined;
@@ -96,7 +95,7 @@ export async function runStatus({ control, json, watchSeconds }: StatusArguments
   } while (watchSeconds !== undefined && (await screen.wait(watchSeconds)));
 }
 
-/** @param before an earlier look at the same proxy, for rates */
+/** @param before an earlier state of the same proxy, for rates */
 export function formatStatus(status: Status, before?: Status): string {
   const { version, pid, at, startedAt, config, listeners, clients, drains } = status;
   const now = Date.parse(at);
@@ -171,10 +170,10 @@ function section(title: string, lines: readonly string[]): readonly string[] {
 }
 
 const REFUSED = ['not-admitted', 'client-limit', 'client-rate'] as const;
-/** Ends that are nobody's failure. */
+/** Close reasons that are not failures. */
 const FINE: readonly string[] = ['finished', 'drained', ...REFUSED];
 
-/** Of these reasons; without, of all that are failures. */
+/** The number of connections with these reasons; without reasons, of all failures. */
 function sumOf({ counters }: Json<ListenerSnapshot>, reasons: readonly string[] | undefined): number {
   return Object.entries(counters.closed)
     .filter(([reason]) => (reasons === undefined ? !FINE.includes(reason) : reasons.includes(reason)))

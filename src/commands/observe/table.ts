@@ -1,6 +1,9 @@
-/** Columns for people. */
+/** Tables for people. */
 
-/** Lines of a table: left-aligned texts, two spaces apart, nothing behind the last; numbers are right-aligned. */
+/**
+ * The lines of a table: text is left-aligned, numbers are right-aligned, columns are two spaces apart, and lines have
+ * no trailing spaces.
+ */
 export function formatTable(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const texts = rows.map((row) => row.map(String));
   const widths = header.map((title, column) => Math.max(title.length, ...texts.map((row) => row[column]?.length ?? 0)));
