@@ -1,4 +1,4 @@
-/** The process edge: arguments, environment, standard streams, signals and exit status meet the program here only. */
+/** The process edge: only this file uses arguments, environment, standard streams, signals and exit status. */
 import { fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, constants, hostname } from 'node:os';
 import type { Placement } from './aws/partitions.ts';
@@ -33,20 +33,20 @@ import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
-/** Where the journal takes records: systemd-journald.service(8). */
+/** The socket of the journal for records: systemd-journald.service(8). */
 const JOURNAL = '/run/systemd/journal/socket';
 
-/** One thread relays tens of Gbit/s; more than a few only take processors from the enclaves. */
+/** One thread relays tens of Gbit/s. More than a few threads would only take processors from the enclaves. */
 const MAX_RELAY_THREADS = 4;
 
-/** How long `check --resolve` asks the metadata service, which runs where the proxy does or not at all. */
+/** How long `check --resolve` tries the metadata service, which is either up or absent. */
 const CHECK_METADATA_MS = 5_000;
-/** For `doctor`, which makes all of its checks at once. */
+/** The same for `doctor`, which runs all checks at the same time. */
 const DOCTOR_METADATA_MS = 3_000;
-/** At the start of an instance the network may come up late; the service manager tries again after this. */
+/** The network may come up late when an instance starts. After this time the service manager tries again. */
 const SERVE_METADATA_MS = 60_000;
 
-/** Each command is loaded when it is asked for, so that the others do not pay for it. */
+/** Each command is loaded only when it is used, so that the others start faster. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
   connections: async (argv) => {
@@ -97,14 +97,15 @@ async function main(): Promise<number> {
 }
 
 /**
- * Node names its main thread, and with it the process, MainThread: ps, pgrep, ss and the journal should know it by its
- * own name. Not by `process.title`, which would also write over the command line that others read.
+ * Names the process. Node.js calls its main thread, and so the process, MainThread; ps, pgrep, ss and the journal
+ * should show the program's name. `process.title` is not used, because it would overwrite the command line, which
+ * others read.
  */
 function nameProcess(): void {
   try {
     writeFileSync('/proc/self/comm', 'vsock-proxy');
   } catch {
-    return; // without /proc nobody looks there either
+    return; // without /proc, no tool shows the name
   }
 }
 
@@ -114,7 +115,7 @@ function print(text: string, exitStatus = 0): number {
     writeFileSync(STDOUT, text);
     return exitStatus;
   } catch {
-    return 1; // nobody takes it, and there is no better place to complain
+    return 1; // the text could not be written, and there is no better place for the error
   }
 }
 
@@ -133,7 +134,7 @@ function checkDependenciesOfProcess(): CheckDependencies {
       const { addresses } = await resolver.resolve(name, family, new AbortController().signal);
       return addresses;
     },
-    // Somebody is looking: the answer, or one error.
+    // A user waits for the output: the command prints its result, or one error, and no warnings.
     readPlacement: () => readPlacementOfInstance(CHECK_METADATA_MS, processLog.open('error')('vsock_proxy')),
   };
 }
@@ -245,7 +246,7 @@ async function runKmsEndpoint(argv: readonly string[]): Promise<number> {
   const parsed = parseKmsEndpointCommand(argv, env);
   if (parsed.kind === 'text') return print(parsed.text);
   const { source, output } = parsed.arguments;
-  const log = processLog.open('warn')('vsock_proxy'); // it may wait for long, and says why
+  const log = processLog.open('warn')('vsock_proxy'); // it may wait for a long time, and logs why
   const endpoint = await findKmsEndpoint(source, log);
   if (output === undefined) return print(`${endpoint}\n`);
   const { writeEnvironmentFile } = await import('./platform/environment-file.ts');
@@ -269,12 +270,12 @@ async function runProxy(route: ProxyArguments): Promise<number> {
   const running = runPlan(logFor, async () => {
     const log = logFor('vsock_proxy');
     log.info('Checking allowlist configuration');
-    // Not above: the schema and the YAML parser take longer to load than --version and --help otherwise take.
+    // These are loaded here, because the schema and the YAML parser would double the time of --version and --help.
     return (await import('./config/proxy-plan.ts')).loadProxyPlan(route, log);
   });
   return await running.catch((error: unknown) => {
     if (error instanceof VsockProxyError && error.code === 'denied') {
-      // The AWS proxy says so of every target that nothing allows: scripts look for it.
+      // AWS's proxy prints this for every target that nothing allows, and scripts look for it.
       logFor('vsock_proxy::proxy').warn(`Unable to resolve allow listed host: ${quote(route.written)}.`);
     }
     throw error;
@@ -286,9 +287,9 @@ async function runServe(argv: readonly string[]): Promise<number> {
   const parsed = parseServeCommand(argv);
   if (parsed.kind === 'text') return print(parsed.text);
   const { nitroCli, watch, ...source } = parsed.arguments;
-  const logFor = processLog.open('warn'); // clients of some routes are not told why they are refused
+  const logFor = processLog.open('warn'); // clients of some routes get no reason for a refusal
   const log = logFor('vsock_proxy');
-  let placement: Placement | undefined; // an instance never moves: a reload needs no metadata service
+  let placement: Placement | undefined; // an instance never moves, so a reload needs no metadata service
   const readPlacement = async (): Promise<Placement> => {
     placement ??= await readPlacementOfInstance(SERVE_METADATA_MS, log);
     return placement;
@@ -349,7 +350,7 @@ async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Pla
 }
 
 /**
- * Runs what `load` says until a signal ends it; SIGHUP loads again, and so does what `watch` sees.
+ * Runs what `load` returns until a signal ends it. SIGHUP loads again, and so does a change that `watch` finds.
  * @returns the exit status
  */
 async function runPlan(
@@ -365,7 +366,7 @@ async function runPlan(
   const starting = serve(load, { ...dependenciesOfProcess(logFor), support });
   const stopping = stopSignal.then(() => undefined);
   const observing = starting.then((proxy) => observe(proxy, log));
-  observing.catch(() => undefined); // whoever waits for it below hears of it
+  observing.catch(() => undefined); // the code that awaits it below handles the rejection
   const reload = async (): Promise<void> => {
     const proxy = await Promise.race([starting, stopping]);
     if (proxy === undefined) return;
@@ -382,19 +383,22 @@ async function runPlan(
   const signal = await stopSignal;
   log.info(`${signal} received: stopping. A second one ends the process at once`);
   notifier?.stopping(`Stopping: ${signal} received`, proxy?.drainMs() ?? 0);
-  await proxy?.drain(); // undefined: nothing listens yet
+  await proxy?.drain(); // undefined if it does not listen yet
   if (proxy !== undefined) await (await observing).close();
   return 0;
 }
 
-/** What a proxy can be looked at through, kept as its plan says. */
+/** The metrics and control sockets of a proxy, kept as its plan says. */
 interface Observation {
-  /** After a reload. Never rejected: what cannot be opened is an error in the log, and everything goes on as before. */
+  /**
+   * Called after a reload. Never rejected: if an address cannot be opened, the log has the error, and the old one
+   * stays.
+   */
   follow(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** @throws VsockProxyError `listen-failed` for the address of the file */
+/** @throws VsockProxyError `listen-failed` for the address in the file */
 async function observe(proxy: RunningProxy, log: Log): Promise<Observation> {
   const control = controlPathOfProcess();
   const fallback = env.VSOCK_PROXY_METRICS || undefined;
@@ -403,7 +407,7 @@ async function observe(proxy: RunningProxy, log: Log): Promise<Observation> {
     if (plan !== undefined) observers ??= await openObservers(proxy, log);
     await observers?.applyMetrics(plan);
   };
-  // Nothing of this is loaded where nobody may look.
+  // The code is loaded only if there is an address.
   if (control !== undefined) {
     observers = await openObservers(proxy, log);
     await observers.openControl(control);
@@ -420,14 +424,14 @@ async function observe(proxy: RunningProxy, log: Log): Promise<Observation> {
   };
 }
 
-/** An empty variable switches it off; systemd makes the directory. */
+/** The path of the control socket. An empty variable switches it off; systemd makes the directory. */
 function controlPathOfProcess(): string | undefined {
   if (env.VSOCK_PROXY_CONTROL !== undefined) return env.VSOCK_PROXY_CONTROL || undefined;
   const [directory] = (env.RUNTIME_DIRECTORY ?? '').split(':');
   return directory ? `${directory}/control.sock` : undefined;
 }
 
-/** Metrics are the service's default, and not worth its failure. */
+/** Metrics are on by default in the service, so their failure does not stop it. */
 function warnOf(log: Log): (error: unknown) => void {
   return (error) => log.warn(`There are no metrics: ${lineOf(error)}`);
 }
@@ -436,7 +440,7 @@ function lineOf(error: unknown): string {
   return error instanceof VsockProxyError ? error.line : String(error);
 }
 
-/** Of the environment variable. @throws VsockProxyError `argument` */
+/** The address in the environment variable. @throws VsockProxyError `argument` */
 async function readMetricsAddress(text: string): Promise<MetricsPlan> {
   const { parseListen } = await import('./config/schema/addresses.ts');
   const listen = parseListen(text);
@@ -454,7 +458,7 @@ async function openObservers(proxy: RunningProxy, log: Log): Promise<Observers> 
   const { exposeOnVsock, openPath } = await import('./dataplane/path.ts');
   const watch = new ProcessWatch();
   const open = (events: DataPlaneEvents) => openDataPlane(events, { threads: 1 });
-  let path: ReturnType<typeof openPath> | undefined; // a relay thread of its own, where enclaves are asked
+  let path: ReturnType<typeof openPath> | undefined; // it has a relay thread of its own, for requests to enclaves
   return new Observers({
     log,
     expose: (on, port) => exposeOnVsock(open, on, port),
@@ -488,7 +492,10 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
   };
 }
 
-/** Where the sysctl is not there, or hidden, it is taken for the host's: every kernel before 7.0 has one vsock for all. */
+/**
+ * Whether vsock is local to the network namespace. If the sysctl is missing or hidden, it is not: kernels before 7.0
+ * have one vsock for all namespaces.
+ */
 function hasOwnVsockOfProcess(): boolean {
   try {
     return readFileSync(NAMESPACE_MODE, 'latin1').trim() === 'local';
@@ -508,7 +515,10 @@ async function openNotifierOfProcess(log: Log): Promise<Notifier | undefined> {
   return openNotifier({ env, pid: process.pid, send: sendDatagram, clock: systemClock, monotonicMicros, log });
 }
 
-/** Status 0 is for the first signal only: at the second the drain is cut short, and 128 + n says so as a shell would. */
+/**
+ * The first signal to stop the process, after which the exit status is 0. A second signal cuts the drain short, with
+ * status 128 + n, as in a shell.
+ */
 function firstStopSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   let received = false;
@@ -522,12 +532,12 @@ function firstStopSignal(): Promise<NodeJS.Signals> {
   return promise;
 }
 
-/** What is no record of the log, and is one where not text is written. */
+/** Writes a text that is not a log record; it becomes one if the log is not in text form. */
 function say(level: Level, message: string): boolean {
   return processLog.put({ at: new Date(), level, message });
 }
 
-/** A line of an enclave. */
+/** A log line of an enclave. */
 function sayLine(client: string, line: string): boolean {
   const cid = /^CID (\d+)$/.exec(client)?.[1];
   const fields = { event: 'line', ...(cid !== undefined && { cid: Number(cid) }) } as const;

@@ -46,7 +46,7 @@ interface Image {
 const IMAGES: readonly Image[] = [
   {
     name: 'vsock-proxy',
-    title: 'The controlled way out of an AWS Nitro Enclave: vsock to TCP, by an allowlist',
+    title: 'Controls what an AWS Nitro Enclave can reach: vsock to TCP, by an allowlist',
     entrypoint: ['/usr/bin/vsock-proxy'],
     environment: ['PATH=/usr/bin'],
     compression: 'zstd',
