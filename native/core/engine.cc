@@ -51,8 +51,10 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   if (!opened.fd) return {0, {}, opened.call, opened.error};
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
-  const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file));
   const auto predecessor = spec.predecessor == 0 ? listeners_.end() : listeners_.find(spec.predecessor);
+  const bool inherited =
+      spec.inherited >= 0 || (predecessor != listeners_.end() && predecessor->second.socket->inherited());
+  const auto socket = std::make_shared<ListenSocket>(std::move(opened.fd), std::move(file), inherited);
   const auto state = std::make_shared<ListenerState>(
       id, spec, predecessor == listeners_.end() ? nullptr : predecessor->second.state.get(), clients_);
   listeners_.emplace(id, Listener{state, socket});
@@ -77,7 +79,7 @@ void Engine::decide(std::vector<ConnectionDecision> decisions) {
 }
 
 void Engine::closeListener(ListenerId listener) {
-  const std::shared_ptr<ListenSocket> socket = letGo(listener);
+  const std::shared_ptr<ListenSocket> socket = letGo(listener, false);
   // The address is free once no thread has the socket any more: within their round, unless one hangs.
   const Micros deadline = monotonicMicros() + kLettingGo;
   while (socket.use_count() > 1 && monotonicMicros() < deadline) std::this_thread::yield();
@@ -89,15 +91,18 @@ void Engine::closeListener(ListenerId listener) {
   }
 }
 
-std::shared_ptr<ListenSocket> Engine::letGo(ListenerId listener) {
+std::shared_ptr<ListenSocket> Engine::letGo(ListenerId listener, bool acceptQueued) {
   const auto known = listeners_.find(listener);
   if (known == listeners_.end() || !known->second.socket) return nullptr;
-  for (const auto& worker : workers_) worker->removeListener(listener);
+  for (const auto& worker : workers_) worker->removeListener(listener, acceptQueued);
   return std::move(known->second.socket);
 }
 
+// A client in the queue takes itself for connected, and would be reset by the end of the socket.
 void Engine::drain(Micros limit) {
-  for (const auto& [id, listener] : listeners_) letGo(id);
+  for (const auto& [id, listener] : listeners_) {
+    letGo(id, listener.socket && !listener.socket->inherited());
+  }
   const Micros deadline = monotonicMicros() + limit;
   for (const auto& worker : workers_) worker->drain(deadline);
 }

@@ -70,7 +70,7 @@ class Engine final : public WorkerObserver {
     std::shared_ptr<ListenSocket> socket;  // null once closed
   };
   // Null when it has been let go of already.
-  std::shared_ptr<ListenSocket> letGo(ListenerId listener);
+  std::shared_ptr<ListenSocket> letGo(ListenerId listener, bool acceptQueued);
   Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;
   std::map<ListenerId, Listener> listeners_;
   ListenerId lastListener_ = 0;

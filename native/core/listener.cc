@@ -220,6 +220,13 @@ void Gate::close() {
   open_ = false;
 }
 
+// As many as the kernel may have queued, for new ones may come all the while.
+void Gate::acceptQueued() {
+  for (int clients = 0; socket_ && clients < SOMAXCONN; ++clients) {
+    if (!acceptOne()) return;
+  }
+}
+
 void Gate::shut() {
   close();
   loop_.disarm(retry_);
@@ -234,33 +241,48 @@ void Gate::pause() {
 
 // Takes one client a round: the others go to whichever thread is free.
 void Gate::onReady(uint32_t) {
-  if (!open_) return;
-  if (observer_.congested()) return pause();
+  if (open_) acceptOne();
+}
+
+bool Gate::acceptOne() {
+  if (observer_.congested()) {
+    pause();
+    return false;
+  }
   // A client is left in the queue rather than accepted without a descriptor for its server.
   const int shortage = loop_.reserve().hold();
-  if (shortage != 0) return starve(shortage);
+  if (shortage != 0) {
+    starve(shortage);
+    return false;
+  }
   if (!state_->enter()) {
     // While another thread accepts, its client may be the one that woke this thread, and that one does
     // not wait. (The event comes again for as long as there is a client.)
-    if (!state_->full() || !hasWaiting(socket_->fd())) return;
+    if (!state_->full() || !hasWaiting(socket_->fd())) return false;
     if (state_->noteWaiting(loop_.now()) && state_->mayReport(FaultKind::Limit, loop_.now())) {
       observer_.onFault({FaultKind::Limit, state_->id, 0, {}});
     }
     close();
     if (!state_->closeGate(bit_)) open();
-    return;
+    return false;
   }
   Address peer;
   Opened opened = acceptFrom(socket_->fd(), peer);
   if (opened.fd) {
     const Micros queued = state_->entered(loop_.now());
     const std::optional<Refusal> refusal = state_->admit(peer, loop_.now());
-    if (refusal) return refuse(std::move(opened.fd), peer, *refusal);
-    return observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
+    if (refusal) {
+      refuse(std::move(opened.fd), peer, *refusal);
+    } else {
+      observer_.onAccepted(*this, std::move(opened.fd), peer, queued);
+    }
+    return true;
   }
   observer_.onPlaceFreed(state_->giveBack());
-  if (concernsOneClient(opened.error)) return;
+  if (opened.error == EAGAIN) return false;
+  if (concernsOneClient(opened.error)) return true;
   starve(opened.error);
+  return false;
 }
 
 // Out of something that every client would need.

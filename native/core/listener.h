@@ -185,13 +185,17 @@ class SocketFile {
 // The listening socket; closed when the last gate is gone.
 class ListenSocket {
  public:
-  ListenSocket(UniqueFd fd, std::shared_ptr<SocketFile> file) : fd_(std::move(fd)), file_(std::move(file)) {}
+  ListenSocket(UniqueFd fd, std::shared_ptr<SocketFile> file, bool inherited)
+      : fd_(std::move(fd)), file_(std::move(file)), inherited_(inherited) {}
   int fd() const { return fd_.get(); }
   const std::shared_ptr<SocketFile>& file() const { return file_; }
+  // Its maker keeps it, and whoever waits in its queue, for a later process.
+  bool inherited() const { return inherited_; }
 
  private:
   UniqueFd fd_;
   std::shared_ptr<SocketFile> file_;  // null where the file is not ours
+  const bool inherited_;
 };
 
 class Gate;
@@ -219,6 +223,9 @@ class Gate final : public Watch {
   ~Gate() { loop_.disarm(retry_); }
 
   void open();
+  // Accepts who is in the queue, as far as there are places: they take themselves for connected, and a socket
+  // that closes resets them.
+  void acceptQueued();
   // For good: the listening socket is let go of.
   void shut();
   const std::shared_ptr<ListenerState>& state() const { return state_; }
@@ -228,6 +235,8 @@ class Gate final : public Watch {
 
  private:
   void onReady(uint32_t events) override;
+  // Returns false when nobody was there, or nobody can be accepted now.
+  bool acceptOne();
   void close();
   void pause();
   void starve(int error);

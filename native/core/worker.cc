@@ -63,10 +63,11 @@ void Worker::setUpstream(ListenerId listener, Upstream upstream) {
   });
 }
 
-void Worker::removeListener(ListenerId listener) {
-  loop_.post([this, listener] {
+void Worker::removeListener(ListenerId listener, bool acceptQueued) {
+  loop_.post([this, listener, acceptQueued] {
     const auto gate = gates_.find(listener);
     if (gate == gates_.end()) return;
+    if (acceptQueued) gate->second->acceptQueued();
     gate->second->shut();
     loop_.retire(std::move(gate->second));
     gates_.erase(gate);

@@ -58,7 +58,8 @@ class Worker final : public ConnectionObserver, public GateObserver {
   // The following may be called from any thread, and take effect in the order of the calls.
   void addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state);
   void setUpstream(ListenerId listener, Upstream upstream);
-  void removeListener(ListenerId listener);
+  // `acceptQueued`: those in the queue are still served.
+  void removeListener(ListenerId listener, bool acceptQueued);
   void openGate(ListenerId listener);
   void take(Accepted accepted);
   void decide(std::vector<ConnectionDecision> decisions);

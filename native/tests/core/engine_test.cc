@@ -692,6 +692,41 @@ TEST("drain: what is still open at the deadline is reset and counted") {
   CHECK(route.plane.nextClose().reason == CloseReason::Drained);
 }
 
+TEST("drain: clients in the queue are accepted first, and served") {
+  const Server server;
+  Plane plane(1);
+  const Engine::Listening listening = plane.engine.listen(tcpSpec());
+  plane.engine.setUpstream(listening.id, {server.address()});
+  constexpr int kClients = 100;  // one is accepted a round, so most are in the queue
+  std::vector<Peer> clients;
+  for (int i = 0; i < kClients; ++i) clients.push_back(Peer::connect(listening.on));
+  plane.engine.drain(600 * kSecond);
+  for (const Peer& client : clients) client.write("x");
+  for (int i = 0; i < kClients; ++i) CHECK(server.accept().read(1) == "x");
+  clients.clear();
+  CHECK_EQ(plane.next<Drained>().aborted, 0u);
+}
+
+TEST("drain: the queue of an inherited socket is left to its maker's next process") {
+  UniqueFd maker = listenOn(tcpSpec().on).fd;
+  ListenSpec with = tcpSpec();
+  with.inherited = maker.get();
+  with.limits.connections = 1;
+  const Server server;
+  Plane plane;
+  const ListenerId id = plane.engine.listen(with).id;
+  plane.engine.setUpstream(id, {server.address()});
+  const Peer first = Peer::connect(localAddress(maker.get()));
+  const Peer accepted = server.accept();
+  const Peer second = Peer::connect(localAddress(maker.get()));  // no place for it
+  plane.engine.drain(600 * kSecond);
+  first.endWriting();
+  accepted.endWriting();
+  plane.next<Drained>();
+  Address peer;
+  CHECK_EQ(acceptFrom(maker.get(), peer).error, 0);
+}
+
 TEST("drain: with nothing open it is over at once") {
   Route route({});
   route.plane.engine.drain(600 * kSecond);
