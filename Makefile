@@ -341,6 +341,14 @@ soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave a
 bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
 	bench/run.sh $(BEFORE:%=--before %)
 
+.PHONY: bench-container
+bench-container: vsock-proxy oci | build/deps/container ## Measure the image in a container beside the executable outside
+	bench/run.sh --container
+
+.PHONY: soak-fleet
+soak-fleet: oci | build/deps/container ## Replace the container 50 times under load: no connection may be cut before its drain deadline
+	FLEET_UPDATES=50 $(NODE) --test --test-reporter=spec tests/container/fleet.test.ts
+
 .PHONY: clean
 clean: ## Remove what was built (what was downloaded stays in .cache)
 	rm -rf build

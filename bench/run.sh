@@ -2,6 +2,7 @@
 # run.sh: measures build/vsock-proxy beside its peers and writes bench/RESULTS.md; `make bench` calls it.
 # run.sh --quick: one short round of everything, and no RESULTS.md.
 # run.sh --before EARLIER: beside an earlier executable of ours, and no RESULTS.md.
+# run.sh --container: the image of build/oci in a container of runc beside the executable outside, and no RESULTS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node=$(echo node_modules/node-linux-*/bin/node)
@@ -10,6 +11,7 @@ fail() { echo "bench/run.sh: $1. Hint: $2" >&2; exit 1; }
 
 case ${1:-} in
   --before) script=(bench/compare.ts build/vsock-proxy "${2:?}") ;;
+  --container) script=(bench/container.ts build/vsock-proxy) ;;
   *) script=(bench/bench.ts build/vsock-proxy "$@") ;;
 esac
 [ -x build/vsock-proxy ] || fail "build/vsock-proxy is not there" "run 'make vsock-proxy'"

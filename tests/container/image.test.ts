@@ -14,34 +14,17 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, suite, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { allowVsock, type DockerProfile, type Profile, resolveConditions } from '../../packaging/container/seccomp.ts';
-import { type Outcome, Program } from '../program.ts';
+import type { Outcome } from '../program.ts';
+import { Bundle, OCI, OURS, PROJECT, read, run, skopeo, UID, VERSION } from './runc.ts';
 
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
-const { version: VERSION } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
-const OCI = join(PROJECT, 'build/oci');
 const PATIENCE_MS = 60_000;
 const MEGABYTE = 1_000_000;
-const UID = 65532;
 
 const DEFAULT = resolveConditions(read<DockerProfile>(join(PROJECT, 'packaging/container/moby/default.json')));
-const OURS = read<Profile>(join(PROJECT, 'packaging/container/seccomp.json'));
 
 const work = mkdtempSync(join(PROJECT, 'build/container-'));
 after(() => rmSync(work, { recursive: true }));
-
-function read<T>(path: string): T {
-  return JSON.parse(readFileSync(path, 'utf8')) as T;
-}
-
-async function run(...[command = '', ...args]: readonly string[]): Promise<string> {
-  const { status, stdout, stderr } = await new Program(command, args).outcome(PATIENCE_MS);
-  assert.equal(status, 0, `${command} ${args.join(' ')}: ${stderr}`);
-  return stdout;
-}
-
-const skopeo = (...args: readonly string[]) => run('skopeo', '--insecure-policy', ...args);
 
 suite('the image layout', () => {
   const MACHINES = ['amd64', 'arm64'] as const;
@@ -107,12 +90,9 @@ suite('the image layout', () => {
 });
 
 suite('in a container of runc: not root, read-only, without capabilities', { concurrency: 1 }, () => {
-  const RUNC = ['runc', '--root', join(work, 'runc')] as const;
-  const bundle = join(work, 'bundle');
-  const rootfs = join(bundle, 'rootfs');
+  let bundle: Bundle;
   /** Some port that this machine's other sockets do not have. */
   const PORT = 20_000 + (process.pid % 40_000);
-  let containers = 0;
   /** As kubelet lays out the volume of a ConfigMap. */
   const configMap = join(work, 'config');
   let versions = 0;
@@ -128,10 +108,7 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
   }
 
   before(async () => {
-    // As an engine loads it: what `docker load` takes, with layers that umoci of Debian 12 knows, too.
-    const archive = `docker-archive:${OCI}/vsock-proxy-${VERSION}-amd64.tar`;
-    await skopeo('copy', '--quiet', archive, `oci:${work}/layout:proxy`);
-    await run('umoci', 'unpack', '--image', `${work}/layout:proxy`, bundle);
+    bundle = await Bundle.unpack(work);
     mkdirSync(configMap);
     symlinkSync('..data/proxy.yaml', join(configMap, 'proxy.yaml'));
     putConfig('allowlist: [{address: 192.0.2.1, port: 443}]\n');
@@ -153,51 +130,13 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
          return 0;
        }`,
     );
-    await run('gcc', '-static', '-o', join(rootfs, 'families'), join(work, 'families.c'));
+    await run('gcc', '-static', '-o', join(bundle.rootfs, 'families'), join(work, 'families.c'));
   });
 
-  /** What a failed test has left running. */
-  afterEach(async () => {
-    const left = JSON.parse(await run(...RUNC, 'list', '--format', 'json')) as
-      | readonly { readonly id: string }[]
-      | null;
-    for (const { id } of left ?? []) await run(...RUNC, 'delete', '--force', id);
-  });
+  afterEach(() => bundle.clear());
 
-  /** The container's process, until it ends. */
-  function start(seccomp: Profile, args: readonly string[]): { readonly id: string; readonly program: Program } {
-    const config = read<Record<string, object>>(join(bundle, 'config.json'));
-    containers += 1;
-    const id = `vsock-proxy-test-${process.pid}-${containers}`;
-    const directory = join(work, id);
-    mkdirSync(directory);
-    const spec = {
-      ...config,
-      root: { path: rootfs, readonly: true },
-      process: {
-        terminal: false,
-        user: { uid: UID, gid: UID },
-        args,
-        env: ['PATH=/usr/bin', 'RUST_LOG=info'],
-        cwd: '/',
-        capabilities: {},
-        noNewPrivileges: true,
-      },
-      mounts: [
-        { destination: '/proc', type: 'proc', source: 'proc' },
-        { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'mode=755', 'ro'] },
-        { destination: '/config', type: 'bind', source: configMap, options: ['bind', 'ro'] },
-      ],
-      linux: {
-        namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
-        maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list'],
-        readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger'],
-        seccomp,
-      },
-    };
-    writeFileSync(join(directory, 'config.json'), JSON.stringify(spec));
-    return { id, program: new Program('runc', [...RUNC.slice(1), 'run', '--bundle', directory, id]) };
-  }
+  const start = (seccomp: Profile, args: readonly string[]) =>
+    bundle.start({ seccomp, args, volumes: { '/config': configMap } });
 
   const serving = (seccomp: Profile) =>
     start(seccomp, [
@@ -218,10 +157,10 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
   });
 
   test('our profile: it listens, and SIGTERM ends it', async () => {
-    const { id, program } = serving(OURS);
-    await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
-    await run(...RUNC, 'kill', id, 'TERM');
-    assert.equal((await program.outcome(PATIENCE_MS)).status, 0, program.stderr.text);
+    const container = serving(OURS);
+    await container.program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
+    await bundle.signal(container, 'TERM');
+    assert.equal((await container.program.outcome(PATIENCE_MS)).status, 0, container.program.stderr.text);
   });
 
   test('as the pod of the chart: its probes are answered, and a new ConfigMap is a reload, a wrong one none', async () => {
@@ -229,12 +168,11 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
     const config = (...listeners: readonly string[]) =>
       `allowlist: [{address: 192.0.2.1, port: 443}]\nmetrics: {listen: "tcp:0.0.0.0:9465"}\nlisteners: [${listeners.join()}]\n`;
     putConfig(config(listener(PORT)));
-    const { id, program } = start(OURS, ['/usr/bin/vsock-proxy', 'serve', '--watch', '--config', '/config/proxy.yaml']);
+    const container = start(OURS, ['/usr/bin/vsock-proxy', 'serve', '--watch', '--config', '/config/proxy.yaml']);
+    const { program } = container;
     await program.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
-    const state = await run(...RUNC, 'state', id);
-    const { pid } = JSON.parse(state) as { readonly pid: number };
     // It answers a moment after it listens.
-    const inside = ['nsenter', '--target', `${pid}`, '--net'];
+    const inside = ['nsenter', '--target', `${await bundle.pid(container)}`, '--net'];
     const fetch = [
       ...inside,
       'curl',
@@ -252,7 +190,7 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
     assert.match(added, /added/);
     putConfig('listeners: nonsense\n');
     await program.stderr.match(/Reload failed.*\n/, PATIENCE_MS);
-    await run(...RUNC, 'kill', id, 'TERM');
+    await bundle.signal(container, 'TERM');
     assert.equal((await program.outcome(PATIENCE_MS)).status, 0, program.stderr.text);
   });
 
@@ -290,12 +228,12 @@ suite('in a container of runc: not root, read-only, without capabilities', { con
   });
 
   test('the init step puts the profile of the image into a directory of the node', async () => {
-    const put = ['chroot', rootfs, '/usr/libexec/vsock-proxy/put-seccomp-profile'];
-    mkdirSync(join(rootfs, 'node'));
+    const put = ['chroot', bundle.rootfs, '/usr/libexec/vsock-proxy/put-seccomp-profile'];
+    mkdirSync(join(bundle.rootfs, 'node'));
     for (const _ of [1, 2]) await run(...put, '/node'); // twice: it replaces what is there
-    assert.deepEqual(readdirSync(join(rootfs, 'node')), ['vsock-proxy.json']);
-    assert.deepEqual(read(join(rootfs, 'node/vsock-proxy.json')), OURS);
-    assert.equal(statSync(join(rootfs, 'node/vsock-proxy.json')).mode & 0o777, 0o644);
+    assert.deepEqual(readdirSync(join(bundle.rootfs, 'node')), ['vsock-proxy.json']);
+    assert.deepEqual(read(join(bundle.rootfs, 'node/vsock-proxy.json')), OURS);
+    assert.equal(statSync(join(bundle.rootfs, 'node/vsock-proxy.json')).mode & 0o777, 0o644);
   });
 });
 
