@@ -1,8 +1,8 @@
 /**
- * allowlist.ts: prints the default configuration, configs/vsock-proxy.yaml, made of the table in src/aws/partitions.ts.
+ * allowlist.ts: prints the default configuration, configs/vsock-proxy.yaml, from the table in src/aws/partitions.ts.
  *
- * Every name is written out. A pattern such as kms.*.amazonaws.com would be shorter, and would also allow
- * kms.s3.amazonaws.com: a bucket that anybody may have called "kms", and a way out for data.
+ * Every name is written out. A pattern such as kms.*.amazonaws.com would be shorter, but it would also allow
+ * kms.s3.amazonaws.com. Anybody may own a bucket with the name "kms", and data could leave through it.
  */
 import {
   type EndpointForm,
@@ -14,30 +14,33 @@ import {
 } from '../src/aws/partitions.ts';
 
 /**
- * A connection costs about 1 KiB and two descriptors, so this many cost a megabyte. With AWS's default of 4, the fifth
- * pooled connection of an SDK waits; 1,000 carry 100,000 calls of 10 ms a second.
+ * A connection takes about 1 KiB and two descriptors, so this many take a megabyte. AWS's default is 4, and the fifth
+ * pooled connection of an SDK waits. 1,000 connections carry 100,000 calls of 10 ms per second.
  */
 const CONNECTIONS = 1000;
 
 const HEAD = `\
-# What enclaves may reach through vsock-proxy: AWS KMS, in every region, and nothing else.
+# This file lets enclaves reach AWS KMS in every region through vsock-proxy, and nothing else.
 #
-# Made by "make configs" from the table in src/aws/partitions.ts. On an instance this file is yours to edit: updates of the
-# package keep it once it is changed. One region is enough for most: examples/one-region.yaml.
+# "make configs" writes it from the table in src/aws/partitions.ts. On an instance you may edit it: updates of the package
+# keep a file that was changed. One region is enough for most users: examples/one-region.yaml.
 #
-# The names are written out because a pattern such as kms.*.amazonaws.com would also allow kms.s3.amazonaws.com, a
-# bucket that belongs to whoever was the first to call it "kms".
+# The names are written out, because a pattern such as kms.*.amazonaws.com would also allow kms.s3.amazonaws.com. That
+# bucket belongs to the first user who chose the name "kms".
 #
-# The list stands last and without indentation, as in AWS's file: scripts that append a line to that file may do so here.
+# The list is at the end and without indentation, as in AWS's file, so that scripts can append a line to it.
 
 limits:
-  # Open at once; each takes about 1 KiB. AWS's proxy has 4 workers, and the fifth client waits.
+  # Each open connection takes about 1 KiB. AWS's proxy has 4 workers, and the fifth client waits.
   connections: ${CONNECTIONS}
 
 allowlist:
 `;
 
-/** What the file of AWS's proxy lists, or means to, and no table of AWS has: who replaces that file loses nothing. */
+/**
+ * Names that the file of AWS's proxy lists, or tries to list, and that no table of AWS has. Users who replace that file
+ * lose nothing.
+ */
 const ALSO: Readonly<Record<string, readonly string[]>> = {
   'aws-cn': ['cn-north-1', 'cn-northwest-1'].flatMap((region) => [
     `kms-fips.${region}.amazonaws.com.cn`,

@@ -15,21 +15,21 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as yaml from 'yaml';
 
-/** Where the files are on the machine, until it is done. */
+/** The directory of the files on the machine, until it is provisioned. */
 const PLACE = '/var/lib/nitro-enclaves-vsock-proxy-files';
 const VALIDATE = '/usr/libexec/nitro-enclaves-vsock-proxy/validate';
-/** Of EC2, before it is encoded in base64. */
+/** EC2's limit, before the encoding in base64. */
 const LONGEST_USER_DATA = 16_384;
-/** Of EC2 Image Builder, for a component that is not in S3. */
+/** The limit of EC2 Image Builder for a component that is not in S3. */
 const LONGEST_COMPONENT = 16_000;
 
-/** A file on the machine: its name, and its content, compressed. */
+/** A file for the machine: its name, and its compressed content. */
 interface Carried {
   readonly name: string;
   readonly base64: string;
 }
 
-/** As YAML 1.1, which cloud-init, CloudFormation and Image Builder read: there `yes` is no text. */
+/** Writes YAML 1.1, which cloud-init, CloudFormation and Image Builder read; there `yes` without quotes is not text. */
 function stringify(document: object): string {
   return yaml.stringify(document, { lineWidth: 0, version: '1.1' });
 }
@@ -43,7 +43,7 @@ function carry(name: string, path: string): Carried {
   return { name, base64: gzipSync(readFileSync(path), { level: 9 }).toString('base64') };
 }
 
-/** Commands of bash that provision the machine, by files that are there or that they write. */
+/** The commands of bash that provision the machine, with files that are there or that they write. */
 function provisioning(args: string, carried: readonly Carried[]): readonly string[] {
   return [
     'set -e',
@@ -103,7 +103,7 @@ function component(args: string, carried: readonly Carried[]): string {
     schemaVersion: 1.0,
     parameters: [
       { Arguments: { type: 'string', default: args, description: 'Of provision, behind --image' } },
-      // A build instance of Image Builder has no Nitro Enclaves, so that nothing can run there.
+      // A build instance of Image Builder has no Nitro Enclaves, so no service can run there.
       {
         Validate: {
           type: 'string',
@@ -124,7 +124,7 @@ function component(args: string, carried: readonly Carried[]): string {
       { name: 'test', steps: [step('Test', [`${VALIDATE} {{ Validate }}`])] },
     ],
   };
-  // As its documentation writes it: a number with a point.
+  // Its documentation writes the version as a number with a point.
   return stringify(document).replace('schemaVersion: 1\n', 'schemaVersion: 1.0\n');
 }
 
@@ -232,7 +232,7 @@ function launchTemplateStack(userData: string): string {
             ImageId: { Ref: 'ImageId' },
             InstanceType: { Ref: 'InstanceType' },
             EnclaveOptions: { Enabled: true },
-            // With an account's HttpTokensEnforced, an instance does not launch without it.
+            // If an account has HttpTokensEnforced, an instance does not launch without it.
             MetadataOptions: { HttpEndpoint: 'enabled', HttpTokens: 'required', HttpPutResponseHopLimit: 1 },
             UserData: { 'Fn::If': ['Provisions', Buffer.from(userData).toString('base64'), { Ref: 'AWS::NoValue' }] },
             TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'Name', Value: { Ref: 'Name' } }] }],
@@ -255,7 +255,8 @@ function cloudFormation(description: string, sections: object): string {
 const [args = '', files = '', out = 'build/ami'] = process.argv.slice(2);
 if (args === '')
   fail('the arguments of provision are empty', "make ami-documents AMI_ARGUMENTS='--repo https://… --key key.asc'");
-// They become words of shells, of cloud-init and of Image Builder, in which no other character can mean another thing.
+// The arguments become words of shells, of cloud-init and of Image Builder. In all of them these characters have no
+// special meaning.
 if (!/^[\w ./:%@+=,-]+$/.test(args))
   fail(`the arguments have a character that is not taken: ${args}`, 'rename files, if need be');
 if (files !== '' && !existsSync(files)) fail(`${files} is not there`, 'AMI_FILES is a directory');

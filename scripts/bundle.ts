@@ -1,12 +1,12 @@
 /**
  * bundle.ts VERSION PROGRAM PARTS METAFILE: bundles the control plane.
  *
- *   PROGRAM   what runs first: it loads the other parts as they are asked for
- *   PARTS     an index, a line feed, and the parts one behind the other
- *   METAFILE  what each part consists of, as esbuild tells it
+ *   PROGRAM   runs first, and loads the other parts when they are imported
+ *   PARTS     an index, a line feed, and the parts one after the other
+ *   METAFILE  the contents of each part, as esbuild reports them
  *
- * Without a compiler (--jitless) V8 still reads all of a script before it runs any of it, which takes longer than what most
- * commands do; so each `import()` begins a part of its own, and one that is not asked for is not even read.
+ * Without a compiler (--jitless) V8 still reads a whole script before it runs any of it. That takes longer than most
+ * commands. So each `import()` begins a part of its own, and a part that is not imported is not read.
  */
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -15,7 +15,7 @@ import { build, transform } from 'esbuild';
 const [version, program, parts, metafile] = process.argv.slice(2);
 if (!version || !program || !parts || !metafile) throw new Error('usage: bundle.ts VERSION PROGRAM PARTS METAFILE');
 
-/** Without white space and comments V8 holds the source in a fifth of the memory. Names stay for stack traces. */
+/** Without white space and comments, V8 holds the source in a fifth of the memory. Names stay, for stack traces. */
 const compact = { minifyWhitespace: true, minifySyntax: true, target: 'node24', logLevel: 'warning' } as const;
 
 const { outputFiles, metafile: meta } = await build({
@@ -34,7 +34,7 @@ const { outputFiles, metafile: meta } = await build({
 
 const sources = await Promise.all(
   outputFiles.map(async ({ path, text }) => {
-    // An executable has no modules but CommonJS.
+    // A single executable application has CommonJS modules only.
     const { code } = await transform(text, {
       ...compact,
       format: 'cjs',
@@ -59,7 +59,7 @@ writeFileSync(metafile, JSON.stringify(meta));
 const { code } = await transform(`(${String(start)})(require)`, compact);
 writeFileSync(program, code);
 
-/** Goes into the program as it is written here. */
+/** This function becomes part of the program as it is written here. */
 function start(builtin: NodeJS.Require): void {
   const { getRawAsset } = builtin('node:sea') as typeof import('node:sea');
   const { compileFunction } = builtin('node:vm') as typeof import('node:vm');

@@ -21,7 +21,7 @@ export function renderConfiguration(): string {
   return notice + text;
 }
 
-/** The keys of a map, one a row. */
+/** The keys of a map, one key in each row. */
 function renderTable(map: Schema): string {
   const { keys } = partsOf(map);
   if (keys === undefined) throw new Error('only maps have tables');
@@ -48,7 +48,7 @@ function describeDefault(schema: Schema): string {
   return metaOf(schema).absent ?? (keys === undefined ? `\`${written}\`` : 'as its keys say');
 }
 
-/** The map at a path such as `listeners[].limits`; the file itself at the empty one. */
+/** The map at a path such as `listeners[].limits`; the empty path is the file itself. */
 function mapAt(path: string): Schema {
   let schema: Schema = fileSchema;
   for (const [step] of path.matchAll(/\w+|\[\]/g)) {

@@ -1,11 +1,11 @@
 /**
- * dashboard.ts: prints the Grafana dashboard, packaging/observability/dashboard.json (`make configs`). A panel is a line here, so that each
- * query stands once.
+ * dashboard.ts: prints the Grafana dashboard, packaging/observability/dashboard.json (`make configs`). Each panel is
+ * one line here, so each query is written once.
  */
 interface Panel {
   readonly title: string;
   readonly unit: string;
-  /** PromQL, and the legend of each series. */
+  /** The query in PromQL, and the legend of each series. */
   readonly queries: readonly (readonly [expression: string, legend: string])[];
   readonly type?: 'timeseries' | 'stat';
 }

@@ -1,12 +1,13 @@
 #!/bin/bash
-# demo.sh: shows the main job on real vsock, on this machine if it can connect to itself, else on a virtual parent.
+# demo.sh: shows the main job on real vsock, on this machine if it can connect to itself, and otherwise on a virtual
+# parent.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/.." && pwd)
 
 fail() { echo "demo.sh: $1. Hint: $2" >&2; exit 1; }
 [ -x "$project/build/vsock-proxy" ] || fail "build/vsock-proxy is not there" "run 'make demo'"
 
-# Without this transport a connection to CID 1 would leave the machine: it is looked for before anything is connected.
+# Without this transport a connection to CID 1 would leave the machine, so the script checks for it before it connects.
 has_vsock_loopback() {
   [ "$(id -u)" = 0 ] && modprobe --quiet vsock_loopback 2>/dev/null && grep -q '^vsock_loopback ' /proc/modules
 }

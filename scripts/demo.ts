@@ -1,4 +1,6 @@
-/** Plays tests/e2e/guest/demo.py on a virtual parent; for machines without vsock of their own. Run by scripts/demo.sh. */
+/**
+ * Runs tests/e2e/guest/demo.py on a virtual parent, for machines without vsock of their own. scripts/demo.sh calls it.
+ */
 import { Machine, PROJECT } from '../tests/e2e/machine.ts';
 
 await using parent = await Machine.start({

@@ -1,8 +1,8 @@
 #!/bin/bash
-# deps.sh GROUP...: installs the system packages of these groups that are missing, and says which. Needs root only then.
+# deps.sh GROUP...: installs the missing system packages of these groups, and prints which. It needs root only for that.
 set -euo pipefail
 
-# group, what shows that it is there (a program, or files), package of Debian 12, package of Amazon Linux 2023
+# group, a program or file that shows that it is installed, package of Debian 12, package of Amazon Linux 2023
 table='
 build  g++                              g++                    gcc-c++
 build  /usr/lib/gcc/*/*/libstdc++.a     g++                    libstdc++-static

@@ -1,8 +1,8 @@
 /**
- * executable.ts ARCH NODE BUNDLE PARTS ADDON FORWARDER OUTPUT: makes the one-file executable, by pkg.
+ * executable.ts ARCH NODE BUNDLE PARTS ADDON FORWARDER OUTPUT: builds the one-file executable with pkg.
  *
- * ARCH (x64 or arm64) is that of the machine that is to run it, and NODE the stripped Node binary for it, of the
- * version that runs this script. The output depends on the contents of the inputs only, not on where they are.
+ * ARCH (x64 or arm64) is the architecture of the target machine. NODE is the stripped binary of Node.js for it, of the
+ * version that runs this script. The output depends only on the contents of the inputs, not on their paths.
  */
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -15,22 +15,22 @@ if (!arch || !node || !bundle || !parts || !addon || !forwarder || !output) {
 }
 
 /**
- * How Node is started inside the executable.
+ * The options with which Node.js starts inside the executable.
  *
- * Measured, Node 24.21, x86-64: --max-semi-space-size takes 1.6 MiB off the idle process, --v8-pool-size four threads.
- * Without any effect on start-up time or memory beyond the noise, and so not here: --single-threaded,
+ * Measured with Node 24.21 on x86-64: --max-semi-space-size saves 1.6 MiB of the idle process, --v8-pool-size four
+ * threads. These options change start-up time or memory by no more than the noise, and are left out: --single-threaded,
  * --single-threaded-gc, --lite-mode, --optimize-for-size, --no-opt, --max-lazy, --stack-size, --no-flush-bytecode,
  * --memory-saver-mode, --initial-old-space-size, --no-lazy-feedback-allocation, --no-experimental-require-module.
  */
 const execArgv = [
   '--jitless', // no memory that is writable and executable
-  '--disable-sigusr1', // else the signal opens an inspector on a TCP port
+  '--disable-sigusr1', // otherwise the signal opens an inspector on a TCP port
   '--v8-pool-size=0',
   '--max-semi-space-size=1',
 ];
 
-// pkg runs Node's generator inside a directory that it makes in TMPDIR, and the generator writes the entry's path into
-// the executable as it was given. A path relative to that directory is the same wherever the project is.
+// pkg runs Node's generator inside a directory that it makes in TMPDIR. The generator writes the given path of the
+// entry into the executable. A path relative to that directory is the same for every location of the project.
 const work = mkdtempSync(join(dirname(output), 'executable-'));
 process.env.TMPDIR = work;
 const fromWork = (path: string) => join('..', relative(work, path));
@@ -39,7 +39,7 @@ const seaConfig = {
   main: fromWork(bundle),
   disableExperimentalSEAWarning: true,
   useSnapshot: false,
-  useCodeCache: false, // nearly as fast without, and cross-building and equal bytes need it off
+  useCodeCache: false, // starts nearly as fast without it, and it prevents cross-building and equal bytes
   execArgv,
   execArgvExtension: 'none', // NODE_OPTIONS is for other programs
   assets: { parts: fromWork(parts), 'vsock.node': fromWork(addon), 'vsock-forwarder': fromWork(forwarder) },
@@ -49,12 +49,12 @@ try {
   const built = join(work, 'built');
   await pkg.default(bundle, {
     nodePath: node,
-    useLocalNode: true, // when `node` is for another machine, this process's Node generates in its place
+    useLocalNode: true, // for another architecture, the generator of this process's Node.js runs instead
     signature: false,
     targets: [{ nodeRange: 'node24', platform: 'linux', arch, output: built }],
     seaConfig,
   });
-  renameSync(built, output); // a running executable stays what it is
+  renameSync(built, output); // a running executable keeps its file
 } finally {
   rmSync(work, { recursive: true });
 }

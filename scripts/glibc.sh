@@ -4,10 +4,10 @@
 set -euo pipefail
 export LC_ALL=C
 
-# What the addon may ask for; Node's own binary asks for as much. Amazon Linux 2023 has 2.34.
+# The newest glibc that the addon may need; Node's own binary needs as much. Amazon Linux 2023 has 2.34.
 floor=2.28
 
-# "SYMBOL VERSION" for each pair that the file defines (for) or needs (-for) from glibc; oldest version first.
+# "SYMBOL VERSION" for each pair that the file defines (for) or needs (-for) from glibc; the oldest version first.
 symbols() {
   objdump -T "$2" | awk -v defined="$1" '
     match($0, /GLIBC_[0-9.]+/) && ($0 ~ /\*UND\*/) != defined { print $NF, substr($0, RSTART + 6, RLENGTH - 6) }
@@ -16,8 +16,8 @@ symbols() {
 
 newer='function newer(version, at) { split(version, at, "."); split(floor, top, "."); return at[1] > top[1] || at[1] == top[1] && at[2] > top[2] }'
 
-# glibc 2.34 moved libpthread into libc and gave its symbols a second, new version; a link takes the newest. The stand-in
-# is the libpthread.so.0 of the floor: only names and old versions, which every later glibc still answers to.
+# glibc 2.34 moved libpthread into libc and gave its symbols a second, newer version, which a link takes. The stand-in
+# is the libpthread.so.0 of the floor: only names with old versions, which every later glibc still has.
 stand_ins() {
   local compiler=$1 directory=$2 libc
   libc=$("$compiler" -print-file-name=libc.so.6)
@@ -35,7 +35,8 @@ stand_ins() {
   "$compiler" -nostdlib -shared -Wl,-soname,libpthread.so.0 -Wl,--version-script="$directory/libpthread.map" \
     -o "$directory/libpthread.so" "$directory/libpthread.s"
 
-  # libstdc++.a asks glibc 2.32 whether the process has a single thread, to spare atomic operations. It has several.
+  # libstdc++.a uses glibc 2.32 to find out whether the process has a single thread, to save atomic operations. The
+  # proxy has several threads.
   echo '.globl __libc_single_threaded; .hidden __libc_single_threaded; .bss; __libc_single_threaded: .zero 1' |
     "$compiler" -c -x assembler -o "$directory/single_threaded.o" -
 }

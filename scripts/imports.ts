@@ -5,20 +5,20 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Of platform/: what changes and reads nothing but its arguments. */
+/** Files of platform/ that depend on nothing but their arguments. */
 const TEXT = ['platform/errors.ts', 'platform/escape.ts', 'platform/malformed.ts'];
-/** Of platform/: what reaches nothing outside of the process either. */
+/** Files of platform/ that use nothing outside of the process either. */
 const PURE = ['platform/clock.ts', 'platform/environment.ts', 'platform/log.ts', 'platform/vsock.ts', ...TEXT];
 
 /** What the enclave's side needs of its host, as Node.js has it; another engine brings its own. */
 const SYSTEM = 'platform/system/';
 
-/** Of dataplane/: types, and what is written about them. */
+/** Files of dataplane/ that have only types, and texts about them. */
 const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/format.ts', 'dataplane/system.ts'];
 
 /**
- * Who (a folder or file of src/) may import what (a folder, file, `node:` module or package). A folder may always
- * import from itself. The first entry that covers a file is its rule. Only the composition root is free.
+ * The rules: which folder or file of src/ may import which folders, files, `node:` modules or packages. A folder may
+ * always import from itself. The first entry that covers a file is its rule. Only the composition root has no rule.
  */
 const SRC: Readonly<Record<string, readonly string[]>> = {
   'main.ts': ['*'],
@@ -69,7 +69,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'node:*',
   ],
   'plan.ts': ['access/', 'dns/resolver.ts', 'platform/log.ts', ...DATA_PLANE],
-  // The decision asks for names, and is told how that ended: with types and words of dns/, and nothing that resolves.
+  // The decision needs look-ups. It uses types and texts of dns/, and nothing that resolves.
   'access/authorize.ts': ['access/', 'dns/failure.ts', 'dns/resolver.ts', 'dns/search.ts', ...TEXT],
   'access/': [SYSTEM, ...TEXT],
   'protocol/': ['dataplane/limits.ts', SYSTEM, ...TEXT],
@@ -145,7 +145,7 @@ const BUILT_ON: Readonly<Record<string, readonly string[]>> = {
   binding: ['core'],
 };
 
-/** What stands in some files of native/ only, or (without any) in none. */
+/** Text that only some files of native/ may contain, or (without a list) none. */
 const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly string[]; readonly what: string }[] = [
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/values', 'node/module'], what: 'N-API' },
   {
@@ -160,7 +160,7 @@ const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly strin
   },
 ];
 
-/** One `path:line: text`, path from the project's root. */
+/** Violations as `path:line: text`, with paths from the project's root. */
 export type Violation = string;
 
 /** Checks one file of src/ or native/; `path` is from the project's root. */
@@ -168,7 +168,7 @@ export function checkImports(path: string, source: string): readonly Violation[]
   return path.startsWith('src/') ? checkTypeScript(path, source) : checkCpp(path, source);
 }
 
-/** Every static, dynamic and re-exported import, and `require`; not `Buffer.from`. */
+/** Finds every static, dynamic and re-exported import, and every `require`; not `Buffer.from`. */
 const IMPORT = /(?<!\.)\b(?:from|import|require)\s*\(?\s*(['"])(?<target>[^'"\n]+)\1/g;
 
 function checkTypeScript(path: string, source: string): readonly Violation[] {
@@ -210,12 +210,12 @@ export function checkEnclaveSide(sources: ReadonlyMap<string, string>): readonly
   return violations;
 }
 
-/** From where the import or export begins. */
+/** The text from the beginning of the import or export. */
 function statementOf(source: string, at: number): string {
   return source.slice(source.lastIndexOf(';', at) + 1, at);
 }
 
-/** The target of an import in `file`, from src/; packages and `node:` modules as they are. */
+/** The target of an import in `file`, from src/; packages and `node:` modules stay as they are. */
 function locate(file: string, target: string): string {
   if (!target.startsWith('.')) return target;
   const { pathname } = new URL(target, `file:///project/src/${file}`);
@@ -224,7 +224,10 @@ function locate(file: string, target: string): string {
     : `..${pathname.slice('/project'.length)}`;
 }
 
-/** `a/` covers what is in the folder, `node:*` what begins so, other entries themselves and a package's subpaths. */
+/**
+ * `a/` covers the files in the folder, `node:*` covers names that begin so, and other entries cover themselves and the
+ * subpaths of a package.
+ */
 function covers(entry: string, target: string): boolean {
   if (entry.endsWith('*')) return target.startsWith(entry.slice(0, -1)) && !target.startsWith('..');
   return entry.endsWith('/') ? target.startsWith(entry) : target === entry || target.startsWith(`${entry}/`);
@@ -252,7 +255,7 @@ function checkCpp(path: string, source: string): readonly Violation[] {
     });
 }
 
-/** What this unit may include; undefined if it has no rank. */
+/** The units that this unit may include; undefined if it has no rank. */
 function unitsBelow(unit: string): readonly string[] | undefined {
   const [folder = '', name = ''] = unit.split('/');
   const rank = NATIVE[folder]?.indexOf(name) ?? -1;
@@ -261,13 +264,15 @@ function unitsBelow(unit: string): readonly string[] | undefined {
   return [...unitsOf(folder, rank + 1), ...(BUILT_ON[folder] ?? []).flatMap((each) => unitsOf(each, 0))];
 }
 
-/** `native/forwarder/log.cc`, or `log.h` as included by a file of that folder, is the unit `forwarder/log`. */
+/**
+ * The unit of a file: `native/forwarder/log.cc`, or `log.h` as included by a file of that folder, is `forwarder/log`.
+ */
 function unitOf(path: string, includedBy = ''): string {
   const { pathname } = new URL(path, `file:///${includedBy}`);
   return pathname.replace(/^\/native\//, '').replace(/\.\w+$/, '');
 }
 
-/** Blanks comments out; what stays keeps its place. */
+/** Replaces comments by blanks, so that positions stay the same. */
 function withoutComments(source: string): string {
   return source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, (comment) => comment.replace(/[^\n]/g, ' '));
 }

@@ -1,8 +1,8 @@
 /**
- * names.ts: checks that each name which a file of src/ exports means one thing; part of `make lint`.
+ * names.ts: checks that each name which a file of src/ exports has one meaning; part of `make lint`.
  *
- * Two declarations of a name are two meanings, or a twin that nobody keeps alike. Types that folders share stand in the file
- * that both may import: scripts/imports.ts.
+ * Two declarations of a name are two meanings, or copies that may diverge. A type that folders share belongs into a
+ * file that both may import: scripts/imports.ts.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 

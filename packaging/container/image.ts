@@ -22,13 +22,13 @@ const MACHINES = [
 ] as const;
 type Machine = (typeof MACHINES)[number];
 
-/** Nobody's: the uid that images without root use by custom. */
+/** The uid that images without root use by convention. */
 const UID = 65532;
 const CREATED = '1970-01-01T00:00:00Z';
 const LIBEXEC = 'usr/libexec/vsock-proxy';
 const SHARE = 'usr/share/vsock-proxy';
 
-/** A regular file, or a link. Directories follow from the paths. */
+/** A regular file, or a link. The directories follow from the paths. */
 type Entry =
   | { readonly path: string; readonly content: Buffer; readonly executable: boolean }
   | { readonly path: string; readonly target: string };
@@ -38,7 +38,7 @@ interface Image {
   readonly title: string;
   readonly entrypoint: readonly string[];
   readonly environment: readonly string[];
-  /** zstd saves an eighth; every engine has gzip, and whoever builds an enclave may have an old one. */
+  /** zstd saves an eighth. Every engine supports gzip, and builders of enclaves may have an old engine. */
   readonly compression: 'gzip' | 'zstd';
   entries(machine: Machine): readonly Entry[];
 }
@@ -86,7 +86,7 @@ function proxyEntries({ out }: Machine): readonly Entry[] {
   ];
 }
 
-/** The executable's list, with Debian's packages beside it. */
+/** The bill of materials of the executable, with Debian's packages. */
 function withLibraries(sbom: string, libraries: string): string {
   const list = JSON.parse(sbom) as { readonly components: readonly object[] };
   const packages = join(libraries, 'var/lib/dpkg/status.d');
@@ -126,7 +126,7 @@ function tree(path: string, source: string): readonly Entry[] {
   });
 }
 
-/** A tar file (POSIX ustar) of root's, sorted, with every directory before what is in it. */
+/** A tar file (POSIX ustar), owned by root and sorted, with every directory before its contents. */
 function tar(entries: readonly Entry[]): Buffer {
   const directories = new Set<string>();
   for (const { path } of entries) {
@@ -162,7 +162,7 @@ function header(path: string, type: '0' | '2' | '5', { mode, size = 0, target = 
   octal(0, 116, 8); // gid
   octal(size, 124, 12);
   octal(0, 136, 12); // mtime
-  block.write('        ', 148); // the checksum counts as spaces
+  block.write('        ', 148); // the checksum field counts as spaces
   block.write(type, 156);
   block.write(target, 157);
   block.write('ustar\x0000', 257, 'latin1');
@@ -189,7 +189,7 @@ interface Descriptor {
 
 const MEDIA = 'application/vnd.oci.image';
 
-/** An image layout that is being written: every blob by its digest. */
+/** An image layout under construction, with every blob by its digest. */
 function openLayout(directory: string): { put(mediaType: string, content: Buffer | object): Descriptor } {
   const blobs = join(directory, 'blobs/sha256');
   mkdirSync(blobs, { recursive: true });
@@ -204,7 +204,7 @@ function openLayout(directory: string): { put(mediaType: string, content: Buffer
   };
 }
 
-/** Level 12 as in the RPM: a higher one takes nine times as long for an eighth. */
+/** Level 12 as in the RPM. A higher level takes nine times as long and saves an eighth. */
 function compress(layer: Buffer, compression: Image['compression']): Buffer {
   if (compression === 'gzip') return gzipSync(layer, { level: 9 });
   return zstdCompressSync(layer, { params: { [constants.ZSTD_c_compressionLevel]: 12 } });

@@ -1,8 +1,9 @@
 #!/bin/bash
-# libraries.sh ARCH DIRECTORY: lays out what the executable needs of Debian 12 (ARCH: amd64 or arm64), and Debian's record of it.
+# libraries.sh ARCH DIRECTORY: collects the libraries of Debian 12 that the executable needs (ARCH: amd64 or arm64), and
+# Debian's record of them.
 #
-# The packages come from this machine's sources of Debian, in the newest version that these have; apt checks their signatures.
-# Neither the packages of this machine nor its apt's state are touched.
+# The packages come from this machine's sources of Debian, in the newest version there; apt verifies their signatures.
+# The installed packages and apt's state do not change.
 set -euo pipefail
 
 arch=$1 directory=$2
@@ -11,7 +12,7 @@ case $arch in
   arm64) triplet=aarch64-linux-gnu loader=lib/ld-linux-aarch64.so.1 ;;
   *) echo "libraries.sh: $arch is neither amd64 nor arm64" >&2; exit 2 ;;
 esac
-# By the names that the loader asks for, without the version behind.
+# Libraries have the names that the loader uses, without the version at the end.
 files=(
   "libc6 lib/$triplet/${loader##*/}"
   "libc6 lib/$triplet/libc.so.6"

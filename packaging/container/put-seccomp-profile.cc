@@ -1,7 +1,7 @@
-// put-seccomp-profile DIRECTORY: puts the seccomp profile of this image there, as vsock-proxy.json.
+// put-seccomp-profile DIRECTORY: writes the seccomp profile of this image to the directory, as vsock-proxy.json.
 //
-// The init step of the pod: kubelet reads profiles from the node's /var/lib/kubelet/seccomp, and the image has no shell that
-// could copy a file. A file that is there is replaced at once, so that no runtime ever reads half of one.
+// The init step of the pod runs it. kubelet reads profiles from the node's /var/lib/kubelet/seccomp, and the image has
+// no shell to copy a file. An existing file is replaced atomically, so no runtime reads half of one.
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -1,14 +1,17 @@
 /**
- * seccomp.ts [--check]: writes packaging/container/seccomp.json, by the default profile of Docker in moby/ beside this file.
+ * seccomp.ts [--check]: writes packaging/container/seccomp.json from Docker's default profile in moby/ beside this
+ * file.
  *
- * The default, with AF_VSOCK. What is resolved while it is made, since a runtime cannot:
+ * The result is the default with AF_VSOCK. These parts are resolved here, because a runtime cannot resolve them:
  *
- * - Docker's own keys (`archMap`, `includes`, `excludes`) mean something to Docker and podman only. Under Kubernetes containerd
- *   reads a profile as the OCI runtime specification has it and passes over them: each rule that is meant for a capability
- *   would hold for everyone. Here are the rules for a process without capabilities, on Linux 4.8 or later.
- * - Only the calls of x86-64 and aarch64 themselves. Those of 32 bits have socketcall(2), whose family no filter sees.
- * - A filter compares 64 bits, and the kernel takes 32 of them as the family: what is "above 40" may be any family with a bit
- *   beyond. Every family here is compared for its whole value, and those above AF_VSOCK are left out.
+ * - Docker's own keys (`archMap`, `includes`, `excludes`) have a meaning for Docker and podman only. Under Kubernetes,
+ *   containerd reads a profile as the OCI runtime specification defines it, and ignores these keys. A rule for one
+ *   capability would then hold for everyone. The result has the rules for a process without capabilities, on Linux 4.8
+ *   or later.
+ * - The result has the native system calls of x86-64 and aarch64 only. The 32-bit ones include socketcall(2), whose
+ *   address family no filter sees.
+ * - A filter compares 64 bits, and the kernel uses 32 of them as the family. A value "above 40" may be any family with
+ *   a higher bit set. The result compares every family by its whole value, and leaves out those above AF_VSOCK.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -46,7 +49,7 @@ interface Condition {
   readonly minKernel?: string;
 }
 
-/** What Docker's format has beyond. */
+/** The keys that only Docker's format has. */
 interface DockerRule extends Rule {
   readonly comment?: string;
   readonly includes?: Condition;
@@ -62,7 +65,7 @@ export interface DockerProfile {
 const ARCHES: readonly string[] = ['amd64', 'arm64'];
 const OLDEST_KERNEL = 4.8;
 
-/** The same in the runtime's own format, for a process without capabilities. @throws Error for a condition that it does not know */
+/** The same in the runtime's own format, for a process without capabilities. @throws Error for an unknown condition */
 export function resolveConditions({ defaultAction, defaultErrnoRet, syscalls }: DockerProfile): Profile {
   return {
     defaultAction,
@@ -72,7 +75,7 @@ export function resolveConditions({ defaultAction, defaultErrnoRet, syscalls }: 
   };
 }
 
-/** @throws Error if the profile says of sockets what this does not expect */
+/** @throws Error if the rules for sockets are not as expected */
 export function allowVsock(profile: Profile): Profile {
   const above = profile.syscalls.filter(isAboveVsock);
   if (above.length !== 1) throw new Error(`${above.length} rules allow the families above AF_VSOCK, and not one`);
@@ -82,7 +85,10 @@ export function allowVsock(profile: Profile): Profile {
   return { ...profile, syscalls };
 }
 
-/** Whether it holds for a process without capabilities on one of these machines. @throws Error for an unknown condition */
+/**
+ * Whether the rule holds for a process without capabilities on one of these architectures. @throws Error for an unknown
+ * condition
+ */
 function concernsUs({ includes = {}, excludes = {} }: DockerRule): boolean {
   if (excludes.minKernel !== undefined) throw new Error('a rule excludes kernels');
   if (Number(includes.minKernel ?? 0) > OLDEST_KERNEL) throw new Error(`a rule is for Linux ${includes.minKernel}`);
