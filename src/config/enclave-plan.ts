@@ -55,7 +55,7 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
     const ip = parseIpAddress(listen.ip);
     return ip === undefined ? [] : names.map((name) => ({ name, ip }));
   });
-  const plan = { listeners, ...observedBy(file), drainMs: timeouts.drain, notes: file.notes, hosts };
+  const plan = { listeners, ...observedInside(file, source), drainMs: timeouts.drain, notes: file.notes, hosts };
   if (egress === undefined) return plan;
 
   const via = egress.parent;
@@ -69,6 +69,13 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
     listeners.push(listen(['egress'], { on: { ...on, ip: '::' }, route: { kind: 'names', via }, sources: LOOPBACK }));
   }
   return { ...plan, egress };
+}
+
+/** The parent asks at the enclave's CID, which the file does not know. */
+function observedInside(file: LoadedFile, { ownAddress }: EnclaveAddresses): ReturnType<typeof observedBy> {
+  const { metrics, ...rest } = observedBy(file);
+  if (metrics?.listen.family !== 'vsock') return { ...rest, ...(metrics && { metrics }) };
+  return { ...rest, metrics: { ...metrics, listen: ownAddress(metrics.listen.port) } };
 }
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(constantCidr);

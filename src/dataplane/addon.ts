@@ -16,7 +16,7 @@ import type {
   Progress,
   SocketAddress,
 } from './contract.ts';
-import { loadAddon } from './load.ts';
+import { loadAddon, loadCopy } from './load.ts';
 import { checkTables, type NativeTables } from './names.ts';
 
 /** What native/binding/calls.cc and the module of the engine export of the data plane: the contract, with errnos as numbers. */
@@ -61,14 +61,18 @@ interface Listing {
 /** With a number, where there is one, in the place of its name. */
 type WithError<Event> = Event & { readonly error?: number };
 
+/** A copy of the addon has one data plane at a time; the shared copy has the first. */
+let sharedIsTaken = false;
+
 /**
- * Starts the data plane.
+ * Starts a data plane.
  *
  * @param threads relay threads, 1 to 64
  * @throws VsockProxyError `internal` when the addon cannot be loaded or its threads cannot be started
  */
 export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly threads: number }): DataPlane {
-  const addon = loadAddon() as Addon;
+  const isShared = !sharedIsTaken;
+  const addon = (isShared ? loadAddon() : loadCopy()) as Addon;
   checkTables(addon);
   let running = true;
   let onDrained: ((aborted: number) => void) | undefined;
@@ -90,6 +94,7 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
     });
   }
 
+  if (isShared) sharedIsTaken = true;
   const live = (): Addon => {
     if (!running) throw new VsockProxyError('internal', 'The data plane has been stopped');
     return addon;
@@ -114,8 +119,10 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
     threadSeconds: () => live().threadSeconds(),
     beat: () => live().beat(),
     stop() {
-      if (running) addon.stop();
+      if (!running) return;
+      addon.stop();
       running = false;
+      if (isShared) sharedIsTaken = false;
     },
   };
 }

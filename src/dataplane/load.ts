@@ -8,13 +8,20 @@ import { findMemoryFile, openUnnamed } from './unnamed.ts';
 /** The name that scripts/executable.ts gives the addon inside the executable. */
 const ASSET = 'vsock.node';
 
-let addon: unknown;
+let shared: unknown;
 
-/** The addon, loaded once: from inside the executable, or from build/ when the sources run as they are. */
+/** The addon, loaded once. */
 export function loadAddon(): unknown {
+  shared ??= loadCopy();
+  return shared;
+}
+
+/** One more copy of the addon: from inside the executable, or from build/ when the sources run as they are. */
+export function loadCopy(): unknown {
   // The expression keeps the bundler from resolving a file that the executable carries as an asset.
-  addon ??= isSea() ? loadAsset(scratchDirectories()) : createRequire(import.meta.url)('../../build/vsock.node');
-  return addon;
+  return isSea()
+    ? loadAsset(scratchDirectories())
+    : loadPath(createRequire(import.meta.url).resolve('../../build/vsock.node'));
 }
 
 /**
@@ -89,7 +96,11 @@ function loadBeside(path: string, asset: Uint8Array): unknown {
 }
 
 function loadFrom(fd: number): unknown {
+  return loadPath(`/proc/self/fd/${fd}`);
+}
+
+function loadPath(path: string): unknown {
   const module: { exports: unknown } = { exports: {} };
-  process.dlopen(module, `/proc/self/fd/${fd}`);
+  process.dlopen(module, path);
   return module.exports;
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
+import { openDataPlane } from '../../src/dataplane/addon.ts';
+import type { DataPlane } from '../../src/dataplane/contract.ts';
 import { sha256 } from '../../src/dataplane/process.ts';
 import { testDeciding } from '../dataplane/deciding.ts';
 import { testEndings } from '../dataplane/ending.ts';
@@ -18,6 +20,35 @@ for (const threads of [1, 2]) {
   testFigures(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testEndings(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
 }
+
+test('two data planes at once know nothing of each other, and a third comes when they have stopped', () => {
+  const nothing = () => undefined;
+  const open = () =>
+    openDataPlane(
+      { onProgress: nothing, onClose: nothing, onFault: nothing, onDecisionRequest: nothing },
+      { threads: 1 },
+    );
+  const listen = (plane: DataPlane) =>
+    plane.listen({
+      kind: 'fixed',
+      on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
+      limits: { connections: 1, connectionsPerClient: 0, ratePerClient: 0 },
+      admission: {},
+      timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000 },
+      report: 'failures',
+    }).id;
+  const idsOf = (plane: DataPlane) => plane.counters().map(({ listener }) => listener);
+  const [one, other] = [open(), open()];
+  const ids = [listen(one), listen(one)];
+  assert.deepEqual(idsOf(one), ids);
+  assert.deepEqual(idsOf(other), []);
+  one.stop();
+  const third = open();
+  const id = listen(other);
+  assert.deepEqual(idsOf(other), [id]);
+  assert.deepEqual(idsOf(third), []);
+  for (const plane of [other, third]) plane.stop();
+});
 
 test('the digest of a text is that of SHA-256, wherever its last block ends', () => {
   for (let length = 0; length < 200; length += 1) {

@@ -2,9 +2,12 @@
 
 import type { ObserverAddress } from '../../plan.ts';
 import type { Malformed } from '../../platform/malformed.ts';
+import { CID_ANY, CID_LOCAL, PORT_ANY } from '../../platform/vsock.ts';
 import { parseListen } from './addresses.ts';
 import { list, map, optional, text, wholeNumber } from './builder.ts';
 
+const CIDS = { min: CID_LOCAL, max: CID_ANY - 1 };
+const PORTS = { min: 1, max: PORT_ANY - 1 };
 /** Every scrape sends a request to each of them. */
 const MOST_ENCLAVES = 64;
 
@@ -46,8 +49,8 @@ export const metrics = map(
         map(
           { description: 'An enclave with a `metrics` section of its own' },
           {
-            cid: wholeNumber({ description: 'The CID of the enclave' }, { min: 4, max: 0xffff_fffe }),
-            port: wholeNumber({ description: 'The vsock port of its metrics' }, { min: 4, max: 0xffff_fffe }),
+            cid: wholeNumber({ description: 'The CID of the enclave; 1 is this machine itself, for tests' }, CIDS),
+            port: wholeNumber({ description: 'The vsock port of its metrics' }, PORTS),
           },
         ),
         { most: { count: MOST_ENCLAVES, problem: `more than ${MOST_ENCLAVES} enclaves` } },

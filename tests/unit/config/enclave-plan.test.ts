@@ -44,6 +44,13 @@ function show({ on, route }: ListenerPlan): string {
 
 const EGRESS = 'egress: {allow: ["**.example"]}\n';
 
+test('metrics on vsock are served at whatever CID the enclave has, and elsewhere as they are written', () => {
+  const own = 'forward: [{listen: "127.0.0.1:443", connect: "vsock:3:8001"}]\n';
+  const listen = (address: string) => plan(`${own}metrics: {listen: "${address}"}`).metrics?.listen;
+  assert.deepEqual(listen('vsock:9465'), { family: 'vsock', cid: 0xffff_ffff, port: 9465 });
+  assert.deepEqual(listen('tcp:127.0.0.1:9465'), { family: 'tcp', ip: '127.0.0.1', port: 9465 });
+});
+
 suite('a file that the enclave refuses', () => {
   for (const [what, text, expected] of [
     ['with nothing for it', 'allowlist: [{address: a.example, port: 443}]', /nothing to listen on.*forward/],
