@@ -1,5 +1,5 @@
-// What the data plane tells about connections and listeners, and what it is told about them: plain
-// values that may cross threads. src/dataplane/contract.ts explains them.
+// The values that cross the seam, and that may cross threads: events of the data plane, and decisions for it.
+// src/dataplane/contract.ts explains them.
 
 #pragma once
 
@@ -17,7 +17,7 @@ namespace vsock_proxy {
 using ListenerId = uint32_t;
 using ConnectionId = uint64_t;
 
-// The control plane's name for what a client asked for.
+// The control plane's id for the target of a client.
 using TargetId = int64_t;
 constexpr TargetId kNoTarget = -1;
 
@@ -28,14 +28,14 @@ constexpr TargetId kNoTarget = -1;
   X(Proxy, "proxy")
 NAMED_ENUM(Party, VSOCK_PROXY_PARTIES)
 
-// How far a connection has come.
+// The part of its life in which a connection is.
 #define VSOCK_PROXY_PHASES(X) \
   X(Deciding, "deciding")     \
   X(Connecting, "connecting") \
   X(Relaying, "relaying")
 NAMED_ENUM(Phase, VSOCK_PROXY_PHASES)
 
-// Why a client is refused when it is accepted. Each is a close reason and a kind of fault, too.
+// Why a client is refused when it is accepted. Each is also a close reason and a kind of fault.
 #define VSOCK_PROXY_REFUSALS(X)  \
   X(NotAdmitted, "not-admitted") \
   X(ClientLimit, "client-limit") \
@@ -59,7 +59,7 @@ NAMED_ENUM(Refusal, VSOCK_PROXY_REFUSALS)
   VSOCK_PROXY_REFUSALS(X)
 NAMED_ENUM(CloseReason, VSOCK_PROXY_CLOSE_REASONS)
 
-// What concerns a listener and not one connection.
+// Events that concern a listener, not one connection.
 #define VSOCK_PROXY_FAULT_KINDS(X) \
   X(Limit, "limit")                \
   X(Accept, "accept")              \
@@ -72,7 +72,7 @@ NAMED_ENUM(FaultKind, VSOCK_PROXY_FAULT_KINDS)
   X(Connected, "connected")
 NAMED_ENUM(Step, VSOCK_PROXY_STEPS)
 
-// What a decision is requested about.
+// The subject of a decision request.
 #define VSOCK_PROXY_REQUEST_KINDS(X) \
   X(Client, "client")                \
   X(Head, "head")                    \
@@ -80,7 +80,7 @@ NAMED_ENUM(Step, VSOCK_PROXY_STEPS)
   X(Failed, "failed")
 NAMED_ENUM(RequestKind, VSOCK_PROXY_REQUEST_KINDS)
 
-// What a decision has the connection do.
+// What a decision makes the connection do.
 #define VSOCK_PROXY_ACTIONS(X) \
   X(More, "more")              \
   X(Connect, "connect")        \
@@ -91,20 +91,20 @@ NAMED_ENUM(RequestKind, VSOCK_PROXY_REQUEST_KINDS)
   X(Reject, "reject")
 NAMED_ENUM(Action, VSOCK_PROXY_ACTIONS)
 
-// Whether a listener requests decisions, and what about first.
+// Whether a listener requests decisions, and about what first.
 #define VSOCK_PROXY_LISTENER_KINDS(X) \
   X(Fixed, "fixed")                   \
   X(DecideClient, "decide-client")    \
   X(DecideHead, "decide-head")
 NAMED_ENUM(ListenerKind, VSOCK_PROXY_LISTENER_KINDS)
 
-// What is told of each connection: close records of those that did not finish; or of all, and each step.
+// The events about each connection: close records of failures; or all close records, and each step.
 #define VSOCK_PROXY_REPORT_KINDS(X) \
   X(Failures, "failures")           \
   X(Lifecycle, "lifecycle")
 NAMED_ENUM(ReportKind, VSOCK_PROXY_REPORT_KINDS)
 
-// How long a message body is: RFC 9112, section 6.
+// The framing of a message body: RFC 9112, section 6.
 #define VSOCK_PROXY_FRAMINGS(X) \
   X(None, "none")               \
   X(Length, "length")           \
@@ -118,14 +118,14 @@ NAMED_ENUM(Framing, VSOCK_PROXY_FRAMINGS)
   X(Unix, "unix")
 NAMED_ENUM(Family, VSOCK_PROXY_FAMILIES)
 
-// Where a listening socket comes from: it is made, or there is one already.
+// The source of a listening socket: it is made for an address, or it exists already.
 #define VSOCK_PROXY_SOCKET_KINDS(X) \
   VSOCK_PROXY_FAMILIES(X)           \
   X(Inherited, "inherited")         \
   X(Predecessor, "predecessor")
 NAMED_ENUM(SocketKind, VSOCK_PROXY_SOCKET_KINDS)
 
-// Every list above that the control plane has to know, by its name there.
+// Every list above that the control plane needs, with its name there.
 #define VSOCK_PROXY_LISTS(X)       \
   X(Party, "parties")              \
   X(Phase, "phases")               \
@@ -142,15 +142,15 @@ NAMED_ENUM(SocketKind, VSOCK_PROXY_SOCKET_KINDS)
   X(SocketKind, "socketKinds")     \
   X(EventKind, "eventKinds")
 
-// The most of each that the data plane takes or keeps, with their names in src/dataplane/contract.ts.
-#define VSOCK_PROXY_LIMITS(X)                                                             \
-  /* of a client's head, and of a server's */                                             \
-  X(kRequestHeadBytes, "requestHeadBytes", 16 * 1024)                                     \
-  X(kResponseHeadBytes, "responseHeadBytes", 64 * 1024)                                   \
-  /* before the final response: nobody needs more than a few */                           \
-  X(kInterimResponses, "interimResponses", 16)                                            \
-  /* cached decisions of one listener on one thread, and the heads that they are about */ \
-  X(kCachedDecisions, "cachedDecisions", 32)                                              \
+// The limits of the data plane, with their names in src/dataplane/contract.ts.
+#define VSOCK_PROXY_LIMITS(X)                                                         \
+  /* the head of a client, and of a server */                                         \
+  X(kRequestHeadBytes, "requestHeadBytes", 16 * 1024)                                 \
+  X(kResponseHeadBytes, "responseHeadBytes", 64 * 1024)                               \
+  /* before the final response; servers send only a few */                            \
+  X(kInterimResponses, "interimResponses", 16)                                        \
+  /* cached decisions of one listener on one thread, and the length of their heads */ \
+  X(kCachedDecisions, "cachedDecisions", 32)                                          \
   X(kCachedHeadBytes, "cachedHeadBytes", 4 * 1024)
 #define VSOCK_PROXY_LIMIT(constant, name, value) constexpr size_t constant = value;
 VSOCK_PROXY_LIMITS(VSOCK_PROXY_LIMIT)
@@ -164,7 +164,7 @@ inline Family familyOf(const Address& address) {
 #define VSOCK_PROXY_AS(value, name) \
   case Refusal::value:              \
     return To::value;
-// The close reason or the kind of fault that a refusal is.
+// A refusal as a close reason or a kind of fault.
 template <class To>
 constexpr To as(Refusal refusal) {
   switch (refusal) { VSOCK_PROXY_REFUSALS(VSOCK_PROXY_AS) }
@@ -172,8 +172,8 @@ constexpr To as(Refusal refusal) {
 }
 #undef VSOCK_PROXY_AS
 
-// Whether a connection that ended so was refused when it was accepted: it never had a place under the limits
-// of its client.
+// Whether a connection with this close reason was refused when it was accepted. It then never took a place
+// under the limits of its client.
 constexpr bool refusedAtAccept(CloseReason reason) {
   for (size_t i = 0; i < countOf<Refusal>(); ++i) {
     if (as<CloseReason>(static_cast<Refusal>(i)) == reason) return true;
@@ -181,7 +181,7 @@ constexpr bool refusedAtAccept(CloseReason reason) {
   return false;
 }
 
-// How a connection ends, or will end.
+// How a connection ends, or is going to end.
 struct Ending {
   CloseReason reason = CloseReason::Finished;
   Party endedBy = Party::Proxy;
@@ -192,7 +192,7 @@ struct CloseRecord {
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
-  Address server;  // of no family where none was tried
+  Address server;  // without a family if none was tried
   TargetId target = kNoTarget;
   uint64_t bytesUp = 0;
   uint64_t bytesDown = 0;
@@ -218,15 +218,15 @@ struct Fault {
   FaultKind kind = FaultKind::Limit;
   ListenerId listener = 0;
   int error = 0;   // with Accept
-  Address client;  // of a refusal
+  Address client;  // with a refusal
 };
 
-// The drain is over: no connection is left.
+// The drain is over, and no connection is left.
 struct Drained {
-  uint64_t aborted = 0;  // that were still open at the deadline
+  uint64_t aborted = 0;  // connections that were still open at the deadline
 };
 
-// A question about a connection, which waits for the Decision.
+// A request for a Decision about a connection, which waits for it.
 struct DecisionRequest {
   RequestKind kind = RequestKind::Client;
   ListenerId listener = 0;
@@ -241,15 +241,15 @@ struct DecisionRequest {
   int error = 0;                                    // with Failed
 };
 
-// What makes other clients equal to the one that a decision is about, so that it holds for them too.
+// The condition under which a decision also holds for other clients.
 struct CacheRule {
   struct Range {
     size_t from = 0;
     size_t to = 0;
   };
-  size_t bytes = 0;           // so many of the first are the same,
-  std::vector<Range> except;  // but for these: in ascending order, apart, and within
-  int64_t lasts = 0;          // microseconds; 0: it is none
+  size_t bytes = 0;           // the number of first bytes that must be the same
+  std::vector<Range> except;  // bytes within them that may differ: ascending and disjoint
+  int64_t lasts = 0;          // microseconds; 0: the decision is not cached
 };
 
 struct Decision {
@@ -257,7 +257,7 @@ struct Decision {
   TargetId target = kNoTarget;
   std::vector<Address> addresses;
   size_t consume = 0;
-  size_t atLeast = 0;  // with More: bytes in all, before the next question
+  size_t atLeast = 0;  // with More: the number of bytes before the next request
   int until = -1;      // with More: a byte that must be among the new ones; -1: any
   std::string toServer;
   std::string toClient;
@@ -270,12 +270,12 @@ struct Decision {
   CloseReason reason = CloseReason::Internal;  // with Reject
 };
 
-// A connection that is open.
+// An open connection.
 struct LiveConnection {
   ListenerId listener = 0;
   ConnectionId connection = 0;
   Address client;
-  Address server;  // of no family where none is tried
+  Address server;  // without a family if none is tried
   TargetId target = kNoTarget;
   Phase phase = Phase::Connecting;
   uint64_t bytesUp = 0;
@@ -284,19 +284,19 @@ struct LiveConnection {
   int64_t idleMicros = 0;
 };
 
-// All connections of one relay thread, as the request with this number wanted them.
+// All connections of one relay thread, for the request with this number.
 struct Listing {
   uint64_t number = 0;
   std::vector<LiveConnection> connections;
 };
 
-// What is to become of a connection that waits.
+// A decision for a connection that waits.
 struct ConnectionDecision {
   ConnectionId connection = 0;
   Decision decision;
 };
 
-// What the data plane tells, by type and name.
+// The events of the data plane, by type and name.
 #define VSOCK_PROXY_EVENTS(X)   \
   X(Progress, "progress")       \
   X(CloseRecord, "close")       \

@@ -1,10 +1,10 @@
-// Enumerations whose values have a name that logs show and src/dataplane/contract.ts knows: each value stands
-// once, beside its name, in a list of this form, and everything else is made of that list.
+// Enumerations whose values have names, which logs show and src/dataplane/contract.ts has. Each value is
+// listed once, with its name, in a list of this form. Everything else is made from that list.
 //
 //   #define VSOCK_PROXY_PARTIES(X) X(Client, "client") X(Server, "server")
 //   NAMED_ENUM(Party, VSOCK_PROXY_PARTIES)
 //
-// The order of the values means nothing: compare them with == alone.
+// The order of the values has no meaning. Compare them only with ==.
 
 #pragma once
 
@@ -28,7 +28,7 @@ struct NamesOf;
     static constexpr const char* kAll[] = {LIST(NAMED_ENUM_NAME)}; \
   };
 
-// How many values there are.
+// The number of values.
 template <class Enum>
 constexpr size_t countOf() {
   return std::size(NamesOf<Enum>::kAll);
@@ -39,7 +39,7 @@ constexpr const char* nameOf(Enum value) {
   return NamesOf<Enum>::kAll[static_cast<size_t>(value)];
 }
 
-// The value with this name; nothing if none has it.
+// The value with this name, if there is one.
 template <class Enum>
 std::optional<Enum> named(std::string_view name) {
   for (size_t i = 0; i < countOf<Enum>(); ++i) {

@@ -1,67 +1,79 @@
 /**
  * The seam between the control plane (TypeScript) and the data plane (the C++ addon).
  *
- * Types only. Everything that crosses is an id or a plain struct, never a handle, and nothing
- * here carries payload: once a connection relays, no byte of it passes through JavaScript.
+ * This file has types only. Ids and plain values cross the seam, never handles. No payload crosses it: once a
+ * connection relays, none of its bytes passes through JavaScript.
  *
- * A *fixed* listener was decided when its route was made; the data plane connects its clients to
- * the addresses of `setUpstream` without asking anyone. A listener that *asks* requests a decision about each client by
- * `onDecisionRequest`, with the bytes that it has sent so far, and does with it what `decide` says.
+ * The target of a *fixed* listener is decided when its route is made. The data plane connects its clients to the
+ * addresses of `setUpstream`, without further requests. Any other listener requests a decision about each client by
+ * `onDecisionRequest`, with the bytes that the client has sent so far, and does what `decide` says.
  */
 import type { Framing } from '../protocol/framing.ts';
 
 /** Identifies one listener for the life of the process. Never reused. */
 export type ListenerId = number & { readonly __brand: 'ListenerId' };
-/** Identifies one accepted connection for the life of the process. Never reused; in no order. */
+/** Identifies one accepted connection for the life of the process. Never reused; the order has no meaning. */
 export type ConnectionId = number & { readonly __brand: 'ConnectionId' };
 
-/** A socket address. `cid`, `port` of vsock are unsigned 32-bit; `ip` is a literal without zone or brackets. */
+/**
+ * A socket address. `cid` and `port` of vsock are unsigned 32-bit numbers; `ip` is a literal without zone or brackets.
+ */
 export type SocketAddress =
   | { readonly family: 'vsock'; readonly cid: number; readonly port: number }
   | { readonly family: 'tcp'; readonly ip: string; readonly port: number }
   | { readonly family: 'unix'; readonly path: string };
 
-/** A listening socket that another process made, such as systemd; it stays open there. */
+/** A listening socket that another process made, such as systemd. It stays open there. */
 export interface InheritedSocket {
   readonly family: 'inherited';
   readonly fd: number;
 }
 
 /**
- * The socket of another listener, with the clients in its queue: for a change of everything but the address. The
- * connections of both count for the new limits.
+ * The socket of another listener, with the clients in its queue. It is used if everything but the address changes. The
+ * connections of both listeners count for the new limits.
  */
 export interface PredecessorSocket {
   readonly family: 'predecessor';
-  /** It shares the socket until it is closed. */
+  /** The other listener. It shares the socket until it is closed. */
   readonly listener: ListenerId;
 }
 
 export interface ListenerLimits {
-  /** Connections open at once (at least 1). At the limit accepting pauses and clients wait in the kernel's queue. */
+  /** The most open connections (at least 1). At the limit, accepting pauses, and clients wait in the kernel's queue. */
   readonly connections: number;
-  /** Of one client, which is a CID, an IP address, or all of a unix socket; further ones are refused. 0: no limit. */
+  /**
+   * The most open connections of one client; further ones are refused. A client is a CID, an IP address, or everyone on
+   * a unix socket. 0: no limit.
+   */
   readonly connectionsPerClient: number;
-  /** New connections of one client per second, in bursts of up to one second's worth; further ones are refused. 0: no limit. */
+  /**
+   * The most new connections of one client per second, in bursts of up to one second's worth; further ones are refused.
+   * 0: no limit.
+   */
   readonly ratePerClient: number;
 }
 
-/** Milliseconds; 0 switches the deadline off, except for `connectMs` and `headMs`, which must be positive. */
+/** In milliseconds. 0 switches a deadline off, except `connectMs` and `headMs`, which must be positive. */
 export interface ListenerTimeouts {
   /**
-   * Until one upstream address answered, all attempts together. A vsock or unix server that is not there is tried again
-   * until then, for it may be restarting; a TCP server that refuses is not.
+   * How long a connection to the server may take, all attempts together. A vsock or unix server that is absent may be
+   * restarting, so it is tried again until the deadline. A refusal by a TCP server is final.
    */
   readonly connectMs: number;
-  /** Without a byte in either direction while relaying; also between two requests. */
+  /**
+   * How long a relaying connection may carry no byte in either direction; also the longest time between two requests.
+   */
   readonly idleMs: number;
-  /** From accept, or the first byte of a later request, until a decision that connects or rejects. */
+  /** The time from accept, or from the first byte of a later request, to a decision that connects or rejects. */
   readonly headMs: number;
 }
 
-/** Which clients may connect at all; others are refused without an answer. */
+/** Which clients may connect. All others are refused without an answer. */
 export interface Admission {
-  /** Only these CIDs may connect; absent: every client. TCP and unix clients have no CID, so with a list none of them may. */
+  /**
+   * Only these CIDs may connect; absent: every client. TCP and unix clients have no CID, so a list refuses all of them.
+   */
   readonly cids?: readonly number[];
   /** Only TCP clients from these prefixes may connect; absent: every client. */
   readonly sources?: readonly { readonly ip: string; readonly prefixLength: number }[];
@@ -69,9 +81,10 @@ export interface Admission {
 
 export interface ListenSpec {
   /**
-   * - `fixed`: to the addresses of `setUpstream`.
-   * - `decide-client`: asks as soon as a client is accepted, without a byte of it.
-   * - `decide-head`: asks when the client has sent something, and again for more, up to `LIMITS.requestHeadBytes` in all.
+   * - `fixed`: connects clients to the addresses of `setUpstream`.
+   * - `decide-client`: requests a decision when a client is accepted, before its first byte.
+   * - `decide-head`: requests a decision when the client has sent bytes, and again when it has sent more, up to
+   *   `LIMITS.requestHeadBytes` altogether.
    */
   readonly kind: 'fixed' | 'decide-client' | 'decide-head';
   readonly on: SocketAddress | InheritedSocket | PredecessorSocket;
@@ -79,16 +92,17 @@ export interface ListenSpec {
   readonly timeouts: ListenerTimeouts;
   readonly admission: Admission;
   /**
-   * What is told of each connection. `failures`: close records of those that did not end normally.
-   * `lifecycle`: also the other close records, and when each was accepted and connected. Counters count all.
+   * The events about each connection. `failures`: close records of connections that did not end normally. `lifecycle`:
+   * all close records, and an event when a connection is accepted and when it is connected. Counters count all
+   * connections.
    */
   readonly report: 'failures' | 'lifecycle';
 }
 
-/** Says in later events of a connection which target it was given; the control plane chooses it. */
+/** Identifies the target of a connection in its later events. The control plane chooses it. */
 export type TargetId = number;
 
-/** A connection waits for a {@link Decision}, under its deadline; it requests one at a time. */
+/** A connection waits for a {@link Decision}, under its deadline. It has at most one open request. */
 export type DecisionRequest = DecisionSubject & {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
@@ -96,13 +110,19 @@ export type DecisionRequest = DecisionSubject & {
 };
 
 export type DecisionSubject =
-  /** Kind `decide-client`. `local` is where the client connected to. */
+  /** For `decide-client`. `local` is the address to which the client connected. */
   | { readonly kind: 'client'; readonly local: SocketAddress }
-  /** All bytes that the client has sent and nobody has consumed. `ended`: its EOF came. Never empty and ended. */
+  /**
+   * All bytes that the client has sent and no decision has consumed. `ended`: EOF follows. Bytes are never empty if
+   * `ended`.
+   */
   | { readonly kind: 'head'; readonly bytes: Uint8Array; readonly ended: boolean }
-  /** All bytes that the server has sent after an `exchange` or handshake and nobody has consumed. `ended`: its EOF or a reset came. */
+  /**
+   * All bytes that the server has sent after an `exchange` or a handshake and no decision has consumed. `ended`: EOF or
+   * a reset follows.
+   */
   | { readonly kind: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
-  /** Nobody could be connected, after a decision with `explain`; to be answered with `reject`. */
+  /** No server could be connected, after a decision with `explain`. The answer must be `reject`. */
   | {
       readonly kind: 'failed';
       readonly target: TargetId;
@@ -112,32 +132,33 @@ export type DecisionSubject =
     };
 
 /**
- * Whom else a decision is for: a client of the same CID or IP address, on the same listener, whose first `bytes` bytes
- * are the same but for those in `except` gets it without a question, for `forMs` or until the listener is closed. The
- * data plane may forget it earlier, and keeps none of more than `LIMITS.cachedHeadBytes`.
+ * For which other clients a decision holds. A client on the same listener, with the same CID or IP address, gets the
+ * decision without a request if its first `bytes` bytes are the same, except those in `except`. This holds for `forMs`,
+ * or until the listener is closed. The data plane may drop a cached decision earlier, and caches no head of more than
+ * `LIMITS.cachedHeadBytes`.
  */
 export interface CacheRule {
-  /** At least `consume`, and no more than there are. */
+  /** At least `consume`, and at most the number of bytes in the request. */
   readonly bytes: number;
-  /** Ranges within them: where one begins, where it ends, where the next one begins … */
+  /** Ranges of bytes that do not count: the start of the first, its end, the start of the next, and so on. */
   readonly except: readonly number[];
   readonly forMs: number;
 }
 
 /**
- * What is to become of a connection. One for a connection that has ended is ignored. One that does not fit its request
- * ends the connection as `internal` (EPROTO).
+ * What to do with a connection. A decision for a connection that has ended is ignored. A decision that does not fit the
+ * request ends the connection as `internal` (EPROTO).
  */
 export type Decision =
   /**
-   * `head`, `response`: not enough bytes yet. The next question comes with the EOF, with a full head, or with more bytes:
-   * `atLeast` in all, and the byte `until` among the new ones. Where nothing more can come, the connection ends as
-   * `malformed`. `head` only: the client receives `toClient` first.
+   * For `head` and `response`: there are not enough bytes yet. The next request comes at EOF, with a full head, or when
+   * there are more bytes: at least `atLeast` altogether, with the byte `until` among the new ones. If no more bytes can
+   * come, the connection ends as `malformed`. For `head` only: the client receives `toClient` first.
    */
   | { readonly action: 'more'; readonly atLeast?: number; readonly until?: number; readonly toClient?: Uint8Array }
   /**
-   * `client`, `head`: connect and relay. Of the bytes so far the first `consume` are dropped, the others are the
-   * first that the server receives, after `toServer`. Once connected the client receives `toClient` first.
+   * For `client` and `head`: connect and relay. The first `consume` bytes of the client are dropped. The server first
+   * receives `toServer`, then the other bytes. When it is connected, the client first receives `toClient`.
    */
   | {
       readonly action: 'connect';
@@ -146,23 +167,26 @@ export type Decision =
       readonly consume: number;
       readonly toServer?: Uint8Array;
       readonly toClient?: Uint8Array;
-      /** A request of kind `failed` instead of ending the connection when none of the addresses answers. */
+      /** If no address answers, request a decision of kind `failed` instead of ending the connection. */
       readonly explain: boolean;
       /**
-       * Send `toServer` alone, and request a decision of kind `response` about what the server answers, for a `relay`, a `reject`, or
-       * a `respond` after which the client is left;
-       * until then nothing of the client's is passed on. Includes `explain`, and leaves no use for `toClient`. Once
-       * connected, the server has `headMs` and `connectMs` together for it.
+       * Send only `toServer`, and request a decision of kind `response` about the server's answer. That decision is
+       * `relay`, `reject`, or `respond`, after which the client is left. Until then no bytes of the client are passed
+       * on. A handshake includes `explain`, and has no use for `toClient`. Once connected, the server has `headMs` and
+       * `connectMs` together to answer.
        */
       readonly handshake?: true;
       /** `head` only. */
       readonly cache?: CacheRule;
     }
-  /** `response` of a handshake: relay. The bytes behind the first `consume` are the client's, after `toClient`. */
+  /**
+   * For `response` of a handshake: relay. The first `consume` bytes are dropped. The client first receives `toClient`,
+   * then the other bytes.
+   */
   | { readonly action: 'relay'; readonly consume: number; readonly toClient?: Uint8Array }
   /**
-   * `head`: connect, send `toServer`, then exactly one `body` of the client's; what it sends behind it is the next
-   * head. The server's answer comes as kind `response`. A failure to connect comes as kind `failed`.
+   * For `head`: connect, and send `toServer`, then exactly one `body` of the client. What the client sends after the
+   * body is the next head. The server's answer comes as kind `response`. A failure to connect comes as kind `failed`.
    */
   | {
       readonly action: 'exchange';
@@ -173,13 +197,14 @@ export type Decision =
       readonly body: Exclude<Framing, { readonly kind: 'eof' }>;
     }
   /**
-   * `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response: RFC 9110 section 15.2. At
-   * most `LIMITS.interimResponses` times.
+   * For `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response (RFC 9110 section
+   * 15.2). At most `LIMITS.interimResponses` times.
    */
   | { readonly action: 'interim'; readonly consume: number; readonly toClient: Uint8Array }
   /**
-   * `response`: drop the first `consume` bytes, send `toClient`, then one `body` of the server's. Then the server is
-   * left, and the client's next head is asked about if `next`, and all of its last body was taken; else it is left too.
+   * For `response`: drop the first `consume` bytes, send `toClient`, then one `body` of the server, and leave the
+   * server. If `next`, and if the client's last body was taken completely, its next head is requested. Otherwise the
+   * client is left, too.
    */
   | {
       readonly action: 'respond';
@@ -188,7 +213,10 @@ export type Decision =
       readonly body: Framing;
       readonly next: boolean;
     }
-  /** Any kind: send `toClient`, if any, and end the connection for this reason; `finished`: that is what the client wanted. */
+  /**
+   * For every kind: send `toClient`, if any, and end the connection for this reason. `finished`: the client got what it
+   * wanted.
+   */
   | {
       readonly action: 'reject';
       readonly target?: TargetId;
@@ -203,7 +231,7 @@ export type Decision =
       readonly toClient?: Uint8Array;
     };
 
-/** A step in the life of a connection on a listener with `report: 'lifecycle'`. */
+/** A step in the life of a connection, on a listener with `report: 'lifecycle'`. */
 export type Progress =
   | {
       readonly step: 'accepted';
@@ -217,27 +245,29 @@ export type Progress =
       readonly connection: ConnectionId;
       readonly client: SocketAddress;
       readonly server: SocketAddress;
-      /** Of the decision, on listeners that ask. */
+      /** The target of the decision; absent on `fixed` listeners. */
       readonly target?: TargetId;
     };
 
-/** How far a connection had come when it ended. */
+/** The part of its life in which a connection ended. */
 export type Phase = 'deciding' | 'connecting' | 'relaying';
 
 /**
  * Why a connection ended.
  *
- * - `finished`: both directions ended with an EOF and every byte was delivered; or a client left between requests.
+ * - `finished`: both directions ended with EOF and every byte was delivered; or a client left between requests.
  * - `reset`: one side reset or vanished (`errno`); the other side was reset in turn.
- * - `connect-failed`: no upstream address could be reached; `errno` and `server` are those of the last one tried.
- * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` where it waited for one.
+ * - `connect-failed`: no address of the server could be reached; `errno` and `server` are those of the last one tried.
+ * - `no-upstream`: the listener had no address to try; `errno` is `ETIMEDOUT` if it waited for one.
  * - `connect-timeout`, `idle-timeout`: a deadline of {@link ListenerTimeouts} passed.
- * - `drained`: still open when the drain deadline passed.
- * - `internal`: the data plane ran out of something (`errno`: EMFILE, ENOMEM, …), or a decision did not fit.
- * - `head-timeout`: the client did not send what it takes within `headMs`. `decision-timeout`: it did, and no decision came.
- * - `denied`, `malformed`: so a decision said; `malformed` also where the body of an exchange was not framed as announced.
- * - `not-admitted`, `client-limit`, `client-rate`: refused when it was accepted, as {@link ListenSpec} has it. Of
- *   these there are no records, for a client could make thousands a second: a {@link Fault} tells, and the counters.
+ * - `drained`: the connection was still open at the deadline of the drain.
+ * - `internal`: the data plane lacked a resource (`errno`: EMFILE, ENOMEM, …), or a decision did not fit.
+ * - `head-timeout`: the client did not send enough within `headMs`. `decision-timeout`: it did, and there was no
+ *   decision.
+ * - `denied`, `malformed`: a decision said so; `malformed` also if the body of an exchange was not framed as announced.
+ * - `not-admitted`, `client-limit`, `client-rate`: the client was refused when it was accepted, by {@link ListenSpec}.
+ *   There are no records of these, because a client could cause thousands per second. A {@link Fault} reports them, and
+ *   counters count them.
  */
 export type CloseReason =
   | ClientRefusal
@@ -254,50 +284,56 @@ export type CloseReason =
   | 'malformed'
   | 'decision-timeout';
 
-/** Why a client is refused when it is accepted, as {@link ListenSpec} has it. */
+/** Why a client is refused when it is accepted, by {@link ListenSpec}. */
 export type ClientRefusal = 'not-admitted' | 'client-limit' | 'client-rate';
 
-/** Exactly one of these exists for each connection that was accepted and not refused. */
+/** There is exactly one for each connection that was accepted and not refused. */
 export interface CloseRecord {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
   readonly client: SocketAddress;
   /** The address that was connected, or the last one tried; absent with `no-upstream`. */
   readonly server?: SocketAddress;
-  /** Of the last decision that had one, on listeners that ask. */
+  /** The target of the last decision that had one; absent on `fixed` listeners. */
   readonly target?: TargetId;
-  /** Bytes delivered from client to server, those of decisions included. */
+  /** Bytes delivered from client to server, including those of decisions. */
   readonly bytesUp: number;
   /** Bytes delivered from server to client. */
   readonly bytesDown: number;
-  /** Milliseconds that the client was seen to wait for a free place; 0 if it was not at the head of the queue. */
+  /**
+   * Milliseconds that the client waited for a free place, as far as the data plane saw it; 0 if it was not first in the
+   * queue.
+   */
   readonly queuedMs: number;
-  /** Milliseconds from accept to the established upstream connection; up to the end where there was none. */
+  /** Milliseconds from accept to the established connection to the server; to the end if there was none. */
   readonly connectMs: number;
   /** Milliseconds from accept to the end. */
   readonly totalMs: number;
   readonly phase: Phase;
   readonly reason: CloseReason;
-  /** Who ended it: for `finished`, the side whose EOF came first. */
+  /** The party that ended it. For `finished`, the side whose EOF came first. */
   readonly endedBy: 'client' | 'server' | 'proxy';
   /** Name of the errno behind `reason`, such as `ECONNREFUSED`. */
   readonly errno?: string;
 }
 
-/** Something that concerns a listener and not one connection. At most one per listener, kind and second. */
+/** An event that concerns a listener, not one connection. There is at most one per listener, kind and second. */
 export type Fault =
-  /** A client waits because `maxConnections` are open. */
+  /** A client waits because `limits.connections` are open. */
   | { readonly kind: 'limit'; readonly listener: ListenerId }
-  /** accept(2) failed for want of something (EMFILE, ENFILE, …) or is forbidden (EPERM); it is tried again. */
+  /** accept(2) failed for lack of a resource (EMFILE, ENFILE, …), or is forbidden (EPERM). It is tried again. */
   | { readonly kind: 'accept'; readonly listener: ListenerId; readonly errno: string }
-  /** A client was refused, as {@link ListenSpec} has it. */
+  /** A client was refused, by {@link ListenSpec}. */
   | {
       readonly kind: ClientRefusal;
       readonly listener: ListenerId;
       readonly client: SocketAddress;
     };
 
-/** Totals since the listener was made. Those of a closed one are told for the last time when its last connection has ended. */
+/**
+ * Totals since the listener was made. Those of a closed listener are reported for the last time when its last
+ * connection has ended.
+ */
 export interface ListenerCounters {
   readonly listener: ListenerId;
   readonly accepted: number;
@@ -305,44 +341,53 @@ export interface ListenerCounters {
   /** Bytes delivered by connections that have ended. */
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** How many connections ended for each reason. */
+  /** The number of connections by close reason. */
   readonly closed: Readonly<Record<CloseReason, number>>;
-  /** How often a client was seen to wait because of `maxConnections`, how long in all, and for how long one waits now. */
+  /**
+   * How often a client waited because of `limits.connections`, how long clients waited altogether, and how long one
+   * waits now.
+   */
   readonly limitHits: number;
   readonly limitWaitMs: number;
   readonly waitingMs: number;
-  /** From accept to the established server connection, of those that had one. */
+  /** From accept to the established connection to the server, for connections that had one. */
   readonly connect: Histogram;
-  /** From accept to the end. */
+  /** From accept to the end of the connection. */
   readonly duration: Histogram;
-  /** How long clients waited for a free place, of those that were seen to wait. */
+  /** How long clients waited for a free place, for those that were seen to wait. */
   readonly queued: Histogram;
-  /** Decisions that the data plane took from its cache, and those that it requested. */
+  /** The number of decisions from the cache, and the number of decisions that were requested. */
   readonly decisionsCached: number;
   readonly decisionsRequested: number;
 }
 
-/** How often something took how long. */
+/** A distribution of durations. */
 export interface Histogram {
   /** Upper bounds in seconds, inclusive, ascending. */
   readonly bounds: readonly number[];
-  /** How many had each bound as their lowest one; the last number is of those above all bounds. */
+  /**
+   * The number of values for each bound, counted at the lowest bound that holds; the last number is of values above all
+   * bounds.
+   */
   readonly counts: readonly number[];
-  /** Of all of them together, in seconds. */
+  /** The sum of all values, in seconds. */
   readonly sum: number;
 }
 
-/** What limits and figures per client count: a CID, an IP address, or all clients of unix sockets. */
+/** The client that limits and counters per client refer to: a CID, an IP address, or all clients of unix sockets. */
 export type ClientKey =
   | { readonly family: 'vsock'; readonly cid: number }
   | { readonly family: 'tcp'; readonly ip: string }
   | { readonly family: 'unix' };
 
-/** Totals of one client on all listeners. Of clients that were not seen for the longest time, beyond 1,024, they are dropped. */
+/**
+ * Totals of one client on all listeners. Beyond 1,024 clients, those that were not seen for the longest time are
+ * dropped.
+ */
 export interface ClientCounters {
   readonly client: ClientKey;
   readonly active: number;
-  /** Without those that were refused. */
+  /** Without refused connections. */
   readonly accepted: number;
   readonly refused: number;
   /** Bytes delivered by connections that have ended. */
@@ -350,23 +395,26 @@ export interface ClientCounters {
   readonly bytesDown: number;
 }
 
-/** A connection that is open. */
+/** An open connection. */
 export interface LiveConnection {
   readonly listener: ListenerId;
   readonly connection: ConnectionId;
   readonly client: SocketAddress;
-  /** Connected, or being tried. */
+  /** The connected server, or the address being tried. */
   readonly server?: SocketAddress;
   readonly target?: TargetId;
   readonly phase: Phase;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Since accept, and since the last byte in either direction. */
+  /** Milliseconds since accept, and since the last byte in either direction. */
   readonly ageMs: number;
   readonly idleMs: number;
 }
 
-/** Events come in batches, on the JavaScript thread, each connection's in order. An exception in one ends the process: do not throw. */
+/**
+ * Events come in batches, on the JavaScript thread, in order for each connection. Handlers must not throw: an exception
+ * ends the process.
+ */
 export interface DataPlaneEvents {
   onProgress(steps: readonly Progress[]): void;
   onClose(records: readonly CloseRecord[]): void;
@@ -376,38 +424,40 @@ export interface DataPlaneEvents {
 
 export interface Listening {
   readonly id: ListenerId;
-  /** The address as bound: for a socket that existed already, its own. */
+  /** The address as bound; for an existing socket, its own. */
   readonly on: SocketAddress;
 }
 
 export interface DataPlane {
   /**
-   * Binds and listens. On a `fixed` one, clients wait until the first `setUpstream`, within `connectMs`; while that is empty they are ended.
-   * @throws VsockProxyError `listen-failed` with `errno` and `syscall` when socket, bind or listen fails.
+   * Binds and listens. Clients of a `fixed` listener wait for the first `setUpstream`, within `connectMs`. While the
+   * addresses are empty, clients are ended.
+   * @throws VsockProxyError `listen-failed` with `errno` and `syscall` if socket, bind or listen fails
    */
   listen(spec: ListenSpec): Listening;
-  /** Decides about a connection that waits for it: {@link DecisionRequest}. Without a decision it ends at its deadline. */
+  /** Answers the {@link DecisionRequest} of a connection. Without a decision the connection ends at its deadline. */
   decide(connection: ConnectionId, decision: Decision): void;
   /**
-   * `fixed` only. Replaces the addresses that connections try, in order: those of clients who connect from now on, and of those who
-   * wait for the first ones. Atomic; established connections stay. Unknown ids are ignored.
+   * For `fixed` listeners only. Replaces the addresses that connections try, in order. They hold for clients that
+   * connect from now on, and for those that wait for the first addresses. The change is atomic, and established
+   * connections stay. Unknown ids are ignored.
    */
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
-  /** Stops listening at once, and leaves the address free; connections go on. Unknown ids are ignored. */
+  /** Stops listening at once and frees the address. Open connections go on. Unknown ids are ignored. */
   closeListener(listener: ListenerId): void;
   /**
-   * Closes every listener and waits for the connections to end; those still open after `deadlineMs` are reset.
-   * Resolves, with all events delivered, to the number that were reset.
+   * Closes every listener and waits for the connections to end. Those still open after `deadlineMs` are reset. Resolves
+   * to the number that were reset, after all events are delivered.
    */
   drain(deadlineMs: number): Promise<number>;
   counters(): readonly ListenerCounters[];
-  /** The busiest first: by open connections, then by connections accepted. */
+  /** The busiest client first: by open connections, then by accepted connections. */
   clients(): readonly ClientCounters[];
-  /** Resolves when every relay thread has told of its connections. */
+  /** Resolves when every relay thread has listed its connections. */
   connections(): Promise<readonly LiveConnection[]>;
   /** Processor time of each relay thread so far, in seconds. */
   threadSeconds(): readonly number[];
-  /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
+  /** Whether every relay thread has run since the last call. False twice in a row means that a thread hangs. */
   beat(): boolean;
   /** Ends all threads and connections. The data plane is unusable afterwards. Idempotent. */
   stop(): void;

@@ -2,7 +2,10 @@
 import { CID_ANY } from '../platform/vsock.ts';
 import type { SocketAddress } from './contract.ts';
 
-/** `vsock:3:8000`, `vsock:any:8000`, `tcp:127.0.0.1:80`, `tcp:[::1]:80`, `unix:/run/x`: the only form for each address. */
+/**
+ * `vsock:3:8000`, `vsock:any:8000`, `tcp:127.0.0.1:80`, `tcp:[::1]:80`, `unix:/run/x`: each address has exactly one
+ * form.
+ */
 export function writeAddress(address: SocketAddress): string {
   switch (address.family) {
     case 'vsock':

@@ -1,6 +1,6 @@
 /**
- * Every name that crosses the seam, checked twice: against contract.ts by the compiler, which refuses a table that lacks
- * one or has one more, and against the lists of native/core/messages.h when the data plane is loaded.
+ * Every name that crosses the seam, checked twice. The compiler checks the table against contract.ts: it refuses a
+ * missing or an extra name. Loading checks it against the lists of native/core/messages.h.
  */
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Batch } from './addon.ts';
@@ -18,7 +18,7 @@ import type {
 } from './contract.ts';
 import { LIMITS } from './limits.ts';
 
-/** The lists, by the name that native/core/messages.h gives each. */
+/** The lists, by their names in native/core/messages.h. */
 interface Lists {
   eventKinds: keyof Batch;
   parties: CloseRecord['endedBy'];
@@ -69,13 +69,13 @@ export const NAMES: { readonly [List in keyof Lists]: Readonly<Record<Lists[List
   socketKinds: { vsock: true, tcp: true, unix: true, inherited: true, predecessor: true },
 };
 
-/** What the addon says of itself. */
+/** The tables that the addon exports. */
 export interface NativeTables {
   readonly names: Readonly<Record<string, readonly string[]>>;
   readonly limits: Readonly<Record<string, number>>;
 }
 
-/** @throws VsockProxyError `internal` when the two planes were not built from the same tables */
+/** @throws VsockProxyError `internal` if the two planes were built from different tables */
 export function checkTables({ names, limits }: NativeTables): void {
   const problems = [
     ...differences('list', Object.keys(NAMES), Object.keys(names)),

@@ -1,22 +1,22 @@
-/** A way from Node.js, which knows no vsock, to a socket address of any family: one client of a data plane of its own. */
+/** Connects from Node.js, which has no vsock, to a socket address of any family, through a data plane of its own. */
 import { createConnection, type Socket } from 'node:net';
 import type { CloseRecord, DataPlane, DataPlaneEvents, SocketAddress } from './contract.ts';
 
-/** How a connection was made, or not; `ms` since it was asked for. */
+/** The result of a connection attempt; `ms` is its duration. */
 export type Dialled =
   | { readonly kind: 'connected'; readonly ms: number; readonly socket: Socket }
   | { readonly kind: 'failed'; readonly ms: number; readonly errno: string };
 
-/** What carries connections to vsock. Close it when none is needed any more: it has a thread. */
+/** Carries connections to vsock. Close it when it is no longer needed, because it has a thread. */
 export interface Path {
-  /** The socket is the caller's to destroy. */
+  /** The caller destroys the socket. */
   dial(to: SocketAddress, timeoutMs: number): Promise<Dialled>;
   close(): void;
 }
 
 const LIMITS = { connections: 1, connectionsPerClient: 0, ratePerClient: 0 };
 
-/** @param open of one relay thread */
+/** @param open starts a data plane with one relay thread */
 export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
   let dataPlane: DataPlane | undefined;
   const connected = new Map<number, () => void>();
@@ -87,7 +87,7 @@ function dialDirectly(to: Exclude<SocketAddress, { family: 'vsock' }>, timeoutMs
   return promise;
 }
 
-/** Passes clients of a vsock address on to a TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
+/** Forwards clients of a vsock address to a TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
 export function exposeOnVsock(
   open: (events: DataPlaneEvents) => DataPlane,
   on: SocketAddress,

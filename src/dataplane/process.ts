@@ -1,4 +1,4 @@
-/** What a process has to do and Node.js cannot, by calls of the addon that need no data plane: native/binding/process.h. */
+/** Process calls that Node.js lacks, by functions of the addon that need no data plane: native/binding/process.h. */
 import { VsockProxyError } from '../platform/errors.ts';
 import { getSystemErrorName } from '../platform/system/errors.ts';
 import { loadAddon } from './load.ts';
@@ -15,7 +15,7 @@ interface Addon {
 }
 
 /**
- * Sets the loopback link up, so that 127.0.0.0/8 can be used. Without privileges where it is up.
+ * Sets the loopback link up, so that 127.0.0.0/8 can be used. It needs no privileges if the link is up already.
  * @throws VsockProxyError `argument`
  */
 export function bringUpLoopback(): void {
@@ -29,8 +29,10 @@ export function bringUpLoopback(): void {
 }
 
 /**
- * Gives the loopback link one more address, with its whole prefix: who listens at every address is reached by each of it.
- * @returns why it could not be added, by the name of the errno: `EPERM` without CAP_NET_ADMIN; undefined: it is there
+ * Gives the loopback link one more address, with its whole prefix. A listener at every address is then reachable at
+ * each address of the prefix.
+ * @returns the name of the errno if the address could not be added (`EPERM` without CAP_NET_ADMIN); undefined on
+ * success
  */
 export function addLoopbackAddress(ip: string, prefixLength: number): string | undefined {
   const error = (loadAddon() as Addon).addLoopbackAddress(ip, prefixLength);
@@ -38,7 +40,7 @@ export function addLoopbackAddress(ip: string, prefixLength: number): string | u
 }
 
 /**
- * A pipe for the output of a child. `stdio: 'pipe'` is a pair of sockets, and those cannot be opened by name: programs that
+ * A pipe for the output of a child. `stdio: 'pipe'` is a pair of sockets, which cannot be opened by name: programs that
  * log to /dev/stdout fail with ENXIO.
  * @throws VsockProxyError `argument`
  */
@@ -49,21 +51,24 @@ export function openPipe(): PipeEnds {
   throw new VsockProxyError('argument', `No pipe could be opened for the output of the command: ${errno}`, { errno });
 }
 
-/** Lets signals through that Node.js blocks: SIGUSR1, where it must not open its inspector. Not before there is a listener. */
+/**
+ * Unblocks signals that Node.js blocks: SIGUSR1, if it must not open the inspector. Call it only when there is a
+ * listener for them.
+ */
 export function unblockSignals(): void {
   (loadAddon() as Addon).unblockSignals();
 }
 
 /**
- * Lets inherited children end. Call it whenever a child has ended (SIGCHLD).
- * @param own the child that Node.js waits for itself
+ * Reaps inherited children. Call it whenever a child has ended (SIGCHLD).
+ * @param own the child that Node.js itself waits for
  */
 export function reapOrphans(own: number): void {
   (loadAddon() as Addon).reapOrphans(own);
 }
 
 /**
- * Sends one datagram to a unix socket, which Node.js cannot: unix(7). A path that begins with `@` is abstract.
+ * Sends one datagram to a unix socket, which Node.js cannot do: unix(7). A path that begins with `@` is abstract.
  * @throws VsockProxyError `internal` with `errno`
  */
 export function sendDatagram(path: string, text: string): void {
@@ -73,7 +78,7 @@ export function sendDatagram(path: string, text: string): void {
   throw new VsockProxyError('internal', `Could not send a datagram to ${path}: ${errno}`, { errno });
 }
 
-/** The digest, in hexadecimal digits. Node.js has one, too, which loads bindings of all of OpenSSL: a megabyte that stays. */
+/** The digest in hexadecimal. Node.js has one, too, but it loads bindings of all of OpenSSL: a megabyte for good. */
 export function sha256(bytes: Uint8Array): string {
   return (loadAddon() as Addon).sha256(bytes);
 }

@@ -1,4 +1,4 @@
-/** The native programs that the executable carries, run in the place of this process: native/binding/process.h. */
+/** Native programs that the executable contains, and that replace this process: native/binding/process.h. */
 import { closeSync, constants, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { getRawAsset, isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { loadAddon, scratchDirectories } from './load.ts';
 import { openUnnamed } from './unnamed.ts';
 
-/** The name that scripts/executable.ts gives it inside the executable. */
+/** The name of the program inside the executable, as scripts/executable.ts sets it. */
 export type Program = 'vsock-forwarder';
 
 interface Addon {
@@ -16,9 +16,10 @@ interface Addon {
 }
 
 /**
- * Goes on as another program, under the same process id, with the same environment and standard streams. Its file is in
- * memory, or, where that must not be executed, an unnamed one in the first directory that allows it.
- * @param words its command line, its own name first
+ * Replaces this process by another program, with the same process id, environment and standard streams. The file of the
+ * program is in memory. If a file in memory must not be executed, it is an unnamed file in the first directory that
+ * allows it.
+ * @param words the command line, which begins with the program's name
  * @throws VsockProxyError `internal`; otherwise it never returns
  */
 export function becomeProgram(program: Program, words: readonly string[]): never {
@@ -43,7 +44,7 @@ export function becomeProgram(program: Program, words: readonly string[]): never
   });
 }
 
-/** From inside the executable, or from build/ when the sources run as they are. */
+/** From inside the executable, or from build/ if the sources run directly. */
 function readImage(program: Program): Uint8Array {
   if (isSea()) return new Uint8Array(getRawAsset(program));
   return readFileSync(fileURLToPath(new URL(`../../build/${program}`, import.meta.url)));

@@ -1,14 +1,17 @@
-/** What the calls of the addon tell of this system and hand out of it. Types only, for all that may not load the addon. */
+/**
+ * Types of what the addon reports about the system, and of what it opens. Files that must not load the addon can import
+ * them.
+ */
 
-/** What the kernel says of AF_VSOCK to this process. */
+/** The state of AF_VSOCK for this process. */
 export interface VsockSupport {
-  /** Why no socket of the family can be made, by the name of the errno; absent: one can. */
+  /** The name of the errno if no socket of the family can be made; absent: sockets work. */
   readonly errno?: string;
-  /** Of this machine, by IOCTL_VM_SOCKETS_GET_LOCAL_CID; absent where /dev/vsock cannot be opened. */
+  /** The CID of this machine, by IOCTL_VM_SOCKETS_GET_LOCAL_CID; absent if /dev/vsock cannot be opened. */
   readonly cid?: number;
 }
 
-/** A vsock socket of this machine that listens, as sock_diag(7) tells. */
+/** A listening vsock socket of this machine, from sock_diag(7). */
 export interface VsockListener {
   readonly cid: number;
   readonly port: number;
@@ -16,7 +19,7 @@ export interface VsockListener {
   readonly inode: number;
 }
 
-/** Descriptors, for who opened it to close. */
+/** Descriptors. The caller closes them. */
 export interface PipeEnds {
   readonly read: number;
   readonly write: number;

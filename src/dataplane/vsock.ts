@@ -1,4 +1,4 @@
-/** What the kernel tells of AF_VSOCK, by calls of the addon that need no data plane: native/node/vsock.h. */
+/** The kernel's state of AF_VSOCK, by functions of the addon that need no data plane: native/node/vsock.h. */
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from './load.ts';
 import type { VsockListener, VsockSupport } from './system.ts';
@@ -13,7 +13,7 @@ export function readVsockSupport(): VsockSupport {
   return { ...(error !== 0 && { errno: getSystemErrorName(-error) }), ...(cidError === 0 && { cid }) };
 }
 
-/** @returns undefined where the kernel does not tell: without the module vsock_diag, or behind a filter of system calls */
+/** @returns undefined if the kernel does not say: without the module vsock_diag, or because of a system call filter */
 export function listVsockListeners(): readonly VsockListener[] | undefined {
   const { error, listeners } = (loadAddon() as Addon).vsockListeners();
   return error === 0 ? listeners : undefined;
