@@ -1,5 +1,5 @@
-// The calls that JavaScript makes of the data plane and of the process, the same under each engine. They
-// decide nothing, and trust their callers in src/dataplane to pass what the contract says.
+// The functions of the data plane and of the process that JavaScript calls, the same for each engine. They
+// decide nothing. They trust their callers in src/dataplane to pass arguments as the contract says.
 
 #pragma once
 
@@ -18,7 +18,7 @@ class Call {
 
   const Values js;
   Plane& plane;
-  // `undefined` where there is none.
+  // `undefined` if there is none.
   Value argument(size_t index) const { return arguments_[index]; }
   template <class Integer>
   Integer integer(size_t index) const {
@@ -26,7 +26,7 @@ class Call {
   }
 
  private:
-  const Value* arguments_;  // kMost of them
+  const Value* arguments_;  // kMost values
 };
 
 struct NamedCall {
@@ -34,7 +34,7 @@ struct NamedCall {
   Value (*body)(const Call&);
 };
 
-// All but `start` and `stop`, which are the engine's own.
+// All calls except `start` and `stop`, which each engine has itself.
 extern const NamedCall kDataPlaneCalls[];
 extern const size_t kDataPlaneCallCount;
 

@@ -1,4 +1,4 @@
-// What ends a call from JavaScript, or to it, whatever the engine is.
+// The exception that ends a call from JavaScript, or to it, in any engine.
 
 #pragma once
 
@@ -7,17 +7,17 @@
 
 namespace vsock_proxy {
 
-// The call cannot go on. The engine may have left an exception; otherwise `what` is to be one. Caught by
-// `guarded`, and nowhere else.
+// The call cannot go on. The engine may have a pending exception; otherwise `what` becomes one. Only
+// `guarded` catches it.
 struct Failure {
   std::string what;
 };
 
-// Throws Failure for what is no such number.
+// Throws Failure if the value is not such a number.
 template <class Integer>
 Integer inRange(double number) {
   using Limits = std::numeric_limits<Integer>;
-  // A double holds 2^53 - 1 exactly, and no larger number is ever meant.
+  // A double holds integers up to 2^53 - 1 exactly, and no larger number makes sense here.
   constexpr double kMost = Limits::digits > 53 ? 9007199254740991.0 : static_cast<double>(Limits::max());
   constexpr double kLeast = Limits::is_signed ? -kMost - (Limits::digits > 53 ? 0 : 1) : 0;
   if (!(number >= kLeast && number <= kMost)) throw Failure{"a number is out of range"};

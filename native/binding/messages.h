@@ -1,5 +1,5 @@
-// The messages of the data plane as src/dataplane/contract.ts has them. An errno crosses as `error`, a number
-// that is there only where there is one; src/dataplane/addon.ts names it.
+// Converts the messages of the data plane to the form of src/dataplane/contract.ts. An errno crosses as a
+// number `error`, which is absent if there is none; src/dataplane/addon.ts names it.
 
 #pragma once
 
@@ -15,9 +15,9 @@ Value toJs(const Values& js, const Fault& fault);
 Value toJs(const Values& js, const DecisionRequest& request);
 // {number, connections}
 Value toJs(const Values& js, const Listing& listing);
-// The number that were aborted.
+// The number of aborted connections.
 Value toJs(const Values& js, const Drained& drained);
-// `bounds`: of all histograms, as `histogramBounds` has them.
+// `bounds`: the bounds of all histograms, from `histogramBounds`.
 Value toJs(const Values& js, const ListenerCounters& counters, Micros now, Value bounds);
 Value histogramBounds(const Values& js);
 Value toJs(const Values& js, const ClientCounters& counters);

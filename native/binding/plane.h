@@ -1,4 +1,4 @@
-// An engine, with the function of JavaScript that its events go to.
+// An engine, with the JavaScript function that receives its events.
 
 #pragma once
 
@@ -17,12 +17,12 @@ class Plane {
   Plane(const Plane&) = delete;
   Plane& operator=(const Plane&) = delete;
 
-  // `wake` is called, from any thread, when there is something to deliver. Returns 0 or an errno.
+  // Any thread calls `wake` when there are events to deliver. Returns 0 or an errno.
   int start(unsigned threads, std::function<void()> wake);
   void stop() { engine_.reset(); }
-  // Throws Failure where there is none.
+  // Throws Failure if there is none.
   Engine& engine();
-  // Soon, or at once where no others may follow.
+  // Delivers soon, or at once if no further events may follow.
   void decide(ConnectionDecision decision);
   // On the thread of JavaScript: calls `deliver` with {progress, close, fault, request, listing: event[],
   // drained?: number}.

@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), to name a file by its contents. Nothing here is secret.
+// SHA-256 (FIPS 180-4), to name a file by its contents. The contents are not secret.
 
 #pragma once
 

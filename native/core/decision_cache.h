@@ -1,9 +1,9 @@
-// Decisions that hold for a while for every client who says the same: those of one listener, on one
-// thread.
+// Cached decisions of one listener on one thread, for clients that send the same head.
 //
-// The control plane is asked about most clients with the same few heads, and gives the same decisions. Where
-// it allows that, such a decision is kept for later clients, who are spared the way to the other thread and
-// back. What makes two heads equal only the control plane knows: it says which bytes count.
+// Most clients send one of the same few heads, and the control plane decides each head in the same way. If
+// it permits that, the decision is kept for later clients. They need no decision request, which crosses to
+// another thread and back. Only the control plane knows when two heads are equal, so it says which bytes
+// count.
 
 #pragma once
 
@@ -16,17 +16,17 @@
 
 namespace vsock_proxy {
 
-// At most kCachedDecisions are kept, of heads of at most kCachedHeadBytes.
+// Holds at most kCachedDecisions decisions, about heads of at most kCachedHeadBytes.
 class DecisionCache {
  public:
-  // Keeps a decision on these bytes of this client, if it may be cached.
+  // Keeps a decision about these bytes of this client, if it may be cached.
   void add(const Address& client, std::string_view bytes, const Decision& decision, Micros now);
-  // The decision on a client who has sent these bytes; null if there is none.
+  // The decision about a client that has sent these bytes; null if there is none.
   const Decision* find(const Address& client, std::string_view bytes, Micros now) const;
 
  private:
   struct Entry {
-    std::string client;  // by Address::clientKey
+    std::string client;  // its Address::clientKey
     std::string head;
     Decision decision;
     Micros until = 0;
@@ -35,7 +35,7 @@ class DecisionCache {
   };
   static bool keeps(const Decision& decision, std::string_view bytes);
 
-  std::vector<Entry> entries_;  // the oldest first
+  std::vector<Entry> entries_;  // the oldest entry first
 };
 
 }  // namespace vsock_proxy

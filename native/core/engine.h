@@ -1,4 +1,4 @@
-// The data plane as a whole: what the control plane may ask of it, and what it tells.
+// The data plane as a whole: the calls of the control plane, and the events for it.
 
 #pragma once
 
@@ -13,39 +13,40 @@
 
 namespace vsock_proxy {
 
-// All functions but `takeEvents` belong to the thread that made the engine.
+// Only the thread that made the engine may call its functions, except `takeEvents`.
 class Engine final : public WorkerObserver {
  public:
-  // `onEvents` is called, from any relay thread, when `takeEvents` has something again.
+  // A relay thread calls `onEvents` when `takeEvents` has something new.
   explicit Engine(std::function<void()> onEvents) : wake_(std::move(onEvents)) {}
   ~Engine() { stop(); }
 
   // Starts the relay threads (1 to 64), each with a `scratch` that holds at least kRequestHeadBytes.
   // Returns 0 or an errno.
   int start(unsigned threads, ScratchSize scratch = {});
-  // Ends all threads and connections. No event comes after it.
+  // Ends all threads and connections. No event follows.
   void stop();
 
   struct Listening {
     ListenerId id = 0;
     Address on;
-    const char* call = nullptr;  // that failed, with `error`
+    const char* call = nullptr;  // the call that failed, with `error`
     int error = 0;
   };
   Listening listen(const ListenSpec& spec);
   void setUpstream(ListenerId listener, std::vector<Address> addresses);
-  // A thread that has slept is woken once for all of them.
+  // Wakes each sleeping thread only once for all decisions.
   void decide(std::vector<ConnectionDecision> decisions);
-  // Its address is free afterwards, unless another listener has taken over its socket.
+  // The address is free afterwards, unless another listener has taken over the socket.
   void closeListener(ListenerId listener);
-  // Closes all listeners; event `Drained` comes when no connection is left, at the latest `limit` from now.
+  // Closes all listeners. The event `Drained` comes when no connection is left, at the latest `limit` from
+  // now.
   void drain(Micros limit);
-  // Those of a closed listener for the last time when its last connection has ended.
+  // The counters of a closed listener are reported for the last time when its last connection has ended.
   std::vector<ListenerCounters> counters();
   std::vector<ClientCounters> clients() const { return clients_.read(); }
-  // Has every thread tell its connections by an event `Listing` with this number.
+  // Makes every thread list its connections in an event `Listing` with this number.
   void list(uint64_t number);
-  // Of each relay thread so far.
+  // The processor time of each relay thread.
   std::vector<double> threadSeconds() const;
   // Whether every thread has run since the last call.
   bool beat();
@@ -67,9 +68,9 @@ class Engine final : public WorkerObserver {
   std::vector<std::unique_ptr<Worker>> workers_;
   struct Listener {
     std::shared_ptr<ListenerState> state;
-    std::shared_ptr<ListenSocket> socket;  // null once closed
+    std::shared_ptr<ListenSocket> socket;  // null after close
   };
-  // Null when it has been let go of already.
+  // Null if the engine no longer holds it.
   std::shared_ptr<ListenSocket> letGo(ListenerId listener, bool acceptQueued);
   Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;
   std::map<ListenerId, Listener> listeners_;
@@ -78,7 +79,7 @@ class Engine final : public WorkerObserver {
 
   std::atomic<uint64_t> active_{0};
   std::atomic<uint64_t> aborted_{0};
-  std::atomic<unsigned> draining_{0};  // workers
+  std::atomic<unsigned> draining_{0};  // the workers that still drain
   std::atomic<bool> drained_{false};
 
   std::mutex eventsMutex_;

@@ -1,4 +1,4 @@
-// How often something took how long. Any thread may count, and any may read.
+// Distributions of durations. Any thread may count, and any thread may read.
 
 #pragma once
 
@@ -12,11 +12,12 @@
 
 namespace vsock_proxy {
 
-// Upper bounds, inclusive: from a connection on this machine to one that was open for an hour.
+// The upper bounds, inclusive: from connections on this machine to those that are open for an hour.
 constexpr Micros kHistogramBounds[] = {1'000,     5'000,      25'000,     100'000,     500'000,
                                        2'500'000, 10'000'000, 60'000'000, 600'000'000, 3'600'000'000};
 
-// For each bound how many had it as their lowest one, and at the end those above all.
+// For each bound, the number of values for which it is the lowest one that holds; at the end, the number
+// above all bounds.
 struct HistogramCounts {
   std::array<uint64_t, std::size(kHistogramBounds) + 1> counts{};
   uint64_t sumMicros = 0;

@@ -1,8 +1,8 @@
-// A listener, in two parts: what all relay threads share of it, and the gate of one thread.
+// A listener has two parts: the state that all relay threads share, and the gate of each thread.
 //
-// Every thread waits on the same listening socket and keeps the connections that it accepts. A place
-// under the limit is taken before accept(2), so at the limit clients stay in the kernel's queue. A
-// thread that finds no place closes its gate; whoever frees a place opens the closed gates again.
+// Every thread waits on the same listening socket and keeps the connections that it accepts. A place under
+// the limit is taken before accept(2), so that clients stay in the kernel's queue at the limit. A thread
+// that finds no place closes its gate. A thread that frees a place opens the closed gates again.
 
 #pragma once
 
@@ -25,7 +25,7 @@
 
 namespace vsock_proxy {
 
-// Which clients may connect at all.
+// Which clients may connect.
 struct Admission {
   struct Prefix {
     Address network;
@@ -38,16 +38,16 @@ struct Admission {
 };
 
 struct ListenerLimits {
-  uint32_t connections = 1;           // open at once; further clients wait
-  uint32_t connectionsPerClient = 0;  // further ones are refused; 0: no limit
-  uint32_t ratePerClient = 0;         // new connections per second; further ones are refused; 0: no limit
+  uint32_t connections = 1;           // open connections; further clients wait
+  uint32_t connectionsPerClient = 0;  // of one client; further ones are refused; 0: no limit
+  uint32_t ratePerClient = 0;  // new ones of one client per second; further ones are refused; 0: no limit
 };
 
 struct ListenSpec {
   ListenerKind kind = ListenerKind::Fixed;
-  Address on;                // of no family where the socket exists already:
-  int inherited = -1;        // as this descriptor of another maker,
-  uint32_t predecessor = 0;  // or as that of this listener
+  Address on;                // without a family if the socket already exists:
+  int inherited = -1;        // as this descriptor, made by another process,
+  uint32_t predecessor = 0;  // or as the socket of this listener
   ListenerLimits limits;
   Admission admission;
   ConnectionTimeouts timeouts;
@@ -63,7 +63,7 @@ struct ListenerCounters {
   std::array<uint64_t, countOf<CloseReason>()> closed{};
   uint64_t limitHits = 0;
   uint64_t limitWaitMicros = 0;
-  Micros waitingSince = 0;  // 0: nobody waits
+  Micros waitingSince = 0;  // 0: no client waits
   HistogramCounts connect;
   HistogramCounts duration;
   HistogramCounts queued;
@@ -71,70 +71,69 @@ struct ListenerCounters {
   uint64_t decisionsRequested = 0;
 };
 
-// Who has places on a listening socket, whichever listeners it passes through: the limits of the last
-// one count the connections of all.
+// The places on a listening socket. If several listeners use the socket one after the other, the limits of
+// the last one count the connections of all.
 struct Occupancy {
   explicit Occupancy(ListenerId listener) : listener(listener) {}
 
-  // What one client has, where that is limited. One without connections, whose tokens are all there
-  // again, is forgotten.
+  // The connections and tokens of one client, if these are limited. A client without connections and with
+  // all its tokens is forgotten.
   struct Client {
     uint32_t active = 0;
     double tokens = 0;
     Micros at = 0;
   };
 
-  std::atomic<ListenerId> listener;  // that has the socket now
-  // Connections in the lower half; in the upper half, places taken whose client is being accepted.
+  std::atomic<ListenerId> listener;  // the listener that has the socket now
+  // The lower half counts connections. The upper half counts places for clients that are being accepted.
   std::atomic<uint64_t> places{0};
   std::atomic<uint64_t> closedGates{0};
   std::mutex clientsMutex;
   std::unordered_map<std::string, Client> clients;
 };
 
-// A set of gates, a bit a thread, and the listener that they lead to.
+// A set of gates, one bit for each thread, and the listener of these gates.
 struct ClosedGates {
   ListenerId listener = 0;
   uint64_t bits = 0;
 };
 
-// Shared by all threads and by the connections of the listener. Every member function may be called
-// from any thread.
+// All threads and the connections of the listener share this object. Any thread may call any function.
 class ListenerState {
  public:
-  // `predecessor`: the listener whose socket it takes over, if it does. `clients` outlives it.
+  // `predecessor`: the listener whose socket it takes over, if any. `clients` outlives it.
   ListenerState(ListenerId id, const ListenSpec& spec, const ListenerState* predecessor,
                 ClientTotals& clients);
 
   const ListenerId id;
   const ListenSpec spec;
 
-  // Has the socket again after a listener that had taken it over has been closed. Returns whether it had.
+  // Takes the socket back after a successor was closed. Returns whether there was one.
   bool takeBackFrom(const ListenerState& closed);
 
-  // Takes a place under the limit, for the client that is accepted next; false when there is none.
+  // Takes a place under the limit, for the next client. Returns false if there is none.
   bool enter();
-  // Whether accepted connections have all places, as opposed to places taken for clients still to come.
+  // Whether accepted connections have all places. Places for clients that are being accepted do not count.
   bool full() const { return acceptedIn(occupancy_->places) >= spec.limits.connections; }
-  // The client was accepted; returns how long the head of the queue had been waiting.
+  // The client was accepted. Returns how long the first client of the queue had waited.
   Micros entered(Micros now);
-  // No client was there. Returns the gates that are closed and may open now.
+  // There was no client. Returns the closed gates that may open now.
   ClosedGates giveBack();
-  // A connection has ended. Returns gates like `giveBack`.
+  // A connection has ended. Returns gates as `giveBack` does.
   ClosedGates leave(const CloseRecord& record);
-  // Checks admission and the limits of this client, after `entered`. Returns why it is refused, or nothing. A
-  // client that is refused must `leave` with that reason.
+  // Checks admission and the limits of this client, after `entered`. Returns why it is refused, or nothing.
+  // A refused client must `leave` with that reason.
   std::optional<Refusal> admit(const Address& client, Micros now);
-  // Notes that the gate `bit` is closed; false when a place became free meanwhile, and it is open.
+  // Closes the gate `bit`. Returns false if a place became free meanwhile; then the gate stays open.
   bool closeGate(uint64_t bit);
 
   void countDecision(bool cached) {
     (cached ? decisionsCached_ : decisionsRequested_).fetch_add(1, std::memory_order_relaxed);
   }
 
-  // A client was seen waiting. True when that is new.
+  // Notes that a client waits. Returns true if that is new.
   bool noteWaiting(Micros now);
-  // At most once a second and kind.
+  // At most once a second for each kind.
   bool mayReport(FaultKind kind, Micros now);
 
   ListenerCounters counters() const;
@@ -170,7 +169,7 @@ class ListenerState {
   void forgetQuietClients(Micros now);
 };
 
-// The file of a unix listener; removed when no socket of it is left.
+// The file of a unix listener. It is removed when no socket uses it.
 class SocketFile {
  public:
   explicit SocketFile(const Address& on) : on_(on) {}
@@ -182,19 +181,19 @@ class SocketFile {
   Address on_;
 };
 
-// The listening socket; closed when the last gate is gone.
+// The listening socket. It is closed when the last gate is gone.
 class ListenSocket {
  public:
   ListenSocket(UniqueFd fd, std::shared_ptr<SocketFile> file, bool inherited)
       : fd_(std::move(fd)), file_(std::move(file)), inherited_(inherited) {}
   int fd() const { return fd_.get(); }
   const std::shared_ptr<SocketFile>& file() const { return file_; }
-  // Its maker keeps it, and whoever waits in its queue, for a later process.
+  // Leaves the file and the queue to the process that made the socket, for a later process.
   bool inherited() const { return inherited_; }
 
  private:
   UniqueFd fd_;
-  std::shared_ptr<SocketFile> file_;  // null where the file is not ours
+  std::shared_ptr<SocketFile> file_;  // null if the file is not ours
   const bool inherited_;
 };
 
@@ -202,40 +201,40 @@ class Gate;
 
 class GateObserver {
  public:
-  // A connection came in, and has a place.
+  // A connection came in, and it has a place.
   virtual void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) = 0;
   virtual void onFault(const Fault& fault) = 0;
-  // A place became free: these may open.
+  // A place became free, and these gates may open.
   virtual void onPlaceFreed(const ClosedGates& gates) = 0;
-  // The control plane is behind with its events: accept nothing for now.
+  // The control plane is behind with its events, so no client is accepted now.
   virtual bool congested() const = 0;
 
  protected:
   ~GateObserver() = default;
 };
 
-// One thread's way into a listener. Shut it, then retire it.
+// The gate of one thread to a listener. Call `shut` first, then retire it.
 class Gate final : public Watch {
  public:
-  // `bit`: this thread's, in ListenerState's set of gates.
+  // `bit` is this thread's bit in the set of gates.
   Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> socket,
        std::shared_ptr<ListenerState> state, uint64_t bit);
   ~Gate() { loop_.disarm(retry_); }
 
   void open();
-  // Accepts who is in the queue, as far as there are places: they take themselves for connected, and a socket
-  // that closes resets them.
+  // Accepts the clients in the queue, as far as there are places. These clients consider themselves
+  // connected, and closing the socket would reset them.
   void acceptQueued();
-  // For good: the listening socket is let go of.
+  // Closes the gate for good, and releases the listening socket.
   void shut();
   const std::shared_ptr<ListenerState>& state() const { return state_; }
 
-  Upstream upstream;  // null until it is known
+  Upstream upstream;  // null until the addresses are known
   DecisionCache cache;
 
  private:
   void onReady(uint32_t events) override;
-  // Returns false when nobody was there, or nobody can be accepted now.
+  // Returns false if there was no client, or if no client can be accepted now.
   bool acceptOne();
   void close();
   void pause();
@@ -244,7 +243,7 @@ class Gate final : public Watch {
 
   Loop& loop_;
   GateObserver& observer_;
-  std::shared_ptr<ListenSocket> socket_;  // null once shut
+  std::shared_ptr<ListenSocket> socket_;  // null after `shut`
   const std::shared_ptr<ListenerState> state_;
   const uint64_t bit_;
   bool open_ = false;

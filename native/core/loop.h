@@ -16,8 +16,9 @@ namespace vsock_proxy {
 // Microseconds of CLOCK_MONOTONIC.
 using Micros = int64_t;
 
-// A descriptor's place in a loop. Level-triggered: an event comes again for as long as it holds. One
-// that was unwatched in this round may still hear of an event of it: retire it, and let it remember.
+// A descriptor in a loop. Events are level-triggered: they repeat as long as they hold. After `unwatch`, an
+// event of the same round may still arrive. So the object must be retired, and must remember that it is
+// unwatched.
 class Watch {
  public:
   virtual void onReady(uint32_t events) = 0;
@@ -37,36 +38,37 @@ class Timer {
   static constexpr size_t kNowhere = SIZE_MAX;
   std::function<void()> fire_;
   Micros at_ = 0;
-  size_t place_ = kNowhere;  // in the loop's heap
+  size_t place_ = kNowhere;  // its place in the loop's heap
 };
 
-// Belongs to the thread that calls `run`; only `post` and `stop` may be called from others.
+// Belongs to the thread that calls `run`. Other threads may only call `post` and `stop`.
 class Loop {
  public:
   explicit Loop(ScratchSize scratch = {}) : scratch_(scratch) {}
 
-  // The errno that kept the loop from being made, or 0.
+  // The errno if the loop could not be made, otherwise 0.
   int open();
   // Runs until `stop`.
   void run();
   void stop();
-  // Has `task` run on the loop's thread, in order of posting.
+  // Runs `task` on the loop's thread. Tasks run in the order of `post`.
   void post(std::function<void()> task);
 
   int watch(int fd, uint32_t events, Watch& watch) { return pollAdd(poller_.get(), fd, events, &watch); }
   int rewatch(int fd, uint32_t events, Watch& watch) { return pollModify(poller_.get(), fd, events, &watch); }
   void unwatch(int fd) { pollRemove(poller_.get(), fd); }
 
-  // The time at which this round of the loop began.
+  // The time when this round of the loop began.
   Micros now() const { return now_; }
   void arm(Timer& timer, Micros at);
   void disarm(Timer& timer);
 
   Scratch& scratch() { return scratch_; }
-  // Held while clients are accepted, for the other half of the connection.
+  // A descriptor in reserve, which is held while clients are accepted, for the other half of the
+  // connection.
   Reserve& reserve() { return reserve_; }
 
-  // Keeps `object` until no event of this round can reach it any more.
+  // Keeps `object` until no event of this round can reach it.
   template <class T>
   void retire(std::unique_ptr<T> object) {
     retired_.push_back(std::move(object));

@@ -1,4 +1,4 @@
-// One relay thread: its gates to the listeners and its connections.
+// One relay thread, with its gates to the listeners and its connections.
 
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace vsock_proxy {
 
-// A client that was accepted, on its way to the thread that keeps it.
+// An accepted client on its way to the thread that keeps it.
 struct Accepted {
   UniqueFd client;
   CloseRecord record;
@@ -26,19 +26,19 @@ struct Accepted {
 
 class Worker;
 
-// What relay threads share. Called from all of them.
+// What relay threads share. All of them call these functions.
 class WorkerObserver {
  public:
-  // Another connection exists from now on.
+  // A new connection exists.
   virtual void onConnectionBegun() = 0;
   // Connections are gone, some of them aborted, and all their events are delivered.
   virtual void onConnectionsGone(size_t count, size_t aborted) = 0;
-  // Who shall keep a connection that `worker` accepted.
+  // The thread that keeps a connection which `worker` accepted.
   virtual Worker& ownerFor(Worker& worker) = 0;
   virtual void openGates(const ClosedGates& gates) = 0;
   virtual void onEvents(std::vector<Event>& events) = 0;
   virtual bool congested() const = 0;
-  // A thread has no gates any more.
+  // A thread has no more gates.
   virtual void onDraining() = 0;
 
  protected:
@@ -47,7 +47,7 @@ class WorkerObserver {
 
 class Worker final : public ConnectionObserver, public GateObserver {
  public:
-  // One of so many `workers`.
+  // One of `workers` threads.
   Worker(unsigned index, unsigned workers, ScratchSize scratch, WorkerObserver& observer);
   ~Worker();
 
@@ -55,26 +55,26 @@ class Worker final : public ConnectionObserver, public GateObserver {
   int start();
   void stop();
 
-  // The following may be called from any thread, and take effect in the order of the calls.
+  // Any thread may call the following functions. They take effect in the order of the calls.
   void addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state);
   void setUpstream(ListenerId listener, Upstream upstream);
-  // `acceptQueued`: those in the queue are still served.
+  // `acceptQueued`: clients in the queue are still served.
   void removeListener(ListenerId listener, bool acceptQueued);
   void openGate(ListenerId listener);
   void take(Accepted accepted);
   void decide(std::vector<ConnectionDecision> decisions);
   void beat(uint64_t number);
   void list(uint64_t number);
-  // Aborts what is left at `deadline`. The gates must have been removed.
+  // Aborts the remaining connections at `deadline`. The gates must be removed before.
   void drain(Micros deadline);
 
-  // Connections, those on their way here included.
+  // The number of connections, including those on their way to this thread.
   size_t load() const { return load_.load(std::memory_order_relaxed); }
-  // Processor time so far.
+  // The processor time so far.
   double cpuSeconds() const { return thread_.cpuSeconds(); }
-  // The last beat that it has run for.
+  // The last beat for which the thread has run.
   uint64_t beats() const { return beats_; }
-  // Which of the workers keeps a connection.
+  // The worker that keeps a connection.
   static unsigned ownerOf(ConnectionId connection, unsigned workers) {
     return static_cast<unsigned>(connection % workers);
   }
@@ -85,7 +85,7 @@ class Worker final : public ConnectionObserver, public GateObserver {
     std::shared_ptr<ListenerState> listener;
   };
 
-  // Null where the listener is closed.
+  // Null if the listener is closed.
   Gate* gateOf(ListenerId listener);
   void keep(Accepted accepted);
   void report(Event event) { events_.push_back(std::move(event)); }
@@ -112,16 +112,16 @@ class Worker final : public ConnectionObserver, public GateObserver {
   Loop loop_;
   std::map<ListenerId, std::unique_ptr<Gate>> gates_;
   std::vector<Live> live_;
-  std::unordered_map<ConnectionId, Connection*> undecided_;  // that wait for their decision
+  std::unordered_map<ConnectionId, Connection*> undecided_;  // connections that wait for their decision
   size_t mostLive_ = 0;
   // Since the last round.
   std::vector<Event> events_;
   size_t gone_ = 0;
-  size_t aborted_ = 0;  // of those that are gone
+  size_t aborted_ = 0;  // among those that are gone
   Micros drainBy_ = 0;  // 0: not draining
   Timer drainDeadline_{[this] { abortAll(); }};
   Timer calm_{[this] { returnMemory(); }};
-  Thread thread_;  // the last member: it uses all others
+  Thread thread_;  // the last member, because it uses all others
 };
 
 }  // namespace vsock_proxy

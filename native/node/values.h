@@ -21,7 +21,7 @@ class Values {
  public:
   using Property = std::pair<const char*, Value>;
 
-  // Values that are made while it lives end with it.
+  // Values that are made during its life end with it.
   class Scope {
    public:
     explicit Scope(const Values& js) : js_(js) { js.check(napi_open_handle_scope(js.env(), &scope_)); }
@@ -37,7 +37,7 @@ class Values {
   explicit Values(napi_env env) : env_(env) {}
 
   napi_env env() const { return env_; }
-  // Throws Failure unless all is well.
+  // Throws Failure unless the status is ok.
   void check(napi_status status) const {
     if (status != napi_ok) fail(status);
   }
@@ -57,10 +57,10 @@ class Values {
   Value array() const;
   void set(Value object, const char* key, Value value) const;
   void push(Value array, Value value) const;
-  // Calls it without a `this`.
+  // Calls the function without `this`.
   void call(Value function, Value argument) const;
 
-  // Each throws Failure for a value of another type, or out of range.
+  // Each of these throws Failure if the value has another type or is out of range.
   double toNumber(Value value) const;
   template <class Integer>
   Integer toInteger(Value value) const {
@@ -68,12 +68,12 @@ class Values {
   }
   bool toBool(Value value) const;
   std::string toText(Value value) const;
-  // Of a Uint8Array.
+  // The bytes of a Uint8Array.
   std::string toBytes(Value value) const;
   uint32_t length(Value array) const;
   Value at(Value array, uint32_t index) const;
   Value get(Value object, const char* key) const;
-  // Nothing where the property is absent or undefined.
+  // Nothing if the property is absent or undefined.
   std::optional<Value> find(Value object, const char* key) const;
 
  private:
@@ -82,7 +82,7 @@ class Values {
   napi_env env_;
 };
 
-// Runs a body that may throw Failure; if it does, JavaScript finds the exception. Returns null then.
+// Runs a body that may throw Failure, and turns that into a JavaScript exception. Returns null then.
 template <class Body>
 Value guarded(napi_env env, const Body& body) {
   try {

@@ -1,4 +1,4 @@
-// What the kernel tells of AF_VSOCK without a connection: whether there is any, the own CID, and who listens.
+// The kernel's state of AF_VSOCK, without a connection: whether it works, the own CID, and the listeners.
 
 #pragma once
 
@@ -8,9 +8,9 @@
 namespace vsock_proxy {
 
 struct VsockSupport {
-  // Of socket(AF_VSOCK); 0: one can be made.
+  // The errno of socket(AF_VSOCK); 0: sockets work.
   int error = 0;
-  // IOCTL_VM_SOCKETS_GET_LOCAL_CID of /dev/vsock, vsock(7); with `cidError` 0.
+  // IOCTL_VM_SOCKETS_GET_LOCAL_CID of /dev/vsock, vsock(7); valid if `cidError` is 0.
   uint32_t cid = 0;
   int cidError = 0;
 };
@@ -24,7 +24,7 @@ struct VsockListener {
   uint32_t inode;
 };
 
-// Those of this network namespace, by sock_diag(7). Returns an errno where the kernel does not tell.
+// The listeners of this network namespace, by sock_diag(7). Returns an errno if the kernel does not say.
 int vsockListeners(std::vector<VsockListener>& found);
 
 }  // namespace vsock_proxy
