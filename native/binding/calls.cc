@@ -61,7 +61,7 @@ Value clients(const Call& call) {
   return all;
 }
 
-// list(number): each thread tells of its connections, by an event `listing`
+// list(number): each thread lists its connections, in an event `listing`
 Value list(const Call& call) {
   call.plane.engine().list(call.integer<uint64_t>(0));
   return call.js.undefined();

@@ -19,11 +19,11 @@ namespace vsock_proxy {
 namespace {
 
 constexpr const char* kLoopback = "lo";
-constexpr uint32_t kMask = 0xff000000;  // of 127.0.0.0/8
+constexpr uint32_t kMask = 0xff000000;  // the mask of 127.0.0.0/8
 
 constexpr int kLastStandardStream = 2;
 
-// MFD_EXEC, which kernels before 6.3 neither know nor need.
+// MFD_EXEC. Kernels before 6.3 neither have it nor need it.
 constexpr unsigned kExecutable = 0x10;
 
 ifreq request(const char* name) {
@@ -49,7 +49,7 @@ uint32_t wordOf(const ifreq& request) {
 
 Outcome outcome(const char* call, int result) { return {call, result < 0 ? errno : 0}; }
 
-// rtnetlink(7): a message to add one address, with room for an address of each family in its attributes.
+// rtnetlink(7): a message to add one address, with room for an address of either family in its attributes.
 struct AddressRequest {
   nlmsghdr header;
   ifaddrmsg body;
@@ -64,7 +64,7 @@ void append(AddressRequest& request, unsigned short type, const in6_addr& ip, si
   request.header.nlmsg_len += RTA_SPACE(bytes);
 }
 
-// The kernel answers within the call that sends: 0 or an errno.
+// The kernel answers during the call that sends: 0 or an errno.
 int askNetlink(const AddressRequest& request) {
   const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!fd) return errno;
@@ -91,7 +91,7 @@ Outcome bringUpLoopback() {
     if (ioctl(fd.get(), SIOCSIFFLAGS, &flags) < 0) return outcome("SIOCSIFFLAGS", -1);
   }
 
-  // The kernel gives a link that has no address 127.0.0.1/8, but leaves a 127.0.0.1/32 as it is.
+  // The kernel gives 127.0.0.1/8 to a link without addresses, but leaves a 127.0.0.1/32 as it is.
   ifreq mask = request(kLoopback);
   if (ioctl(fd.get(), SIOCGIFNETMASK, &mask) < 0 || wordOf(mask) != kMask) {
     ifreq address = requestWith(kLoopback, INADDR_LOOPBACK);
@@ -153,7 +153,7 @@ int execute(int program, const std::vector<std::string>& words) {
 void reapOrphans(pid_t own) {
   for (;;) {
     siginfo_t ended{};
-    // Looked at first and taken afterwards: the status of `own` is for somebody else.
+    // The child is first looked at, and then reaped, because the status of `own` is for another caller.
     if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) < 0) return;
     if (ended.si_pid == 0 || ended.si_pid == own) return;
     if (waitpid(ended.si_pid, nullptr, WNOHANG) < 0) return;

@@ -6,10 +6,10 @@
 namespace vsock_proxy {
 namespace {
 
-// As large as a head may be.
+// As large as a request head may be.
 constexpr size_t kMostUncounted = 16 * 1024;
 constexpr uint16_t kMostUnbounded = 8 * 1024;
-// 2^60 bytes are more than anyone sends, and no sum of them overflows.
+// Nobody sends 2^60 bytes, and sums up to that do not overflow.
 constexpr uint8_t kMostDigits = 15;
 
 int hexDigit(unsigned char byte) {

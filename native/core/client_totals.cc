@@ -6,11 +6,11 @@
 namespace vsock_proxy {
 namespace {
 
-// Clients that are remembered for sure; between this and twice as many, those that are gone for longest may
-// be forgotten. Anybody can have more IP addresses than that.
+// At least this many clients are kept. Between this number and twice as many, those that were gone for the
+// longest time are dropped, because one peer can have more IP addresses.
 constexpr size_t kMostClients = 1024;
 
-// As limits per client tell them apart, on listeners of all families.
+// The key of a client, as for the limits per client, on listeners of all families.
 std::string keyOf(const Address& client) {
   return std::string(1, static_cast<char>(client.family())) + client.clientKey();
 }
@@ -31,7 +31,7 @@ void ClientTotals::refused(const Address& client, Micros now) {
 
 void ClientTotals::left(const Address& client, uint64_t bytesUp, uint64_t bytesDown) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  // One with an open connection is never forgotten.
+  // A client with an open connection is never dropped.
   ClientCounters& counters = clients_.find(keyOf(client))->second.counters;
   --counters.active;
   counters.bytesUp += bytesUp;

@@ -1,4 +1,4 @@
-// What each client has done, on all listeners together. Any thread may call.
+// The totals of each client on all listeners. Any thread may call these functions.
 
 #pragma once
 
@@ -14,9 +14,9 @@
 namespace vsock_proxy {
 
 struct ClientCounters {
-  Address client;  // its port means nothing
+  Address client;  // its port has no meaning
   uint64_t active = 0;
-  uint64_t accepted = 0;  // without those refused
+  uint64_t accepted = 0;  // without refused connections
   uint64_t refused = 0;
   uint64_t bytesUp = 0;
   uint64_t bytesDown = 0;
@@ -29,7 +29,7 @@ class ClientTotals {
   // A connection that was `accepted` has ended.
   void left(const Address& client, uint64_t bytesUp, uint64_t bytesDown);
 
-  // The busiest first: by open connections, then by connections accepted.
+  // The busiest client first: by open connections, then by accepted connections.
   std::vector<ClientCounters> read() const;
 
  private:

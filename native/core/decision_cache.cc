@@ -17,7 +17,7 @@ bool DecisionCache::Entry::covers(const std::string& who, std::string_view bytes
   return isSameUpTo(head.size());
 }
 
-// Whether it is one, and one that can be kept.
+// Whether the rule allows caching, and is valid.
 bool DecisionCache::keeps(const Decision& decision, std::string_view bytes) {
   const CacheRule& cache = decision.cache;
   if (cache.lasts <= 0 || cache.bytes > std::min(bytes.size(), kCachedHeadBytes)) return false;

@@ -7,11 +7,11 @@
 namespace vsock_proxy {
 namespace {
 
-// A connection goes to another thread if that one has so many fewer.
+// A connection goes to another thread if that one has fewer connections by this number.
 constexpr size_t kImbalance = 4;
-// Events that may wait for the control plane before accepting pauses.
+// Accepting pauses if this many events wait for the control plane.
 constexpr size_t kMostEventsQueued = 16 * 1024;
-// How long a listener that closes is waited for: many rounds of a thread that runs.
+// How long `closeListener` waits for the threads: many rounds of a running thread.
 constexpr Micros kLettingGo = 100 * 1000;
 
 }  // namespace
@@ -80,13 +80,14 @@ void Engine::decide(std::vector<ConnectionDecision> decisions) {
 
 void Engine::closeListener(ListenerId listener) {
   const std::shared_ptr<ListenSocket> socket = letGo(listener, false);
-  // The address is free once no thread has the socket any more: within their round, unless one hangs.
+  // The address is free when no thread has the socket: after the current round of each thread, unless one
+  // hangs.
   const Micros deadline = monotonicMicros() + kLettingGo;
   while (socket.use_count() > 1 && monotonicMicros() < deadline) std::this_thread::yield();
   const auto closed = listeners_.find(listener);
   if (closed == listeners_.end()) return;
   for (const auto& [id, other] : listeners_) {
-    // Whose gates closed while the other one had the socket, nobody opens.
+    // Gates that closed while the other listener had the socket would stay closed.
     if (other.socket && other.state->takeBackFrom(*closed->second.state)) openGates({id, ~uint64_t{0}});
   }
 }
@@ -98,7 +99,7 @@ std::shared_ptr<ListenSocket> Engine::letGo(ListenerId listener, bool acceptQueu
   return std::move(known->second.socket);
 }
 
-// A client in the queue takes itself for connected, and would be reset by the end of the socket.
+// Clients in the queue consider themselves connected, and closing the socket would reset them.
 void Engine::drain(Micros limit) {
   for (const auto& [id, listener] : listeners_) {
     letGo(id, listener.socket && !listener.socket->inherited());

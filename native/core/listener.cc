@@ -6,12 +6,12 @@
 namespace vsock_proxy {
 namespace {
 
-// After accept(2) failed for want of something, or while the control plane is behind.
+// The pause after accept(2) failed for lack of a resource, or while the control plane is behind.
 constexpr Micros kRetryAccept = 100 * 1000;
 constexpr Micros kReportEvery = 1000 * 1000;
 
-// EAGAIN: another thread was faster. The others are those of one connection, already off the queue:
-// accept(2), "Error handling". Whatever else goes wrong would go wrong again at once.
+// Errors of accept(2) after which it can be called again at once. EAGAIN: another thread was faster. The
+// others concern one connection, which has left the queue: accept(2), "Error handling".
 bool concernsOneClient(int error) {
   switch (error) {
     case EAGAIN:
@@ -31,7 +31,7 @@ bool concernsOneClient(int error) {
 }
 
 constexpr Micros kSecond = 1000 * 1000;
-// Clients that may be remembered before the quiet ones are looked for.
+// The number of clients after which quiet ones are forgotten.
 constexpr size_t kManyClients = 1024;
 
 }  // namespace
@@ -76,7 +76,7 @@ Micros ListenerState::entered(Micros now) {
   accepted_.fetch_add(1, std::memory_order_relaxed);
   const Micros since = waitingSince_.load(std::memory_order_relaxed) == 0 ? 0 : waitingSince_.exchange(0);
   if (since == 0) return 0;
-  const Micros waited = std::max<Micros>(0, now - since);  // threads read the clock once a round
+  const Micros waited = std::max<Micros>(0, now - since);  // each thread reads the clock once a round
   limitWaitMicros_.fetch_add(static_cast<uint64_t>(waited), std::memory_order_relaxed);
   queued_.observe(waited);
   return waited;
@@ -126,7 +126,7 @@ std::optional<Refusal> ListenerState::findRefusal(const Address& client, Micros 
   return std::nullopt;
 }
 
-// Only as long as many are remembered does this cost what it should not.
+// This is called only while there are many clients, because of its cost.
 void ListenerState::forgetQuietClients(Micros now) {
   auto& clients = occupancy_->clients;
   for (auto client = clients.begin(); client != clients.end();) {
@@ -160,8 +160,8 @@ ClosedGates ListenerState::leave(const CloseRecord& record) {
 bool ListenerState::closeGate(uint64_t bit) {
   std::atomic<uint64_t>& closed = occupancy_->closedGates;
   closed.fetch_or(bit);
-  // Had the place been freed before the bit was set, nobody would open the gate. Whoever takes the
-  // bit back opens it: this thread here, or the one that freed a place.
+  // A place that became free before the bit was set would not open the gate. Whoever resets the bit opens
+  // the gate: this thread, or the thread that freed a place.
   if (usedIn(occupancy_->places) < spec.limits.connections) return (closed.fetch_and(~bit) & bit) == 0;
   return true;
 }
@@ -210,7 +210,7 @@ Gate::Gate(Loop& loop, GateObserver& observer, std::shared_ptr<ListenSocket> soc
 void Gate::open() {
   if (open_ || !socket_) return;
   loop_.disarm(retry_);
-  // EPOLLEXCLUSIVE: one waiting client need not wake every thread.
+  // EPOLLEXCLUSIVE, because one waiting client need not wake every thread.
   if (loop_.watch(socket_->fd(), EPOLLIN | EPOLLEXCLUSIVE, *this) != 0) return pause();
   open_ = true;
 }
@@ -220,7 +220,7 @@ void Gate::close() {
   open_ = false;
 }
 
-// As many as the kernel may have queued, for new ones may come all the while.
+// At most as many as the kernel may have queued, because new clients may keep coming.
 void Gate::acceptQueued() {
   for (int clients = 0; socket_ && clients < SOMAXCONN; ++clients) {
     if (!acceptOne()) return;
@@ -233,13 +233,13 @@ void Gate::shut() {
   socket_.reset();
 }
 
-// Closed until a timer opens it.
+// Closes the gate until a timer opens it.
 void Gate::pause() {
   close();
   loop_.arm(retry_, loop_.now() + kRetryAccept);
 }
 
-// Takes one client a round: the others go to whichever thread is free.
+// Accepts one client a round, so that free threads can accept the others.
 void Gate::onReady(uint32_t) {
   if (open_) acceptOne();
 }
@@ -249,15 +249,15 @@ bool Gate::acceptOne() {
     pause();
     return false;
   }
-  // A client is left in the queue rather than accepted without a descriptor for its server.
+  // A client stays in the queue if there is no descriptor for its server.
   const int shortage = loop_.reserve().hold();
   if (shortage != 0) {
     starve(shortage);
     return false;
   }
   if (!state_->enter()) {
-    // While another thread accepts, its client may be the one that woke this thread, and that one does
-    // not wait. (The event comes again for as long as there is a client.)
+    // This thread may have been woken for a client that another thread is accepting. Such a client does not
+    // wait. (The event repeats as long as there is a client.)
     if (!state_->full() || !hasWaiting(socket_->fd())) return false;
     if (state_->noteWaiting(loop_.now()) && state_->mayReport(FaultKind::Limit, loop_.now())) {
       observer_.onFault({FaultKind::Limit, state_->id, 0, {}});
@@ -285,7 +285,7 @@ bool Gate::acceptOne() {
   return false;
 }
 
-// Out of something that every client would need.
+// Pauses for lack of a resource that every client would need.
 void Gate::starve(int error) {
   if (state_->mayReport(FaultKind::Accept, loop_.now())) {
     observer_.onFault({FaultKind::Accept, state_->id, error, {}});
@@ -293,7 +293,7 @@ void Gate::starve(int error) {
   pause();
 }
 
-// The client is let go of last, so that its refusal is counted when it hears of it.
+// The socket is closed last, so that the refusal is counted before the client sees it.
 void Gate::refuse(UniqueFd client, const Address& peer, Refusal refusal) {
   resetOnClose(client.get());
   const auto kind = as<FaultKind>(refusal);

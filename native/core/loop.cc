@@ -26,7 +26,7 @@ void Loop::run() {
   while (running_) {
     const int count = pollWait(poller_.get(), events, kEventsPerRound, waitMs());
     now_ = monotonicMicros();
-    // Tasks first: what was posted before a client came holds for that client.
+    // Tasks come first: a task that was posted before a client came takes effect for that client.
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr == nullptr) runTasks();
     }

@@ -9,7 +9,7 @@ namespace vsock_proxy {
 int Thread::start(const std::string& name, std::function<void()> body) {
   name_ = name;
   body_ = std::move(body);
-  // A thread inherits the signal mask of its maker.
+  // A thread inherits the signal mask of the thread that makes it.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

@@ -1,4 +1,4 @@
-// A thread that leaves signals to the thread that made it.
+// A thread that receives no signals; they go to the thread that made it.
 
 #pragma once
 
@@ -19,7 +19,7 @@ class Thread {
   // Runs `body` in a new thread. `name`: at most 15 bytes, shown by ps -L. Returns 0 or an errno.
   int start(const std::string& name, std::function<void()> body);
   void join();
-  // Processor time of the thread so far; 0 where it does not run.
+  // The processor time of the thread; 0 if it does not run.
   double cpuSeconds() const;
 
  private:

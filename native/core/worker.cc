@@ -5,7 +5,7 @@
 namespace vsock_proxy {
 namespace {
 
-// After that many connections have come and gone, their memory goes back to the system.
+// After this many connections have come and gone, their memory is returned to the system.
 constexpr size_t kManyConnections = 512;
 constexpr Micros kCalm = 500 * 1000;
 
@@ -53,7 +53,7 @@ Gate* Worker::gateOf(ListenerId listener) {
 void Worker::setUpstream(ListenerId listener, Upstream upstream) {
   loop_.post([this, listener, upstream = std::move(upstream)] {
     if (Gate* gate = gateOf(listener)) gate->upstream = upstream;
-    // Also those of a listener that is closed by now.
+    // The list includes connections of listeners that are closed by now.
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
       if (live.listener->id == listener && live.connection->waiting())
@@ -81,7 +81,7 @@ void Worker::openGate(ListenerId listener) {
 }
 
 void Worker::take(Accepted accepted) {
-  // std::function wants to be copied, a descriptor must not be.
+  // std::function requires copyable captures, and a descriptor is not copyable.
   auto shared = std::make_shared<Accepted>(std::move(accepted));
   loop_.post([this, shared] {
     if (const Gate* gate = gateOf(shared->listener->id)) shared->upstream = gate->upstream;
@@ -134,7 +134,7 @@ void Worker::keep(Accepted accepted) {
   if (accepted.listener->spec.report == ReportKind::Lifecycle) {
     report(Progress{Step::Accepted, record.listener, record.connection, record.client, {}, kNoTarget});
   }
-  // Another thread may have accepted it before it heard of the drain.
+  // Another thread may have accepted the client before it received the drain.
   if (drainBy_ != 0) loop_.arm(drainDeadline_, drainBy_);
   Live live;
   live.connection = std::make_unique<Connection>(
@@ -172,7 +172,7 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   owner.take(std::move(accepted));
 }
 
-// A listener that is closed has no gate, and its cache is gone with that.
+// A closed listener has no gate, and no cache.
 void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) {
   if (request.kind == RequestKind::Head) {
     const Gate* gate = gateOf(request.listener);

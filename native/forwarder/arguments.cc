@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kCidLocal = 1;
 constexpr uint32_t kCidAny = UINT32_MAX;   // VMADDR_CID_ANY
 constexpr uint32_t kPortAny = UINT32_MAX;  // VMADDR_PORT_ANY
-// Lower ones are not for services, and who gives one has most likely put a CID in the port's place.
+// Lower ports are not for services. A lower number is most likely a CID at the place of the port.
 constexpr uint32_t kLowestVsockPort = 4;
 constexpr uint64_t kMostConnections = 1'000'000;
 constexpr Micros kMicrosPerMs = 1000;
@@ -20,7 +20,7 @@ constexpr Micros kLongestTimeoutMs = Micros{168} * 3600 * 1000;
 
 constexpr const char* kUsage = "[OPTIONS] <local> <cid> <port>";
 
-// With `PROGRAM` in the place of its name.
+// `PROGRAM` is replaced by the name of the program.
 constexpr const char* kHelp = R"(Usage: PROGRAM [OPTIONS] <local> <cid> <port>
 
 Carries each connection made to <local> to a vsock address: the enclave's side of
@@ -56,13 +56,13 @@ SIGTERM and SIGINT stop it after open connections had time to end. Exit status: 
 after that, 1 if it cannot start, 2 if the command line is wrong.
 )";
 
-// Ends the parsing; caught where it began.
+// Thrown to end the parsing, and caught where it began.
 struct Refusal : std::runtime_error {
   explicit Refusal(const std::string& problem) : runtime_error(problem) {}
   Refusal(const std::string& problem, const std::string& hint) : Refusal(problem + ". Hint: " + hint) {}
 };
 
-// Decimal digits alone.
+// Accepts decimal digits only.
 std::optional<uint64_t> parseWhole(std::string_view text) {
   if (text.empty() || text.size() > 10) return std::nullopt;
   uint64_t number = 0;
@@ -73,14 +73,14 @@ std::optional<uint64_t> parseWhole(std::string_view text) {
   return number;
 }
 
-// Takes `prefix` off, if it is there.
+// Removes `prefix` if the text begins with it.
 bool strip(std::string_view& text, std::string_view prefix) {
   if (text.substr(0, prefix.size()) != prefix) return false;
   text.remove_prefix(prefix.size());
   return true;
 }
 
-// Which of the arguments is being read.
+// The argument that is being read.
 enum class Role { Local, Target };
 
 [[noreturn]] void refuse(Role role, const std::string& problem, const std::string& hint) {
@@ -185,7 +185,7 @@ Address parseAddress(Role role, std::string_view text) {
   return parseTcp(role, text);
 }
 
-// The first argument and the second are one address; IPv6 needs no brackets here, and may have them.
+// The first two arguments are one address. IPv6 needs no brackets here, but may have them.
 Address parseIpThenPort(std::string ip, const std::string& port) {
   if (ip.size() > 2 && ip.front() == '[' && ip.back() == ']' && ip.find(':') != std::string::npos) {
     ip = ip.substr(1, ip.size() - 2);

@@ -1,4 +1,4 @@
-// The command line → what the forwarder is to do.
+// Parses the command line of the forwarder.
 
 #pragma once
 
@@ -11,28 +11,28 @@
 
 namespace vsock_proxy {
 
-// What is to run, every value checked.
+// What to run, with every value checked.
 struct Forward {
   Address on;
   Address to;
   uint32_t maxConnections = 1000;
   Micros connectTimeout = 10 * 1000 * 1000;
-  Micros idleTimeout = Micros{3600} * 1000 * 1000;  // 0: none
+  Micros idleTimeout = Micros{3600} * 1000 * 1000;  // 0: no timeout
 };
 
-// To be printed on standard output.
+// Text for standard output.
 struct Text {
   std::string text;
 };
 
-// For standard error, with its newline.
+// Text for standard error, with its newline.
 struct UsageError {
   std::string text;
 };
 
 using Invocation = std::variant<Forward, Text, UsageError>;
 
-// `program`: as it was called, for its texts. `words`: what follows that.
+// `program` is its name, for texts. `words` are the arguments after it.
 Invocation parseArguments(const std::string& program, const std::vector<std::string>& words,
                           const std::string& version);
 

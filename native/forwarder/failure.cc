@@ -7,7 +7,7 @@
 namespace vsock_proxy {
 namespace {
 
-// Ports below it need a capability: ip_unprivileged_port_start(7), and fixed for vsock.
+// Lower ports need a capability: ip_unprivileged_port_start(7); for vsock the limit is fixed.
 constexpr uint32_t kFirstUnprivilegedPort = 1024;
 
 constexpr const char* kNoVsock =
@@ -39,7 +39,7 @@ std::string bindHint(const Address& on, int error) {
   }
 }
 
-// For errors that may befall every system call which makes something.
+// For errors that any system call that allocates may return.
 std::string resourceHint(int error) {
   switch (error) {
     case EMFILE:

@@ -1,4 +1,4 @@
-// Why the forwarder cannot listen, or a client could not be served, and what to do about it.
+// Why the forwarder cannot listen, or could not serve a client, with a hint.
 
 #pragma once
 
@@ -12,14 +12,14 @@ namespace vsock_proxy {
 
 struct Failure {
   std::string problem;
-  std::string hint;  // empty: none
+  std::string hint;  // empty if there is none
 
   // `problem. Hint: …`
   std::string line() const { return hint.empty() ? problem : problem + ". Hint: " + hint; }
 };
 
 Failure describeBindFailure(const Address& on, int error);
-// None where the connection came about, and then ended in one way or another.
+// Nothing if the connection was established.
 std::optional<Failure> findFailure(const CloseRecord& record, const Forward& forward);
 Failure describeAcceptFailure(const Address& on, int error);
 

@@ -31,7 +31,7 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
-// What stands before the next `separator`, which is taken off with it.
+// Removes and returns the text before the next `separator`, and the separator.
 std::string_view takeUpTo(char separator, std::string_view& text) {
   const size_t end = text.find(separator);
   const std::string_view part = text.substr(0, end);

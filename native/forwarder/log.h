@@ -2,7 +2,7 @@
 //
 //     [2026-01-02T03:04:05Z INFO  vsock_proxy::proxy] Proxy is now in listening state
 //
-// Of RUST_LOG's syntax, what follows a slash is not understood, and there are no colours.
+// It ignores the part of RUST_LOG after a slash, and has no colours.
 
 #pragma once
 
@@ -17,22 +17,22 @@ namespace vsock_proxy {
 
 enum class Level : uint8_t { Off, Error, Warn, Info, Debug, Trace };
 
-// What RUST_LOG asks for: a comma list of `level`, `target` and `target=level`. Where it says nothing that
-// can be understood, errors only.
+// The meaning of RUST_LOG: a comma-separated list of `level`, `target` and `target=level`. Without any
+// valid part, only errors are logged.
 struct LogFilter {
-  std::vector<std::pair<std::string, Level>> directives;  // beginning of a target, and its level
-  std::vector<std::string> warnings;                      // what was not understood, one sentence each
+  std::vector<std::pair<std::string, Level>> directives;  // the beginning of a target, and its level
+  std::vector<std::string> warnings;                      // one sentence for each part that is not valid
 
-  // Of the directive that is the most particular one, the last of several.
+  // The level of the most specific directive; of several equal ones, the last.
   Level levelOf(std::string_view target) const;
 };
 
 LogFilter parseLogFilter(std::string_view spec);
 
-// One line, with its newline. `seconds`: since 1970.
+// One line, with its newline. `seconds` since 1970.
 std::string formatLine(int64_t seconds, Level level, std::string_view target, std::string_view message);
 
-// The lines of one target. `message`s hold nothing from outside that is not escaped.
+// The lines of one target. Text from outside must be escaped in `message`s.
 class Log {
  public:
   using Write = std::function<void(Level, const std::string& target, const std::string& message)>;

@@ -14,12 +14,13 @@
 namespace vsock_proxy {
 namespace {
 
-// O_NONBLOCK would hold for everyone else who has the same file open.
+// O_NONBLOCK would hold for every process that has the same file open.
 bool writeIfRoom(int fd, const std::string& text) {
-  // The journal, for one, reads from a socket.
+  // The journal, for example, reads from a socket.
   ssize_t written = ::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (written < 0 && errno == ENOTSOCK) {
-    // A pipe that poll(2) calls writable takes 4096 bytes (PIPE_BUF) without waiting; log lines are shorter.
+    // If poll(2) reports a pipe as writable, it takes 4096 bytes (PIPE_BUF) without waiting. Log lines are
+    // shorter.
     pollfd query{fd, POLLOUT, 0};
     if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return false;
     written = write(fd, text.data(), text.size());

@@ -1,4 +1,4 @@
-// What the forwarder needs of its process, each system call as a function.
+// The system calls of the forwarder's process, each as a function.
 
 #pragma once
 
@@ -9,29 +9,29 @@
 
 namespace vsock_proxy {
 
-// What ps(1) and the journal show: prctl(2), PR_SET_NAME.
+// The name in ps(1) and the journal: prctl(2), PR_SET_NAME.
 void nameProcess(const char* name);
 
-// From now on SIGTERM and SIGINT end nothing, but make this descriptor readable. SIGPIPE does nothing at
-// all, nor does SIGHUP, by which vsock-proxy reads its file again: here is none. Before any thread is
-// started.
+// SIGTERM and SIGINT no longer end the process, but make this descriptor readable. SIGPIPE is ignored, and
+// so is SIGHUP, because there is no file to reload. Call it before any thread is started.
 Opened openStopSignals();
-// One that has come, or 0.
+// A signal that has come, or 0.
 int takeSignal(int fd);
 // `SIGTERM`
 std::string signalName(int signal);
 
-// As many open files as the hard limit allows: select(2), for whose sake the soft limit is low, is not used.
+// Raises the limit of open files to the hard limit. The soft limit is low only for select(2), which is not
+// used.
 void raiseDescriptorLimit();
 
-// Neither waits for a reader. Returns whether the text was taken.
+// Neither function waits for a reader. They return whether the text was written.
 bool writeStdout(const std::string& text);
 bool writeStderr(const std::string& text);
 
 // CLOCK_REALTIME in seconds.
 int64_t wallSeconds();
 
-// At once: nothing is released.
+// Ends the process at once, without releasing anything.
 [[noreturn]] void exitNow(int status);
 
 }  // namespace vsock_proxy

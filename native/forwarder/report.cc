@@ -6,7 +6,7 @@
 namespace vsock_proxy {
 namespace {
 
-// Of a trouble that goes on, one line a period is enough.
+// The interval of the lines about a trouble that lasts.
 constexpr Micros kPeriod = 10 * 1000 * 1000;
 constexpr const char* kWithin = " within 10 s";
 constexpr const char* kRaiseLimit = ". Hint: raise --connections";
@@ -40,7 +40,7 @@ void Report::tell(const CloseRecord& record) {
         if (times != 0) log_.warn("The same for " + count(times, "more client") + kWithin + ": " + same);
         return times != 0;
       });
-  // Whoever reads of each connection reads how each ended.
+  // Whoever reads the log of each connection also reads how each one ended.
   if (!isFirst) log_.info(line);
 }
 
@@ -50,7 +50,7 @@ void Report::tell(const Fault& fault) {
       return tellLimit();
     case FaultKind::Accept:
       return tellAcceptFailure(fault);
-    // Every client is welcome here.
+    // The forwarder refuses no clients.
     case FaultKind::NotAdmitted:
     case FaultKind::ClientLimit:
     case FaultKind::ClientRate:
@@ -90,7 +90,7 @@ void Report::tellLimit() {
       });
 }
 
-// Unix clients seldom have a name of their own.
+// Unix clients rarely have a name of their own.
 std::string Report::describeClient(const Address& client) const {
   const bool isNameless = client.family() == AF_UNIX && client.path().empty();
   return vsock_proxy::describe(isNameless ? forward_.on : client);
@@ -111,7 +111,7 @@ std::string Report::describeEnd(const CloseRecord& record) const {
     case CloseReason::ConnectTimeout:
     case CloseReason::NoUpstream:
     case CloseReason::Internal:
-    // Of listeners that request decisions, or choose their clients.
+    // Only listeners that request decisions, or refuse clients, have these.
     case CloseReason::HeadTimeout:
     case CloseReason::DecisionTimeout:
     case CloseReason::Denied:

@@ -1,4 +1,4 @@
-// Events of the data plane → log lines, in the words of vsock-proxy.
+// Turns events of the data plane into log lines, with the words of vsock-proxy.
 
 #pragma once
 
@@ -15,13 +15,13 @@ namespace vsock_proxy {
 
 class Report {
  public:
-  // `counters`: the listener's, now.
+  // `counters` returns the current counters of the listener.
   Report(Loop& loop, const Forward& forward, const Log& log, std::function<ListenerCounters()> counters);
 
   void tell(const Progress& progress);
   void tell(const CloseRecord& record);
   void tell(const Fault& fault);
-  // Says what it has held back.
+  // Logs everything that is held back.
   void stop() { throttle_.stop(); }
 
  private:
@@ -34,7 +34,7 @@ class Report {
   const Forward& forward_;
   const Log& log_;
   const std::function<ListenerCounters()> counters_;
-  ListenerCounters told_;  // what the lines about the limit have accounted for
+  ListenerCounters told_;  // what the lines about the limit have already reported
   Throttle throttle_;
 };
 

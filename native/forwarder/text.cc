@@ -13,7 +13,7 @@ std::string ipAndPort(const Address& address) {
   return address.family() == AF_INET6 ? "[" + ip + "]" + port : ip + port;
 }
 
-// `part` of them are a tenth.
+// Rounds to tenths; `part` is the number of microseconds in a tenth.
 std::string tenths(int64_t micros, int64_t part) {
   const int64_t number = (micros + part / 2) / part;
   return std::to_string(number / 10) + "." + std::to_string(number % 10);

@@ -1,4 +1,4 @@
-// Values in words, as the log lines and error texts of vsock-proxy have them.
+// Values as text, as in the log lines and errors of vsock-proxy.
 
 #pragma once
 
@@ -11,9 +11,10 @@
 
 namespace vsock_proxy {
 
-// Everything but printable ASCII as in `\u{1b}`: one line, no terminal commands.
+// Escapes everything but printable ASCII, as in `\u{1b}`: the result is one line, without terminal
+// commands.
 std::string escape(std::string_view text);
-// The text in double quotes, with quotes and backslashes in it escaped.
+// The text in double quotes, with its quotes and backslashes escaped.
 std::string quote(std::string_view text);
 // A value from outside, escaped, and cut after 80 bytes.
 std::string escapeBriefly(std::string_view text);
@@ -22,9 +23,9 @@ std::string quoteBriefly(std::string_view text);
 
 // `cid: 3 port: 8000`, `tcp: 127.0.0.1:443`, `unix: /run/x.sock`
 std::string describe(const Address& address);
-// A server: of TCP, `10.0.0.7:443`; others as in `describe`.
+// A server: for TCP, `10.0.0.7:443`; otherwise as in `describe`.
 std::string describeServer(const Address& server);
-// `ECONNREFUSED`, and `error 123456` of one that has no name.
+// `ECONNREFUSED`; `error 123456` for an errno without a name.
 std::string nameErrno(int error);
 // `ECONNREFUSED: connection refused`
 std::string describeErrno(int error);

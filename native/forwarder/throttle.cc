@@ -31,7 +31,7 @@ void Throttle::onPeriod(const std::string& key) {
     loop_.arm(trouble.timer, loop_.now() + period_);
     return;
   }
-  loop_.retire(std::move(known->second));  // its timer is what calls this
+  loop_.retire(std::move(known->second));  // its timer is the caller
   open_.erase(known);
 }
 

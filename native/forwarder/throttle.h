@@ -1,4 +1,5 @@
-// Reports troubles that may come in floods: each at once, and then in one summary a period until it is over.
+// Limits reports of troubles that may come in floods: each is reported at once, and then in one summary per
+// period.
 
 #pragma once
 
@@ -13,19 +14,20 @@ namespace vsock_proxy {
 
 class Throttle {
  public:
-  // Says what happened since the last time, `times` of it reported here. Returns whether it goes on.
+  // Reports what happened since the last time, with `times` reports. Returns whether the trouble goes on.
   using Again = std::function<bool(size_t times)>;
 
   Throttle(Loop& loop, Micros period) : loop_(loop), period_(period) {}
   ~Throttle() { clear(); }
 
-  // Troubles with the same key are the same one. `first` says it, the first time: returns whether it was.
+  // Reports with the same key belong to the same trouble. `first` reports it for the first time. Returns
+  // whether it did.
   bool report(const std::string& key, const std::function<void()>& first, Again again);
-  // Says what has not been said yet.
+  // Reports everything that is not reported yet.
   void stop();
 
  private:
-  // A trouble's periods begin when it does, whatever others there are.
+  // The periods of a trouble begin with the trouble, independently of others.
   struct Open {
     size_t times;
     Again again;

@@ -1,4 +1,4 @@
-// What the addon exports: the calls of native/binding, and what Node.js cannot do for other commands.
+// The exports of the addon: the calls of native/binding, and what Node.js lacks for other commands.
 
 #include <iterator>
 
@@ -11,7 +11,7 @@
 namespace vsock_proxy {
 namespace {
 
-// The data plane of this environment, and how its relay threads reach the thread of JavaScript.
+// The data plane of this environment, and the way from its relay threads to the thread of JavaScript.
 class Instance {
  public:
   Instance() = default;
@@ -19,7 +19,7 @@ class Instance {
   Instance& operator=(const Instance&) = delete;
 
   Plane& plane() { return plane_; }
-  // `deliver` as of Plane::deliver. Returns 0 or an errno.
+  // `deliver` is that of Plane::deliver. Returns 0 or an errno.
   int start(const Values& js, unsigned threads, Value deliver);
   void stop();
 
@@ -48,7 +48,7 @@ void Instance::stop() {
 
 // On the thread of JavaScript.
 void Instance::onWakeup(napi_env env, napi_value deliver, void* self, void*) {
-  if (env == nullptr) return;  // it ends
+  if (env == nullptr) return;  // the environment ends
   guarded(env, [&]() -> napi_value {
     static_cast<Instance*>(self)->plane_.deliver(Values(env), deliver);
     return nullptr;
@@ -61,7 +61,7 @@ Instance& instanceOf(const Values& js) {
   return *static_cast<Instance*>(instance);
 }
 
-// start(threads, deliver) → errno; `deliver` as of Plane::deliver
+// start(threads, deliver) → errno; `deliver` is that of Plane::deliver
 Value start(const Call& call) {
   return call.js.integer(instanceOf(call.js).start(call.js, call.integer<unsigned>(0), call.argument(1)));
 }
@@ -99,7 +99,7 @@ Value openMemoryFile(const Call& call) {
   return call.js.object({{"fd", call.js.integer(file.fd)}, {"error", call.js.integer(file.error)}});
 }
 
-// execute(fd, words) → errno, if at all
+// execute(fd, words) → errno, only if it fails
 Value execute(const Call& call) {
   std::vector<std::string> words;
   for (uint32_t i = 0; i < call.js.length(call.argument(1)); ++i) {

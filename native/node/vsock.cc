@@ -1,6 +1,6 @@
 #include "vsock.h"
 
-#include <sys/socket.h>  // first: linux/vm_sockets.h of Linux 6.1 and older needs it and does not say so
+#include <sys/socket.h>  // first, because linux/vm_sockets.h of Linux 6.1 and older needs it without including it
 
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -19,7 +19,7 @@
 namespace vsock_proxy {
 namespace {
 
-// TCP_LISTEN of the kernel, which vsock_diag uses too.
+// TCP_LISTEN of the kernel, which vsock_diag also uses.
 constexpr uint32_t kListen = 10;
 constexpr timeval kPatience{2, 0};
 
@@ -38,7 +38,7 @@ int ask(int fd) {
   return ::send(fd, &request, sizeof request, 0) < 0 ? errno : 0;
 }
 
-// Takes one message; true when it was the last one.
+// Takes one message. Returns true if it was the last one.
 bool take(const nlmsghdr* message, std::vector<VsockListener>& found, int& error) {
   if (message->nlmsg_type == NLMSG_DONE) return true;
   if (message->nlmsg_type == NLMSG_ERROR) {
