@@ -46,6 +46,10 @@ const DOCTOR_METADATA_MS = 3_000;
 /** The network may come up late when an instance starts. After this time the service manager tries again. */
 const SERVE_METADATA_MS = 60_000;
 
+/** What helps where there is no metadata service: for a file, and for the service. */
+const NAMES = 'write the names out in place of ${region} and ${domain}';
+const SETTING = `set VSOCK_PROXY_KMS_ENDPOINT in the sysconfig file of the service, or ${NAMES}`;
+
 /** Each command is loaded only when it is used, so that the others start faster. */
 const COMMANDS: Readonly<Record<CommandName, (argv: readonly string[]) => Promise<number>>> = {
   check: runCheckCommand,
@@ -236,7 +240,7 @@ async function openNetworkOfProcess(): Promise<Network & { close(): void }> {
       return dialled.kind === 'failed' ? { errno: dialled.errno } : await askConnect(dialled.socket, target, timeoutMs);
     },
     resolve: ({ name }) => resolver.resolve(name, 'any', new AbortController().signal),
-    readPlacement: () => readPlacementOfInstance(DOCTOR_METADATA_MS, processLog.open('error')('vsock_proxy')),
+    readPlacement: () => readPlacementOfInstance(DOCTOR_METADATA_MS, processLog.open('error')('vsock_proxy'), SETTING),
     close: () => path.close(),
   };
 }
@@ -343,9 +347,9 @@ async function runEnclave(argv: readonly string[]): Promise<number> {
   });
 }
 
-async function readPlacementOfInstance(timeoutMs: number, log: Log): Promise<Placement> {
+/** @param elsewhere what helps where there is no metadata service */
+async function readPlacementOfInstance(timeoutMs: number, log: Log, elsewhere = NAMES): Promise<Placement> {
   const { readPlacement } = await import('./aws/placement.ts');
-  const elsewhere = 'write the names out in place of ${region} and ${domain}';
   return await readPlacement({ timeoutMs, version: 2, clock: systemClock, random: Math.random, log, elsewhere });
 }
 
