@@ -1,8 +1,8 @@
 /**
  * HTTP/1 with one client, as far as pages need it: requests without a body, one after the other, and their answers.
  *
- * Node.js has a server for this, which takes a megabyte more of memory, and is made for requests that are not wanted here.
- * Whoever asks is not trusted: what is kept of a request, and the time for it and for its answer, are bounded.
+ * Node.js has a server for this. It takes a quarter of a megabyte more, and most of it serves requests that are refused here.
+ * Clients are not trusted: the bytes of a request, and the time for it and for its answer, are bounded.
  */
 import type { Socket } from 'node:net';
 import { fieldValue, readFields, splitHead } from '../protocol/head.ts';
@@ -55,15 +55,16 @@ export function converse(socket: Socket, answers: Answers): void {
   let ended = false;
   let leaving = false;
   let deadline: NodeJS.Timeout | undefined;
-  const expect = (ms: number, late: () => void) => {
+  const limitTime = (ms: number, late: () => void) => {
     clearTimeout(deadline);
+    if (socket.destroyed) return;
     deadline = setTimeout(() => {
       late();
       socket.destroy();
     }, ms);
   };
   const say = async (text: string): Promise<void> => {
-    expect(ANSWER_MS, answers.onAbandoned);
+    limitTime(ANSWER_MS, answers.onAbandoned);
     await new Promise<void>((resolve) => socket.write(text, () => resolve()));
   };
   /** The end of what is said here; the client's own end closes the connection. */
@@ -73,7 +74,7 @@ export function converse(socket: Socket, answers: Answers): void {
     received = Buffer.alloc(0);
     socket.end();
     socket.resume();
-    expect(REQUEST_MS, () => undefined);
+    limitTime(REQUEST_MS, () => undefined);
   };
   const proceed = async (): Promise<void> => {
     answering = true;
@@ -90,14 +91,14 @@ export function converse(socket: Socket, answers: Answers): void {
       const { request, last, headOnly } = asked;
       await say(write(await answers.toRequest(request), { last, headOnly }));
       if (last) leave();
-      else expect(REQUEST_MS, () => undefined);
+      else limitTime(REQUEST_MS, () => undefined);
     }
     answering = false;
     if (leaving) return;
     if (ended) leave();
     else socket.resume();
   };
-  expect(REQUEST_MS, () => undefined);
+  limitTime(REQUEST_MS, () => undefined);
   socket.on('error', () => socket.destroy());
   socket.on('close', () => clearTimeout(deadline));
   socket.on('end', () => {
