@@ -1,8 +1,8 @@
 /** Time as a parameter, so that tests need not wait. */
 export interface Clock {
-  /** Milliseconds since some fixed moment; never goes back. */
+  /** Milliseconds since some fixed moment. The value never decreases. */
   now(): number;
-  /** Calls `fire` once after `ms`; the function returned cancels that. */
+  /** Calls `fire` once after `ms`. The returned function cancels that. */
   setTimer(ms: number, fire: () => void): () => void;
 }
 

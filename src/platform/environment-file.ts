@@ -1,18 +1,18 @@
-/** A file of variables, as systemd reads it by `EnvironmentFile=`: systemd.exec(5). */
+/** A file of variables for `EnvironmentFile=` of systemd: systemd.exec(5). */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { getSystemErrorMessage } from 'node:util';
 import { VsockProxyError } from './errors.ts';
 import { escapeControls } from './escape.ts';
 
-/** For the service manager, which reads it as root. */
+/** Readable for the service manager, which runs as root. */
 const MODE = 0o600;
 
-/** What needs no quotes. (The names are the program's own.) */
+/** Values that need no quotes. (The program itself chooses the names.) */
 const PLAIN = /^[\w.:-]*$/;
 
 /**
- * Puts the file in place as a whole, or leaves what is there: a link at its path is replaced, not followed.
+ * Writes the file atomically, or leaves the old one. A link at its path is replaced, not followed.
  * @throws VsockProxyError `argument`
  */
 export function writeEnvironmentFile(path: string, variables: Readonly<Record<string, string>>): void {

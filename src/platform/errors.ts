@@ -1,19 +1,19 @@
-/** What went wrong, as a literal that code can compare; the message is for people. */
+/** The kind of an error, as a literal that code can compare. The message is for people. */
 export type ErrorCode =
-  | 'usage' // the command line cannot be understood: exit status 2
+  | 'usage' // the command line is wrong: exit status 2
   | 'argument' // an argument's value is out of bounds
   | 'config' // the configuration file is missing or wrong
-  | 'denied' // the policy forbids the route
+  | 'denied' // the policy denies the route
   | 'resolve-failed' // a name could not be resolved
   | 'listen-failed' // a listener could not be bound
-  | 'control' // a running proxy cannot be asked
-  | 'metadata' // the instance metadata service does not tell what is asked for
+  | 'control' // a running proxy does not answer
+  | 'metadata' // the instance metadata service does not give a valid answer
   | 'internal';
 
 export interface ErrorDetails {
-  /** What the reader can do about it: a sentence without a full stop in front. */
+  /** What the user can do about it: a clause without a capital letter and a full stop. */
   readonly hint?: string | undefined;
-  /** Where the cause is written, as `path:line`. */
+  /** The place of the cause, as `path:line`. */
   readonly place?: string;
   /** Name of the errno, such as `EADDRINUSE`. */
   readonly errno?: string;
@@ -21,8 +21,8 @@ export interface ErrorDetails {
 }
 
 /**
- * The base of every error that the project throws on purpose. `message` says what failed and with which
- * value, in one line; `hint` says what to do.
+ * The base of every error that the project throws on purpose. `message` says what failed and with which value, in one
+ * line. `hint` says what to do.
  */
 export class VsockProxyError extends Error {
   override readonly name = 'VsockProxyError';
@@ -39,7 +39,7 @@ export class VsockProxyError extends Error {
     this.errno = details.errno;
   }
 
-  /** The whole story in one line: message, place, then `Hint: …`, as far as there are. */
+  /** All of it in one line: message, place, then `Hint: …`, as far as they exist. */
   get line(): string {
     const placed = this.place === undefined ? this.message : `${this.message} (${this.place})`;
     return this.hint === undefined ? placed : `${placed}. Hint: ${this.hint}`;

@@ -1,23 +1,23 @@
-/** Tells when a file has become another one. */
+/** Notices when a file has changed. */
 import { statSync } from 'node:fs';
 import type { Clock } from './clock.ts';
 
 /**
- * How often it is looked at. Looking beats inotify(7) here: it sees through links, as where kubelet replaces the one that a
- * ConfigMap's files hang on, through mounts, and through a file that is gone for a while.
+ * How often the file is checked. Polling is better here than inotify(7). It works through links (kubelet replaces the
+ * link to the files of a ConfigMap), through mounts, and while a file is missing.
  */
 export const LOOK_EVERY_MS = 1_000;
 
 export interface FileWatchOptions {
   readonly clock: Clock;
-  /** What is equal as long as the file is the same one; `identifyFile` unless told. */
+  /** Identifies the version of the file; the default is `identifyFile`. */
   readonly identify?: (path: string) => string;
 }
 
 /**
- * Calls `onChange` once the file is another one than before, and has been so for {@link LOOK_EVERY_MS}: who writes it piece by
- * piece is waited for. A file that is gone is a change, too.
- * @returns what ends it
+ * Calls `onChange` when the file has changed and then stayed the same for {@link LOOK_EVERY_MS}, so that a slow writer
+ * can finish. A file that disappears has changed, too.
+ * @returns a function that ends the watch
  */
 export function watchFile(path: string, onChange: () => void, options: FileWatchOptions): () => void {
   const { clock, identify = identifyFile } = options;
@@ -38,7 +38,7 @@ export function watchFile(path: string, onChange: () => void, options: FileWatch
   return () => cancel();
 }
 
-/** Of the file that the path leads to through all links: which one it is, and when it was last written or replaced. */
+/** Identifies the file at the path, after all links, and the time when it was last written or replaced. */
 export function identifyFile(path: string): string {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });

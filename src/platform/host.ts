@@ -1,4 +1,4 @@
-/** The machine that this process runs on, as far as diagnosis looks at it: files, programs, processes. Changes nothing. */
+/** The machine of this process, for diagnosis: files, programs, processes. Nothing here changes anything. */
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { constants, release } from 'node:os';
@@ -8,7 +8,7 @@ const MAX_BYTES = 1024 * 1024;
 const MAX_OUTPUT = 32 * 1024 * 1024;
 const RUN_MS = 10_000;
 
-/** @returns the first MiB of a file; undefined where it is not there or may not be read */
+/** @returns the first MiB of a file; undefined if it is missing or not permitted */
 export function readFile(path: string): string | undefined {
   let fd: number;
   try {
@@ -24,13 +24,13 @@ export function readFile(path: string): string | undefined {
     }
     return buffer.toString('utf8', 0, length);
   } catch {
-    return undefined; // a directory, or a file of the kernel that may be opened and not read
+    return undefined; // a directory, or a file of the kernel that can be opened but not read
   } finally {
     closeSync(fd);
   }
 }
 
-/** @returns the names in a directory; none where it is not there or may not be read */
+/** @returns the names in a directory; none if it is missing or not permitted */
 export function listDirectory(path: string): readonly string[] {
   try {
     return readdirSync(path);
@@ -39,7 +39,7 @@ export function listDirectory(path: string): readonly string[] {
   }
 }
 
-/** @returns undefined where there is no such program, or it did not end in time */
+/** @returns undefined if there is no such program, or if it did not end in time */
 export function runProgram(
   program: string,
   args: readonly string[],
@@ -60,7 +60,7 @@ export function runProgram(
   return promise;
 }
 
-/** @returns the process that has this socket open; undefined where none of those that may be looked at has */
+/** @returns the process that has this socket open; undefined if there is none among those that are visible */
 export function findHolder(
   inode: number,
 ): { readonly pid: number; readonly command: string; readonly unit?: string } | undefined {

@@ -1,11 +1,12 @@
-/** Whole lines for a descriptor that may not take them. */
+/** Writes whole lines to a descriptor that may not accept them. */
 
-/** @returns whether the line was taken, at least in part */
+/** @returns whether at least a part of the line was written */
 export type WriteLine = (line: string) => boolean;
 
 /**
- * Writes whole lines in order. What a line could not get rid of goes out before the next one, so that no line is torn.
- * @param write like write(2) on a descriptor that does not block: how many bytes were taken; throws with an `errno`
+ * Writes whole lines in order. The rest of a line is written before the next one, so that no line is torn.
+ * @param write like write(2) on a non-blocking descriptor: returns how many bytes were written, and throws with an
+ * `errno`
  */
 export function lineWriter(write: (bytes: Uint8Array) => number): WriteLine {
   let rest: Uint8Array = new Uint8Array();
@@ -20,14 +21,15 @@ export function lineWriter(write: (bytes: Uint8Array) => number): WriteLine {
   };
 }
 
-/** @returns what did not fit */
+/** @returns the bytes that were not written */
 function writeWhatFits(write: (bytes: Uint8Array) => number, bytes: Uint8Array): Uint8Array {
   let left = bytes;
   while (left.length > 0) {
     try {
       left = left.subarray(write(left));
     } catch (error) {
-      // EAGAIN: full. EPIPE, EIO, ENOSPC, …: nobody reads it (any more). There is no better place to complain.
+      // EAGAIN: the descriptor is full. EPIPE, EIO, ENOSPC, …: nobody reads it. There is no better place to report
+      // this.
       if (error instanceof Error && 'errno' in error) break;
       throw error;
     }

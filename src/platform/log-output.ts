@@ -1,19 +1,21 @@
-/** Where log records go, and in which form: text, JSON, or the journal's own fields. */
+/** Writes log records in one of three forms: text, JSON, or fields of the journal. */
 import { escapeControls } from './escape.ts';
 import type { WriteLine } from './line-writer.ts';
 import type { Level, LogEvent, LogFormat, LogRecord, LogSink } from './log.ts';
 
 export interface LogOutputOptions {
-  /** Of the environment; holds where the file says nothing. */
+  /** The format from the environment, which the file overrides. */
   readonly format: LogFormat;
-  /** Takes one whole line with its newline; false when the line is lost. Must not throw. */
+  /** Writes one whole line with its newline. Returns false if the line is lost. Must not throw. */
   readonly write: WriteLine;
   readonly colour: boolean;
-  /** Sends one datagram to the journal; absent where standard error is not the journal. Throws when it is not taken. */
+  /**
+   * Sends one datagram to the journal, and throws if it is not accepted; absent if standard error is not the journal.
+   */
   readonly sendToJournal?: (datagram: string) => void;
 }
 
-/** What this process logs to. Its format may change while it runs. */
+/** The log of this process. Its format may change while it runs. */
 export class LogOutput {
   readonly #options: LogOutputOptions;
   #sink: LogSink;
@@ -25,7 +27,7 @@ export class LogOutput {
 
   readonly put: LogSink = (record) => this.#sink(record);
 
-  /** From now on, in the format that the file asks for, if it does. */
+  /** Changes to the format of the file, if the file has one. */
   follow(format: LogFormat | undefined): void {
     this.#sink = this.#sinkFor(format ?? this.#options.format);
   }
@@ -44,13 +46,13 @@ export class LogOutput {
   }
 }
 
-/** Lines of env_logger. A record without a module is a line by itself. */
+/** Lines of env_logger. A record without a module is its own line. */
 export function textSink(write: WriteLine, colour: boolean): LogSink {
   return ({ at, level, module, message }) =>
     write(module === undefined ? `${message}\n` : `${head(at, level, module, colour)} ${escapeControls(message)}\n`);
 }
 
-/** The keys in their order; docs/diagnosis.md has their meanings. */
+/** The keys in order; docs/diagnosis.md explains them. */
 function toJson({ at, level, module = 'vsock_proxy', message, fields }: LogRecord): Readonly<Record<string, unknown>> {
   const safe = Object.entries(fields ?? {}).map(([key, value]) => [
     key,
@@ -59,7 +61,7 @@ function toJson({ at, level, module = 'vsock_proxy', message, fields }: LogRecor
   return { time: at.toISOString(), level, module, message: escapeControls(message), ...Object.fromEntries(safe) };
 }
 
-/** What the journal does not take goes to standard error, which leads there, too. */
+/** Records that the journal does not accept go to standard error, which also leads there. */
 function journalSink(send: (datagram: string) => void, otherwise: LogSink): LogSink {
   return (record) => {
     try {
@@ -74,7 +76,7 @@ function journalSink(send: (datagram: string) => void, otherwise: LogSink): LogS
 /** The levels of syslog(3). */
 const PRIORITIES: Readonly<Record<Level, number>> = { error: 3, warn: 4, info: 6, debug: 7, trace: 7 };
 
-/** As `journalctl MESSAGE_ID=…` finds them. Once given, an id stays. */
+/** The ids for `journalctl MESSAGE_ID=…`. An id never changes. */
 const MESSAGE_IDS: Readonly<Record<LogEvent, string>> = {
   accepted: 'f1797c10222f4535ad2b60883f300d93',
   connected: '609240b244ac46658c3b18a21e86e4cd',
@@ -90,7 +92,7 @@ const MESSAGE_IDS: Readonly<Record<LogEvent, string>> = {
   line: 'b1eb6675b7cb4fd6804ba5b280d1ec4f',
 };
 
-/** A record in the journal's own protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL. No value holds a newline. */
+/** A record in the journal's own protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL. No value contains a newline. */
 function toJournal({ level, module = 'vsock_proxy', message, fields }: LogRecord): string {
   const values: (readonly [string, string | number])[] = [
     ['MESSAGE', message],
@@ -123,8 +125,8 @@ function head(at: Date, level: Level, module: string, colour: boolean): string {
 }
 
 /**
- * Whether a stream of this process is the journal: systemd.exec(5), `$JOURNAL_STREAM`. Who starts a program with another
- * standard error passes the variable on, so it alone says nothing.
+ * Whether a stream of this process is the journal: systemd.exec(5), `$JOURNAL_STREAM`. The variable alone is not
+ * enough, because a process that starts a program with another standard error passes the variable on.
  */
 export function isJournal(
   variable: string | undefined,

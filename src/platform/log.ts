@@ -1,26 +1,26 @@
 /**
- * Log lines in the format of Rust's env_logger, filtered by `RUST_LOG`, because that is what people who
- * run the AWS proxy have scripts and dashboards for:
+ * Log lines in the format of Rust's env_logger, filtered by `RUST_LOG`. Users of AWS's proxy have scripts and
+ * dashboards for this format:
  *
  *     [2026-01-02T03:04:05Z INFO  vsock_proxy::proxy] Proxy is now in listening state
  *
- * One record is one line, whatever it quotes. Other forms: log-output.ts.
+ * One record is one line, whatever it quotes. log-output.ts has the other forms.
  */
 import { quoteBriefly } from './escape.ts';
 import { parseRustRegex } from './rust-regex.ts';
 
 const LEVELS = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const;
-/** Off only in filters. */
+/** `off` is for filters only. */
 export type Level = Exclude<(typeof LEVELS)[number], 'off'>;
 
-/** How records are written: log-output.ts. */
+/** The forms of records: log-output.ts. */
 export const LOG_FORMATS = ['text', 'json', 'journald'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-/** The reference's module names: the start of the process, and everything after. */
+/** The module names of AWS's proxy: the start of the process, and everything after it. */
 export type LogTarget = 'vsock_proxy' | 'vsock_proxy::proxy';
 
-/** What records are of that somebody may look for. */
+/** The events for which users may search. */
 export type LogEvent =
   | 'accepted'
   | 'connected'
@@ -35,23 +35,23 @@ export type LogEvent =
   | 'reload-failed'
   | 'line';
 
-/** What a record is about, for machines; its message says the same. Keys are those of JSON, and stay as they are. */
+/** The fields of a record, for machines; its message says the same. The keys are those of JSON, and stable. */
 export interface LogFields {
   readonly event?: LogEvent;
-  /** As the file writes it: `vsock:3:8000`. */
+  /** In the form of the file: `vsock:3:8000`. */
   readonly listener?: string;
   /** `vsock:16:1052`. */
   readonly client?: string;
-  /** Of the client. */
+  /** The CID of the client. */
   readonly cid?: number;
   /** `host:port`, or a name alone. */
   readonly target?: string;
   /** `10.0.0.7:443`. */
   readonly server?: string;
-  /** Of the connection's end, as in the metrics. */
+  /** The close reason, as in the metrics. */
   readonly reason?: string;
   readonly errno?: string;
-  /** Its number in this process. */
+  /** The number of the connection in this process. */
   readonly connection?: number;
   readonly bytes_up?: number;
   readonly bytes_down?: number;
@@ -59,7 +59,7 @@ export interface LogFields {
 }
 
 export interface Log {
-  /** Whether a record of this level can come through: for reports that cost something to gather. */
+  /** Whether records of this level are logged, for reports that are expensive to make. */
   enables(level: Level): boolean;
   error(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
@@ -70,21 +70,21 @@ export interface Log {
 export interface LogRecord {
   readonly at: Date;
   readonly level: Level;
-  /** Absent: what is to be said without a time and a level, where text is written. */
+  /** Absent: text output has no time and no level for this record. */
   readonly module?: LogTarget;
   readonly message: string;
   readonly fields?: LogFields;
 }
 
-/** Takes a record; false when it is lost. Must not throw. */
+/** Writes a record. Returns false if it is lost. Must not throw. */
 export type LogSink = (record: LogRecord) => boolean;
 
-/** What `RUST_LOG` asks for. */
+/** The meaning of `RUST_LOG`. */
 export interface LogFilter {
-  /** Shortest target first, so that the last match is the most particular one. */
+  /** The shortest target comes first, so that the last match is the most specific one. */
   readonly directives: readonly { readonly target: string; readonly level: number }[];
   readonly pattern: RegExp | undefined;
-  /** What was not understood, one sentence each. Never fatal: a typo in a log setting must not stop a proxy. */
+  /** One sentence for each part that is not valid. A typo in a log setting must not stop a proxy. */
   readonly warnings: readonly string[];
 }
 
@@ -94,7 +94,7 @@ export interface LogOptions {
   readonly now: () => Date;
 }
 
-/** Gives each target its {@link Log}. */
+/** Returns the {@link Log} of each target. */
 export type LogFor = (target: LogTarget) => Log;
 
 export function openLog(options: LogOptions): LogFor {
@@ -115,9 +115,9 @@ export function openLog(options: LogOptions): LogFor {
 }
 
 /**
- * Reads `RUST_LOG`: a comma list of `level`, `target` or `target=level`, and at the end optionally `/regex`, which
- * a message must match. Unset, empty or not understood at all means errors only.
- * Source: the documentation of the Rust crate env_logger.
+ * Parses `RUST_LOG`: a comma-separated list of `level`, `target` or `target=level`, and optionally `/regex` at the end,
+ * which a message must match. If it is unset, empty or invalid, only errors are logged. Source: the documentation of
+ * the Rust crate env_logger.
  */
 export function parseLogFilter(spec: string | undefined): LogFilter {
   const [list = '', regex, ...rest] = (spec ?? '').split('/');
@@ -143,7 +143,7 @@ export function parseLogFilter(spec: string | undefined): LogFilter {
   return { directives: directives.length > 0 ? directives : errorsOnly([]).directives, pattern, warnings };
 }
 
-/** @returns a directive, or why it is none */
+/** @returns a directive, or the reason why the text is not valid */
 function parseDirective(entry: string): LogFilter['directives'][number] | string {
   const [name = '', level, ...rest] = entry.split('=').map((text) => text.trim());
   if (rest.length > 0) return `invalid logging spec '${entry}', ignoring it`;
@@ -163,8 +163,8 @@ function errorsOnly(warnings: readonly string[]): LogFilter {
 }
 
 /**
- * Whether lines are coloured, by `RUST_LOG_STYLE`: `always`, `never`, and `auto`, which everything else means, too.
- * Source: the documentation of env_logger. NO_COLOR: https://no-color.org
+ * Whether lines are coloured, by `RUST_LOG_STYLE`: `always`, `never`, or `auto`, which is also the meaning of all other
+ * values. Source: the documentation of env_logger. NO_COLOR: https://no-color.org
  */
 export function wantsColour(env: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
   if (env.RUST_LOG_STYLE === 'always') return true;

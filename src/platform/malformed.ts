@@ -1,13 +1,13 @@
-/** What every parser returns for text or bytes that it cannot take. */
+/** The result of a parser for text or bytes that it refuses. */
 export interface Malformed {
   readonly kind: 'malformed';
-  /** One printable line: what is wrong, with which value. */
+  /** The problem with its value, in one printable line. */
   readonly problem: string;
   /** What to write instead. */
   readonly hint?: string;
 }
 
-/** Both in one line. */
+/** The problem and the hint in one line. */
 export function describeMalformed({ problem, hint }: Malformed): string {
   return hint === undefined ? problem : `${problem}. Hint: ${hint}`;
 }

@@ -1,4 +1,4 @@
-/** Looks at servers from a connection that stands: a TLS handshake, or what an HTTP proxy answers to CONNECT. */
+/** Probes servers on an open connection: by a TLS handshake, or by CONNECT to an HTTP proxy. */
 import type { Socket } from 'node:net';
 import { connect as connectTls, type PeerCertificate } from 'node:tls';
 
@@ -8,14 +8,14 @@ export type TlsOutcome =
       readonly ms: number;
       /** `TLSv1.3`. */
       readonly protocol: string;
-      /** Of the certificate. */
+      /** The issuer of the certificate. */
       readonly issuer: string;
       /** Why the certificate is not trusted on this machine; absent: it is. */
       readonly distrust?: string;
     }
   | { readonly kind: 'failed'; readonly ms: number; readonly reason: string };
 
-/** A handshake and nothing more. The socket is destroyed. No secret is sent, so that a server of another name does no harm. */
+/** Only a handshake. The socket is then destroyed. No secret is sent, so a server with another name can do no harm. */
 export function shakeHands(socket: Socket, serverName: string, timeoutMs: number): Promise<TlsOutcome> {
   const began = performance.now();
   const { promise, resolve } = Promise.withResolvers<TlsOutcome>();
@@ -53,7 +53,7 @@ function issuerOf({ issuer }: PeerCertificate): string {
 
 const MOST_HEAD_BYTES = 16 * 1024;
 
-/** What comes back for CONNECT. The socket is destroyed. */
+/** The answer to CONNECT. The socket is then destroyed. */
 export function askConnect(
   socket: Socket,
   target: string,

@@ -1,19 +1,19 @@
 /**
- * Regular expressions as `RUST_LOG` has them, those of Rust's crate regex, made into ones of JavaScript.
+ * Translates the regular expressions of `RUST_LOG`, which are those of Rust's crate regex, to JavaScript.
  *
- * The two differ in what they look like more than in what they can do. Only whether a message matches counts here, so groups
- * need no names and greediness makes no difference. What has no meaning in Rust is refused, although JavaScript may know one
- * (look-around, references to groups): who wrote it will see what is wrong, and not a filter that lets nothing through.
+ * The two languages differ more in syntax than in power. Only whether a message matches counts here, so groups need no
+ * names, and greediness does not matter. An expression without a meaning in Rust is refused, even if JavaScript has one
+ * (look-around, references to groups). Its author then gets a warning, not a filter that matches nothing.
  *
  * Source: the documentation of the crate, section "Syntax".
  */
 
-/** @throws Error whose message says what is wrong, in a few words */
+/** @throws Error whose message says briefly what is wrong */
 export function parseRustRegex(source: string): RegExp {
   return new RegExp(new Translation(source).whole(), 'v');
 }
 
-/** Classes of ASCII characters by their names in POSIX. */
+/** Classes of ASCII characters, by their POSIX names. */
 const POSIX: Readonly<Record<string, string>> = {
   alnum: '0-9A-Za-z',
   alpha: 'A-Za-z',
@@ -44,15 +44,15 @@ const ASSERTIONS: Readonly<Record<string, string>> = {
   '>': '\\b(?<=\\w)',
 };
 
-/** A group as far as it has been read. */
+/** A group that is being parsed. */
 interface Group {
   readonly head: string;
-  /** Of flags that are set within it: open until the alternative ends, and again in the next one. */
+  /** Groups for flags that are set inside it. They are open until the alternative ends, and again in the next one. */
   readonly flags: string[];
-  /** Whether white space and comments are left out. */
+  /** Whether white space and comments are ignored. */
   spaced: boolean;
   done: string;
-  /** What a repetition would be of. */
+  /** The item that a repetition would repeat. */
   last: string | undefined;
 }
 
@@ -112,7 +112,7 @@ class Translation {
     return text;
   }
 
-  /** One character, class or assertion. */
+  /** Parses one character, class or assertion. */
   #atom(): string {
     if (this.#take(/\[/y)) return this.#class();
     if (this.#source.startsWith('\\', this.#at)) {
@@ -132,7 +132,7 @@ class Translation {
     return char;
   }
 
-  /** Behind `\`: a character, or a class of them. */
+  /** Parses what follows `\`: a character, or a class of them. */
   #escaped(): string {
     const code = this.#take(/\\x[\dA-Fa-f]{2}|\\u[\dA-Fa-f]{4}|\\U[\dA-Fa-f]{8}|\\[xuU]\{[\dA-Fa-f]{1,6}\}/y);
     if (code !== undefined) return `\\u{${code.replace(/[^\dA-Fa-f]/g, '')}}`;
@@ -147,7 +147,7 @@ class Translation {
     return /[\w<>]/.test(char) ? unknownEscape(`\\${char}`) : literal(char);
   }
 
-  /** Behind `[`. The operators `&&`, `--` and `~~` are as strong as each other. */
+  /** Parses what follows `[`. The operators `&&`, `--` and `~~` have the same precedence. */
   #class(): string {
     const negated = this.#take(/\^/y) ?? '';
     let left: string | undefined;
@@ -193,13 +193,13 @@ function add(group: Group, atom: string): void {
   group.last = atom;
 }
 
-/** Nothing before this can be repeated. */
+/** There is nothing before this that could be repeated. */
 function settle(group: Group, text: string): void {
   group.done += `${group.last ?? ''}${text}`;
   group.last = undefined;
 }
 
-/** Also of what is repeated already, as in `B++`. */
+/** An item that is repeated already can be repeated again, as in `B++`. */
 function repeat(group: Group, repetition: string): void {
   if (group.last === undefined) throw new Error('repetition operator missing expression');
   const counts = repetition.replaceAll(' ', '').replace('{,', '{0,');
@@ -223,7 +223,7 @@ function combine(left: string | undefined, operator: string, right: string): str
   return operator === '~~' ? `[${left}${right}]--[${left}&&${right}]` : `[${left}${operator}${right}]`;
 }
 
-/** `\pL`, `\p{Greek}`, `\p{^L}` in the words of JavaScript, which has its scripts under a name of their own. */
+/** Translates `\pL`, `\p{Greek}` and `\p{^L}`; JavaScript has a property name for scripts. */
 function translateProperty(property: string): string {
   const name = property.slice(2).replace(/[{}]/g, '');
   const negated = (property[1] === 'P') !== name.startsWith('^');
@@ -241,7 +241,7 @@ function isProperty(form: string): boolean {
   }
 }
 
-/** A character that stands for itself, within a class or outside. */
+/** A character that stands for itself, inside a class or outside. */
 function literal(char: string): string {
   return /^[\p{L}\p{N}_ ]$/u.test(char) ? char : `\\u{${char.codePointAt(0)?.toString(16)}}`;
 }

@@ -1,7 +1,7 @@
 /**
- * What systemd and this process tell each other: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+ * The protocols between systemd and this process: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
  *
- * All of it comes by environment variables; without them there is nothing to load of this.
+ * All of them begin with environment variables. Without these, this file is not loaded.
  */
 import type { Clock } from './clock.ts';
 import { escapeControls } from './escape.ts';
@@ -9,7 +9,7 @@ import type { Log } from './log.ts';
 
 /** sd_listen_fds(3): the first descriptor that is passed. */
 const FIRST_FD = 3;
-/** sd_listen_fds_with_names(3): of sockets that were passed without names. */
+/** sd_listen_fds_with_names(3): the name of sockets that were passed without one. */
 const UNNAMED = 'unknown';
 const STATUS_PERIOD_MS = 10_000;
 /** From the end of the drain to the end of the process, on a busy machine. */
@@ -17,13 +17,13 @@ const STOP_MARGIN_MS = 10_000;
 
 /**
  * The listening sockets that systemd has passed to this process, by name (`FileDescriptorName=`); several may have the
- * same. The variables are taken out of the environment.
+ * same name. The variables are removed from the environment.
  */
 export function takeActivatedSockets(env: NodeJS.ProcessEnv, pid: number): ReadonlyMap<string, readonly number[]> {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES } = env;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
   const sockets = new Map<string, readonly number[]>();
-  // Passed on by a process that was meant, which this one is not.
+  // The variables are for another process, and were passed on.
   if (LISTEN_PID !== String(pid) || !/^\d{1,5}$/.test(LISTEN_FDS ?? '')) return sockets;
   const names = LISTEN_FDNAMES?.split(':') ?? [];
   for (let index = 0; index < Number(LISTEN_FDS); index += 1) {
@@ -36,7 +36,7 @@ export function takeActivatedSockets(env: NodeJS.ProcessEnv, pid: number): Reado
 export interface NotifierOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly pid: number;
-  /** Sends a datagram to the unix socket at this path, `@` first for an abstract one; throws if that fails. */
+  /** Sends a datagram to the unix socket at this path; a path with `@` in front is abstract. Throws if that fails. */
   readonly send: (path: string, text: string) => void;
   readonly clock: Clock;
   /** CLOCK_MONOTONIC in microseconds. */
@@ -44,25 +44,25 @@ export interface NotifierOptions {
   readonly log: Log;
 }
 
-/** What systemd is told of. */
+/** The messages to systemd. */
 export interface ServiceHealth {
-  /** For people: one line. */
+  /** One line for people. */
   status(): string;
   /** Whether all threads have run since the last call. */
   beat(): boolean;
 }
 
 export interface Notifier {
-  /** The service is up: from now on its status is kept current, and the watchdog fed while its threads run. */
+  /** The service is up. From now on its status is updated, and the watchdog is fed while its threads run. */
   ready(service: ServiceHealth): void;
   reloading(): void;
-  /** Whatever came of it. */
+  /** Call it after every reload, successful or not. */
   reloaded(): void;
-  /** @param withinMs how long that may take: systemd waits for so long, whatever TimeoutStopSec= says */
+  /** @param withinMs how long the stop may take; systemd waits for this time, whatever TimeoutStopSec= says */
   stopping(status: string, withinMs: number): void;
 }
 
-/** Undefined when nobody is to be told. The variables are taken out of the environment. */
+/** Undefined if systemd expects no messages. The variables are removed from the environment. */
 export function openNotifier({ env, pid, send, clock, monotonicMicros, log }: NotifierOptions): Notifier | undefined {
   const { NOTIFY_SOCKET: path = '', WATCHDOG_USEC, WATCHDOG_PID } = env;
   for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete env[name];
@@ -106,7 +106,7 @@ export function openNotifier({ env, pid, send, clock, monotonicMicros, log }: No
       });
       if (watchdogMs === undefined) return;
       let missed = 0;
-      // Once may be chance: a thread that was busy, or a tick that came early.
+      // Once may be chance: a thread was busy, or a tick came early.
       every('watchdog', watchdogMs / 2, () => {
         missed = service.beat() ? 0 : missed + 1;
         if (missed < 2) tell('WATCHDOG=1');

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-/** Put in place by the bundler. */
+/** The bundler sets it. */
 declare const VSOCK_PROXY_VERSION: string | undefined;
 
-/** Of this program, as `1.2.3`. */
+/** The version of this program, as `1.2.3`. */
 export const VERSION: string = typeof VSOCK_PROXY_VERSION === 'string' ? VSOCK_PROXY_VERSION : versionOfSources();
 
 function versionOfSources(): string {

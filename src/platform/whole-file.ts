@@ -1,14 +1,14 @@
-/** Replaces files as a whole, so that nobody ever reads half of one. */
+/** Replaces files atomically, so that no reader sees half of one. */
 import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from './system/files.ts';
 import { randomHex } from './system/random.ts';
 
-/** Whatever the umask is: everyone may read it. */
+/** Everyone may read the file, whatever the umask. */
 const MODE = 0o644;
 
 /**
- * Writes a new file beside this one, mode 644, which then takes its place.
- * @param durable whether all of it is to be on the disk before
- * @throws the error of the file system; then the file is as it was
+ * Writes a new file beside this one, with mode 644, and renames it to this path.
+ * @param durable whether the data must be on the disk before the rename
+ * @throws the error of the file system; then the old file is unchanged
  */
 export function replaceFile(path: string, text: string, { durable = false } = {}): void {
   const unfinished = `${path}.${randomHex(8)}`;

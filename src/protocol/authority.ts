@@ -1,4 +1,4 @@
-/** The authority of a target: host and port as they stand in a request line (RFC 3986 section 3.2). */
+/** The authority of a target: host and port in a request line (RFC 3986 section 3.2). */
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import { isIPv6 } from '../platform/system/ip.ts';
@@ -6,7 +6,7 @@ import { decodeBytes, quoteBytes } from './head.ts';
 
 export interface Authority {
   /**
-   * A text with a colon is an IPv6 address, which stood in brackets; any other consists of ASCII letters, digits, `-`,
+   * A text with a colon is an IPv6 address, which had brackets. Any other text consists of ASCII letters, digits, `-`,
    * `.` and `_`: a name or an IPv4 address.
    */
   readonly host: string;
@@ -25,7 +25,7 @@ export function parseAuthority(text: string): Authority | Malformed {
 }
 
 /**
- * `address:port` with an IPv6 address that lacks its brackets, as many clients write it in CONNECT, where the last
+ * Parses `address:port` with an IPv6 address without brackets, as many clients write it in CONNECT. There the last
  * number can only be the port. Undefined for anything else.
  */
 export function parseBareIpv6(text: string): Authority | undefined {

@@ -1,4 +1,4 @@
-/** Where the body of an HTTP message ends (RFC 9112 section 6.3); of the data plane's contract, too. */
+/** The end of the body of an HTTP message (RFC 9112 section 6.3). The contract of the data plane uses it, too. */
 export type Framing =
   | RequestFraming
   /** At the end of the connection. */

@@ -1,36 +1,37 @@
 /**
  * The syntax of an HTTP/1 head: start line, field lines, empty line (RFC 9112 sections 2 and 5).
  *
- * Every line ends in CRLF, every field is a token, a colon and a value without control characters. What lenient parsers
- * read in two ways (bare LF, folded lines, white space before the colon) is refused, so that nobody behind the proxy
- * can read a head otherwise than the proxy did.
+ * Every line ends in CRLF. Every field is a token, a colon and a value without control characters. Text that lenient
+ * parsers read in different ways (bare LF, folded lines, white space before the colon) is refused, so that no server
+ * behind the proxy can read a head differently.
  */
 import { LIMITS } from '../dataplane/limits.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
 
-/** Most bytes of a client's head. */
+/** The most bytes of a client's head. */
 export const HEAD_LIMIT = LIMITS.requestHeadBytes;
-/** Most bytes of a server's head: sites with long policies and many cookies send 20 KB. */
+/** The most bytes of a server's head. Sites with long policies and many cookies send 20 KB. */
 export const RESPONSE_HEAD_LIMIT = LIMITS.responseHeadBytes;
-/** Most field lines of a head. */
+/** The most field lines of a head. */
 export const FIELD_LIMIT = 256;
 
 export interface Field {
-  /** In lower case. */
+  /** The name in lower case. */
   readonly name: string;
-  /** The line as it came, without its CRLF. */
+  /** The line as received, without its CRLF. */
   readonly line: string;
 }
 
-/** The lines of what has come, without their CRLF; `last` is the one that has not ended yet. */
+/** The received lines, without their CRLF; `last` is the incomplete one. */
 export type HeadLines =
   | { readonly kind: 'more'; readonly ended: readonly string[]; readonly last: string }
   | { readonly kind: 'whole'; readonly ended: readonly string[]; readonly headBytes: number };
 
 /**
- * Splits what has come, from the start line at `from` on. Of too many fields FIELD_LIMIT + 1 are returned.
- * @param limit the head ends before this many bytes
+ * Splits the received bytes into lines, from the start line at `from` on. If there are too many fields, FIELD_LIMIT + 1
+ * are returned.
+ * @param limit the head must end before this many bytes
  */
 export function splitHead(bytes: Uint8Array, from: number, limit: number): HeadLines {
   const text = latin1(bytes.subarray(from, limit));
@@ -43,7 +44,7 @@ export function splitHead(bytes: Uint8Array, from: number, limit: number): HeadL
   return { kind: 'more', ended, last };
 }
 
-/** Reads the lines after the start line, or says what is wrong with the first wrong one. */
+/** Parses the lines after the start line, or returns the problem with the first wrong one. */
 export function readFields(lines: readonly string[]): readonly Field[] | Malformed {
   const fields: Field[] = [];
   for (let i = 1; i < lines.length; i++) {
@@ -54,12 +55,12 @@ export function readFields(lines: readonly string[]): readonly Field[] | Malform
   return fields;
 }
 
-/** What is certainly wrong with a field line that has not ended. */
+/** The certain problem with an incomplete field line. */
 export function checkFieldStart(line: string): Malformed | undefined {
   return line.startsWith(' ') || line.startsWith('\t') ? malformed(FOLDED) : checkLineEnd(line);
 }
 
-/** What is wrong with the CRs and LFs in a line whose own CRLF, or a part of it, may still come. */
+/** The problem with CRs and LFs in a line whose own CRLF, or a part of it, may still come. */
 export function checkLineEnd(line: string): Malformed | undefined {
   const cr = line.indexOf('\r');
   const lf = line.indexOf('\n');
@@ -67,12 +68,12 @@ export function checkLineEnd(line: string): Malformed | undefined {
   return cr >= 0 && cr < line.length - 1 ? malformed('a CR stands alone, without the LF that ends a line') : undefined;
 }
 
-/** The value of a field, without the white space around it. */
+/** The value of a field, without surrounding white space. */
 export function fieldValue({ name, line }: Field): string {
   return trimBlanks(line.slice(name.length + 1));
 }
 
-/** Takes off what RFC 9110 5.6.3 calls white space; trim() would take more. */
+/** Removes white space as RFC 9110 5.6.3 defines it; trim() would remove more. */
 export function trimBlanks(text: string): string {
   let from = 0;
   let to = text.length;
@@ -103,17 +104,17 @@ function explainField(line: string): Malformed {
     : malformed(`${quoteBytes(name)} is not a field name`);
 }
 
-/** Each byte as the character of its number. */
+/** Each byte as the character with its number. */
 export function latin1({ buffer, byteOffset, length }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 
-/** `quoteBriefly` of a text in which each character is a byte. */
+/** `quoteBriefly` for a text in which each character is a byte. */
 export function quoteBytes(text: string): string {
   return quoteBriefly(decodeBytes(text));
 }
 
-/** For messages: the text that these bytes are in UTF-8, which most senders mean; where they are not, a character each. */
+/** For messages: the bytes as UTF-8, which most senders use; if they are not UTF-8, one character for each byte. */
 export function decodeBytes(text: string): string {
   const decoded = Buffer.from(text, 'latin1').toString('utf8');
   return decoded.includes('\ufffd') ? text : decoded;

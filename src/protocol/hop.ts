@@ -1,20 +1,23 @@
 /**
- * What the fields of a head say about this one connection, rather than to whoever is at its end (RFC 9110 section 7.6.1),
- * and how long the body is (RFC 9112 section 6).
+ * The fields of a head that concern this connection only (RFC 9110 section 7.6.1), and the framing of the body (RFC
+ * 9112 section 6).
  */
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import { type Field, fieldValue, quoteBytes, trimBlanks } from './head.ts';
 
-/** What requests and responses have in common. */
+/** The common results for requests and responses. */
 export interface Hop {
-  /** Options of `Connection`, in lower case: names of fields for this connection only, `close`, `keep-alive`. */
+  /** The options of `Connection`, in lower case: names of fields for this connection only, `close`, `keep-alive`. */
   readonly options: ReadonlySet<string>;
   /** At most one of the two. */
   readonly contentLength: number | undefined;
   readonly chunked: boolean;
 }
 
-/** RFC 9110 7.6.1 and 11.7, and Proxy-Connection, which clients still send. `Trailer` and `Expect` are for the other end. */
+/**
+ * Fields for this connection only: RFC 9110 7.6.1 and 11.7, and Proxy-Connection, which clients still send. `Trailer`
+ * and `Expect` are for the other end.
+ */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -28,8 +31,8 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What nobody may have taken out by naming it in `Connection`: it frames, routes or guards the message. Not
- * Transfer-Encoding, which is for this connection by nature: it is read whatever names it, and written anew.
+ * Fields that `Connection` must not remove, because they frame, route or protect the message. Transfer-Encoding is not
+ * one of them: it is always for this connection. It is read in any case, and written anew.
  */
 const END_TO_END: ReadonlySet<string> = new Set([
   'authorization',
@@ -48,11 +51,11 @@ const END_TO_END: ReadonlySet<string> = new Set([
   'via',
 ]);
 
-/** The one protocol that a connection may be upgraded to. */
+/** The only protocol to which a connection may be upgraded. */
 export const WEB_SOCKET = 'websocket';
 export const UPGRADE_LINES = `Connection: Upgrade\r\nUpgrade: ${WEB_SOCKET}\r\n`;
 
-/** Most elements of a list of options, empty ones too. */
+/** The most elements of a list of options, including empty ones. */
 const OPTION_LIMIT = 32;
 
 export function readHop(fields: readonly Field[]): Hop | Malformed {
@@ -69,7 +72,7 @@ export function readHop(fields: readonly Field[]): Hop | Malformed {
   if (typeof length === 'object') return length;
   if (typeof coding === 'object') return coding;
   if (length !== undefined && coding !== undefined) return malformed('both Content-Length and Transfer-Encoding');
-  // One spelling for each number, and far from where numbers lose their last digits.
+  // Each number has one spelling, and is far below the numbers that lose digits.
   if (length !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(length)) {
     return malformed(`Content-Length is ${quoteBytes(length)}. Hint: it is one decimal number`);
   }
@@ -79,7 +82,7 @@ export function readHop(fields: readonly Field[]): Hop | Malformed {
   return { options, contentLength: length === undefined ? undefined : Number(length), chunked: coding !== undefined };
 }
 
-/** The options listed in all fields of this name. */
+/** The options in all fields of this name. */
 export function connectionOptions(fields: readonly Field[], name: string): ReadonlySet<string> | Malformed {
   const options = new Set<string>();
   for (const field of fields) {
@@ -99,7 +102,7 @@ export function connectionOptions(fields: readonly Field[], name: string): Reado
   return options;
 }
 
-/** The value of a field that may stand once; undefined where it does not stand. */
+/** The value of a field that may occur once; undefined if it is absent. */
 export function onlyValue(fields: readonly Field[], name: string): string | undefined | Malformed {
   let found: Field | undefined;
   for (const field of fields) {
@@ -110,7 +113,7 @@ export function onlyValue(fields: readonly Field[], name: string): string | unde
   return found === undefined ? undefined : fieldValue(found);
 }
 
-/** The lines, each with its CRLF, that go on to the other end, byte for byte as they came; without those named `except`. */
+/** The lines for the other end, each with its CRLF, byte for byte as received, without those named in `except`. */
 export function endToEndLines(fields: readonly Field[], { options }: Hop, except?: string): string {
   let lines = '';
   for (const { name, line } of fields) {

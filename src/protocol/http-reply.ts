@@ -1,7 +1,7 @@
-/** What the proxy itself answers: that a tunnel stands, or why a request got no further. */
+/** The replies of the proxy itself: that a tunnel is established, or why a request failed. */
 import { escapeControls } from '../platform/escape.ts';
 
-/** Never 401 or 407: no credentials help, and a client that is asked for some would send them. */
+/** The status is never 401 or 407: credentials do not help, and a client that is challenged would send them. */
 const PHRASES = {
   400: 'Bad Request',
   403: 'Forbidden',
@@ -17,16 +17,16 @@ const PHRASES = {
 export type ReplyStatus = keyof typeof PHRASES;
 
 /**
- * For each way to fail: the status, and the error type of Proxy-Status (RFC 9209 section 2.3, and IANA's registry of
- * HTTP Proxy Error Types). Statuses are the registered recommendations, but for addresses that the policy refuses: that
- * is a refusal like any other (403), and no fault of the gateway.
+ * For each kind of failure: the status, and the error type of Proxy-Status (RFC 9209 section 2.3, and IANA's registry
+ * of HTTP Proxy Error Types). The statuses are the registered recommendations, with one exception. Addresses that the
+ * policy refuses have 403, because that is a refusal, and no fault of the gateway.
  */
 export const FAILURES = {
-  /** The request cannot be understood; its parser says with which status. */
+  /** The request is malformed; its parser sets the status. */
   'bad-request': { status: 400, proxyStatus: 'http_request_error' },
-  /** The policy forbids the target. */
+  /** The policy denies the target. */
   denied: { status: 403, proxyStatus: 'http_request_denied' },
-  /** The policy forbids every address that the target's name has. */
+  /** The policy denies every address of the target. */
   'address-denied': { status: 403, proxyStatus: 'destination_ip_prohibited' },
   /** A limit of connections or of their rate is reached. */
   limit: { status: 503, proxyStatus: 'connection_limit_reached' },
@@ -35,9 +35,9 @@ export const FAILURES = {
   refused: { status: 502, proxyStatus: 'connection_refused' },
   unroutable: { status: 502, proxyStatus: 'destination_ip_unroutable' },
   'connect-timeout': { status: 504, proxyStatus: 'connection_timeout' },
-  /** The server's connection was reset or closed before a response. */
+  /** The connection to the server was reset or closed before a response. */
   terminated: { status: 502, proxyStatus: 'connection_terminated' },
-  /** The server's response cannot be understood, or not be passed on safely. */
+  /** The response of the server is malformed, or cannot be passed on safely. */
   'bad-response': { status: 502, proxyStatus: 'http_protocol_error' },
   internal: { status: 500, proxyStatus: 'proxy_internal_error' },
 } as const satisfies Readonly<Record<string, { readonly status: ReplyStatus; readonly proxyStatus: string }>>;
@@ -46,30 +46,30 @@ export type FailureKind = keyof typeof FAILURES;
 export type ProxyErrorType = (typeof FAILURES)[FailureKind]['proxyStatus'];
 
 export interface ReplyDetails {
-  /** One line for the person at the client; what cannot be printed is escaped, and what is longer than 500 characters cut. */
+  /** One line for the user; unprintable characters are escaped, and the text is cut after 500 characters. */
   readonly reason: string;
   readonly proxyStatus?: ProxyErrorType;
-  /** The connection stays open for the next request; only where the whole of this one has been read. */
+  /** The connection stays open for the next request. Only if this request was read completely. */
   readonly keepAlive?: boolean;
-  /** Of the request, where it is known: a reply to HEAD has no body. */
+  /** The method of the request, if it is known: a reply to HEAD has no body. */
   readonly method?: string;
-  /** Text unless told. */
+  /** The default is text. */
   readonly form?: ReplyForm;
 }
 
 /**
- * How the reason stands in the body. SDKs print the `message` of a JSON body, and call any other a syntax error; people and
- * their programs print what they get.
+ * The form of the reason in the body. SDKs print the `message` of a JSON body, and report any other body as a syntax
+ * error. Other programs print the body as it is.
  */
 export type ReplyForm = 'text' | 'json';
 
 const MAX_REASON = 500;
-/** Most of it that stands in the status line. */
+/** The most characters of the reason in the status line. */
 const MAX_PHRASE = 200;
 
 /**
- * A whole response. The reason stands in its status line, too: that is what most clients of a proxy print when CONNECT is refused,
- * and few print more.
+ * A complete response. The status line also has the reason, because most clients of a proxy print only that line if
+ * CONNECT is refused.
  */
 export function reply(status: ReplyStatus, details: ReplyDetails): Buffer {
   const { reason, proxyStatus, keepAlive = false, method, form = 'text' } = details;
@@ -86,17 +86,19 @@ export function reply(status: ReplyStatus, details: ReplyDetails): Buffer {
   return method === 'HEAD' ? Buffer.from(head) : Buffer.concat([Buffer.from(head), body]);
 }
 
-/** The answer to CONNECT; what follows is the server's. It has neither a body nor fields that speak of one (RFC 9110 9.3.6). */
+/**
+ * The answer to CONNECT; the bytes after it are the server's. It has no body, and no fields about one (RFC 9110 9.3.6).
+ */
 export const CONNECT_ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n');
 
-/** What stands in JSON's `message`, or else the first line; what a proxy of this kind has told its client. */
+/** The reason in a reply of such a proxy: `message` of JSON, or otherwise the first line. */
 export function reasonIn(body: string): string {
   const [line = ''] = body.slice(0, MAX_REASON * 2).split('\n', 1);
   try {
     const { message } = (JSON.parse(line) ?? {}) as { readonly message?: unknown };
     if (typeof message === 'string') return message.slice(0, MAX_REASON);
   } catch {
-    // It is text.
+    // The body is text.
   }
   return line.slice(0, MAX_REASON);
 }

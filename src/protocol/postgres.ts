@@ -14,7 +14,7 @@ const SSL_CODE = 80877103;
 const GSS_CODE = 80877104;
 const CANCEL_CODE = 80877102;
 const VERSION_3 = 3 << 16;
-/** Of a TLS record that carries a ClientHello. */
+/** The first byte of a TLS record with a ClientHello. */
 const HANDSHAKE = 22;
 
 export const SSL_REQUEST = request(SSL_CODE);
@@ -24,12 +24,12 @@ const REFUSED = Uint8Array.of(0x4e);
 export type ParsedPreface =
   | { readonly kind: 'more'; readonly atLeast: number }
   | Malformed
-  /** All bytes are requests, the last one without an answer yet: this one. Then more must come. */
+  /** All bytes are requests, and this last one has no answer yet. More bytes must follow the answer. */
   | { readonly kind: 'answer'; readonly toClient: Uint8Array; readonly atLeast: number }
-  /** TLS begins behind so many bytes of requests, all of them answered; 0: the client made none. */
+  /** TLS begins after this many bytes of requests, which are all answered; 0: the client sent none. */
   | { readonly kind: 'tls'; readonly prefaceBytes: number };
 
-/** Reads all bytes that the client has sent so far, at least one. */
+/** Parses all bytes that the client has sent so far, at least one. */
 export function parsePreface(bytes: Uint8Array): ParsedPreface {
   const first = readRequest(bytes, 0);
   if (first.kind !== 'request') return first;
@@ -43,7 +43,7 @@ export function parsePreface(bytes: Uint8Array): ParsedPreface {
   return second.isLast ? answer(ACCEPTED, both) : tlsBehind(bytes, both);
 }
 
-/** Whether a client that is taken for one of TLS has begun as one of PostgreSQL does. */
+/** Whether a client of a TLS listener has begun as a client of PostgreSQL does. */
 export function isPostgres(bytes: Uint8Array): boolean {
   if (bytes.length < REQUEST_BYTES) return false;
   const [length, code] = [read32(bytes, 0), read32(bytes, 4)];

@@ -1,11 +1,11 @@
 /**
- * The header of the PROXY protocol, version 2: it tells a server whom the proxy speaks for
+ * The header of the PROXY protocol, version 2, which gives a server the address of the client
  * (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2).
  */
 import { isIPv4, isIPv6 } from '../platform/system/ip.ts';
 
 export interface IpEndpoint {
-  /** Canonical text; a zone is left out. */
+  /** Canonical text; a zone is removed. */
   readonly ip: string;
   readonly port: number;
 }
@@ -17,13 +17,13 @@ const TCP_OVER_IPV4 = 0x11;
 const TCP_OVER_IPV6 = 0x21;
 
 /**
- * The header for a connection from `client` to `local`, the address where it was accepted; undefined stands for an
- * endpoint without IP address (vsock, unix).
+ * The header for a connection from `client` to `local`, the address where it was accepted. Undefined is an endpoint
+ * without an IP address (vsock, unix).
  *
- * Both addresses are of one family in it: IPv4 if both have an IPv4 address, however spelled, else IPv6, with an IPv4
- * address mapped. Without two IP addresses the family is unspecified, as the specification has it for connections
- * passed on from other protocols. The command is PROXY all the same: LOCAL would claim that the proxy itself, and
- * nobody behind it, is the client, which a server may trust more.
+ * Both addresses have one family in the header: IPv4 if both have an IPv4 address in any spelling, otherwise IPv6, with
+ * an IPv4 address mapped. Without two IP addresses the family is unspecified, as the specification requires for
+ * connections of other protocols. The command is always PROXY. LOCAL would say that the proxy itself is the client,
+ * which a server may trust more.
  */
 export function proxyHeader(client: IpEndpoint | undefined, local: IpEndpoint | undefined): Buffer {
   const source = client && addressBytes(client.ip);
@@ -42,7 +42,7 @@ function header(family: number, parts: readonly Buffer[]): Buffer {
   return Buffer.concat([Buffer.from([...SIGNATURE, VERSION_2_PROXY, family, length >> 8, length & 0xff]), ...parts]);
 }
 
-/** The 16 bytes of an IPv6 address, or of an IPv4 address mapped into one; undefined for other texts. */
+/** The 16 bytes of an IPv6 address, or of an IPv4-mapped one; undefined for other texts. */
 function addressBytes(text: string): Buffer | undefined {
   const [ip = ''] = text.split('%', 1);
   if (isIPv4(ip)) return Buffer.from([...MAPPED, ...ip.split('.').map(Number)]);
@@ -58,7 +58,7 @@ function isMapped(address: Buffer): boolean {
   return MAPPED.every((byte, index) => address[index] === byte);
 }
 
-/** The bytes of what stands on one side of `::`. */
+/** The bytes of one side of `::`. */
 function groupBytes(text: string): number[] {
   return text.split(':').flatMap((group) => {
     if (group.includes('.')) return group.split('.').map(Number);

@@ -1,21 +1,21 @@
-/** The names, numbers and words of errnos and signals, as node:os and node:util have them. */
+/** The names, numbers and messages of errnos and signals, from node:os and node:util. */
 import { constants } from 'node:os';
 import { getSystemErrorMessage as messageOf, getSystemErrorName as nameOf } from 'node:util';
 
-/** What the kernel calls them: `ECONNREFUSED` is 111. */
+/** The numbers of errnos: `ECONNREFUSED` is 111. */
 export const ERRNOS: Readonly<Record<string, number>> = constants.errno;
-/** `SIGTERM` is 15. */
+/** The numbers of signals: `SIGTERM` is 15. */
 export const SIGNALS: Readonly<Record<string, number>> = constants.signals;
 
 /** `-111` is `ECONNREFUSED`. */
 export const getSystemErrorName: (errno: number) => string = nameOf;
-/** `-111` is `connection refused`; undefined where there are no words for it. */
+/** `-111` is `connection refused`; undefined if there is no message for it. */
 export const getSystemErrorMessage: (errno: number) => string | undefined = messageOf;
 
-/** What is thrown where a call of the system fails. */
+/** The error of a failed system call. */
 export interface SystemError extends Error {
   readonly code?: string;
-  /** Below 0. */
+  /** A negative number. */
   readonly errno?: number;
   readonly syscall?: string;
 }

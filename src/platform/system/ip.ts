@@ -1,4 +1,4 @@
-/** Whether a text is an IP address, as node:net has it. A zone (`fe80::1%eth0`) may stand behind one of IPv6. */
+/** Recognises IP addresses as node:net does. An IPv6 address may have a zone (`fe80::1%eth0`). */
 import * as net from 'node:net';
 
 export interface IpChecks {

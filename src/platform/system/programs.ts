@@ -1,4 +1,4 @@
-/** Other programs, as node:child_process has them. */
+/** Other programs, from node:child_process. */
 import { spawn } from 'node:child_process';
 import type { Environment } from '../environment.ts';
 
@@ -8,7 +8,7 @@ export interface RunningProgram {
   once(event: 'spawn', listener: () => void): unknown;
   /** One of the two is null. */
   once(event: 'exit', listener: (status: number | null, signal: string | null) => void): unknown;
-  /** It could not be started, or not be sent a signal. */
+  /** The program could not be started, or could not be sent a signal. */
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
@@ -18,7 +18,7 @@ export interface StartOptions {
   readonly stdio: readonly (number | 'inherit')[];
 }
 
-/** @throws what is known at once; some of it comes as an event */
+/** @throws errors that are known at once; others come as an event */
 export const startProgram: (program: string, args: readonly string[], options: StartOptions) => RunningProgram = (
   program,
   args,

@@ -1,7 +1,7 @@
-/** Bytes that nobody can guess. */
+/** Random bytes that nobody can guess. */
 import { randomBytes } from 'node:crypto';
 
-/** So many of them, in hexadecimal digits. */
+/** This many bytes, in hexadecimal. */
 export function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');
 }

@@ -1,28 +1,28 @@
-/** Sockets of this machine, as node:net and node:dgram have them. */
+/** Sockets of this machine, from node:net and node:dgram. */
 import { createSocket as openDatagrams } from 'node:dgram';
 import { connect as connectTo, Socket, createServer as serve } from 'node:net';
 
-/** Bytes that come, go, or both: a connection, or the end of a pipe that is read. */
+/** A stream of bytes: a connection, or one end of a pipe. */
 export interface Stream {
   on(event: 'data', listener: (bytes: Buffer) => void): this;
   on(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
   on(event: 'error', listener: (error: Error) => void): this;
   once(event: 'close', listener: () => void): this;
-  /** @returns false where more should wait for `drain` */
+  /** @returns false if the caller should wait for `drain` */
   write(bytes: Uint8Array | string): boolean;
-  /** Behind what has been written. */
+  /** Ends the stream after all written bytes. */
   end(): unknown;
   destroy(error?: Error): unknown;
   pause(): unknown;
   resume(): unknown;
   readonly destroyed: boolean;
   readonly writable: boolean;
-  /** Bytes that have been written and not been taken. */
+  /** The number of written bytes that were not sent yet. */
   readonly writableLength: number;
 }
 
 export interface Connection extends Stream {
-  /** Calls `listener` when nothing has come or gone for `ms`. */
+  /** Calls `listener` when no byte has passed for `ms`. */
   setTimeout(ms: number, listener: () => void): unknown;
 }
 
@@ -52,7 +52,7 @@ export const createServer: (onConnection: (connection: Connection) => void) => S
 
 export const createSocket: (family: 'udp4') => DatagramSocket = openDatagrams;
 
-/** The reading end of a pipe. It is closed when the stream is. */
+/** The reading end of a pipe. It is closed together with the stream. */
 export function readPipe(fd: number): Stream {
   return new Socket({ fd, writable: false });
 }
