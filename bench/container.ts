@@ -15,7 +15,8 @@ import { decimal, type Line, spread, textTable, valuesOf } from './report.ts';
 type Place = 'inside' | 'outside';
 
 const effort = { rounds: 25, roundMs: 400, repeats: 300 };
-const ports = { inside: 805, outside: 806 };
+/** Those that bench/run.sh keeps from clients: the container may not have one below 1024. */
+const ports = { inside: 1025, outside: 1026 };
 const starts = 11;
 /** How much of the rate outside is to be reached inside. */
 const goal = 0.98;
@@ -45,6 +46,7 @@ async function main([executable]: readonly string[]): Promise<void> {
           seccomp: OURS,
           args: ['/usr/bin/vsock-proxy', ...args('inside', '/config')],
           volumes: { '/config': `${directory}/config` },
+          log: 'error',
           hostNetwork: true,
         }).command,
       endpoint: () => `tcp:${ports.inside}`,

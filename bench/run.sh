@@ -33,4 +33,5 @@ renice -n -10 -p $$ >/dev/null 2>&1 || true
 exec unshare "${as_root[@]}" --net bash -c '
   ip link set lo up
   echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
+  echo 1025-1026 >/proc/sys/net/ipv4/ip_local_reserved_ports # proxies listen there
   exec "$@"' bash "$node" "${script[@]}"

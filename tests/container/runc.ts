@@ -43,6 +43,8 @@ export interface ContainerOptions {
   readonly args: readonly string[];
   /** Directories of this machine, by where the container has them; it cannot write to them. */
   readonly volumes?: Readonly<Record<string, string>>;
+  /** `RUST_LOG`, `info` by default. */
+  readonly log?: string;
   /** As `hostNetwork: true` in a pod. */
   readonly hostNetwork?: true;
 }
@@ -82,7 +84,7 @@ export class Bundle {
   }
 
   /** The command that runs it. */
-  prepare({ seccomp, args, volumes = {}, hostNetwork }: ContainerOptions) {
+  prepare({ seccomp, args, volumes = {}, log = 'info', hostNetwork }: ContainerOptions) {
     this.#containers += 1;
     const id = `vsock-proxy-test-${process.pid}-${this.#containers}`;
     const directory = join(this.#work, id);
@@ -98,7 +100,7 @@ export class Bundle {
         terminal: false,
         user: { uid: UID, gid: UID },
         args,
-        env: ['PATH=/usr/bin', 'RUST_LOG=info'],
+        env: ['PATH=/usr/bin', `RUST_LOG=${log}`],
         cwd: '/',
         capabilities: {},
         noNewPrivileges: true,
