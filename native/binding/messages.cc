@@ -286,6 +286,8 @@ ListenSpec toListenSpec(const Values& js, Value from) {
   spec.limits.connections = js.toInteger<uint32_t>(js.get(limits, "connections"));
   spec.limits.connectionsPerClient = js.toInteger<uint32_t>(js.get(limits, "connectionsPerClient"));
   spec.limits.ratePerClient = js.toInteger<uint32_t>(js.get(limits, "ratePerClient"));
+  if (const auto kib = js.find(limits, "vsockBufferKib"))
+    spec.limits.vsockBufferBytes = js.toInteger<uint32_t>(*kib) * 1024;
   Value timeouts = js.get(from, "timeouts");
   spec.timeouts.connect = toMicros(js, js.get(timeouts, "connectMs"));
   spec.timeouts.idle = toMicros(js, js.get(timeouts, "idleMs"));

@@ -51,7 +51,8 @@ Connection::Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client
       acceptedAt_(loop.now()),
       link_(loop, *this, std::move(client), timeouts) {}
 
-void Connection::start(ListenerKind kind, const Upstream& upstream) {
+void Connection::start(ListenerKind kind, const Upstream& upstream, uint32_t vsockBufferBytes) {
+  vsockBufferBytes_ = vsockBufferBytes;
   const auto startExchange = [this](RequestKind first) {
     state_ = State::InExchange;
     exchange_ = std::make_unique<Exchange>(link_, record_);
@@ -119,9 +120,9 @@ void Connection::startAttempts() {
 
 void Connection::startAttempt(const Address& address) {
   record_.server = address;
-  Opened opened = startConnect(address);
+  Opened opened = startConnect(address, vsockBufferBytes_);
   if ((opened.error == EMFILE || opened.error == ENFILE) && link_.loop.reserve().giveUp()) {
-    opened = startConnect(address);
+    opened = startConnect(address, vsockBufferBytes_);
   }
   if (opened.error == 0) return onConnected(std::move(opened.fd), address, false);
   if (opened.error == EINPROGRESS) {
@@ -202,8 +203,8 @@ void Connection::onConnected(UniqueFd server, const Address& address, bool watch
 void Connection::relay() {
   exchange_.reset();
   state_ = State::Relaying;
-  if (record_.client.isTcp()) link_.up.allowSplice();
-  if (record_.server.isTcp()) link_.down.allowSplice();
+  link_.up.between(record_.client.family(), record_.server.family());
+  link_.down.between(record_.server.family(), record_.client.family());
   link_.armQuietDeadline();
   // What the client has sent meanwhile is on its way before the poller hears of either side.
   const int error = turn(link_.up, link_.client, link_.server);

@@ -64,7 +64,8 @@ class Connection final : private LinkObserver {
 
   // Starts the deadline, and an exchange, or to connect unless there is no `upstream` yet. May end the
   // connection at once.
-  void start(ListenerKind kind, const Upstream& upstream);
+  // `vsockBufferBytes`: of a server on vsock, see socket.h.
+  void start(ListenerKind kind, const Upstream& upstream, uint32_t vsockBufferBytes = 0);
   bool waiting() const { return state_ == State::Waiting; }
   // From Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
@@ -143,6 +144,7 @@ class Connection final : private LinkObserver {
   std::unique_ptr<Exchange> exchange_;  // null once the connection relays, and where it was never to decide
   Party firstEof_ = Party::Proxy;       // Proxy: none yet
   State state_ = State::Waiting;
+  uint32_t vsockBufferBytes_ = 0;
 };
 
 }  // namespace vsock_proxy

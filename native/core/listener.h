@@ -40,7 +40,8 @@ struct Admission {
 struct ListenerLimits {
   uint32_t connections = 1;           // open connections; further clients wait
   uint32_t connectionsPerClient = 0;  // of one client; further ones are refused; 0: no limit
-  uint32_t ratePerClient = 0;  // new ones of one client per second; further ones are refused; 0: no limit
+  uint32_t ratePerClient = 0;     // new ones of one client per second; further ones are refused; 0: no limit
+  uint32_t vsockBufferBytes = 0;  // that a vsock peer may have sent unread; 0: what the kernel gives
 };
 
 struct ListenSpec {

@@ -95,7 +95,8 @@ void Loop::fireTimers() {
 
 int Loop::waitMs() const {
   if (heap_.empty()) return -1;
-  const Micros left = heap_.front()->at_ - monotonicMicros();
+  // By the clock of this round: asking it anew may take longer than what the round has taken.
+  const Micros left = heap_.front()->at_ - now_;
   return static_cast<int>(std::clamp<Micros>((left + kMicrosPerMs - 1) / kMicrosPerMs, 0, INT32_MAX));
 }
 

@@ -13,8 +13,29 @@ constexpr int kReadsPerTurn = 8;
 // A read of this size, or of all that there is room for, shows a stream in bulk: it is read on, and a pipe
 // beats the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
+// Four packets of vsock, and what a vsock peer may have sent unread if nobody asked for more.
+constexpr uint32_t kVsockBytes = 256 * 1024;
+
+bool isTcp(sa_family_t family) { return family == AF_INET || family == AF_INET6; }
+
+// splice(2) is not for this socket, or not for this process. What else it may mean, a copy will tell.
+bool refusesSplice(int error) {
+  return error == EINVAL || error == ENOSYS || error == EPERM || error == EOPNOTSUPP;
+}
 
 }  // namespace
+
+// TCP gives its pages to the pipe, any other socket copies into new ones. Before Linux 6.5 a pipe was emptied
+// page by page, of which vsock makes packets, and TCP calls: copying is faster then.
+void Pump::between(sa_family_t source, sa_family_t sink) {
+  const bool fromTcp = isTcp(source);
+  const bool toTcp = isTcp(sink);
+  const bool fromVsock = source == AF_VSOCK;
+  const bool toVsock = sink == AF_VSOCK;
+  if (fromVsock || (fromTcp && toVsock)) copyBytes_ = kVsockBytes;
+  if (fromTcp && !toVsock) spliceBytes_ = Pipe::kBytes;
+  if (((fromTcp && toVsock) || (fromVsock && toTcp)) && splicesManyPages()) spliceBytes_ = kVsockBytes;
+}
 
 void Pump::prime(std::string_view bytes) {
   if (bytes.empty() || state_ != State::Flowing) return;
@@ -47,14 +68,12 @@ int Pump::run(int source, int sink, Scratch& scratch) {
 
 // One read, and as much of it delivered as the sink takes. Returns the bytes read.
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
-  if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
-  const size_t room = limit_ ? limit_->body.mostToRead(scratch.bytes()) : scratch.bytes();
-  const Moved read = pipe_ ? pipe_->fillFrom(source) : receive(source, scratch.buffer(), room);
+  const Moved read = fill(source, scratch);
   if (read.error != 0) {
     if (read.error != EAGAIN) error = read.error;
     return 0;
   }
-  bulk_ = splices_ && !limit_ && read.bytes >= kBulkBytes;
+  bulk_ = spliceBytes_ != 0 && !limit_ && read.bytes >= kBulkBytes;
   if (read.bytes == 0) {
     state_ = State::SourceDone;
   } else if (pipe_) {
@@ -68,6 +87,19 @@ size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
     copy(sink, scratch.buffer(), read.bytes);
   }
   return read.bytes;
+}
+
+// Reads into a pipe, or into the thread's buffer.
+Moved Pump::fill(int source, Scratch& scratch) {
+  if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
+  if (pipe_) {
+    const Moved read = pipe_->fillFrom(source, spliceBytes_);
+    if (!refusesSplice(read.error)) return read;
+    neverSplice();
+    scratch.returnPipe(std::move(pipe_));
+  }
+  const size_t most = std::min<size_t>(copyBytes_, scratch.bytes());
+  return receive(source, scratch.buffer(), limit_ ? limit_->body.mostToRead(most) : most);
 }
 
 // How many of these bytes of the source belong to the body; the others are kept for the owner.
@@ -96,10 +128,31 @@ void Pump::copy(int sink, const char* data, size_t size) {
 }
 
 void Pump::deliver(int sink) {
-  count(pipe_ ? pipe_->drainTo(sink, keptBytes_) : send(sink, buffer_.get() + keptOffset_, keptBytes_));
+  const auto sendKept = [&] { return send(sink, buffer_.get() + keptOffset_, keptBytes_); };
+  Moved sent = pipe_ ? pipe_->drainTo(sink, keptBytes_) : sendKept();
+  if (pipe_ && refusesSplice(sent.error)) {
+    if (!emptyPipe()) return;
+    sent = sendKept();
+  }
+  count(sent);
   if (keptBytes_ != 0) return;
   buffer_.reset();
   checkBody();
+}
+
+// The sink takes nothing from a pipe: what is kept there goes on from a buffer, and so does what comes after
+// it. False where there is no memory for that.
+bool Pump::emptyPipe() {
+  neverSplice();
+  buffer_.reset(new (std::nothrow) char[keptBytes_]);
+  keptOffset_ = 0;
+  const Moved taken = buffer_ ? pipe_->take(buffer_.get(), keptBytes_) : Moved{0, ENOMEM};
+  if (taken.bytes == keptBytes_) {
+    pipe_.reset();
+    return true;
+  }
+  failSink(taken.error);
+  return false;
 }
 
 // Some of the kept bytes were sent, or none because the sink is full or has failed.

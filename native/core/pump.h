@@ -1,9 +1,9 @@
 // One direction of a connection: moves bytes from a source socket to a sink socket.
 //
-// Small amounts are read and written through the thread's buffer. From a TCP source that sends much
-// they go through a pipe, by reference: see bench/RESULTS.md for what that gains. What the sink does
-// not take at once is kept aside, in a buffer of its size or in the pipe that it is in. A pump may be
-// given bytes of ours to deliver first, and may be told to stop at the end of one message body.
+// Small amounts are read and written through the thread's buffer. Where that gains something, a source that
+// sends much has its bytes go through a pipe, without a copy into this process: see bench/RESULTS.md. What
+// the sink does not take at once is kept aside, in a buffer of its size or in the pipe that it is in. A pump
+// may be given bytes of ours to deliver first, and may be told to stop at the end of one message body.
 
 #pragma once
 
@@ -28,8 +28,8 @@ class Pump {
     Malformed,   // the source sent what is no body as it was announced
   };
 
-  // The source is TCP: the kernel can pass its bytes on by reference. (From other sockets it copies.)
-  void allowSplice() { splices_ = true; }
+  // What kinds of sockets the two are decides how bytes go from one to the other.
+  void between(sa_family_t source, sa_family_t sink);
 
   // Has the sink get these bytes next. Only before anything was read with `run`, or while held.
   void prime(std::string_view bytes);
@@ -60,12 +60,18 @@ class Pump {
   bool lostBytes() const { return lostBytes_; }  // some were read, and the sink failed before it took them
 
  private:
+  // Half of what a unix peer may have sent, so that it writes on while the other half is passed on.
+  static constexpr uint32_t kCopyBytes = 112 * 1024;
+
   struct Limit {
     Body body;
     std::string behind;
   };
 
   size_t pass(int source, int sink, Scratch& scratch, int& error);
+  Moved fill(int source, Scratch& scratch);
+  bool emptyPipe();
+  void neverSplice() { spliceBytes_ = 0, bulk_ = false; }
   void copy(int sink, const char* data, size_t size);
   size_t ofBody(const char* data, size_t size);
   void count(const Moved& sent);
@@ -76,8 +82,9 @@ class Pump {
   size_t keptBytes_ = 0;
   size_t keptOffset_ = 0;
   uint64_t bytes_ = 0;
+  uint32_t copyBytes_ = kCopyBytes;  // the most of one read into the thread's buffer
+  uint32_t spliceBytes_ = 0;         // the most of one read into a pipe; 0: never
   int sinkError_ = 0;
-  bool splices_ = false;
   bool bulk_ = false;  // the last read was large
   bool lostBytes_ = false;
   bool held_ = false;

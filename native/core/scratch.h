@@ -12,9 +12,8 @@ namespace vsock_proxy {
 
 // How much memory that may be.
 struct ScratchSize {
-  // One read is at most this large, and so is what is kept for one slow sink. This is half of what a unix
-  // peer may have sent, so that it writes on while the other half is passed on.
-  size_t bufferBytes = 112 * 1024;
+  // One read is at most this large, and so is what is kept for one slow sink.
+  size_t bufferBytes = 256 * 1024;
   // Bounds what slow sinks can pin: 1 MiB of kernel memory a pipe.
   size_t pipes = 16;
 };

@@ -231,11 +231,20 @@ void removeSocketFile(const Address& address) {
   if (address.family() == AF_UNIX) unlink(address.path().c_str());
 }
 
+void sizeVsockBuffer(int fd, uint32_t bytes) {
+  if (bytes == 0) return;
+  const uint64_t size = bytes;
+  // The size is cut to the most, which is 256 KiB unless raised first.
+  setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof size);
+  setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof size);
+}
+
 namespace {
 
-Opened connectTo(const Address& address) {
+Opened connectTo(const Address& address, uint32_t vsockBufferBytes) {
   Opened opened = streamSocket(address.family());
   if (!opened.fd) return opened;
+  if (address.family() == AF_VSOCK) sizeVsockBuffer(opened.fd.get(), vsockBufferBytes);
   if (address.isTcp()) setOption(opened.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // An interrupted connect(2) goes on in the background, like one that would block.
   if (connect(opened.fd.get(), address.raw(), address.size()) < 0) {
@@ -249,14 +258,14 @@ Opened connectTo(const Address& address) {
 
 }  // namespace
 
-Opened startConnect(const Address& address) {
-  Opened opened = connectTo(address);
+Opened startConnect(const Address& address, uint32_t vsockBufferBytes) {
+  Opened opened = connectTo(address, vsockBufferBytes);
   if (opened.error != ENODEV || address.family() != AF_VSOCK || address.cid() <= VMADDR_CID_HOST)
     return opened;
   // Where vhost_vsock is loaded, Linux before 7.1 takes every such CID for a guest of this machine, and the
   // enclaves beside it are not found: vm_sockets.h, VMADDR_FLAG_TO_HOST. Guests come first, for the flag
   // would hide those. Linux before 5.11 does not know it: what it says then is of no use.
-  Opened beside = connectTo(address.throughHost());
+  Opened beside = connectTo(address.throughHost(), vsockBufferBytes);
   return beside.error == EINVAL ? std::move(opened) : std::move(beside);
 }
 
@@ -266,12 +275,16 @@ int connectOutcome(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
 }
 
+namespace {
+
+// How the end reads on a vsock socket that was shut down for writing after its peer had closed: the
+// shutdown clears SOCK_DONE, by which the kernel tells an end from a socket that was never connected.
+Moved orEnd(const Moved& received) { return received.error == ENOTCONN ? Moved{} : received; }
+
+}  // namespace
+
 Moved receive(int fd, void* buffer, size_t size) {
-  const Moved received = moved([&] { return recv(fd, buffer, size, 0); });
-  // How the end reads on a vsock socket that was shut down for writing after its peer had closed: the
-  // shutdown clears SOCK_DONE, by which the kernel tells an end from a socket that was never connected.
-  if (received.error == ENOTCONN) return {};
-  return received;
+  return orEnd(moved([&] { return recv(fd, buffer, size, 0); }));
 }
 
 Moved send(int fd, const void* data, size_t size) {
@@ -288,13 +301,44 @@ Pipe::Pipe(size_t& count) : count_(count) {
   fcntl(writeEnd_.get(), F_SETPIPE_SZ, kBytes);
 }
 
-Moved Pipe::fillFrom(int socket) {
-  return moved([&] { return splice(socket, nullptr, writeEnd_.get(), nullptr, kBytes, SPLICE_F_NONBLOCK); });
+Moved Pipe::fillFrom(int socket, size_t size) {
+  return orEnd(
+      moved([&] { return splice(socket, nullptr, writeEnd_.get(), nullptr, size, SPLICE_F_NONBLOCK); }));
 }
 
 // splice(2) knows no MSG_NOSIGNAL: whoever calls this has SIGPIPE blocked.
 Moved Pipe::drainTo(int socket, size_t size) {
   return moved([&] { return splice(readEnd_.get(), nullptr, socket, nullptr, size, SPLICE_F_NONBLOCK); });
+}
+
+Moved Pipe::put(const std::string& bytes) {
+  return moved([&] { return write(writeEnd_.get(), bytes.data(), bytes.size()); });
+}
+
+Moved Pipe::take(char* buffer, size_t size) {
+  Moved all;
+  while (all.bytes < size && all.error == 0) {
+    const Moved one = moved([&] { return read(readEnd_.get(), buffer + all.bytes, size - all.bytes); });
+    all = {all.bytes + one.bytes, one.bytes == 0 && one.error == 0 ? EPIPE : one.error};
+  }
+  return all;
+}
+
+bool splicesManyPages() {
+  static const bool known = [] {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) return false;
+    const UniqueFd to(ends[0]);
+    const UniqueFd from(ends[1]);
+    size_t pipes = 0;
+    Pipe pipe(pipes);
+    const std::string pages(2 * static_cast<size_t>(sysconf(_SC_PAGESIZE)), '\0');
+    if (!pipe || pipe.put(pages).bytes != pages.size()) return false;
+    if (pipe.drainTo(to.get(), pages.size()).error != 0) return false;
+    std::string message(pages.size(), '\0');
+    return receive(from.get(), &message[0], message.size()).bytes == pages.size();
+  }();
+  return known;
 }
 
 void keepAlive(int fd) {

@@ -121,9 +121,13 @@ bool hasWaiting(int listenFd);
 // Removes the file of a unix listener that is about to be closed.
 void removeSocketFile(const Address& address);
 
-// Starts to connect. Error 0: connected, as a peer on this machine is at once; EINPROGRESS (with a
-// descriptor): becomes writable when decided.
-Opened startConnect(const Address& address);
+// How much a vsock peer may have sent unread: of this socket, and of those that are accepted from it. Both
+// ends of a connection must ask for it. 0: what the kernel gives.
+void sizeVsockBuffer(int fd, uint32_t bytes);
+
+// Starts to connect; `vsockBufferBytes` as for `sizeVsockBuffer`. Error 0: connected, as a peer on this
+// machine is at once; EINPROGRESS (with a descriptor): becomes writable when decided.
+Opened startConnect(const Address& address, uint32_t vsockBufferBytes = 0);
 // The outcome of a connect that became writable: 0 or an errno.
 int connectOutcome(int fd);
 
@@ -135,7 +139,7 @@ struct Moved {
 Moved receive(int fd, void* buffer, size_t size);  // bytes 0 without error: EOF
 Moved send(int fd, const void* data, size_t size);
 
-// Lets bytes pass between two sockets by reference, without being copied to user space: splice(2).
+// Lets bytes pass between two sockets without being copied to user space: splice(2).
 class Pipe {
  public:
   static constexpr size_t kBytes = 1024 * 1024;  // the most that anyone may ask for: pipe(7), pipe-max-size
@@ -145,14 +149,20 @@ class Pipe {
   ~Pipe() { --count_; }
   explicit operator bool() const { return static_cast<bool>(readEnd_); }
 
-  Moved fillFrom(int socket);  // bytes 0 without error: EOF
+  Moved fillFrom(int socket, size_t size);  // bytes 0 without error: EOF
   Moved drainTo(int socket, size_t size);
+  Moved put(const std::string& bytes);
+  Moved take(char* buffer, size_t size);
 
  private:
   size_t& count_;
   UniqueFd readEnd_;
   UniqueFd writeEnd_;
 };
+
+// Whether a socket gets several pages of a pipe in one message, as since Linux 6.5, and not each in one of
+// its own. Tried out once.
+bool splicesManyPages();
 
 // Has the kernel find out about TCP peers that vanish without a word; of no effect on other families.
 void keepAlive(int fd);

@@ -144,7 +144,8 @@ void Worker::keep(Accepted accepted) {
   Connection& connection = *live.connection;
   live_.push_back(std::move(live));
   mostLive_ = std::max(mostLive_, live_.size());
-  connection.start(live_.back().listener->spec.kind, accepted.upstream);
+  const ListenSpec& spec = live_.back().listener->spec;
+  connection.start(spec.kind, accepted.upstream, spec.limits.vsockBufferBytes);
 }
 
 void Worker::abortAll() {

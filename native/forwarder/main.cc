@@ -25,6 +25,9 @@ constexpr Micros kDrain = 10 * 1000 * 1000;
 // would be larger. Connections in an enclave are not fast enough to gain by more.
 constexpr ScratchSize kScratch{16 * 1024, 0};
 
+// As the proxy at the other end asks for by default: limits.vsock_buffer_kib.
+constexpr uint32_t kVsockBufferBytes = 1024 * 1024;
+
 constexpr int kCannotRun = 1;
 constexpr int kUsage = 2;
 constexpr int kSignalled = 128;  // and the signal's number, as a shell says it
@@ -84,6 +87,7 @@ int Forwarder::start() {
   ListenSpec spec;
   spec.on = forward_.on;
   spec.limits.connections = forward_.maxConnections;
+  spec.limits.vsockBufferBytes = kVsockBufferBytes;
   spec.timeouts.connect = forward_.connectTimeout;
   spec.timeouts.idle = forward_.idleTimeout;
   // Without anyone who reads them, thousands of lines a second would be composed for nothing.

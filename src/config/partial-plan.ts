@@ -210,6 +210,7 @@ export function limitsOf(global: Section<'limits'>, own: NonNullable<Listener['l
     connections: own.connections ?? global.connections ?? CONNECTIONS.listenerDefault,
     connectionsPerClient: own.connections_per_client ?? global.connections_per_client,
     ratePerClient: own.rate_per_client ?? global.rate_per_client,
+    vsockBufferKib: own.vsock_buffer_kib ?? global.vsock_buffer_kib,
   };
 }
 

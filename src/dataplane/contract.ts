@@ -52,6 +52,11 @@ export interface ListenerLimits {
    * 0: no limit.
    */
   readonly ratePerClient: number;
+  /**
+   * KiB that a vsock peer may have sent unread, of clients and servers; it counts where both ends of a connection ask for
+   * it. Absent: as much as the kernel gives, 256.
+   */
+  readonly vsockBufferKib?: number;
 }
 
 /** In milliseconds. 0 switches a deadline off, except `connectMs` and `headMs`, which must be positive. */

@@ -1,11 +1,16 @@
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../../core/pump.h"
@@ -46,10 +51,10 @@ struct TcpPair {
   UniqueFd theirs;
 };
 
-template <class Source>
+template <class Source, class Sink = Pair>
 struct BenchOf {
   Source source;
-  Pair sink;
+  Sink sink;
   Pump pump;
   Scratch scratch;
 
@@ -90,6 +95,25 @@ size_t fill(int fd, const std::string& data, size_t from) {
     written += moved.bytes;
   }
   return written;
+}
+
+// Has splice(2) fail with this error for the calling thread, from now on.
+void forbidSplice(int error) {
+  sock_filter steps[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_splice, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{sizeof steps / sizeof *steps, steps};
+  CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+// What becomes of a thread by `forbidSplice` is its own.
+template <class Body>
+void inThread(Body body) {
+  std::thread(body).join();
 }
 
 }  // namespace
@@ -186,7 +210,7 @@ TEST("a source that was reset: its error comes back, after what it had sent") {
 
 TEST("a bulk TCP source: its bytes go through pipes, wait there for a slow sink, and arrive in order") {
   BenchOf<TcpPair> bench;
-  bench.pump.allowSplice();
+  bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
   const std::string data = pattern(40'000'000);
   size_t written = 0;
@@ -224,7 +248,7 @@ TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is l
   std::vector<std::unique_ptr<Stuck>> all;
   for (size_t i = 0; i < kPumps; ++i) {
     all.push_back(std::make_unique<Stuck>());
-    all.back()->pump.allowSplice();
+    all.back()->pump.between(AF_INET, AF_UNIX);
   }
   const auto turn = [&](Stuck& one) {
     one.written = fill(one.source.theirs.get(), data, one.written);
@@ -247,7 +271,7 @@ TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is l
 TEST("a small buffer and no pipes: a stream in bulk passes, and at most a buffer is kept for a full sink") {
   constexpr size_t kBufferBytes = 16 * 1024;
   BenchOf<TcpPair> bench{{}, {}, {}, Scratch({kBufferBytes, 0})};
-  bench.pump.allowSplice();
+  bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
   const std::string data = pattern(4'000'000);
   size_t written = 0;
@@ -275,7 +299,7 @@ TEST("a small buffer and no pipes: a stream in bulk passes, and at most a buffer
 
 TEST("a sink that fails while a pipe is full: the pipe is not lent again") {
   BenchOf<TcpPair> bench;
-  bench.pump.allowSplice();
+  bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
   const std::string data = pattern(20'000'000);
   size_t written = 0;
@@ -289,4 +313,115 @@ TEST("a sink that fails while a pipe is full: the pipe is not lent again") {
   CHECK_EQ(bench.pump.sinkError(), EPIPE);
   CHECK(bench.pump.lostBytes());
   CHECK_EQ(pipesOpen(), pipesBefore);
+}
+
+// Unix sockets stand for those of vsock, which this machine may not have. What the kernel does with vsock
+// itself, tests/e2e shows.
+using FromVsock = BenchOf<Pair, TcpPair>;
+using ToVsock = BenchOf<TcpPair, Pair>;
+
+TEST("pages of a pipe arrive as one message, or as one each; which of them, is known") {
+  CHECK_EQ(splicesManyPages(), splicesManyPages());
+}
+
+template <class Bench>
+void passInBulk(Bench& bench) {
+  const size_t pipesBefore = pipesOpen();
+  const std::string data = pattern(20'000'000);
+  size_t written = 0;
+  std::string received;
+  bool sawFullPipe = false;
+  size_t turn = 0;
+  while (bench.pump.state() == Pump::State::Flowing) {
+    written = fill(bench.source.theirs.get(), data, written);
+    if (written == data.size()) shutdownWrite(bench.source.theirs.get());
+    CHECK_EQ(bench.run(), 0);
+    sawFullPipe |= bench.pump.wantsSink() && pipesOpen() > pipesBefore;
+    char some[10'000];
+    const Moved moved = receive(bench.sink.theirs.get(), some, sizeof some);
+    received.append(some, moved.bytes);
+    if (++turn % 200 == 0) received += bench.received();
+  }
+  CHECK(sawFullPipe || !splicesManyPages());
+  shutdownWrite(bench.sink.ours.get());
+  while (received.size() < data.size()) received += bench.received();
+  CHECK(received == data);
+  CHECK_EQ(bench.pump.bytes(), data.size());
+}
+
+TEST("in bulk from vsock to TCP: through pipes, with a slow sink, every byte in order before the EOF") {
+  FromVsock bench;
+  bench.pump.between(AF_VSOCK, AF_INET);
+  passInBulk(bench);
+}
+
+TEST("in bulk from TCP to vsock: the same") {
+  ToVsock bench;
+  bench.pump.between(AF_INET, AF_VSOCK);
+  passInBulk(bench);
+}
+
+TEST("a vsock source that ends while its last bytes are in a pipe: they arrive, and then the EOF") {
+  FromVsock bench;
+  bench.pump.between(AF_VSOCK, AF_INET);
+  const size_t pipesBefore = pipesOpen();
+  const std::string data = pattern(30'000'000);
+  size_t written = 0;
+  while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
+    written = fill(bench.source.theirs.get(), data, written);
+    CHECK_EQ(bench.run(), 0);
+  }
+  bench.source.theirs.reset();
+  std::string received;
+  while (bench.pump.state() == Pump::State::Flowing) {
+    CHECK_EQ(bench.run(), 0);
+    received += bench.received();
+  }
+  CHECK(bench.pump.state() == Pump::State::SourceDone);
+  shutdownWrite(bench.sink.ours.get());
+  while (received.size() < written) received += bench.received();
+  CHECK(received == data.substr(0, written));
+}
+
+TEST("splice(2) is forbidden: bytes are copied, and no pipe is kept") {
+  for (const int error : {EPERM, ENOSYS, EINVAL}) {
+    inThread([error] {
+      forbidSplice(error);
+      FromVsock bench;
+      bench.pump.between(AF_VSOCK, AF_INET);
+      const std::string data = pattern(10'000'000);
+      size_t written = 0;
+      std::string received;
+      while (received.size() < data.size()) {
+        written = fill(bench.source.theirs.get(), data, written);
+        CHECK_EQ(bench.run(), 0);
+        received += bench.received();
+      }
+      CHECK(received == data);
+    });
+  }
+}
+
+TEST("splice(2) is forbidden while bytes are in a pipe: they go on from a buffer, and so do all others") {
+  inThread([] {
+    FromVsock bench;
+    bench.pump.between(AF_VSOCK, AF_INET);
+    const size_t pipesBefore = pipesOpen();
+    const std::string data = pattern(30'000'000);
+    size_t written = 0;
+    while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
+      written = fill(bench.source.theirs.get(), data, written);
+      CHECK_EQ(bench.run(), 0);
+    }
+    forbidSplice(EINVAL);
+    std::string received;
+    while (received.size() < data.size()) {
+      CHECK_EQ(bench.run(), 0);
+      received += bench.received();
+      written = fill(bench.source.theirs.get(), data, written);
+    }
+    CHECK(received == data);
+    CHECK_EQ(bench.pump.bytes(), data.size());
+    CHECK_EQ(pipesOpen(), pipesBefore);
+  });
 }

@@ -23,6 +23,12 @@ function ratePerClient(absent?: string) {
   return wholeNumber({ description, ...(absent && { absent }) }, { min: 0, max: 1_000_000 });
 }
 
+function vsockBuffer(absent?: string) {
+  const description =
+    'KiB that a vsock peer may have sent before they are read. It counts where both ends of a connection ask for it; memory is taken by what is unread alone';
+  return wholeNumber({ description, ...(absent && { absent }) }, { min: 64, max: 4096 });
+}
+
 function connect(absent?: string) {
   const description = 'How long a connection to the server may take, all attempts together';
   return duration('1ms', { description, ...(absent && { absent }) });
@@ -51,6 +57,7 @@ export const limits = defaulted(
       ),
       connections_per_client: defaulted(connectionsPerClient(), 0),
       rate_per_client: defaulted(ratePerClient(), 0),
+      vsock_buffer_kib: defaulted(vsockBuffer(), 1024),
     },
   ),
   {},
@@ -78,6 +85,7 @@ export const listenerLimits = map(
     connections: optional(connections(FILE)),
     connections_per_client: optional(connectionsPerClient(FILE)),
     rate_per_client: optional(ratePerClient(FILE)),
+    vsock_buffer_kib: optional(vsockBuffer(FILE)),
   },
 );
 

@@ -180,7 +180,7 @@ suite('what the sections mean inside the enclave', () => {
   test('the limits of the file hold, but for those of each client, which is always the application or the parent', () => {
     const limits = 'limits: {connections: 7, connections_per_client: 2, rate_per_client: 1}\n';
     for (const { limits: own } of plan(`${limits}${EGRESS}ingress: [{listen_port: 3000}]`).listeners) {
-      assert.deepEqual(own, { connections: 7, connectionsPerClient: 0, ratePerClient: 0 });
+      assert.deepEqual(own, { connections: 7, connectionsPerClient: 0, ratePerClient: 0, vsockBufferKib: 1024 });
     }
   });
 

@@ -118,7 +118,7 @@ suite('the plan of the form of the AWS proxy', () => {
       on: { family: 'unix', path: '/x' },
       route: { kind: 'target', target: TARGET, written: 'a.example', proxyHeader: false },
       family: 'any',
-      limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 5 },
+      limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 5, vsockBufferKib: 1024 },
       timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 1000 },
     });
     assert.equal(drainMs, 10_000);

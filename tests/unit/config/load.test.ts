@@ -313,7 +313,7 @@ suite('configuration file, taken', () => {
     assert.deepEqual(settings(EMPTY), {
       allowlist: [],
       match_names_by_ip: false,
-      limits: { connections_per_client: 0, rate_per_client: 0 },
+      limits: { connections_per_client: 0, rate_per_client: 0, vsock_buffer_kib: 1024 },
       timeouts: { connect: 10_000, idle: 3_600_000, head: 10_000, drain: 10_000 },
     });
     assert.deepEqual(settings(`${EMPTY}limits: {}\ntimeouts: {}`), settings(EMPTY));

@@ -122,7 +122,7 @@ suite('a plan', () => {
       on: { family: 'vsock', cid: 3, port: 8000 },
       route: { kind: 'http' },
       family: 'any',
-      limits: { connections: 1000, connectionsPerClient: 0, ratePerClient: 0 },
+      limits: { connections: 1000, connectionsPerClient: 0, ratePerClient: 0, vsockBufferKib: 1024 },
       timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 10_000 },
     });
     assert.deepEqual(policy, { allow: [], deny: [] });
@@ -132,9 +132,9 @@ suite('a plan', () => {
     const { limits, timeouts } = await only(
       'allowlist: []\nlimits: {connections: 5, connections_per_client: 6, rate_per_client: 7}\n' +
         'timeouts: {connect: 1s, idle: 2s, head: 3s}\n' +
-        'listeners: [{listen: "vsock:8000", route: sni, limits: {connections: 50, rate_per_client: 0}, timeouts: {idle: 0}}]\n',
+        'listeners: [{listen: "vsock:8000", route: sni, limits: {connections: 50, rate_per_client: 0, vsock_buffer_kib: 512}, timeouts: {idle: 0}}]\n',
     );
-    assert.deepEqual(limits, { connections: 50, connectionsPerClient: 6, ratePerClient: 0 });
+    assert.deepEqual(limits, { connections: 50, connectionsPerClient: 6, ratePerClient: 0, vsockBufferKib: 512 });
     assert.deepEqual(timeouts, { connectMs: 1000, idleMs: 0, headMs: 3000 });
   });
 
