@@ -88,8 +88,9 @@ void measureBulk(const Endpoint& proxy, int count, char kind,
   const double seconds = secondsSince(start);
   uint64_t total = 0;
   for (const uint64_t part : bytes) total += part;
-  std::printf("{\"gbitPerSecond\":%.3f,\"clientCpus\":%.3f}\n",
-              static_cast<double>(total) * 8 / seconds / 1e9, (cpuSeconds() - cpuBefore) / seconds);
+  std::printf("{\"gbitPerSecond\":%.3f,\"units\":%.3f,\"clientCpus\":%.3f}\n",
+              static_cast<double>(total) * 8 / seconds / 1e9, static_cast<double>(total) / 1024 / 1024,
+              (cpuSeconds() - cpuBefore) / seconds);
 }
 
 }  // namespace
@@ -135,8 +136,9 @@ void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, milliseconds d
   const auto start = steady_clock::now();
   while (steady_clock::now() < end) micros.push_back(roundTrip());
   const double seconds = secondsSince(start);
-  std::printf("{\"p50Micros\":%.3f,\"p99Micros\":%.3f,\"clientCpus\":%.3f}\n", quantile(micros, 0.50),
-              quantile(micros, 0.99), (cpuSeconds() - cpuBefore) / seconds);
+  std::printf("{\"p50Micros\":%.3f,\"p99Micros\":%.3f,\"units\":%zu,\"clientCpus\":%.3f}\n",
+              quantile(micros, 0.50), quantile(micros, 0.99), micros.size(),
+              (cpuSeconds() - cpuBefore) / seconds);
 }
 
 void measureConnections(const Endpoint& proxy, int threads, milliseconds duration) {
@@ -171,9 +173,10 @@ void measureConnections(const Endpoint& proxy, int threads, milliseconds duratio
     if (!tally.failure.empty()) total.failure = tally.failure;
   }
   if (total.failed > 0) std::fprintf(stderr, "load: a connection failed: %s\n", total.failure.c_str());
-  std::printf("{\"perSecond\":%.1f,\"p99Micros\":%.3f,\"failed\":%llu,\"clientCpus\":%.3f}\n",
+  std::printf("{\"perSecond\":%.1f,\"p99Micros\":%.3f,\"units\":%zu,\"failed\":%llu,\"clientCpus\":%.3f}\n",
               static_cast<double>(total.micros.size()) / seconds, quantile(total.micros, 0.99),
-              static_cast<unsigned long long>(total.failed), (cpuSeconds() - cpuBefore) / seconds);
+              total.micros.size(), static_cast<unsigned long long>(total.failed),
+              (cpuSeconds() - cpuBefore) / seconds);
 }
 
 void holdIdle(const Endpoint& proxy, int connections) {

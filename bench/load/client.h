@@ -1,5 +1,6 @@
-// The client role. Every function runs one measurement and prints its result as one JSON line; a broken
-// promise (a lost byte, a dead connection) is an exception.
+// The client role. Every function runs one measurement and prints its result as one JSON line, with how many
+// MiB, round trips or connections it was as `units`; a broken promise (a lost byte, a dead connection) is an
+// exception.
 #pragma once
 
 #include <chrono>

@@ -22,8 +22,9 @@ constexpr char kUsage[] =
     "       load await ENDPOINT\n"
     "       load start ENDPOINT COMMAND...\n"
     "       load run COMMAND...\n"
-    "ENDPOINT is unix:/path or tcp:PORT on 127.0.0.1, and what clients say first: ,connect=HOST:PORT or\n"
-    ",hello=NAME\n";
+    "ENDPOINT is unix:/path, tcp:PORT on 127.0.0.1 or vsock:CID:PORT[,buffer=KIB], and what clients say "
+    "first:\n"
+    ",connect=HOST:PORT or ,hello=NAME\n";
 
 int usage() {
   std::fputs(kUsage, stderr);

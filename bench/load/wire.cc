@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+// Behind sys/socket.h, which it needs.
+#include <linux/vm_sockets.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +24,21 @@ Fd::~Fd() {
 
 void fail(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
 
+namespace {
+
+void parseExtra(const std::string& text, Endpoint& endpoint) {
+  static const std::string kBuffer = "buffer=";
+  if (text.rfind(kBuffer, 0) != 0) {
+    endpoint.prelude = parsePrelude(text);
+    return;
+  }
+  const size_t comma = text.find(',');
+  endpoint.vsockBufferBytes = std::stoul(text.substr(kBuffer.size(), comma)) * 1024;
+  if (comma != std::string::npos) parseExtra(text.substr(comma + 1), endpoint);
+}
+
+}  // namespace
+
 Endpoint parseEndpoint(const std::string& text) {
   Endpoint endpoint;
   const size_t comma = text.find(',');
@@ -30,10 +47,14 @@ Endpoint parseEndpoint(const std::string& text) {
     endpoint.unixPath = address.substr(5);
   } else if (address.rfind("tcp:", 0) == 0) {
     endpoint.tcpPort = static_cast<uint16_t>(std::stoul(address.substr(4)));
+  } else if (address.rfind("vsock:", 0) == 0) {
+    const size_t colon = address.rfind(':');
+    endpoint.vsockCid = static_cast<uint32_t>(std::stoul(address.substr(6)));
+    endpoint.vsockPort = static_cast<uint32_t>(std::stoul(address.substr(colon + 1)));
   } else {
-    throw std::runtime_error("endpoint " + text + " is neither unix:/path nor tcp:PORT");
+    throw std::runtime_error("endpoint " + text + " is neither unix:/path nor tcp:PORT nor vsock:CID:PORT");
   }
-  if (comma != std::string::npos) endpoint.prelude = parsePrelude(text.substr(comma + 1));
+  if (comma != std::string::npos) parseExtra(text.substr(comma + 1), endpoint);
   return endpoint;
 }
 
@@ -51,10 +72,21 @@ sockaddr_in loopbackAddress(uint16_t port) {
 
 Fd connectTo(const Endpoint& endpoint) {
   const bool isUnix = !endpoint.unixPath.empty();
-  Fd fd(socket(isUnix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const bool isVsock = endpoint.vsockPort != 0;
+  Fd fd(socket(isUnix ? AF_UNIX : isVsock ? AF_VSOCK : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) fail("socket");
   setPatience(fd.get());
-  if (isUnix) {
+  if (isVsock) {
+    if (const uint64_t bytes = endpoint.vsockBufferBytes; bytes != 0) {
+      setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &bytes, sizeof bytes);
+      setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &bytes, sizeof bytes);
+    }
+    sockaddr_vm address{};
+    address.svm_family = AF_VSOCK;
+    address.svm_cid = endpoint.vsockCid;
+    address.svm_port = endpoint.vsockPort;
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail("connect");
+  } else if (isUnix) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (endpoint.unixPath.size() >= sizeof address.sun_path)

@@ -44,11 +44,15 @@ class Fd {
   int fd_;
 };
 
-// `unix:/path` or `tcp:PORT`, the latter on 127.0.0.1; then, behind a comma, a prelude, if there is one.
+// `unix:/path`, `tcp:PORT`, which is on 127.0.0.1, or `vsock:CID:PORT`; then, each behind a comma, on vsock
+// `buffer=KIB`, which is what the peer may have sent unread, and a prelude, if there is one.
 // Every function that cannot do its job throws std::runtime_error that names the system call and the error.
 struct Endpoint {
   std::string unixPath;
   uint16_t tcpPort = 0;
+  uint32_t vsockCid = 0;
+  uint32_t vsockPort = 0;  // 0: not vsock
+  uint64_t vsockBufferBytes = 0;
   Prelude prelude;
 };
 Endpoint parseEndpoint(const std::string& text);
