@@ -1,52 +1,54 @@
 /**
- * What is reached inside the enclave by an address: names, each by one of its own out of a range, and listed addresses by
- * themselves.
+ * The addresses of targets inside the enclave. Each name has an address of its own out of a range. A listed address
+ * stands for itself.
  *
- * An application connects to such an address, and by it the proxy knows what the application meant.
+ * An application connects to such an address, and from it the proxy knows the target.
  */
 
 import { type Hostname, type IpAddress, ipv4FromWord, type TargetHost } from '../access/address.ts';
 import { type Cidr, constantCidr } from '../access/cidr.ts';
 
-/** Addresses that are this machine's. */
+/** Addresses of this machine. */
 export interface AddressRange {
   readonly cidr: Cidr;
-  /** The first one for a name, and how many there are; many more than names are known at once. */
+  /** The first address for names, and their number. There are many more than names in the table. */
   readonly first: number;
   readonly count: number;
 }
 
 /**
- * Of networks for benchmarks (RFC 2544), which no real server has. Programs treat them as they treat others: those below
- * 127.0.0.0/8 are taken for this machine itself by some, who then leave the proxy aside for every port (Ruby's Net::HTTP).
+ * A range for benchmarks (RFC 2544), which no real server has. Programs treat its addresses as they treat others. Some
+ * programs take 127.0.0.0/8 for this machine itself, and then do not use the proxy for any port (Ruby's Net::HTTP).
  */
 export const NAMES_RANGE: AddressRange = {
   cidr: constantCidr('198.18.0.1/15'),
   first: 0xc612_0002,
-  count: 2 ** 17 - 3, // but the first two and the last, which is for broadcast
+  count: 2 ** 17 - 3, // without the first two, and the last, which is for broadcast
 };
 
-/** For where no address can be added to the loopback link: all of 127.0.0.0/8 is this machine's already. */
+/**
+ * For machines where no address can be added to the loopback link. All of 127.0.0.0/8 belongs to the machine already.
+ */
 export const LOOPBACK_RANGE: AddressRange = {
   cidr: constantCidr('127.64.0.0/10'),
   first: 0x7f40_0001,
   count: 2 ** 22 - 1,
 };
 
-/** So many names are known at once; those used last. */
+/** The table holds this many names, those that were used last. */
 const CAPACITY = 16_384;
 
 /**
- * A name keeps its address as long as it is known. Addresses are given out in a circle: that of a forgotten name leads
- * nowhere until all others have been given out, so that whoever still uses it never reaches another name.
+ * A name keeps its address while it is in the table. Addresses are given out in a circle. The address of a forgotten
+ * name leads nowhere until all others have been given out, so a client that still uses it never reaches another name.
  */
 export class AddressTable {
   readonly #range: AddressRange;
   readonly #capacity: number;
-  /** Those that stand for themselves. */
+  /** Addresses that stand for themselves. */
   readonly listed: readonly IpAddress[];
   readonly #listed: ReadonlyMap<string, IpAddress>;
-  /** Last used last. */
+  /** In the order of use, the last used last. */
   readonly #addresses = new Map<Hostname, IpAddress>();
   readonly #names = new Map<string, Hostname>();
   #given = 0;
@@ -58,7 +60,7 @@ export class AddressTable {
     this.#capacity = capacity;
   }
 
-  /** How many names are known. */
+  /** The number of names in the table. */
   get size(): number {
     return this.#addresses.size;
   }
@@ -70,7 +72,7 @@ export class AddressTable {
     return address;
   }
 
-  /** What this address stands for; undefined where it stands for nothing. */
+  /** The host that this address stands for; undefined if there is none. */
   hostOf(ip: string): TargetHost | undefined {
     const listed = this.#listed.get(ip);
     if (listed !== undefined) return { kind: 'ip', ip: listed };

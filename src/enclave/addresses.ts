@@ -1,4 +1,4 @@
-/** The addresses inside the enclave by which the application reaches what is outside, and the listeners that are there. */
+/** Adds the addresses inside the enclave that lead to targets outside, and adapts the listeners at them. */
 import { type Cidr, cidrOf } from '../access/cidr.ts';
 import type { EgressPlan, ListenerPlan } from '../plan.ts';
 import type { Log } from '../platform/log.ts';
@@ -6,18 +6,18 @@ import { AddressTable, LOOPBACK_RANGE, NAMES_RANGE } from './address-table.ts';
 
 export interface AddressDependencies {
   readonly log: Log;
-  /** Returns why the loopback link cannot have it, by the name of an errno; undefined: it has. */
+  /** Adds an address to the loopback link. Returns the name of the errno if that fails, undefined on success. */
   readonly addLoopbackAddress: (ip: string, prefixLength: number) => string | undefined;
 }
 
 /**
- * Gives them to the loopback link.
- * @param egress absent: nothing is outside
+ * Adds the addresses to the loopback link.
+ * @param egress absent: no target outside can be reached
  */
 export function openAddresses(egress: EgressPlan | undefined, { log, addLoopbackAddress }: AddressDependencies) {
   const add = ({ network, prefixLength }: Cidr) => addLoopbackAddress(network.text, prefixLength);
-  // Also where nobody needs it for names: with 127.0.0.1 alone, glibc takes IPv4 for not configured, and finds no IPv4
-  // addresses for who asks for AI_ADDRCONFIG and IPv4 only (getaddrinfo(3)).
+  // This is done even without names. With 127.0.0.1 alone, glibc considers IPv4 not configured, and finds no IPv4
+  // addresses with AI_ADDRCONFIG and IPv4 only (getaddrinfo(3)).
   const errno = add(NAMES_RANGE.cidr);
   if (egress === undefined || egress.transparentPorts.length === 0) return new AddressTable(NAMES_RANGE);
   if (errno !== undefined) log.warn(describeFallback(errno));
@@ -39,12 +39,15 @@ function describeFallback(errno: string): string {
   return `Names get addresses of ${loopback}, which some programs take for this machine itself: ${why}. Hint: that takes root, or CAP_NET_ADMIN`;
 }
 
-/** The listeners of the plan. Those of transparent egress take clients of these addresses, too: they connect from them. */
+/**
+ * The listeners of the plan. Those of transparent egress also accept clients from these addresses, because applications
+ * connect from them.
+ */
 export function listenersFor(plan: readonly ListenerPlan[], { listed }: AddressTable): readonly ListenerPlan[] {
   const own = [NAMES_RANGE.cidr, ...listed.map(cidrOf)];
   const hasIpv6 = listed.some(({ family }) => family === 6);
   return plan
-    .filter((listener) => hasIpv6 || !isForIpv6(listener)) // this kernel may have none
+    .filter((listener) => hasIpv6 || !isForIpv6(listener)) // this kernel may have no IPv6
     .map((listener) =>
       listener.route.kind === 'names' ? { ...listener, sources: [...(listener.sources ?? []), ...own] } : listener,
     );

@@ -1,10 +1,13 @@
-/** Bytes that wait, in their order. They are in blocks, so that many short lines take no more room than few long ones. */
+/**
+ * Bytes that wait to be sent, in order. They are in blocks, so that many short lines take no more memory than few long
+ * ones.
+ */
 
 const BLOCK_BYTES = 8192;
 
 export class Backlog {
   readonly #blocks: Buffer[] = [];
-  /** Of the last block. */
+  /** The length of the last block. */
   #usedBytes = BLOCK_BYTES;
   #bytes = 0;
 
@@ -25,7 +28,7 @@ export class Backlog {
     }
   }
 
-  /** The first of them, as many as are in a block; undefined where there are none. */
+  /** The first block of bytes; undefined if there are none. */
   take(): Buffer | undefined {
     const block = this.#blocks.shift();
     if (block === undefined) return undefined;

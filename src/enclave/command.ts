@@ -1,4 +1,4 @@
-/** The application: started, and waited for. */
+/** Starts the application and waits for it. */
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { SIGNALS, type SystemError } from '../platform/system/errors.ts';
@@ -6,18 +6,18 @@ import { type RunningProgram, type StartOptions, startProgram } from '../platfor
 
 export type CommandLine = readonly [program: string, ...args: string[]];
 
-/** As shells have it: what could not be found, and what could not be executed. */
+/** The statuses of a shell: the command was not found, or could not be executed. */
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 const SIGNALLED = 128;
 
 export interface RunningCommand {
   readonly child: RunningProgram;
-  /** Its exit status, 128 + n where signal n ended it. Never rejected. */
+  /** Its exit status, 128 + n if signal n ended it. Never rejected. */
   readonly ended: Promise<number>;
 }
 
-/** Why it could not be started, and the status that a shell would end with. */
+/** Why the command could not be started, and the exit status of a shell for that. */
 export interface NotStarted {
   readonly error: VsockProxyError;
   readonly exitStatus: number;
@@ -31,7 +31,7 @@ export async function startCommand(
   try {
     child = startProgram(program, args, { env, stdio });
   } catch (error) {
-    return explain(program, error); // Node throws some errors, and tells others by an event
+    return explain(program, error); // Node.js throws some errors, and reports others by an event
   }
   const ended = new Promise<number>((resolve) => {
     child.once('exit', (status, signal) => {
@@ -40,7 +40,7 @@ export async function startCommand(
   });
   const { promise: started, resolve } = Promise.withResolvers<Error | undefined>();
   child.once('spawn', () => resolve(undefined));
-  child.on('error', resolve); // later ones are of signals that it could not be sent
+  child.on('error', resolve); // later errors are about signals that could not be sent
   const failure = await started;
   return failure === undefined ? { child, ended } : explain(program, failure);
 }

@@ -1,4 +1,4 @@
-/** Log lines about names that do not exist in the enclave because nothing allows them. */
+/** Logs names that do not exist in the enclave because nothing allows them. */
 
 import type { Hostname } from '../access/address.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -7,13 +7,13 @@ import { count } from '../proxy/report/quantities.ts';
 import { type Subjects, Throttle } from '../proxy/report/throttle.ts';
 
 const PERIOD_MS = 10_000;
-/** So many names have a line of their own, with the reason; what comes besides is named in one summary per period. */
+/** This many names have a line with the reason. Further ones are named in one summary per period. */
 const MOST_TOLD = 10;
 
 export class Denials {
   readonly #log: Log;
   readonly #throttle: Throttle;
-  /** Those that have had their line, until a period has passed without a denial. */
+  /** The names that have had their line, until a period passes without a denial. */
   readonly #told = new Set<Hostname>();
 
   constructor(log: Log, clock: Clock) {
@@ -42,7 +42,7 @@ export class Denials {
     this.#throttle.report('denied', { first, again }, name);
   }
 
-  /** Says what has not been said yet. */
+  /** Logs everything that is not logged yet. */
   stop(): void {
     this.#throttle.stop();
   }

@@ -1,21 +1,24 @@
-/** The CIDs of this instance's enclaves by their names, as `nitro-cli describe-enclaves` tells them. */
+/** Finds the CIDs of this instance's enclaves by their names, with `nitro-cli describe-enclaves`. */
 import { execFile } from 'node:child_process';
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 
-/** An enclave that runs. */
+/** A running enclave. */
 export interface Enclave {
-  /** Absent: the CLI is too old to tell names. */
+  /** Absent: the CLI is too old to print names. */
   readonly name?: string;
   readonly cid: number;
 }
 
-/** What `describe-enclaves` has printed. */
+/** The output of `describe-enclaves`. */
 export interface Description {
   readonly text: string;
-  /** It has failed all the same, as where one of several enclaves hangs: others than those in the text may run. */
+  /**
+   * The command also failed, for example because one of several enclaves hangs. Enclaves that are missing in the text
+   * may run.
+   */
   readonly failure?: VsockProxyError;
 }
 
@@ -25,19 +28,19 @@ export interface EnclaveDirectoryOptions {
   readonly log: Log;
 }
 
-/** So long an answer is taken as it is; an enclave that was started again is found as soon as it is over. */
+/** For this long an answer is used without another call. An enclave that was started again is found afterwards. */
 const FRESH_MS = 1_000;
-/** So long it is used while the next one is being fetched, so that those who keep coming do not wait. */
+/** For this long an answer is used while the next one is being fetched, so that clients do not wait. */
 const USABLE_MS = 1_500;
-/** So long it is used while nobody can tell: what was true a moment ago is more likely to be than nothing. */
+/** If nitro-cli fails, the last answer is used for this long, because it is still the best guess. */
 const KEPT_MS = 60_000;
 const DEADLINE_MS = 5_000;
 const MAX_BYTES = 1024 * 1024;
-/** 1 is this machine, 2 the host under it, 3 the parent itself. */
+/** 1 is this machine, 2 its hypervisor, 3 the parent itself. */
 const FIRST_ENCLAVE_CID = 4;
 const LAST_CID = 0xffff_fffe;
 
-/** An enclave, and when it was last listed. */
+/** An enclave, and the time when it was last listed. */
 interface Listed extends Enclave {
   readonly at: number;
 }
@@ -48,7 +51,7 @@ export class EnclaveDirectory {
   #fetchedAt = Number.NEGATIVE_INFINITY;
   #failure: VsockProxyError | undefined;
   #fetching: Promise<void> | undefined;
-  /** By name, as last told. */
+  /** By name, as last listed. */
   readonly #told = new Map<string, number>();
 
   constructor(options: EnclaveDirectoryOptions) {
@@ -56,8 +59,8 @@ export class EnclaveDirectory {
   }
 
   /**
-   * At once where the last answer is fresh enough. Nothing is asked while nobody asks.
-   * @returns an error where there is no such enclave, or nobody can tell; never an exception
+   * The result is immediate if the last answer is recent enough. The program runs only when there are requests.
+   * @returns an error if there is no such enclave, or if the answer is unknown; never an exception
    */
   cidOf(name: string): number | VsockProxyError | Promise<number | VsockProxyError> {
     const ageMs = this.#options.clock.now() - this.#fetchedAt;
@@ -79,7 +82,7 @@ export class EnclaveDirectory {
     this.#fetching = undefined;
   }
 
-  /** What is printed now, as far as it can be understood, and why it may not be all. */
+  /** The present output, as far as it is valid, and why it may be incomplete. */
   async #describe(): Promise<{ readonly enclaves: readonly Enclave[]; readonly failure?: VsockProxyError }> {
     let failure: VsockProxyError | undefined;
     try {
@@ -87,12 +90,15 @@ export class EnclaveDirectory {
       ({ failure } = description);
       return { enclaves: parseEnclaves(description.text), ...(failure && { failure }) };
     } catch (error) {
-      // The command's own words say more than that its output is none.
+      // The error of the command says more than its missing output.
       return { enclaves: [], failure: failure ?? (error instanceof VsockProxyError ? error : asError(error)) };
     }
   }
 
-  /** Those known before; not for long, as a CID is free for another enclave when its own has ended. */
+  /**
+   * Enclaves from earlier answers. They are kept only briefly, because a CID may go to another enclave when its own has
+   * ended.
+   */
   #missingFrom(listed: readonly Enclave[], now: number): readonly Listed[] {
     return this.#enclaves.filter(
       ({ name, cid, at }) => now - at <= KEPT_MS && !listed.some((each) => each.name === name || each.cid === cid),
@@ -118,7 +124,7 @@ export class EnclaveDirectory {
 }
 
 /**
- * Those that run, of what `describe-enclaves` prints: a list of maps, of which only these keys matter.
+ * The running enclaves in the output of `describe-enclaves`: a list of maps, of which only these keys are used.
  * @throws VsockProxyError `metadata`
  */
 export function parseEnclaves(text: string): readonly Enclave[] {
@@ -142,8 +148,8 @@ export function parseEnclaves(text: string): readonly Enclave[] {
 }
 
 /**
- * Runs the program, without a shell. One that ends with a status other than 0 may have printed something all the same.
- * @throws VsockProxyError `metadata` where it has not, or could not be run
+ * Runs the program, without a shell. A program that ends with a status other than 0 may still print a list.
+ * @throws VsockProxyError `metadata` if it printed none, or could not be run
  */
 export function describeEnclaves(program: string): Promise<Description> {
   const { promise, resolve, reject } = Promise.withResolvers<Description>();
@@ -178,7 +184,7 @@ function notRunning(name: string, running: readonly Enclave[]): VsockProxyError 
   });
 }
 
-/** So many are named in one line. */
+/** The most enclaves that one line names. */
 const MOST_NAMED = 5;
 
 function describeRunning(running: readonly Enclave[]): string {

@@ -1,8 +1,9 @@
 /**
- * One DNS query and its reply (RFC 1035, RFC 6891), as far as resolvers on the same machine ask: addresses of names,
- * and what the parent knows of them besides.
+ * Parses a DNS query and writes its reply (RFC 1035, RFC 6891), as far as resolvers on the same machine need it: for
+ * addresses of names, and for other records that the parent looks up.
  *
- * What a query cannot have is refused before anything is decoded, and the question goes back byte for byte as it came.
+ * Text that a query cannot contain is refused before anything is decoded. The question section is returned byte for
+ * byte.
  */
 import { type Answer, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from 'dns-packet';
 import { type Hostname, type IpAddress, parseHostname } from '../access/address.ts';
@@ -10,31 +11,35 @@ import type { RecordSet } from '../dns/records.ts';
 import type { FoundRecords } from './parent-records.ts';
 
 /**
- * The addresses of a name, or its records of the type asked for; undefined: there is no such name; `failed`: nobody knows now.
- * @param type of the records asked for, such as `A`
+ * The addresses of a name, or its records of the requested type; undefined: there is no such name; `failed`: the answer
+ * is unknown now.
+ * @param type of the requested records, such as `A`
  */
 export type LookUp = (name: Hostname, type: string) => FoundInZone | Promise<FoundInZone>;
 export type FoundInZone = readonly IpAddress[] | FoundRecords;
 
 export type Transport = 'udp' | 'tcp';
 
-/** No query is longer: a name of 255 bytes, a record for EDNS with its options, and room. */
+/** No query is longer: a name of 255 bytes, an EDNS record with its options, and some room. */
 export const LONGEST_QUERY = 2048;
 
-/** Replies over UDP: without EDNS (RFC 1035 4.2.1), and at most. */
+/** The longest replies over UDP: without EDNS (RFC 1035 4.2.1), and with it. */
 const PLAIN_LIMIT = 512;
 const EDNS_LIMIT = 4096;
-/** Short, so that nobody holds on to an address for long that the table may forget. */
+/** The TTL is short, so that no client keeps an address for long after the table forgets it. */
 const TTL_SECONDS = 60;
 
 const HEADER_BYTES = 12;
 const RESPONSE = 0x8000;
 const OPCODE = 0x7800;
 const RCODES = { none: 0, formerr: 1, servfail: 2, nxdomain: 3, notimp: 4, refused: 5 } as const;
-/** BADVERS is 16: this, in the record for EDNS, and 0 in the header. */
+/** BADVERS is 16: these upper bits are in the EDNS record, and 0 is in the header. */
 const BADVERS_UPPER = 1;
 
-/** @returns undefined for what is no query, and gets no reply; a promise, never rejected, where somebody has to be asked */
+/**
+ * @returns undefined if the message is not a query, and gets no reply; a promise, which is never rejected, if the
+ * answer takes time
+ */
 export function answerQuery(
   message: Buffer,
   transport: Transport,
@@ -63,22 +68,22 @@ function answerWith(query: Query, found: FoundInZone, transport: Transport): Buf
   return transport === 'tcp' || whole.length <= limit ? whole : encodeReply(query, { flags: TRUNCATED_RESPONSE });
 }
 
-/** Of whole zones; nobody serves any here. */
+/** Types for whole zones, which are not served here. */
 const TRANSFERS: ReadonlySet<string> = new Set(['AXFR', 'IXFR']);
 
 interface Query {
   readonly id: number;
   readonly flags: number;
-  /** The question as it came. */
+  /** The question section as received. */
   readonly question: Buffer;
   readonly name: string;
-  /** `UNKNOWN_65` for what the library has no name for. */
+  /** `UNKNOWN_65` for a type that the library does not know. */
   readonly type: string;
   readonly class: string;
   readonly edns: { readonly version: number; readonly payloadBytes: number } | undefined;
 }
 
-/** @returns undefined where it is malformed */
+/** @returns undefined if the message is malformed */
 function readQuery(message: Buffer): Query | undefined {
   const [questions, answers, authorities, additionals] = [4, 6, 8, 10].map((at) => message.readUInt16BE(at));
   if (questions !== 1 || answers !== 0 || authorities !== 0 || (additionals ?? 0) > 1) return undefined;
@@ -91,22 +96,22 @@ function readQuery(message: Buffer): Query | undefined {
     const edns = extra?.type === 'OPT' ? { version: extra.ednsVersion, payloadBytes: extra.udpPayloadSize } : undefined;
     return { id, flags, question, name, type, class: ofClass, edns };
   } catch {
-    return undefined; // the library throws where a message ends too soon, or points forward
+    return undefined; // the library throws if a message ends too soon, or if a pointer points forward
   }
 }
 
-/** The first question; undefined where it is cut off, or is written with a pointer, for there is nothing to point to. */
+/** The first question; undefined if it is cut off, or if it contains a pointer, because there is nothing before it. */
 function sliceQuestion(message: Buffer): Buffer | undefined {
   let at = HEADER_BYTES;
   for (let length = message[at]; length !== 0; length = message[at]) {
     if (length === undefined || length > 63) return undefined;
     at += 1 + length;
   }
-  const end = at + 5; // the zero, type, class
+  const end = at + 5; // the final zero, type, class
   return end <= message.length ? message.subarray(HEADER_BYTES, end) : undefined;
 }
 
-/** A reply to what could not be read, or not be answered, without its question. */
+/** A reply without the question, to a message that could not be read or answered. */
 function refuse(message: Buffer, rcode: number): Buffer {
   const reply = Buffer.alloc(HEADER_BYTES);
   reply.writeUInt16BE(message.readUInt16BE(0), 0);
@@ -126,12 +131,12 @@ function encodeReply(query: Query, { rcode = RCODES.none, extendedRcode = 0, fla
   const rest = encode({
     type: 'response',
     id,
-    // Without the offer of recursion, some resolvers take an empty answer for that of a broken server.
+    // Some resolvers take an empty answer without the recursion bit for that of a broken server.
     flags: (query.flags & RECURSION_DESIRED) | RECURSION_AVAILABLE | flags | rcode,
     answers: 'records' in found ? recordAnswers(found, name) : addressAnswers(found, query),
     additionals: edns === undefined ? [] : [ednsRecord(extendedRcode)],
   });
-  // The library does not compress, so the records stay right when they move.
+  // The library does not compress names, so the records stay valid when they move.
   rest.writeUInt16BE(1, 4);
   return Buffer.concat([rest.subarray(0, HEADER_BYTES), question, rest.subarray(HEADER_BYTES)]);
 }

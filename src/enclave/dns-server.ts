@@ -1,4 +1,4 @@
-/** The enclave's DNS server: one address, UDP and TCP. Who asks are programs of the same machine. */
+/** The enclave's DNS server: one address, UDP and TCP. Its clients are programs of the same machine. */
 import { VsockProxyError } from '../platform/errors.ts';
 import type { SystemError } from '../platform/system/errors.ts';
 import {
@@ -14,11 +14,11 @@ export interface DnsServer {
   close(): void;
 }
 
-/** RFC 7766: connections may be kept open; not all there can be, and not for ever. */
+/** RFC 7766: connections may be kept open, but only some, and only for a time. */
 const MAX_CONNECTIONS = 64;
 const IDLE_MS = 10_000;
 const LENGTH_BYTES = 2;
-/** Who asks without reading gets no more answers than this, besides what the kernel keeps. */
+/** A client that does not read gets no more answers than this, besides those that the kernel keeps. */
 const MAX_UNREAD_BYTES = 64 * 1024;
 
 /** @throws VsockProxyError `listen-failed` */
@@ -42,7 +42,7 @@ export async function openDnsServer(ip: string, port: number, lookUp: LookUp): P
     throw describe(error, ip, port);
   }
   udp.on('message', (message, { address, port: from }) => {
-    if (from === 0) return; // who says so wants no reply (RFC 768), and none can be sent
+    if (from === 0) return; // a client with this port expects no reply (RFC 768), and none can be sent
     const reply = answerQuery(message, 'udp', lookUp);
     if (reply instanceof Promise) void reply.then((settled) => sendUnlessClosed(settled, from, address));
     else if (reply !== undefined) udp.send(reply, from, address);
@@ -63,14 +63,14 @@ async function listenTcp(server: StreamServer, ip: string, port: number): Promis
 function listening(socket: DatagramSocket | StreamServer): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('listening', resolve);
-    socket.on('error', reject); // later ones reject what has been settled
+    socket.on('error', reject); // later errors reject a promise that is already settled
   });
 }
 
-/** Messages with their length in front (RFC 1035 4.2.2), answered in order. */
+/** Reads messages with a length prefix (RFC 1035 4.2.2), and answers them in order. */
 function serveConnection(socket: Connection, lookUp: LookUp): void {
   let bytes: Buffer = Buffer.alloc(0);
-  /** While somebody is asked, nothing more is read: answers keep the order of their queries. */
+  /** While an answer is pending nothing more is read, so that answers keep the order of the queries. */
   let waiting = false;
   const write = (reply: Buffer): void => {
     const length = Buffer.alloc(LENGTH_BYTES);

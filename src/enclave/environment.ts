@@ -1,9 +1,9 @@
-/** The variables by which programs learn of an HTTP proxy, as Enclaver sets them. */
+/** The variables that name an HTTP proxy to programs, as Enclaver sets them. */
 import type { Environment } from '../platform/environment.ts';
 
 /**
- * This machine as programs call it, in forms that all of them read: some compare texts, with the brackets of a URL or without,
- * and know no ranges.
+ * The names and addresses of this machine, in forms that all programs understand. Some programs compare texts, with or
+ * without the brackets of a URL, and do not understand ranges.
  */
 const THIS_MACHINE = ['localhost', '127.0.0.1', '127.0.0.2', '0.0.0.0', '::1', '[::1]'];
 

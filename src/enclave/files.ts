@@ -1,4 +1,4 @@
-/** /etc/hosts and /etc/resolv.conf of the enclave: what has to stand in them, beside what stands there. */
+/** Completes /etc/hosts and /etc/resolv.conf of the enclave. */
 import type { Hostname, IpAddress } from '../access/address.ts';
 import { parseHosts } from '../dns/hosts.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -7,13 +7,13 @@ import { getSystemErrorMessage, type SystemError } from '../platform/system/erro
 import { readFileSync, writeFileSync } from '../platform/system/files.ts';
 import { replaceFile } from '../platform/whole-file.ts';
 
-/** A name and where it leads. */
+/** A name and its address. */
 export interface HostsEntry {
   readonly name: Hostname;
   readonly ip: IpAddress;
 }
 
-/** A hosts file (hosts(5)) in which these names lead there. What is new goes first, for the first line of a name counts. */
+/** A hosts file (hosts(5)) with these names. New lines go first, because the first line of a name counts. */
 export function withHosts(text: string, hosts: readonly HostsEntry[]): string {
   const table = parseHosts(text);
   const missing = hosts.filter(({ name, ip }) => {
@@ -24,8 +24,9 @@ export function withHosts(text: string, hosts: readonly HostsEntry[]): string {
 }
 
 /**
- * A hosts file in which the machine's own name leads somewhere: to 127.0.0.1, unless it does already. Programs that ask for
- * their own address need that, whatever the name is: in an enclave it is often `(none)`, which is no name of DNS.
+ * A hosts file that has the machine's own name: it resolves to 127.0.0.1 unless the file says otherwise. Programs that
+ * look up their own address need that, whatever the name is. In an enclave it is often `(none)`, which is not a valid
+ * name in DNS.
  */
 export function withOwnName(text: string, hostName: string): string {
   if (!/^[^\s#]+$/.test(hostName)) return text;
@@ -42,16 +43,16 @@ export interface ResolverSettings {
   readonly hostName: string;
 }
 
-/** A resolv.conf(5) with this server and search list and no others; its other lines stay. */
+/** A resolv.conf(5) with only this server and search list. Its other lines stay. */
 export function withResolver(text: string, { server, search, hostName }: ResolverSettings): string {
-  // Without a list, libc makes one of the domain in the host name; with the root in it, there is none.
+  // Without a list, libc makes one from the domain of the host name. With the root domain as the list, there is none.
   const domains = search.length === 0 && hostName.includes('.') ? ['.'] : search;
   const own = [`nameserver ${server}`, ...(domains.length === 0 ? [] : [`search ${domains.join(' ')}`])];
   return [...own, ...text.split('\n').filter((line) => !/^\s*(nameserver|search|domain)\b/.test(line))].join('\n');
 }
 
 /**
- * Changes a file, which may be missing: as a whole or not at all, and only where something changes.
+ * Changes a file, which may be missing, atomically, and only if its text changes.
  * @throws VsockProxyError `argument`
  */
 export function changeFile(path: string, change: (text: string) => string): void {
@@ -68,7 +69,7 @@ function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined; // also a link to nowhere, which is replaced
+    if (codeOf(error) === 'ENOENT') return undefined; // also a dangling link, which is replaced
     throw error;
   }
 }
@@ -77,10 +78,10 @@ const IN_PLACE = ['EBUSY', 'EROFS', 'EACCES'];
 
 function writeWhole(path: string, text: string): void {
   try {
-    replaceFile(path, text); // readable for all: whoever it is resolves names
+    replaceFile(path, text); // readable for all, because every user resolves names
   } catch (error) {
-    // Container engines mount this very file, and over a directory that is read-only perhaps. What is mounted can be
-    // written but not replaced; and so can what a link leads to, out of a directory in which nothing can be made.
+    // Container engines mount this file, perhaps over a read-only directory. A mounted file can be written but not
+    // replaced. The same holds for the target of a link out of a directory in which no file can be created.
     if (!IN_PLACE.includes(codeOf(error))) throw error;
     writeFileSync(path, text);
   }

@@ -1,6 +1,6 @@
-/** Bytes that come in pieces → lines of bounded length. */
+/** Splits a stream of bytes into lines of bounded length. */
 
-/** A longer line goes on in the next one. */
+/** A longer line is continued in the next one. */
 export const LONGEST_LINE_BYTES = 8192;
 
 const LF = 0x0a;
@@ -13,7 +13,7 @@ export class LineSplitter {
     this.#rest = this.#rest.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes]);
   }
 
-  /** The next line without its end; undefined where it has not ended. */
+  /** The next line without its end; undefined if no line is complete. */
   take(): Buffer | undefined {
     const end = this.#rest.subarray(0, LONGEST_LINE_BYTES + 1).indexOf(LF);
     if (end < 0 && this.#rest.length <= LONGEST_LINE_BYTES) return undefined;
@@ -22,7 +22,7 @@ export class LineSplitter {
     return line.at(-1) === CR ? line.subarray(0, -1) : line;
   }
 
-  /** What has come since the last line, which will not end any more. */
+  /** The bytes after the last line, which will not be completed. */
   takeRest(): Buffer | undefined {
     const rest = this.#rest;
     this.#rest = Buffer.alloc(0);

@@ -1,9 +1,9 @@
 /**
- * The parent's end of `--log`: lines of enclaves, to standard error.
+ * The parent's end of `--log`: writes lines of enclaves to standard error.
  *
- * The data plane passes on what enclaves send, to a server of this process that takes nobody else's word: each connection
- * begins with a secret and the client's name. Enclaves are not trusted: lines are bounded and escaped, and who sends more
- * than its share waits.
+ * The data plane forwards the bytes of enclaves to a server of this process. The server trusts only the data plane:
+ * each connection begins with a secret and the client's name. Enclaves are not trusted. Lines are bounded and escaped,
+ * and a client that sends more than its share waits.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
@@ -15,22 +15,25 @@ import { LruCache } from '../proxy/lru.ts';
 import { LineSplitter } from './lines.ts';
 
 export interface LogReceiverOptions {
-  /** Takes one line of this client, printable and without its newline; false when it could not, and is to be tried again. */
+  /**
+   * Writes one line of this client, printable and without its newline. Returns false if it could not, and must be
+   * called again.
+   */
   readonly write: (client: string, line: string) => boolean;
   readonly clock: Clock;
 }
 
-/** Below what journald takes from a service without dropping anything: RateLimitBurst= in journald.conf(5). */
+/** Below the rate at which journald starts to drop lines of a service: RateLimitBurst= in journald.conf(5). */
 const LINES_PER_SECOND = 250;
-/** So many at once, after some quiet. */
+/** The burst of lines after some quiet. */
 const BURST = 1000;
 const WAIT_MS = 100;
 const MAX_CONNECTIONS = 256;
-/** Of one client: `vsock-proxy enclave` has one, and a few more while it connects again. */
+/** The connections of one client. `vsock-proxy enclave` has one, and a few more while it connects again. */
 const MAX_CONNECTIONS_PER_CLIENT = 16;
-/** The introduction comes with the connection. */
+/** The introduction comes together with the connection. */
 const INTRODUCTION_MS = 10_000;
-/** So many clients have their shares remembered. */
+/** The shares of this many clients are remembered. */
 const MAX_CLIENTS = 1024;
 
 export async function openLogReceiver({ write, clock }: LogReceiverOptions): Promise<LogReceiver> {
@@ -69,14 +72,14 @@ interface Context extends LogReceiverOptions {
 function receive(socket: Socket, { secret, clientOf, write, clock }: Context): void {
   const lines = new LineSplitter();
   let client: Client | undefined;
-  /** What could not be written yet. */
+  /** A line that could not be written yet. */
   let waiting: string | undefined;
   let cancelTimer = clock.setTimer(INTRODUCTION_MS, () => socket.destroy());
 
-  /** @returns false: not now */
+  /** @returns false if the line cannot be written now */
   const writeWaiting = (): boolean => {
     if (waiting === undefined || client === undefined) return true;
-    // An empty line is not written, but it costs its sender as much as any other, since it costs us as much.
+    // An empty line is not written. It costs its sender as much as any other line, because it also costs us as much.
     if (!client.takeToken() || (waiting !== '' && !write(client.name, waiting))) return false;
     waiting = undefined;
     return true;
@@ -85,7 +88,7 @@ function receive(socket: Socket, { secret, clientOf, write, clock }: Context): v
     waiting = escapeControls(line.toString());
     return writeWaiting();
   };
-  /** @returns false: not all of it now */
+  /** @returns false if not all lines can be written now */
   const passLines = (): boolean => {
     if (!writeWaiting()) return false;
     for (let line = lines.take(); line !== undefined; line = lines.take()) {
@@ -128,7 +131,7 @@ function receive(socket: Socket, { secret, clientOf, write, clock }: Context): v
   });
 }
 
-/** The client of an introduction, and of nothing else. */
+/** The client in an introduction without further text. */
 function introduced(line: Buffer, secret: string): string | undefined {
   const expected = Buffer.from(`${secret} `);
   const given = line.subarray(0, expected.length);
@@ -136,7 +139,7 @@ function introduced(line: Buffer, secret: string): string | undefined {
   return line.subarray(expected.length).toString();
 }
 
-/** What one client may do: so many connections, and lines by a bucket of tokens. */
+/** The share of one client: a number of connections, and lines from a token bucket. */
 class Client {
   readonly name: string;
   readonly #clock: Clock;
@@ -150,7 +153,7 @@ class Client {
     this.#filledAt = clock.now();
   }
 
-  /** @returns false: it has enough */
+  /** @returns false if the client has too many */
   connect(): boolean {
     if (this.#connections >= MAX_CONNECTIONS_PER_CLIENT) return false;
     this.#connections += 1;
@@ -161,7 +164,7 @@ class Client {
     this.#connections -= 1;
   }
 
-  /** Takes what one line costs, if it is there. */
+  /** Takes the tokens for one line, if there are any. */
   takeToken(): boolean {
     const now = this.#clock.now();
     this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#filledAt) * LINES_PER_SECOND) / 1000);

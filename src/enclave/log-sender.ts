@@ -1,15 +1,15 @@
 /**
- * The enclave's end of `--log`: lines of this process and of its command, to the parent.
+ * The enclave's end of `--log`: sends lines of this process and of its command to the parent.
  *
- * Nobody who writes a line ever waits: what the parent does not take is kept, and when that is full, lines are lost, and
- * counted.
+ * No writer of lines ever waits. Lines that the parent does not accept are kept. When the memory for them is full,
+ * further lines are dropped and counted.
  */
 import type { Clock } from '../platform/clock.ts';
 import type { Stream } from '../platform/system/sockets.ts';
 import { Backlog } from './backlog.ts';
 import { LineSplitter } from './lines.ts';
 
-/** An enclave pays for every megabyte. */
+/** Memory is scarce in an enclave. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 const RECONNECT_MS = 500;
 
@@ -27,13 +27,15 @@ export class LogSender {
     this.#clock = clock;
   }
 
-  /** Sends what has been written, and what will be. `connect` gives a socket, which sends `connect` when it is. */
+  /**
+   * Sends all lines, earlier and later ones. `connect` returns a socket, which emits `connect` when it is connected.
+   */
   start(connect: () => Stream): void {
     this.#connect = connect;
     this.#reconnect();
   }
 
-  /** A text of whole lines, each with its newline. */
+  /** Writes a text of whole lines, each with its newline. */
   write(text: string | Uint8Array): void {
     const bytes = Buffer.from(text);
     if (this.#backlog.bytes + bytes.length > MAX_QUEUED_BYTES) {
@@ -45,7 +47,7 @@ export class LogSender {
     this.#pass(bytes);
   }
 
-  /** The lines of a stream, from now to its end. */
+  /** Sends the lines of a stream, from now to its end. */
   pipe(stream: Stream): void {
     const lines = new LineSplitter();
     const ended = new Promise<void>((resolve) => {
@@ -63,7 +65,7 @@ export class LogSender {
     this.#streams.add(ended);
   }
 
-  /** Ends the connection when everything has been sent, and waits until the parent has read it; at most `deadlineMs`. */
+  /** Ends the connection when everything is sent, and waits until the parent has read it, for at most `deadlineMs`. */
   async finish(deadlineMs: number): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const cancel = this.#clock.setTimer(deadlineMs, resolve);
@@ -74,7 +76,7 @@ export class LogSender {
     });
     await Promise.race([idle, late]);
     this.#connect = undefined;
-    // What has been sent may be in the queue of a listener that has not accepted it yet, and would go with it.
+    // Sent bytes may be in the queue of a listener that has not accepted the connection yet, and would be lost with it.
     await Promise.race([endOf(this.#socket), late]);
     cancel();
   }
@@ -109,7 +111,7 @@ export class LogSender {
     };
     socket.on('connect', go);
     socket.on('drain', go);
-    // The parent stops in order: what has been written arrives, and the rest is for its next connection.
+    // The parent stops in order: written bytes arrive, and the rest goes to its next connection.
     socket.on('end', () => {
       this.#canWrite = false;
     });
@@ -122,7 +124,7 @@ export class LogSender {
   }
 }
 
-/** Resolves when the other side has ended, too, which it does behind the last byte. */
+/** Resolves when the other side has ended, too, which it does after the last byte. */
 async function endOf(socket: Stream | undefined): Promise<void> {
   if (socket === undefined || socket.destroyed) return;
   const closed = new Promise<void>((resolve) => {

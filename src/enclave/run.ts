@@ -1,4 +1,4 @@
-/** An enclave from its first moment to its application's end. */
+/** Runs an enclave from its start to the end of its application. */
 import { type Hostname, parseHostname, parseIpAddress, type TargetHost } from '../access/address.ts';
 import { type HostsTable, parseHosts } from '../dns/hosts.ts';
 import type { RecordType } from '../dns/records.ts';
@@ -23,11 +23,11 @@ import { openZone } from './zone.ts';
 export interface EnclaveDependencies extends AddressDependencies {
   readonly clock: Clock;
   readonly env: Environment;
-  /** As uname(2) tells it. */
+  /** The host name, from uname(2). */
   readonly hostName: string;
   readonly bringUpLoopback: () => void;
   readonly serve: (plan: Plan, hostOf: (ip: string) => TargetHost | undefined) => Promise<RunningProxy>;
-  /** Called when a child has ended, with the one that is waited for anyway. */
+  /** Reaps orphans. Called when a child has ended, with the child that is awaited anyway. */
   readonly reapOrphans: (own: number) => void;
   readonly signals: SignalPassing;
   /** Absent: the command has the standard streams of this process. */
@@ -36,14 +36,14 @@ export interface EnclaveDependencies extends AddressDependencies {
 
 const DNS_IP = '127.0.0.1';
 const DNS_PORT = 53;
-/** The application has ended, so nobody waits for what its connections still carry but for the last of what it sent. */
+/** When the application has ended, its connections get this time for the last bytes. */
 const LONGEST_DRAIN_MS = 2_000;
 
 /**
  * Returns when the command has ended, or could not be started.
- * @param load what is to run
+ * @param load returns the plan
  * @returns the exit status
- * @throws VsockProxyError when the enclave cannot be set up; then the command has not been started
+ * @throws VsockProxyError if the enclave cannot be set up; then the command has not been started
  */
 export async function runEnclave(
   load: () => EnclavePlan,
@@ -75,7 +75,7 @@ export async function runEnclave(
   return exitStatus;
 }
 
-/** What the command is to find, listening. */
+/** The listeners for the command. */
 interface OpenEnclave {
   readonly plan: EnclavePlan;
   readonly dns: DnsServer | undefined;
@@ -118,7 +118,7 @@ async function start(
 ): Promise<RunningCommand | NotStarted> {
   const { egress } = plan;
   if (egress !== undefined && dns !== undefined) {
-    // Not before that server answers.
+    // Only after that server answers.
     const settings = { server: DNS_IP, search: egress.search, hostName };
     changeFile('/etc/resolv.conf', (text) => withResolver(text, settings));
   }
@@ -134,7 +134,7 @@ async function start(
   return started;
 }
 
-/** Whatever goes wrong with that is of less interest than the error itself. */
+/** Errors of this are ignored, because the first error matters more. */
 async function tellParent(error: unknown, logging: Logging, dependencies: EnclaveDependencies): Promise<void> {
   const { bringUpLoopback, serve } = dependencies;
   try {
@@ -164,7 +164,7 @@ function readHosts(): HostsTable {
   return parseHosts(readFileSync('/etc/hosts', 'utf8'));
 }
 
-/** Names and addresses that are this machine's, besides those that every machine has. */
+/** Names and addresses of this machine, besides those that every machine has. */
 function ownHosts({ hosts, listeners }: EnclavePlan, hostName: string): readonly string[] {
   const own = parseHostname(hostName);
   return [

@@ -1,19 +1,19 @@
-/** Signals of this process, passed on to its command. */
+/** Passes signals of this process on to its command. */
 import { SIGNALS } from '../platform/system/errors.ts';
 import { readFileSync } from '../platform/system/files.ts';
 import type { RunningProgram } from '../platform/system/programs.ts';
 
-/** What people send to a program, and what it may have a meaning for. */
+/** Signals that users send to a program, or that may have a meaning for it. */
 const PASSED = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT', 'SIGWINCH'] as const;
 
 type PassedSignal = (typeof PASSED)[number];
 
-/** Those that end a program which has no other wish. */
+/** Signals that end a program by default. */
 const ENDING: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'];
-/** A terminal sends them to all that is in its foreground, and so to the command itself. */
+/** Signals that a terminal sends to all processes in its foreground, and so to the command itself. */
 const OF_TERMINALS: readonly string[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH'];
 
-/** As much of `process` as this takes. */
+/** The part of `process` that this code uses. */
 export interface SignalSource {
   on(signal: PassedSignal | 'SIGCHLD', listener: () => void): unknown;
   exit(exitStatus: number): void;
@@ -21,15 +21,15 @@ export interface SignalSource {
 
 export interface SignalPassing {
   /**
-   * From now on signals are for the command.
+   * From now on signals go to the command.
    * @param onChildEnd called whenever any child has ended
    */
   passTo(command: Pick<RunningProgram, 'kill'>, onChildEnd: () => void): void;
 }
 
 /**
- * Takes signals from now on: the first process of an enclave gets none that it has not asked for. Until there is a
- * command, those that end programs end this one.
+ * Takes signals from now on, because the first process of an enclave gets only signals for which it has a handler.
+ * Until there is a command, the signals that end programs end this one.
  * @param isInForeground whether this process is in the foreground of a terminal now
  */
 export function takeSignals(source: SignalSource, isInForeground: () => boolean): SignalPassing {
@@ -56,11 +56,11 @@ export function isInForeground(): boolean {
   try {
     return isForeground(readFileSync('/proc/self/stat', 'latin1'));
   } catch {
-    return false; // without /proc nobody can tell
+    return false; // without /proc the answer is unknown
   }
 }
 
-/** @param stat what /proc/PID/stat has: proc_pid_stat(5) */
+/** @param stat the text of /proc/PID/stat: proc_pid_stat(5) */
 export function isForeground(stat: string): boolean {
   const [, , group, , terminal = '0', foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return terminal !== '0' && group === foreground;

@@ -1,4 +1,4 @@
-/** Which names there are inside the enclave, and at which addresses. */
+/** The names inside the enclave, with their addresses. */
 
 import { type Hostname, isLocalhost, parseIpAddress, type TcpPort } from '../access/address.ts';
 import { findDenial } from '../access/authorize.ts';
@@ -12,14 +12,14 @@ import type { FoundRecords } from './parent-records.ts';
 
 export interface ZoneOptions {
   readonly table: AddressTable;
-  /** Of the enclave itself, which go first. */
+  /** The names of the enclave itself, which take precedence. */
   readonly hosts: HostsTable;
   readonly policy: Policy;
-  /** Those on which the addresses of names are listened on. */
+  /** The ports on which the addresses of names are listened on. */
   readonly ports: readonly TcpPort[];
-  /** Asks the parent. */
+  /** Requests records from the parent. */
   readonly lookUpRecords: (name: Hostname, type: RecordType) => Promise<FoundRecords>;
-  /** Somebody has asked for a name that is not allowed. */
+  /** Called when a name is requested that is not allowed. */
   readonly onDenied: (name: Hostname, reason: string) => void;
 }
 
@@ -28,9 +28,9 @@ const LOOPBACK = ['127.0.0.1', '::1'].map(parseIpAddress).filter((ip) => ip !== 
 const NOT_LISTED = 'no entry of egress.allow matches it';
 
 export function openZone({ table, hosts, policy, ports, lookUpRecords, onDenied }: ZoneOptions): LookUp {
-  // Without a CID: an enclave does not know its own, and its parent does.
+  // There is no CID, because an enclave does not know its own. The parent decides with it.
   const client = {};
-  /** Undefined where the name is allowed on one of the ports. */
+  /** Undefined if the name is allowed on one of the ports. */
   const denialOf = (name: Hostname): string | undefined => {
     let reason = NOT_LISTED;
     for (const port of ports) {
@@ -46,7 +46,7 @@ export function openZone({ table, hosts, policy, ports, lookUpRecords, onDenied 
     if (own !== undefined) return own;
     const reason = denialOf(name);
     if (isRecordType(type)) {
-      // What has an address here exists, whatever the parent knows of it.
+      // A name that has an address here exists, whatever the parent answers.
       const none = reason === undefined ? [] : undefined;
       const denial = findRecordDenial(policy, name, client);
       if (denial === undefined) return lookUpRecords(name, type).then((found) => found ?? none);
@@ -54,7 +54,8 @@ export function openZone({ table, hosts, policy, ports, lookUpRecords, onDenied 
       return none;
     }
     if (reason === undefined) return [table.addressOf(name)];
-    // One line is enough for the two queries of one look-up; and names of addresses are asked for by mere habit.
+    // One line is enough for the two queries of one look-up. Programs look up names of addresses by habit, so these are
+    // not logged.
     if (type !== 'AAAA' && !name.endsWith('.arpa')) onDenied(name, reason);
     return undefined;
   };

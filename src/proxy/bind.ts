@@ -1,4 +1,4 @@
-/** Why a listener could not be bound, and what to do about it. The AWS proxy says neither. */
+/** Explains why a listener could not be bound, with a hint. AWS's proxy does neither. */
 import type { DataPlane, Listening, ListenSpec, SocketAddress } from '../dataplane/contract.ts';
 import type { ActivatedSocket } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -6,11 +6,11 @@ import { CID_LOCAL, CID_PARENT } from '../platform/vsock.ts';
 import { describeErrno } from './report/errno.ts';
 import { formatAddress } from './report/format.ts';
 
-/** Ports below it need a capability: ip_unprivileged_port_start(7), and fixed for vsock. */
+/** Lower ports need a capability: ip_unprivileged_port_start(7); for vsock the limit is fixed. */
 const FIRST_UNPRIVILEGED_PORT = 1024;
 
 /**
- * @param on as it is written, which tells more than a descriptor
+ * @param on the address as it is written, which says more than a descriptor
  * @throws VsockProxyError `listen-failed`: `Could not bind to cid: 3 port: 8000: EADDRINUSE: …`, with a hint
  */
 export function bind(dataPlane: DataPlane, spec: ListenSpec, on: SocketAddress | ActivatedSocket): Listening {

@@ -1,4 +1,4 @@
-/** What a new plan changes of the listeners that run, by their addresses. */
+/** Compares the listeners of a new plan with the running ones, by their addresses. */
 import type { Rule } from '../access/rules.ts';
 import type { ListenerPlan } from '../plan.ts';
 
@@ -27,7 +27,10 @@ export function comparePlans<Running extends { readonly plan: ListenerPlan }>(
   return { added, changed, removed: [...left.values()], unchanged };
 }
 
-/** Whether they mean the same, wherever they stand in the file. (What moved is made anew: messages tell where rules are.) */
+/**
+ * Whether two listeners are equal, including their places in the file. (A moved listener is replaced, because messages
+ * name the places of rules.)
+ */
 export function isSame(one: ListenerPlan, other: ListenerPlan): boolean {
   return isEqual(one, other, false);
 }
@@ -42,12 +45,12 @@ function isEqual(one: ListenerPlan, other: ListenerPlan, withPlaces: boolean): b
   );
 }
 
-/** One by one: of tens of thousands, texts would be written for nothing while clients wait. */
+/** Compares rules one by one. For tens of thousands of rules, building texts would take too long while clients wait. */
 function areEqualRules(rules: readonly Rule[], others: readonly Rule[], withPlaces: boolean): boolean {
   return rules.length === others.length && rules.every((rule, index) => isEqualRule(rule, others[index], withPlaces));
 }
 
-/** What an address means, its text says. */
+/** Addresses are equal if their texts are. */
 function isEqualRule(rule: Rule, other: Rule | undefined, withPlaces: boolean): boolean {
   if (other === undefined || rule.text !== other.text) return false;
   if (withPlaces && rule.place !== other.place) return false;

@@ -1,4 +1,4 @@
-/** One listener of the plan as it runs: on one socket, or on all that systemd has passed under one name. */
+/** A running listener of the plan: on one socket, or on all sockets that systemd has passed under one name. */
 import type { InheritedSocket, ListenerId, SocketAddress } from '../dataplane/contract.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -8,9 +8,9 @@ import type { ReportedRoutes } from './report/report.ts';
 import { openRoute, type Route, type RouteContext, type Seam } from './route.ts';
 
 export interface ListenerContext extends RouteContext {
-  /** What systemd has passed, by name. */
+  /** The sockets of systemd, by name. */
   readonly activatedSockets: () => Promise<ReadonlyMap<string, readonly number[]>>;
-  /** Whether vsock of this network namespace is its own, so that no enclave is met there. */
+  /** Whether this network namespace has a vsock of its own, which no enclave can reach. */
   readonly hasOwnVsock: () => boolean;
 }
 
@@ -19,7 +19,7 @@ export interface Bound {
   readonly on: SocketAddress;
 }
 
-/** Decided and not yet bound; then bound; then closed. */
+/** First decided but not bound, then bound, then closed. */
 export class Listener {
   readonly plan: ListenerPlan;
   readonly route: Route;
@@ -33,8 +33,9 @@ export class Listener {
   }
 
   /**
-   * Takes its sockets over from `predecessor`, if there is one: neither address nor clients in the queue are lost.
-   * @throws VsockProxyError that says where in the file
+   * Takes over the sockets of `predecessor`, if there is one. Neither the address nor the clients in the queue are
+   * lost.
+   * @throws VsockProxyError with the place in the file
    */
   static async prepare(plan: ListenerPlan, context: ListenerContext, predecessor?: Listener): Promise<Listener> {
     try {
@@ -46,8 +47,8 @@ export class Listener {
   }
 
   /**
-   * All sockets or none.
-   * @throws VsockProxyError `listen-failed` that says where in the file
+   * Binds all sockets or none.
+   * @throws VsockProxyError `listen-failed` with the place in the file
    */
   bind(seam: Seam, report: ReportedRoutes, log: Log, predecessor?: Listener): void {
     const { plan, route } = this;
@@ -62,7 +63,7 @@ export class Listener {
           : { sources: sources.map(({ network, prefixLength }) => ({ ip: network.text, prefixLength })) }),
       },
       timeouts,
-      // Without anyone who reads them, thousands of lines a second would be composed for nothing.
+      // Thousands of lines per second are not composed if nobody reads them.
       report: log.enables('info') ? 'lifecycle' : 'failures',
     } as const;
     const sockets =
@@ -90,7 +91,7 @@ export class Listener {
     }
   }
 
-  /** Its connections go on. */
+  /** Closes the listener. Its connections go on. */
   close({ dataPlane }: Seam): void {
     this.route.stop();
     for (const { id } of this.bound) dataPlane.closeListener(id);
@@ -114,7 +115,7 @@ async function findSockets(
   });
 }
 
-/** The error with its place; that of the command line is known. */
+/** The error with its place. An error of the command line needs none. */
 function placed(error: unknown, { place }: ListenerPlan): unknown {
   if (!(error instanceof VsockProxyError) || place === undefined) return error;
   const { code, message, hint, errno } = error;

@@ -1,4 +1,7 @@
-/** All listeners that run, and their change to those of another plan: everything new is there before anything old goes. */
+/**
+ * All running listeners, and their change to those of another plan: everything new is bound before anything old is
+ * closed.
+ */
 import type { ListenerId, SocketAddress } from '../dataplane/contract.ts';
 import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -13,7 +16,7 @@ import { count } from './report/quantities.ts';
 import type { ReportedRoutes } from './report/report.ts';
 import type { Seam } from './route.ts';
 
-/** What is prepared and not yet bound. */
+/** Listeners that are prepared and not bound. */
 export interface Change {
   readonly added: readonly Listener[];
   readonly changed: readonly { readonly predecessor: Listener; readonly next: Listener }[];
@@ -25,7 +28,10 @@ export class Listeners {
   readonly #context: ListenerContext;
   readonly #log: Log;
   #running: readonly Listener[] = [];
-  /** Closed, but with connections that something may be told or asked of; and who decides about their next requests. */
+  /**
+   * Closed listeners whose connections may still have events or requests, with the successor that decides about the
+   * next requests.
+   */
   readonly #draining = new Map<ListenerId, { readonly listener: Listener; successor: Listener | undefined }>();
 
   constructor(context: ListenerContext) {
@@ -37,15 +43,15 @@ export class Listeners {
     return this.#running;
   }
 
-  /** Where each listener listens that may have connections, and where all of its clients go. */
+  /** For each listener that may have connections, its address and the target of all its clients. */
   addressesById(): ReadonlyMap<ListenerId, { readonly on: SocketAddress; readonly target: string | undefined }> {
     const all = [...this.#running, ...[...this.#draining.values()].map(({ listener }) => listener)];
     return new Map(all.flatMap(({ bound, route }) => bound.map(({ id, on }) => [id, { on, target: route.target }])));
   }
 
   /**
-   * Decides whether all of the plan may be. Binds nothing.
-   * @throws VsockProxyError for the first listener that may not
+   * Decides whether every listener of the plan is allowed. Binds nothing.
+   * @throws VsockProxyError for the first listener that is denied
    */
   async prepare(plans: readonly ListenerPlan[]): Promise<Change> {
     const { added, changed, removed, unchanged } = comparePlans(this.#running, plans);
@@ -71,7 +77,7 @@ export class Listeners {
   }
 
   /**
-   * Binds what is new, then closes what is old. When something cannot be bound, what runs is what ran before.
+   * Binds the new listeners, then closes the old ones. If any cannot be bound, the running ones stay.
    * @throws VsockProxyError `listen-failed`
    */
   commit(change: Change, seam: Seam, report: ReportedRoutes): void {
@@ -94,8 +100,8 @@ export class Listeners {
   }
 
   /**
-   * Says which sockets of systemd no listener uses. They stay open: they are systemd's, where clients can connect and wait
-   * whatever is closed here, and the next plan may use them.
+   * Logs which sockets of systemd no listener uses. They stay open, because they belong to systemd. Clients can connect
+   * to them and wait, and the next plan may use them.
    */
   async tellUnusedSockets(): Promise<void> {
     const used = new Set(this.#running.map(({ plan: { on } }) => (on.family === 'systemd' ? on.name : undefined)));
@@ -108,7 +114,7 @@ export class Listeners {
     }
   }
 
-  /** What systemd passes was bound elsewhere; on the loopback, only this machine is met. */
+  /** A socket of systemd was bound elsewhere. A loopback address is reachable from this machine only. */
   #tellUnreachable(added: readonly Listener[]): void {
     const vsock = added.flatMap(({ plan: { on } }) => (on.family === 'vsock' && on.cid !== CID_LOCAL ? [on] : []));
     const [first] = vsock;
@@ -121,22 +127,25 @@ export class Listeners {
     );
   }
 
-  /** Lets go of what was prepared and is not wanted any more. */
+  /** Releases listeners that were prepared and are no longer needed. */
   discard(change: Change): void {
     for (const listener of newOnes(change)) listener.route.stop();
   }
 
-  /** Ends the resolving of names; the data plane closes the sockets. */
+  /** Stops resolving names. The data plane closes the sockets. */
   stop(): void {
     for (const { route } of this.#running) route.stop();
   }
 
-  /** Closes it. Its connections go on; their next requests are decided about by its successor, and refused without one. */
+  /**
+   * Closes a listener. Its connections go on. Its successor decides about their next requests; without one they are
+   * refused.
+   */
   #close(listener: Listener, successor: Listener | undefined, seam: Seam): void {
     listener.close(seam);
     for (const { id } of listener.bound) {
       this.#draining.set(id, { listener, successor: listener });
-      // Of its clients, some may wait for the first addresses of a name.
+      // Some of its clients may wait for the first addresses of a name.
       if (listener.route.kind === 'fixed' && successor?.route.kind === 'fixed') successor.route.attach(id, seam);
     }
     for (const [id, draining] of this.#draining) {
@@ -147,7 +156,7 @@ export class Listeners {
     }
   }
 
-  /** Of whom the data plane does not tell any more, nothing will come. */
+  /** Forgets listeners that the data plane no longer reports, because they have no further events. */
   #forgetDrained({ dataPlane, dispatcher }: Seam, report: ReportedRoutes): void {
     const known = new Set(dataPlane.counters().map(({ listener }) => listener));
     for (const id of this.#draining.keys()) {
@@ -190,7 +199,7 @@ function successorOf({
   return successor?.plan.route.kind === listener.plan.route.kind ? successor.route.handler : undefined;
 }
 
-/** What is under way is brought to its end as it was begun; what is new is up to the successor. */
+/** Open requests are finished by the old handler. New requests go to the successor. */
 function inherit(predecessor: Handler, successor: Handler | undefined): Handler {
   const first = successor === undefined ? () => GONE : (ask: FirstRequest) => successor.first(ask);
   return { first, later: (ask, request) => predecessor.later(ask, request) };
@@ -201,7 +210,7 @@ const GONE = {
   refusal: { problem: 'its listener has been removed from the configuration', subject: 'of a removed listener' },
 } as const;
 
-/** The address may be held by a listener that this change removes, in other words. */
+/** A removed listener may hold the address under another name. */
 function explainConflict(error: unknown, { removed }: Change): unknown {
   if (!(error instanceof VsockProxyError) || error.errno !== 'EADDRINUSE' || removed.length === 0) return error;
   const { code, message, errno, place } = error;

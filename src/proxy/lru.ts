@@ -1,7 +1,8 @@
 /**
- * A map that keeps what was used lately: at least the last `limit` entries, at most twice as many.
+ * A map that keeps recently used entries: at least the last `limit`, at most twice as many.
  *
- * Two generations instead of an order: what is used moves to the young one, and when that is full, the old one goes.
+ * It has two generations instead of an order. A used entry moves to the young generation. When that is full, the old
+ * generation is dropped.
  */
 export class LruCache<Key, Value> {
   readonly #limit: number;

@@ -1,4 +1,4 @@
-/** What serves the clients of a listener: addresses that the data plane is told, or a handler of its requests. */
+/** Serves the clients of a listener: by addresses for the data plane, or by a handler for its requests. */
 
 import { coversPort } from '../access/ports.ts';
 import { type Client, type Policy, type Target, usesCids } from '../access/rules.ts';
@@ -14,38 +14,38 @@ import type { UpstreamOptions } from './upstream/types.ts';
 
 export interface Route {
   readonly kind: ListenSpec['kind'];
-  /** Where all clients go, as `host:port`; absent where each says it. */
+  /** The target of all clients, as `host:port`; absent if each client names its own. */
   readonly target?: string;
-  /** What decides about the connections; of a fixed one, nothing does. */
+  /** The handler that decides about connections; absent for a fixed route. */
   readonly handler?: Handler;
-  /** Why there is no address, while there is none. */
+  /** The reason why there is no address, while there is none. */
   absence(): string;
-  /** The last good answer of the name that all clients go to. */
+  /** The last good answer for the name of all clients. */
   last(): Remembered | undefined;
-  /** The addresses that all clients go to; absent where there is no such list. */
+  /** The addresses of the server for all clients; absent if there is no such list. */
   current?(): readonly SocketAddress[];
-  /** A client has come, and whoever reads of each one shall read where it is connected to. */
+  /** Called when a client comes, so that the log can say to which address it is connected. */
   client(): void;
-  /** Serves this listener from now on. Before its first client can be told of. */
+  /** Serves this listener from now on. Call it before the first event of a client can come. */
   attach(listener: ListenerId, seam: Seam): void;
   stop(): void;
 }
 
-/** The data plane, and who takes its requests for decisions to the handlers. */
+/** The data plane, and the dispatcher of its decision requests. */
 export interface Seam {
   readonly dataPlane: DataPlane;
   readonly dispatcher: Dispatcher;
 }
 
 export interface RouteContext extends Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'> {
-  /** Makes the handler of a route that is not fixed; not loaded before there is one. */
+  /** Makes the handler of a route that is not fixed. The code is loaded with the first one. */
   readonly handlerFor: (plan: ListenerPlan) => Promise<Handler>;
 }
 
 /**
- * Decides whether the listener may be, as far as that can be known before there are clients.
- * @param predecessor serves the same address until now
- * @throws VsockProxyError `denied` when the policy forbids the route for everyone
+ * Decides whether the route is allowed, as far as that is known without clients.
+ * @param predecessor the route that has served the same address
+ * @throws VsockProxyError `denied` if the policy denies the route to every client
  */
 export async function openRoute(
   plan: ListenerPlan,
@@ -62,7 +62,7 @@ export async function openRoute(
   return openHandled(plan, await context.handlerFor(plan));
 }
 
-/** The client who stands for all; undefined where the policy may treat them differently. */
+/** The client that stands for all clients; undefined if the policy may treat them differently. */
 function oneClient({ on, cids, policy }: ListenerPlan, { port }: Target): Client | undefined {
   const [cid, ...others] = cids ?? [];
   if (cid !== undefined && others.length === 0) return { cid };
@@ -144,7 +144,7 @@ function openHandled({ route }: ListenerPlan, handler: Handler): Route {
   }
 }
 
-/** Nothing is kept resolved for it. */
+/** A route without a name to keep resolved. */
 const UNRESOLVED = {
   absence: () => 'no address is known',
   last: () => undefined,

@@ -1,4 +1,6 @@
-/** The proxy from its first plan to its end: all listeners or none, and from one plan to the next without a break. */
+/**
+ * Runs the proxy from its first plan to its end. It starts all listeners or none, and changes plans without a break.
+ */
 
 import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress } from '../dataplane/contract.ts';
 import { writeAddress } from '../dataplane/format.ts';
@@ -23,42 +25,42 @@ export interface ServeDependencies extends Pick<ListenerContext, 'activatedSocke
   readonly clock: Clock;
   readonly resolver: Resolver;
   readonly openDataPlane: (events: DataPlaneEvents) => DataPlane;
-  /** Of the wall clock. */
+  /** The wall clock. */
   readonly now: () => Date;
   readonly support?: RouteSupport;
-  /** Called with each plan that takes over: the first one before anything else is said of it. */
+  /** Called with each plan that takes over. The first call comes before any log line about the plan. */
   readonly onPlan?: (plan: Plan) => void;
 }
 
-/** How a reload has ended. */
+/** The result of a reload. */
 export type Reloaded = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown };
 
 export interface RunningProxy {
   /**
-   * Changes to what `load` says now; on any error everything stays as it is. Never rejected. While one is under way, one
-   * more is made after it, and the promise is for the last one.
+   * Changes to the plan that `load` returns now. On any error nothing changes. Never rejected. A call during a reload
+   * causes one more reload after it, and the promise is for the last one.
    */
   reload(): Promise<Reloaded>;
   /** Stops accepting, gives open connections time to end ({@link drainMs}), and releases everything. Call it once. */
   drain(): Promise<void>;
   drainMs(): number;
-  /** Where it listens, in the order of the first plan. */
+  /** The addresses of the listeners, in the order of the first plan. */
   addresses(): readonly SocketAddress[];
   /** One line for people. */
   status(): string;
-  /** What runs now. */
+  /** The present state. */
   snapshot(): Snapshot;
   connections(): Promise<readonly ConnectionSnapshot[]>;
-  /** What the plan in force says of metrics. */
+  /** The metrics settings of the plan in force. */
   metrics(): MetricsPlan | undefined;
-  /** Whether every relay thread has run since the last call: false twice in a row means that one hangs. */
+  /** Whether every relay thread has run since the last call. False twice in a row means that a thread hangs. */
   beat(): boolean;
 }
 
 /**
- * Listens once every route is known to be allowed, or while that cannot be known; in the time until the name of a fixed
- * route is resolved, the data plane keeps clients waiting.
- * @param load what is to run, at first and after each reload
+ * Listens when every route is known to be allowed, or when that cannot be known yet. Until the name of a fixed route is
+ * resolved, the data plane lets clients wait.
+ * @param load returns the plan, at the start and at each reload
  * @throws VsockProxyError of `load`; `denied` or `listen-failed`
  */
 export async function serve(load: () => Promise<Plan>, dependencies: ServeDependencies): Promise<RunningProxy> {
@@ -75,18 +77,18 @@ class Server implements RunningProxy {
   readonly #dispatcher: Dispatcher;
   readonly #report: Report;
   readonly #listeners: Listeners;
-  /** Most proxies have one fixed route, and load nothing of this. */
+  /** This code is loaded only if needed. Most proxies have one fixed route and do not need it. */
   #handlers: Promise<Handlers> | undefined;
   #openedHandlers: Handlers | undefined;
   readonly #resolver: CountedResolver;
-  /** Opened once the first plan may run. */
+  /** Opened when the first plan may run. */
   #opened: DataPlane | undefined;
   #plan: Plan = { listeners: [], drainMs: 0 };
   #startedAt = new Date(0);
   #loadedAt = new Date(0);
   #loads = 0;
   #failedLoads = 0;
-  /** Of the last reload, in one line. */
+  /** The result of the last reload, in one line. */
   #failure: string | undefined;
   #draining = false;
   #reloading: Promise<Reloaded> | undefined;
@@ -123,7 +125,7 @@ class Server implements RunningProxy {
     });
   }
 
-  /** Call it once, first. */
+  /** Call it once, before anything else. */
   async start(): Promise<void> {
     const { logFor, now, openDataPlane, onPlan } = this.#dependencies;
     const plan = await this.#load();
@@ -276,7 +278,7 @@ class Server implements RunningProxy {
     return this.#openedHandlers;
   }
 
-  /** Once more for whoever has asked meanwhile. */
+  /** Runs once more if another reload was requested meanwhile. */
   async #reloadAll(): Promise<Reloaded> {
     for (;;) {
       this.#onceMore = false;
@@ -311,7 +313,7 @@ class Server implements RunningProxy {
     }
   }
 
-  /** All that its listeners have shared. */
+  /** Resources that all listeners share. */
   async #stop(): Promise<void> {
     this.#dispatcher.stop();
     (await this.#handlers)?.stop();
@@ -320,7 +322,7 @@ class Server implements RunningProxy {
   }
 }
 
-/** Short, for a status: the log has the hint. */
+/** A short text for a status. The log has the hint. */
 function describeFailure(error: unknown): string {
   const { message, place } = error instanceof VsockProxyError ? error : { message: String(error), place: undefined };
   return `Reload failed${place === undefined ? '' : ` at ${place}`}: ${message}`;

@@ -1,6 +1,6 @@
 /**
- * Decisions about the targets of a listener's clients, kept: most questions are for the same few names. While a name's
- * answer is the same object, so are its addresses.
+ * Decides about the targets of a listener's clients, and caches the decisions, because most requests name the same few
+ * targets. A decision stays valid as long as the answer for the name is the same object.
  */
 
 import { formatHost } from '../../access/address.ts';
@@ -26,16 +26,16 @@ import { LruCache } from '../lru.ts';
 import { formatTarget } from '../report/format.ts';
 import { addressesOf } from '../upstream/types.ts';
 
-/** What a client may have of the target that it asks for. */
+/** The decision about the target that a client names. */
 export type Authorization = {
   /** `host:port`. */
   readonly text: string;
 } & (
   | {
       readonly kind: 'allowed';
-      /** At least one. */
+      /** At least one address. */
       readonly addresses: readonly SocketAddress[];
-      /** They are those of another proxy, which is asked for the target. */
+      /** The addresses are those of another proxy, which is sent the target. */
       readonly through?: true;
     }
   | { readonly kind: 'denied'; readonly denial: Denial }
@@ -46,18 +46,18 @@ export interface AuthorizerOptions extends Omit<AccessQuestion, 'target' | 'clie
   readonly names: Pick<NameCache, 'lookUp'>;
 }
 
-/** So many decisions of a listener are kept, and at most twice as many. */
+/** A listener keeps this many decisions, and at most twice as many. */
 const REMEMBERED = 1024;
 
-/** A decision that is kept. */
+/** A cached decision. */
 interface Grant {
   readonly text: string;
   readonly question: AccessQuestion;
   state: AccessState;
-  /** What was made of the last answer, or found for good. */
+  /** The decision for the last answer, or a result that stays valid. */
   authorization: Authorization | undefined;
   answer: Answer | undefined;
-  /** Under way, for everyone who asks meanwhile. */
+  /** A running look-up, for every client that comes meanwhile. */
   search: Promise<Authorization> | undefined;
 }
 
@@ -72,8 +72,8 @@ export class Authorizer {
   }
 
   /**
-   * For a host as a client spells it. At once where nothing has to be resolved.
-   * @returns `malformed` for what is neither a name nor an IP address; a promise is never rejected
+   * Decides about a host as the client spells it. The result is immediate if no name has to be resolved.
+   * @returns `malformed` if the text is neither a name nor an IP address; a promise is never rejected
    */
   find(host: string, port: number, client: Client): Authorization | Malformed | Promise<Authorization> {
     const key = this.#keyOf(host, port, client);
@@ -83,7 +83,7 @@ export class Authorizer {
     return 'problem' in target ? target : this.#begin(target, client, key);
   }
 
-  /** For a target that needs no parsing. */
+  /** The same for a target that needs no parsing. */
   findTarget(target: Target, client: Client): Authorization | Promise<Authorization> {
     const key = this.#keyOf(formatHost(target.host), target.port, client);
     const known = this.#grants.get(key);
@@ -99,14 +99,14 @@ export class Authorizer {
     const question = { policy, target, client, family, askedBy };
     const text = formatTarget(target);
     const state = begin(question);
-    // Not kept: there is no end of what clients may ask for.
+    // This is not cached, because clients may name any number of targets.
     if (state.kind === 'denied' && askedBy === 'client') return { text, kind: 'denied', denial: state };
     const grant: Grant = { text, question, state, authorization: undefined, answer: undefined, search: undefined };
     this.#grants.set(key, grant);
     return this.#settle(grant, client);
   }
 
-  /** @param client who asks now, which may be another one than the grant was made for */
+  /** @param client the present client, which may differ from the one for which the grant was made */
   #settle(grant: Grant, client: Client): Authorization | Promise<Authorization> {
     const { state, question } = grant;
     switch (state.kind) {
@@ -140,7 +140,7 @@ export class Authorizer {
     return authorization;
   }
 
-  /** One search for everyone who asks meanwhile. */
+  /** One search serves every client that comes meanwhile. */
   #search(grant: Grant, state: NeedsNames, client: Client): Promise<Authorization> {
     const { names } = this.#options;
     const lookUp: NameLookUp = (name, family) => names.lookUp(name, family, askerOf(client));
@@ -148,7 +148,7 @@ export class Authorizer {
       grant.search = undefined;
       const authorization = authorizationOf(grant, outcome);
       if (outcome.kind !== 'allowed') return authorization;
-      // What has been found holds for good.
+      // A found name stays valid.
       if (grant.state.kind === 'needs-addresses' && outcome.foundBy !== undefined) {
         grant.state = { ...grant.state, rule: outcome.foundBy };
       } else {
@@ -171,7 +171,7 @@ function authorizationOf({ text, question }: Grant, outcome: AccessOutcome): Aut
   }
 }
 
-/** Whose names are counted together. */
+/** The client whose names are counted together. */
 export function askerOf({ cid }: Client): string {
   return cid === undefined ? '' : String(cid);
 }

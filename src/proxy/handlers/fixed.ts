@@ -1,4 +1,4 @@
-/** Answers about clients that are asked about before they say anything: those of routes to one server. */
+/** Handles clients before their first byte, for routes to one server. */
 
 import type { Client } from '../../access/rules.ts';
 import type { Decision, SocketAddress } from '../../dataplane/contract.ts';
@@ -11,11 +11,11 @@ import type { TargetIds } from './target-ids.ts';
 
 export interface ClientHandlerOptions {
   readonly targets: TargetIds;
-  /** Where this client goes. */
+  /** The authorization of this client. */
   readonly find: (client: Client) => Authorization | Promise<Authorization>;
-  /** The server is told first who the client is. */
+  /** Whether the server first receives the client's address. */
   readonly proxyHeader: boolean;
-  /** The proxy that some or all are asked of. */
+  /** The proxy on the way to some or all servers. */
   readonly hop?: ProxyHop;
 }
 
@@ -49,7 +49,7 @@ export function handleClients({ targets, find, hop, ...options }: ClientHandlerO
   };
 }
 
-/** The same decision for all, but for what it says of the client. */
+/** The same decision for all clients, except for what it says about the client. */
 export function handleAlike(decisionOn: (ask: FirstRequest) => Decision): Handler {
   return {
     first: (ask) => ({ decision: decisionOn(ask) }),
@@ -59,7 +59,7 @@ export function handleAlike(decisionOn: (ask: FirstRequest) => Decision): Handle
   };
 }
 
-/** A client as the policy knows it. */
+/** A client in the form of the policy. */
 export function clientOf(address: SocketAddress): Client {
   return address.family === 'vsock' ? { cid: address.cid } : NOBODY;
 }

@@ -1,4 +1,4 @@
-/** Tunnels through another HTTP proxy: the request for one, and what is made of the answer for the client who waits. */
+/** Tunnels through another HTTP proxy: the request for a tunnel, and the reply to the waiting client. */
 import { type FailureKind, reasonIn } from '../../protocol/http-reply.ts';
 import { type FinalResponse, parseResponse } from '../../protocol/http-response.ts';
 import { tunnelRequest } from '../../protocol/proxy-request.ts';
@@ -8,11 +8,11 @@ import type { TargetIds } from './target-ids.ts';
 
 /** The other proxy. */
 export interface ProxyHop {
-  /** In messages. */
+  /** Its name in messages. */
   readonly name: string;
-  /** Header lines for it alone, each with its CRLF. */
+  /** Header lines for it only, each with its CRLF. */
   readonly fields: string;
-  /** It is a vsock-proxy, whose words are for our client, too. */
+  /** Whether it is a vsock-proxy, whose texts may go to our client. */
   readonly isOurs: boolean;
 }
 
@@ -21,20 +21,20 @@ export const PARENT: ProxyHop = { name: 'the proxy at the other end', fields: ''
 export interface TunnelClient {
   /** `host:port`. */
   readonly target: string;
-  /** What it is told when the tunnel stands. */
+  /** The bytes for the client when the tunnel is established. */
   readonly established?: Uint8Array;
-  /** What it is told when there is no usable answer; absent: nothing, it speaks another protocol than HTTP. */
+  /** The bytes for the client when there is no valid answer; absent: none, because its protocol is not HTTP. */
   readonly fail?: (kind: FailureKind, reason: string) => Uint8Array;
 }
 
 const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const;
-/** Most characters of a reason phrase in the log. */
+/** The most characters of a reason phrase in the log. */
 const LONGEST_PHRASE = 200;
 const MORE: Handled = { decision: { action: 'more' } };
 
 type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 
-/** The decision that asks the other proxy for a tunnel, but for what it consumes. */
+/** The decision that requests a tunnel from the other proxy, without its `consume`. */
 export function tunnelTo({ text, addresses }: Allowed, targets: TargetIds, { fields }: ProxyHop) {
   const toServer = tunnelRequest(text, fields);
   return {
@@ -47,7 +47,7 @@ export function tunnelTo({ text, addresses }: Allowed, targets: TargetIds, { fie
   } as const;
 }
 
-/** What becomes of it for a client that speaks another protocol than HTTP. */
+/** The decision for a client whose protocol is not HTTP. */
 export function settleSilently(ask: LaterRequest, targets: TargetIds, hop: ProxyHop): Handled {
   if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
   return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' }, hop);
@@ -78,7 +78,7 @@ function relay({ headBytes: consume }: FinalResponse, { established }: TunnelCli
   return { decision: { action: 'relay', consume, ...told } };
 }
 
-/** The other proxy's words go on to the client, if it understands them, and into the log. */
+/** The text of the other proxy goes to the client, if it understands HTTP, and to the log. */
 function passRefusal(
   { status, headBytes, head, body }: FinalResponse,
   bytes: Uint8Array,
@@ -100,7 +100,7 @@ function passRefusal(
   };
 }
 
-/** What others' proxies say of their network is for the log alone. */
+/** A foreign proxy's text about its network goes to the log only. */
 function explainRefusal(
   { status, phrase }: FinalResponse,
   { target, fail }: TunnelClient,

@@ -1,4 +1,4 @@
-/** Answers for enclaves that ask the HTTP proxy of their parent for records of DNS, beside what else it is asked. */
+/** Handles requests of enclaves to the HTTP proxy of their parent for DNS records. */
 import { parseHostname } from '../../access/address.ts';
 import { findRecordDenial } from '../../access/records.ts';
 import type { Client, Policy } from '../../access/rules.ts';
@@ -18,7 +18,7 @@ export interface RecordHandlerOptions {
   readonly lookUp: RecordLookUp;
 }
 
-/** @param handler answers what is no such request */
+/** @param handler handles all other requests */
 export function withRecords(handler: Handler, options: RecordHandlerOptions): Handler {
   return {
     ...handler,
@@ -46,7 +46,7 @@ function reply(outcome: RecordReply): Handled {
   return { decision: { action: 'reject', reason: 'finished', toClient: formatRecordReply(outcome) } };
 }
 
-/** The client hears no place of the file. */
+/** The client gets no place in the file. */
 function refuse({ name, type }: RecordRequest, problem: string): Handled {
   const toClient = formatRecordReply({ denied: `${name} is not allowed by the policy of this proxy` });
   const refusal = { problem: `it asked for ${type} records: ${problem}`, subject: name };

@@ -1,4 +1,6 @@
-/** Answers for `route: sni`: each client goes to the server that its TLS ClientHello names; its bytes go on untouched. */
+/**
+ * The handler of `route: sni`. Each client goes to the server in its TLS ClientHello, and its bytes are not changed.
+ */
 import type { TcpPort } from '../../access/address.ts';
 import { describeMalformed } from '../../platform/malformed.ts';
 import { ACCEPTED, isPostgres, parsePreface, SSL_REQUEST } from '../../protocol/postgres.ts';
@@ -15,9 +17,9 @@ export interface SniHandlerOptions {
   readonly targets: TargetIds;
   readonly authorizer: Pick<Authorizer, 'find'>;
   readonly port: TcpPort;
-  /** What clients say before their ClientHello, and servers want to hear; absent: nothing. */
+  /** The protocol before the ClientHello, which servers also expect; absent: none. */
   readonly starttls?: 'postgres' | undefined;
-  /** The proxy that some or all are asked of. */
+  /** The proxy on the way to some or all servers. */
   readonly hop?: ProxyHop;
 }
 
@@ -80,7 +82,7 @@ export function handleSni({ targets, authorizer, port, starttls, hop }: SniHandl
     },
     later(ask) {
       if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
-      // PostgreSQL answers in one byte, which is no H.
+      // PostgreSQL answers with one byte, which is not an H.
       const isOfProxy = hop !== undefined && (starttls === undefined || ask.bytes[0] === HTTP[0]);
       return isOfProxy ? settleSilently(ask, targets, hop) : beginTls(ask, targets.textOf(ask.target) ?? 'the server');
     },
@@ -93,14 +95,17 @@ const POSTGRES =
   'it began with a request of PostgreSQL for encryption, before any TLS. Hint: set starttls: postgres for this listener, ' +
   'or sslnegotiation=direct for the client (PostgreSQL 17 and newer)';
 
-/** That would take two conversations with two servers before the tunnel. */
+/** That would take two exchanges with two servers before the tunnel. */
 function cannotBeginTls(target: string): Handled {
   const problem = `${target} cannot be asked to begin TLS through the upstream proxy`;
   const hint = 'list it in no_proxy, or let the client begin with TLS (sslnegotiation=direct)';
   return { decision: { action: 'reject', reason: 'connect-failed' }, refusal: { problem, hint, subject: target } };
 }
 
-/** What a server of PostgreSQL says to SSLRequest. In the clear nothing may come behind it: who put it there is unknown. */
+/**
+ * The answer of a PostgreSQL server to SSLRequest. No unencrypted bytes may follow it, because anyone could have
+ * inserted them.
+ */
 function beginTls({ bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>, target: string): Handled {
   const [first] = bytes;
   if (first === ACCEPTED[0] && bytes.length === 1 && !ended) return { decision: { action: 'relay', consume: 1 } };
@@ -114,7 +119,7 @@ function malformed(problem: string): Handled {
   return { decision: { action: 'reject', reason: 'malformed' }, refusal: { problem, subject: problem } };
 }
 
-/** What it asks for cannot be told, or is nothing that could be allowed. */
+/** The requested name is missing, or could never be allowed. */
 function denied(problem: string, toClient: Uint8Array): Handled {
   return { decision: { action: 'reject', reason: 'denied', toClient }, refusal: { problem, subject: problem } };
 }

@@ -1,8 +1,8 @@
-/** Numbers for the targets that clients ask for, which the data plane gives back in what it tells of their connections. */
+/** Ids for the targets that clients name. The data plane returns them in events about their connections. */
 import type { TargetId } from '../../dataplane/contract.ts';
 import { LruCache } from '../lru.ts';
 
-/** Clients may ask for more names than anybody can remember; of connections to earlier ones, the address alone is told. */
+/** Clients may name any number of targets. For connections to forgotten targets, only the address is logged. */
 const REMEMBERED = 4096;
 
 export class TargetIds {
@@ -10,7 +10,7 @@ export class TargetIds {
   readonly #texts = new LruCache<TargetId, string>(REMEMBERED);
   #last = 0;
 
-  /** The number of this target, which is never that of another one. */
+  /** The id of this target, which no other target ever gets. */
   idOf(text: string): TargetId {
     const known = this.#ids.get(text);
     if (known !== undefined && this.#texts.get(known) !== undefined) return known;
@@ -20,7 +20,7 @@ export class TargetIds {
     return this.#last;
   }
 
-  /** Undefined once it has been forgotten. */
+  /** Undefined if the target is forgotten. */
   textOf(id: TargetId): string | undefined {
     return this.#texts.get(id);
   }

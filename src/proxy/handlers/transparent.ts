@@ -1,6 +1,6 @@
 /**
- * Answers for clients inside an enclave who have connected to the address of a name, or to one that is listed itself: each gets
- * a tunnel to that host, at the port that it has connected to, through the HTTP proxy at the other end.
+ * Handles clients inside an enclave that connect to the address of a name, or to an address that is listed itself. Each
+ * gets a tunnel to that host, at the port to which it connected, through the HTTP proxy of the parent.
  */
 import { type TargetHost, toTcpPort } from '../../access/address.ts';
 import { formatIpPort } from '../report/format.ts';
@@ -14,7 +14,7 @@ import type { TargetIds } from './target-ids.ts';
 export interface NamesHandlerOptions {
   readonly targets: TargetIds;
   readonly parentProxy: ParentProxy;
-  /** What an address stands for. */
+  /** The host that an address stands for. */
   readonly hostOf: (ip: string) => TargetHost | undefined;
 }
 
