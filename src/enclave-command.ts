@@ -1,4 +1,4 @@
-/** `enclave`, put together of what its process offers: the same for each engine. */
+/** The command `enclave`, made from the functions of its process; the same for each JavaScript engine. */
 import { describeFailure } from './commands/failure.ts';
 import { addLoopbackAddress, bringUpLoopback, openPipe, reapOrphans, unblockSignals } from './dataplane/process.ts';
 import type { SignalSource } from './enclave/signals.ts';
@@ -11,19 +11,19 @@ import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
 export interface EnclaveProcess {
   readonly env: Environment;
-  /** As uname(2) tells it. */
+  /** The host name, from uname(2). */
   readonly hostName: string;
   readonly processLog: ProcessLog;
   /** Writes to standard output. @returns the exit status */
   readonly print: (text: string) => number;
   readonly signals: SignalSource;
   readonly dependenciesFor: (logFor: LogFor) => ServeDependencies;
-  /** Lets others look at it, as its plan and the environment say. */
+  /** Opens metrics and the control socket, as the plan and the environment say. */
   readonly observe: (proxy: RunningProxy, log: Log) => Promise<unknown>;
 }
 
 /**
- * @param argv without the program's and the command's name
+ * @param argv without the names of the program and the command
  * @returns the exit status
  */
 export async function runEnclaveCommand(argv: readonly string[], host: EnclaveProcess): Promise<number> {
@@ -35,7 +35,7 @@ export async function runEnclaveCommand(argv: readonly string[], host: EnclavePr
   unblockSignals();
   const { logTo } = parsed.arguments;
   const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
-  // What is denied here, nobody else may see.
+  // Denials in an enclave are visible nowhere else.
   const logFor = host.processLog.open('warn', (line) => sender?.write(line));
   const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
   const { runEnclave } = await import('./enclave/run.ts');

@@ -1,4 +1,7 @@
-/** The log of a process, by its environment: at first standard error, which also takes what is no record. */
+/**
+ * The log of a process, as its environment says. At first it is standard error, which also takes text that is not a
+ * record.
+ */
 import type { Environment } from './platform/environment.ts';
 import { escapeControls, quoteBriefly } from './platform/escape.ts';
 import type { WriteLine } from './platform/line-writer.ts';
@@ -18,7 +21,7 @@ export interface ProcessLogOptions extends Pick<LogOutputOptions, 'sendToJournal
   readonly env: Environment;
   /** Writes to standard error. */
   readonly write: WriteLine;
-  /** Whether that is a terminal. */
+  /** Whether standard error is a terminal. */
   readonly isTerminal: () => boolean;
 }
 
@@ -32,8 +35,8 @@ export class ProcessLog {
   }
 
   /**
-   * @param level without RUST_LOG; its own default is errors only
-   * @param alsoTo takes each line besides; then lines have no colours, for a terminal is not the only one that shows them
+   * @param level the level without RUST_LOG, whose own default is errors only
+   * @param alsoTo also receives each line; then lines have no colours, because they are not only for a terminal
    */
   open(level?: Level, alsoTo?: (line: string) => void): LogFor {
     const { env, write } = this.#options;
@@ -56,12 +59,12 @@ export class ProcessLog {
     return openLog({ filter, sink: this.#output.put, now: () => new Date() });
   }
 
-  /** From now on, in the format that the file asks for, if it does. */
+  /** Changes to the format of the file, if the file has one. */
   follow(format: LogFormat | undefined): void {
     this.#output.follow(format);
   }
 
-  /** A record that no filter sees. @returns whether it was taken */
+  /** Writes a record that no filter stops. @returns whether it was written */
   put(record: LogRecord): boolean {
     return this.#output.put(record);
   }
@@ -76,7 +79,7 @@ export class ProcessLog {
     });
   }
 
-  /** @returns undefined where it is no format */
+  /** @returns undefined if the text is not a format */
   #format(): LogFormat | undefined {
     const text = this.#options.env.VSOCK_PROXY_LOG_FORMAT || 'text';
     return LOG_FORMATS.find((format) => format === text);

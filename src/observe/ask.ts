@@ -1,10 +1,10 @@
-/** Asks an enclave for its metrics, over vsock. */
+/** Requests the metrics of an enclave, over vsock. */
 import { request } from 'node:http';
 import type { Path } from '../dataplane/path.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 
 const DEADLINE_MS = 2_000;
-/** Some 20,000 samples. */
+/** Enough for about 20,000 samples. */
 const MOST_BYTES = 2 * 1024 * 1024;
 
 /** @throws VsockProxyError `control` */

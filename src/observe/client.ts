@@ -1,10 +1,10 @@
-/** Asks the control socket of a proxy that runs. */
+/** Sends requests to the control socket of a running proxy. */
 import { request } from 'node:http';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../platform/escape.ts';
 
 const DEADLINE_MS = 5_000;
-/** The answer about 100,000 connections has some 30 MB. */
+/** The answer about 100,000 connections has about 30 MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
 export interface ControlAnswer {
@@ -14,7 +14,7 @@ export interface ControlAnswer {
 
 /**
  * @param socketPath of the control socket
- * @throws VsockProxyError `control`, which says how far it got
+ * @throws VsockProxyError `control`, which says how far the request got
  */
 export function askControl(socketPath: string, path: string, accept = 'application/json'): Promise<ControlAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<ControlAnswer>();

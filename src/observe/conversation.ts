@@ -1,16 +1,16 @@
 /**
  * HTTP/1 with one client, as far as pages need it: requests without a body, one after the other, and their answers.
  *
- * Node.js has a server for this. It takes a quarter of a megabyte more, and most of it serves requests that are refused here.
- * Clients are not trusted: the bytes of a request, and the time for it and for its answer, are bounded.
+ * The server of Node.js takes a quarter of a megabyte more, and most of it serves requests that are refused here.
+ * Clients are not trusted. The bytes of a request, and the time for it and for its answer, are bounded.
  */
 import type { Socket } from 'node:net';
 import { fieldValue, readFields, splitHead } from '../protocol/head.ts';
 
-/** A request that is well-formed, for GET or HEAD, and without a body. */
+/** A well-formed GET or HEAD request without a body. */
 export interface Request {
   readonly path: string;
-  /** The header of that name; empty where there is none. */
+  /** The header of that name; empty if it is absent. */
   readonly accept: string;
 }
 
@@ -23,9 +23,9 @@ export interface Reply {
 export interface Answers {
   /** Never rejected. */
   readonly toRequest: (request: Request) => Promise<Reply>;
-  /** After it, the connection ends. */
+  /** The connection ends after it. */
   readonly toRefused: (status: RefusedStatus) => Reply;
-  /** An answer was not taken in time, and the connection is closed. */
+  /** The client did not take an answer in time, and the connection is closed. */
   readonly onAbandoned: () => void;
 }
 
@@ -42,13 +42,13 @@ const REASONS = {
 
 export type RefusedStatus = 400 | 405 | 413 | 431;
 
-/** From the connection, or the last answer, to the end of a request. */
+/** From the connection, or from the last answer, to the end of a request. */
 const REQUEST_MS = 5_000;
-/** For the answer to be taken. */
+/** How long the client may take to read the answer. */
 export const ANSWER_MS = 10_000;
 const MOST_HEAD_BYTES = 8 * 1024;
 
-/** Answers a client until it leaves, or is let go of. The socket allows half-open connections. */
+/** Answers a client until it leaves, or until its time is over. The socket allows half-open connections. */
 export function converse(socket: Socket, answers: Answers): void {
   let received: Buffer = Buffer.alloc(0);
   let answering = false;
@@ -67,7 +67,7 @@ export function converse(socket: Socket, answers: Answers): void {
     limitTime(ANSWER_MS, answers.onAbandoned);
     await new Promise<void>((resolve) => socket.write(text, () => resolve()));
   };
-  /** The end of what is said here; the client's own end closes the connection. */
+  /** Ends our half; the client's own end closes the connection. */
   const leave = () => {
     if (socket.destroyed) return;
     leaving = true;
@@ -121,7 +121,7 @@ interface Asked {
 }
 
 const REQUEST_LINE = /^([A-Z]+) ([!-~]+) HTTP\/1\.([01])$/;
-/** What a body comes with, or the question whether it may. */
+/** Headers of a request with a body, or of one that asks whether it may send a body. */
 const OF_BODIES = ['content-length', 'transfer-encoding', 'expect'];
 
 function readRequest(lines: readonly string[]): Asked | { readonly status: RefusedStatus } {
@@ -141,7 +141,7 @@ function readRequest(lines: readonly string[]): Asked | { readonly status: Refus
   return { request: { path, accept: headerValue('accept') }, last, headOnly: method === 'HEAD' };
 }
 
-/** Without the query; also of a whole URL (RFC 9112 section 3.2.2). */
+/** The path without the query; also of a whole URL (RFC 9112 section 3.2.2). */
 function readPath(target: string): string | undefined {
   const local = target.replace(/^http:\/\/[^/?#]+/i, '');
   const [path = ''] = local.split('?', 1);

@@ -1,8 +1,8 @@
 /**
- * Metrics of enclaves beside those of their parent, each with the label `cid`.
+ * Adds the metrics of enclaves to those of their parent, each with the label `cid`.
  *
- * What an enclave sends is not trusted: only families that this program knows are taken, line by line, in the form in which
- * it writes them itself; one that is late, too long or malformed counts as down.
+ * Metrics of an enclave are not trusted. Only lines of families that this program knows are taken, in the form in which
+ * it writes them itself. An answer that is late, too long or malformed counts as down.
  */
 import type { MetricsPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
@@ -14,17 +14,18 @@ import { FAMILY_NAMES } from './metrics.ts';
 /** The text of `/metrics` at a vsock address. @throws VsockProxyError */
 export type AskEnclave = (enclave: { readonly cid: number; readonly port: number }) => Promise<string>;
 
-/** A line that is no comment: name, labels if any, value. */
+/** A line that is not a comment: name, labels if any, value. */
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? ([-+0-9.eE]+|[-+]?Inf|NaN)$/;
 const SUFFIX = /_(bucket|sum|count)$/;
 const UP = 'vsock_proxy_enclave_up';
 
-/** The same pages, with the enclaves' samples in `/metrics`. */
+/** The same pages, with the samples of enclaves in `/metrics`. */
 export function mergeEnclaves(pages: Pages, enclaves: MetricsPlan['enclaves'], ask: AskEnclave, log: Log): Pages {
   const { '/metrics': own } = pages;
   if (own === undefined) return pages;
   const merged = async (request: Request): Promise<Reply> => {
-    // Samples are the same in both formats but for the names of counters; theirs are asked for as text.
+    // Samples are the same in both formats except for the names of counters. The samples of enclaves are requested as
+    // text.
     const [reply, ...theirs] = await Promise.all([
       own({ ...request, accept: 'text/plain' }),
       ...enclaves.map(async (enclave) => ({ cid: enclave.cid, samples: await samplesOf(enclave, ask, log) })),
@@ -36,7 +37,7 @@ export function mergeEnclaves(pages: Pages, enclaves: MetricsPlan['enclaves'], a
 
 interface EnclaveSamples {
   readonly cid: number;
-  /** Lines by family; absent: it could not be asked. */
+  /** Lines by family; absent: the enclave did not answer. */
   readonly samples: ReadonlyMap<string, readonly string[]> | undefined;
 }
 
@@ -54,7 +55,7 @@ async function samplesOf(
   }
 }
 
-/** Lines with the label `cid` in front, by family; of known families only. */
+/** Lines by family, with the label `cid` first; only of known families. */
 export function parseSamples(text: string, cid: number): ReadonlyMap<string, readonly string[]> {
   const families = new Map<string, string[]>();
   for (const line of text.split('\n')) {
@@ -69,7 +70,7 @@ export function parseSamples(text: string, cid: number): ReadonlyMap<string, rea
   return families;
 }
 
-/** Samples of one family have to stand together. */
+/** The samples of one family must be adjacent. */
 function merge(own: string, theirs: readonly EnclaveSamples[]): string {
   const lines = own.trimEnd().split('\n');
   const merged: string[] = [];

@@ -1,14 +1,14 @@
 /**
- * How families of metrics write their samples: https://prometheus.io/docs/instrumenting/exposition_formats.
+ * Writes the samples of families of metrics: https://prometheus.io/docs/instrumenting/exposition_formats.
  *
- * A scrape may have ten thousand of them, and the program runs without a JIT. So samples are no objects but text in pieces
- * that mostly stand ready, and that are joined once; prom-client, which writes objects, takes five times as long.
+ * A scrape may have ten thousand samples, and the program runs without a JIT. So samples are not objects but pieces of
+ * text, which are mostly prepared, and joined once. prom-client, which uses objects, takes five times as long.
  */
 import type { Histogram, ListenerCounters } from '../dataplane/contract.ts';
 import type { ClientSnapshot, ListenerSnapshot, Snapshot } from '../proxy/snapshot.ts';
 import type { ProcessFigures } from './process.ts';
 
-/** So many clients have series of their own. */
+/** This many clients have series of their own. */
 export const MOST_CLIENTS = 256;
 
 export interface MetricsSource {
@@ -17,7 +17,7 @@ export interface MetricsSource {
   readonly version: string;
 }
 
-/** A source, with the values of the label `listener`, escaped, in the order of its listeners. */
+/** A source, with the escaped values of the label `listener`, in the order of its listeners. */
 export interface Scrape extends MetricsSource {
   readonly listeners: readonly string[];
 }
@@ -63,7 +63,7 @@ export function single(
   };
 }
 
-/** For few samples with any labels. */
+/** For families with few samples, with any labels. */
 export function labelled(
   type: 'counter' | 'gauge',
   name: string,
@@ -105,8 +105,8 @@ export function perListener(
 
 /**
  * One sample for each key of a record, with a label for it.
- * @param record its keys are words of this program, and need no escape
- * @param has which keys are meant
+ * @param record its keys are words of this program, and need no escaping
+ * @param has selects keys
  */
 export function perKey(
   name: string,
@@ -159,7 +159,7 @@ export function histogram(name: string, help: string, of: (counters: ListenerCou
   };
 }
 
-/** Their names are CIDs and IP addresses, and need no escape. */
+/** The names are CIDs and IP addresses, and need no escaping. */
 export function perClient(
   type: 'counter' | 'gauge',
   name: string,

@@ -1,8 +1,8 @@
 /**
- * A small HTTP server that answers GET and HEAD: for metrics, health, and the control socket.
+ * A small HTTP server that answers GET and HEAD, for metrics, health, and the control socket.
  *
- * Whoever asks is not trusted: connections, their time, and what they may send are bounded (conversation.ts). Nothing of it
- * touches the proxy's own connections.
+ * Clients are not trusted. Their connections, time and bytes are bounded (conversation.ts). Nothing here affects the
+ * connections of the proxy.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createConnection, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
@@ -13,7 +13,7 @@ import { escapeControls } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 import { ANSWER_MS, converse, type RefusedStatus, type Reply, type Request } from './conversation.ts';
 
-/** Answers by path. A path that is not here is 404. */
+/** Answers by path. Any other path is 404. */
 export type Pages = Readonly<Record<string, (request: Request) => Reply | Promise<Reply>>>;
 
 export type PageAddress =
@@ -21,12 +21,12 @@ export type PageAddress =
   | { readonly family: 'tcp'; readonly ip: string; readonly port: number };
 
 export interface PageServer {
-  /** Where it listens, with the port that the kernel chose. */
+  /** Its address, with the port that the kernel chose. */
   readonly address: PageAddress;
   close(): Promise<void>;
 }
 
-/** More would be a load, not a look. */
+/** More connections would be load, not observation. */
 const MOST_CONNECTIONS = 64;
 const WARNING_PERIOD_MS = 10_000;
 
@@ -37,7 +37,7 @@ export function json(value: unknown, status = 200): Reply {
 }
 
 /**
- * Listens for requests. A unix socket that nobody listens on any more is replaced; anything else at its path is not.
+ * Listens for requests. A unix socket without a listener is replaced; any other file at its path is not.
  * @throws VsockProxyError `listen-failed`
  */
 export async function servePages(address: PageAddress, pages: Pages, log: Log): Promise<PageServer> {
@@ -103,16 +103,16 @@ function start(server: Server, options: ListenOptions): Promise<void> {
   server.once('error', reject);
   server.listen(options, () => {
     server.off('error', reject);
-    server.on('error', () => undefined); // accept(2) for want of descriptors: the next client may have one
+    server.on('error', () => undefined); // accept(2) lacked descriptors; the next client may get one
     resolve();
   });
   return promise;
 }
 
-/** The socket of a process that was killed stays behind; that of one that listens is not touched. */
+/** Removes the socket of a process that was killed. The socket of a listening process is not touched. */
 async function removeStale(path: string): Promise<void> {
   try {
-    if (!lstatSync(path).isSocket()) return; // bind(2) says EADDRINUSE
+    if (!lstatSync(path).isSocket()) return; // bind(2) fails with EADDRINUSE
   } catch {
     return;
   }

@@ -1,8 +1,8 @@
 /**
- * A snapshot → Prometheus metrics: https://prometheus.io/docs/practices/naming. prom-client is the registry, and writes what a
- * family is; its samples, of which there are many, it writes itself.
+ * Turns a snapshot into Prometheus metrics: https://prometheus.io/docs/practices/naming. prom-client is the registry,
+ * and writes the description of a family. This program itself writes the samples, of which there are many.
  *
- * Label values are bounded by the configuration: listeners and reasons. Clients beyond a bound are summed up as `other`.
+ * The configuration bounds label values: listeners and reasons. Clients beyond a bound are summed up as `other`.
  */
 import Registry from 'prom-client/lib/registry.js';
 import {
@@ -18,14 +18,14 @@ import {
   single,
 } from './family.ts';
 
-/** `openmetrics` where the scraper's Accept header prefers it. */
+/** `openmetrics` if the Accept header of the scraper prefers it. */
 export type Format = 'text' | 'openmetrics';
 
 export function contentTypeOf(format: Format): string {
   return format === 'text' ? Registry.PROMETHEUS_CONTENT_TYPE : Registry.OPENMETRICS_CONTENT_TYPE;
 }
 
-/** The whole exposition. */
+/** The complete exposition. */
 export async function renderMetrics(source: MetricsSource, format: Format): Promise<string> {
   HEADS[format] ??= readHeads(format);
   const scrape = scrapeOf(source);
@@ -43,15 +43,15 @@ interface Headed {
   readonly write: MetricFamily['write'];
 }
 
-/** Those of each format, once it has been asked for. */
+/** The lines of each format, from its first request on. */
 const HEADS: Partial<Record<Format, Promise<readonly Headed[]>>> = {};
 
-/** @throws Error of prom-client, where a name is there twice */
+/** @throws Error of prom-client, if a name exists twice */
 async function readHeads(format: Format): Promise<readonly Headed[]> {
   const registry = new Registry();
   registry.setContentType(contentTypeOf(format) as typeof Registry.PROMETHEUS_CONTENT_TYPE);
   const names = FAMILIES.map(({ name: full, help, type }) => {
-    // In OpenMetrics a counter has its suffix on each sample only.
+    // In OpenMetrics, only the samples of a counter have its suffix.
     const name = format === 'openmetrics' && type === 'counter' ? full.replace(/_total$/, '') : full;
     registry.registerMetric({
       name,
@@ -63,13 +63,13 @@ async function readHeads(format: Format): Promise<readonly Headed[]> {
   return FAMILIES.map(({ write }, index) => ({ head: heads[index] ?? '', write }));
 }
 
-/** Reasons why a client was refused when it was accepted; the others are those why a connection ended. */
+/** Reasons to refuse a client when it is accepted. The other reasons say why a connection ended. */
 const REFUSED: ReadonlySet<string> = new Set(['not-admitted', 'client-limit', 'client-rate']);
 
 const NONE = {};
 const seconds = (date: Date) => date.getTime() / 1000;
 
-/** The names are an interface: a name that is here keeps its meaning. */
+/** The names are an interface. A name never changes its meaning. */
 const FAMILIES: readonly MetricFamily[] = [
   labelled('gauge', 'vsock_proxy_build_info', 'The program that runs; always 1', ({ version, process }) => [
     { value: 1, labels: { version, node: process.node, arch: process.arch } },

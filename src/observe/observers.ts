@@ -1,4 +1,4 @@
-/** The doors through which a running proxy can be looked at: the control socket, and the address of metrics and health. */
+/** Opens the control socket of a running proxy, and the address of metrics and health. */
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { writeAddress } from '../dataplane/format.ts';
 import type { MetricsPlan } from '../plan.ts';
@@ -11,9 +11,9 @@ import { controlPages, metricsPages, type Observed } from './pages.ts';
 export interface ObserversOptions {
   readonly observed: Observed;
   readonly log: Log;
-  /** Passes clients of a vsock address on to this TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
+  /** Forwards clients of a vsock address to this TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
   readonly expose: (on: SocketAddress, port: number) => { close(): void };
-  /** Asks an enclave for its metrics. */
+  /** Requests the metrics of an enclave. */
   readonly askEnclave: AskEnclave;
 }
 
@@ -22,7 +22,7 @@ interface Door {
   close(): Promise<void>;
 }
 
-/** Group-readable: who may look is up to the group of the process. */
+/** Readable for the group of the process, which decides who may look. */
 const SOCKET_MODE = 0o660;
 
 export class Observers {
@@ -34,7 +34,7 @@ export class Observers {
     this.#options = options;
   }
 
-  /** Opens the control socket. A proxy without one works as well: what hinders it is a warning. */
+  /** Opens the control socket. A proxy works without one, so a failure is only a warning. */
   async openControl(path: string): Promise<void> {
     const { observed, log } = this.#options;
     try {
@@ -47,8 +47,8 @@ export class Observers {
   }
 
   /**
-   * Serves metrics as this plan says, from now on; the new address is open before the old one closes.
-   * @throws VsockProxyError `listen-failed` with its place; then the old one stays open
+   * Serves metrics as this plan says, from now on. The new address is open before the old one closes.
+   * @throws VsockProxyError `listen-failed` with its place; then the old address stays open
    */
   async applyMetrics(plan: MetricsPlan | undefined): Promise<void> {
     const key = JSON.stringify(plan ?? null);
@@ -56,7 +56,7 @@ export class Observers {
     const before = this.#metrics;
     const samePlace =
       before !== undefined && plan !== undefined && addressIn(before.key) === JSON.stringify(plan.listen);
-    if (samePlace) await before.close(); // the same address cannot be had twice
+    if (samePlace) await before.close(); // the same address cannot be bound twice
     this.#metrics = plan === undefined ? undefined : await this.#open(plan, key);
     if (!samePlace) await before?.close();
   }

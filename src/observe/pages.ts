@@ -1,4 +1,4 @@
-/** What can be asked of a proxy that runs: metrics, health, and, on the control socket, its state and its connections. */
+/** The pages of a running proxy: metrics and health, and on the control socket its state and its connections. */
 import type { ConnectionSnapshot, Snapshot } from '../proxy/snapshot.ts';
 import type { Reply } from './conversation.ts';
 import { json, type Pages } from './http.ts';
@@ -12,7 +12,7 @@ export interface Observed {
   readonly process: () => ProcessFigures;
 }
 
-/** For everyone who may reach the metrics' address. */
+/** The pages for every client of the metrics' address. */
 export function metricsPages(observed: Observed): Pages {
   return {
     '/metrics': async ({ accept }) => {
@@ -25,7 +25,7 @@ export function metricsPages(observed: Observed): Pages {
   };
 }
 
-/** For those who may use the control socket. */
+/** The pages for users of the control socket. */
 export function controlPages(observed: Observed): Pages {
   return {
     ...metricsPages(observed),
@@ -46,7 +46,7 @@ export function formatFor(accept: string): Format {
   return weightOf('application/openmetrics-text') > weightOf('text/plain') ? 'openmetrics' : 'text';
 }
 
-/** 200 if every listener listens and every fixed route has an address, else 503 with what is missing. */
+/** 200 if every listener listens and every fixed route has an address; otherwise 503 with what is missing. */
 export function readiness({ listeners, drains }: Snapshot): Reply {
   const waiting = listeners.flatMap(({ address, upstream }) =>
     upstream !== undefined && upstream.addresses.length === 0

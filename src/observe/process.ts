@@ -1,23 +1,26 @@
-/** Figures of the process itself. */
+/** Measurements of the process itself. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch } from 'node:os';
 
 export interface ProcessFigures {
-  /** Version of Node.js. */
+  /** The version of Node.js. */
   readonly node: string;
   readonly arch: string;
   readonly cpuSeconds: number;
   readonly residentBytes: number;
-  /** Undefined where /proc does not tell. */
+  /** Undefined if /proc does not say. */
   readonly descriptors: number | undefined;
   readonly descriptorLimit: number | undefined;
-  /** The longest one since the last time. */
+  /** The longest delay since the last call. */
   readonly loopDelaySeconds: number;
 }
 
 const PERIOD_MS = 100;
 
-/** Watches the event loop from now on: a timer, 10 times a second. Node.js has such a watch, for 300 KiB of memory. */
+/**
+ * Measures the delay of the event loop from now on, with a timer 10 times a second. The monitor of Node.js takes 300
+ * KiB.
+ */
 export class ProcessWatch {
   readonly #timer: NodeJS.Timeout;
   #last = performance.now();
@@ -61,7 +64,7 @@ function countDescriptors(): number | undefined {
   }
 }
 
-/** The soft limit, of /proc/self/limits. */
+/** The soft limit, from /proc/self/limits. */
 function descriptorLimit(): number | undefined {
   try {
     const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];

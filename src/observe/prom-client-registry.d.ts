@@ -1,4 +1,4 @@
-/** The package as a whole also loads what starts workers and pushes over HTTP: 5 MB for nothing. */
+/** The whole package also loads workers and a push client over HTTP: 5 MB without use. */
 declare module 'prom-client/lib/registry.js' {
   import { Registry } from 'prom-client';
   export = Registry;

@@ -1,6 +1,6 @@
 /**
- * Authorization for servers behind another HTTP proxy, such as that of an enclave's parent. The policy decides on this
- * side, too; the other side has its own, resolves, guards and connects.
+ * Authorizes targets behind another HTTP proxy, such as that of an enclave's parent. The policy decides on this side,
+ * too. The other side has its own policy, and resolves, guards and connects.
  */
 
 import { findDenial } from '../../access/authorize.ts';

@@ -1,10 +1,10 @@
-/** Why a authorization cannot be had, as a decision. */
+/** Turns the failure of an authorization into a decision. */
 
 import type { Authorization } from './authorizer.ts';
 import type { Handled } from './dispatcher.ts';
 import type { TargetIds } from './target-ids.ts';
 
-/** @param toClient what the client is told */
+/** @param toClient the bytes for the client */
 export function refuseUnauthorized(
   authorization: Exclude<Authorization, { readonly kind: 'allowed' }>,
   targets: TargetIds,
@@ -14,7 +14,7 @@ export function refuseUnauthorized(
   const told = toClient === undefined ? {} : { toClient };
   if (authorization.kind === 'denied') {
     const { reason, hint } = authorization.denial;
-    // Without a number for the target: there is no end of what is denied.
+    // There is no target id, because clients may name any number of denied targets.
     return {
       decision: { action: 'reject', reason: 'denied', ...told },
       refusal: { problem: reason, hint, subject: text },

@@ -1,6 +1,6 @@
 /**
- * Authorization for servers behind the upstream proxy. The policy is asked first; what it allows by name is resolved by
- * the proxy, and what it allows by address alone is resolved here, and asked for by that address.
+ * Authorizes servers behind the upstream proxy. The policy decides first. A target that is allowed by name is resolved
+ * by the upstream proxy. A target that is allowed by its address alone is resolved here, and requested by that address.
  */
 
 import type { AccessQuestion } from '../../access/authorize.ts';
@@ -17,12 +17,12 @@ import type { ProxyHop } from './parent-tunnel.ts';
 
 export interface UpstreamAuthorizerOptions extends Omit<AccessQuestion, 'target' | 'client'> {
   readonly proxy: UpstreamProxy;
-  /** Decides about what is reached without the proxy. */
+  /** Decides about servers that are reached directly. */
   readonly direct: Pick<Authorizer, 'findTarget'>;
   readonly names: Pick<NameCache, 'lookUp'>;
 }
 
-/** What the data plane and the log are told of the proxy. */
+/** The address of the proxy for the data plane, and its name for the log. */
 export function hopOf({ authorization }: UpstreamProxy): ProxyHop {
   const fields = authorization === undefined ? '' : `Proxy-Authorization: ${authorization}\r\n`;
   return { name: 'the upstream proxy', fields, isOurs: false };
@@ -49,7 +49,7 @@ export class UpstreamAuthorizer implements Pick<Authorizer, 'find' | 'findTarget
     const isByName = state.kind === 'needs-addresses' && state.rule !== undefined;
     if (isByName || (state.kind === 'allowed' && target.host.kind === 'ip')) return this.#goThrough(text, client);
     const found = direct.findTarget(target, client);
-    // An exact name that leads to an address of this machine.
+    // An exact name that resolves to an address of this machine.
     if (state.kind === 'allowed') return found;
     return found instanceof Promise
       ? found.then((settled) => this.#goThroughTo(settled, client))
@@ -61,7 +61,7 @@ export class UpstreamAuthorizer implements Pick<Authorizer, 'find' | 'findTarget
     return address?.family === 'tcp' ? this.#goThrough(formatIpPort(address), client) : found;
   }
 
-  /** @param text what the proxy is asked for */
+  /** @param text the target in the request to the proxy */
   #goThrough(text: string, { cid }: Client): Authorization | Promise<Authorization> {
     const { host, port } = this.#options.proxy;
     const through = (ips: readonly { readonly text: string }[]): Authorization => {
