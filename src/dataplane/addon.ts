@@ -19,9 +19,9 @@ import type {
 import { loadAddon, loadCopy } from './load.ts';
 import { checkTables, type NativeTables } from './names.ts';
 
-/** What native/binding/calls.cc and the module of the engine export of the data plane: the contract, with errnos as numbers. */
+/** The exports of native/binding/calls.cc and of the engine's module: the contract, with errnos as numbers. */
 interface Addon extends NativeTables {
-  /** @returns an errno, as all that return a number */
+  /** @returns an errno, as all functions that return a number */
   start(threads: number, deliver: (batch: Batch) => void): number;
   listen(spec: ListenSpec): {
     readonly id: ListenerId;
@@ -42,7 +42,10 @@ interface Addon extends NativeTables {
   stop(): void;
 }
 
-/** Events since the last batch, each kind in its order. `drained`: how many connections were aborted, when the drain is over. */
+/**
+ * Events since the last batch, each kind in order. `drained`: the number of aborted connections, when the drain is
+ * over.
+ */
 export interface Batch {
   readonly progress: readonly Progress[];
   readonly close: readonly WithError<CloseRecord>[];
@@ -58,17 +61,17 @@ interface Listing {
   readonly connections: readonly LiveConnection[];
 }
 
-/** With a number, where there is one, in the place of its name. */
+/** With the number of the errno, if any, instead of its name. */
 type WithError<Event> = Event & { readonly error?: number };
 
-/** A copy of the addon has one data plane at a time; the shared copy has the first. */
+/** A copy of the addon has one data plane at a time. The first data plane uses the shared copy. */
 let sharedIsTaken = false;
 
 /**
  * Starts a data plane.
  *
  * @param threads relay threads, 1 to 64
- * @throws VsockProxyError `internal` when the addon cannot be loaded or its threads cannot be started
+ * @throws VsockProxyError `internal` if the addon cannot be loaded, or its threads cannot be started
  */
 export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly threads: number }): DataPlane {
   const isShared = !sharedIsTaken;
@@ -79,7 +82,8 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   const listings = new Listings(threads);
 
   const error = addon.start(threads, ({ progress, close, fault, request, listing, drained }) => {
-    // Of one connection, a request comes behind the steps before it, and nothing behind its end.
+    // In this order, a request follows the earlier steps of its connection, and nothing follows the end of a
+    // connection.
     if (progress.length > 0) events.onProgress(progress);
     if (request.length > 0) events.onDecisionRequest(request.map(nameError));
     if (close.length > 0) events.onClose(close.map(nameError));
@@ -127,7 +131,7 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
   };
 }
 
-/** Puts together what all threads say. */
+/** Collects the lists of all threads. */
 class Listings {
   readonly #threads: number;
   readonly #open = new Map<number, { readonly parts: Listing[]; readonly resolve: (all: LiveConnection[]) => void }>();

@@ -5,28 +5,28 @@ import { getRawAsset, isSea } from 'node:sea';
 import { VsockProxyError } from '../platform/errors.ts';
 import { findMemoryFile, openUnnamed } from './unnamed.ts';
 
-/** The name that scripts/executable.ts gives the addon inside the executable. */
+/** The name of the addon inside the executable, as scripts/executable.ts sets it. */
 const ASSET = 'vsock.node';
 
 let shared: unknown;
 
-/** The addon, loaded once. */
+/** The shared copy of the addon, loaded once. */
 export function loadAddon(): unknown {
   shared ??= loadCopy();
   return shared;
 }
 
-/** One more copy of the addon: from inside the executable, or from build/ when the sources run as they are. */
+/** Another copy of the addon: from inside the executable, or from build/ if the sources run directly. */
 export function loadCopy(): unknown {
-  // The expression keeps the bundler from resolving a file that the executable carries as an asset.
+  // The expression keeps the bundler from resolving the file, which is an asset of the executable.
   return isSea()
     ? loadAsset(scratchDirectories())
     : loadPath(createRequire(import.meta.url).resolve('../../build/vsock.node'));
 }
 
 /**
- * `RUNTIME_DIRECTORY` comes from systemd, as a list when the unit names several. In a Nitro Enclave /dev/shm, /tmp and
- * /run are mounted noexec; where the executable is, code can be executed.
+ * systemd sets `RUNTIME_DIRECTORY`, to a list if the unit names several. In a Nitro Enclave /dev/shm, /tmp and /run are
+ * mounted noexec. Code can be executed in the directory of the executable.
  */
 export function scratchDirectories(): readonly string[] {
   const runtime = process.env.RUNTIME_DIRECTORY?.split(':').filter((path) => path.startsWith('/')) ?? [];
@@ -34,10 +34,10 @@ export function scratchDirectories(): readonly string[] {
 }
 
 /**
- * dlopen(3) wants a file. One in memory needs no directory, and is nobody's mount. Where there is none, or where the system
- * forbids that such a file is executed, the addon goes to an unnamed file in the first directory that allows it. Nothing can
- * be left behind, and no planted link be followed. Where no directory allows it either, as in a container with a read-only
- * root, the same file beside the executable is as good.
+ * dlopen(3) needs a file. A file in memory needs no directory and no mount. If there is none, or if the system forbids
+ * to execute it, the addon goes to an unnamed file in the first directory that allows it. Nothing is left behind, and
+ * no planted link is followed. If no directory allows it, as in a container with a read-only root, the same file beside
+ * the executable is used.
  */
 function loadAsset(directories: readonly string[]): unknown {
   const asset = new Uint8Array(getRawAsset(ASSET));
@@ -69,12 +69,12 @@ function memoryFile(): number {
   return fd;
 }
 
-/** dlopen(3) repeats itself on further lines. */
+/** The message of dlopen(3) repeats itself on further lines. */
 function firstLine({ message }: Error): string {
   return message.split('\n', 1)[0] ?? message;
 }
 
-/** @param fd of an empty file, which is closed */
+/** @param fd of an empty file; it is closed */
 function loadThrough(fd: number, asset: Uint8Array): unknown {
   try {
     writeFileSync(fd, asset);
@@ -84,7 +84,7 @@ function loadThrough(fd: number, asset: Uint8Array): unknown {
   }
 }
 
-/** @throws Error where it is not the file that this executable was built with */
+/** @throws Error if it is not the file with which this executable was built */
 function loadBeside(path: string, asset: Uint8Array): unknown {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
