@@ -15,8 +15,13 @@ const DIRECTORY = '/run/e2e';
 const CERTIFICATE = `${DIRECTORY}/ca.pem`;
 /** Of what runs in an enclave: its log level, and for OpenSSL the authority of the test. */
 const ENVIRONMENT = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
-const ENTRY_POINT = `${ENVIRONMENT} ${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --`;
-const SERVE = `serve --config ${GUEST}/enclaver.yaml --enclave-cid 1`;
+const ENTRY_POINT = `${ENVIRONMENT} ${EXECUTABLE} enclave --config ${DIRECTORY}/enclave.yaml --`;
+const SERVE = `serve --config ${DIRECTORY}/parent.yaml --enclave-cid 1`;
+/** The manifest, and what each side has to say of metrics. */
+const FILES = {
+  enclave: 'metrics: {listen: "vsock:9465"}',
+  parent: `metrics: {listen: "unix:${DIRECTORY}/metrics.sock", enclaves: [{cid: 1, port: 9465}]}`,
+};
 /** What the compiled client is made as. */
 const GET = 'build/e2e/get';
 const GET_HERE = `${PROJECT}/${GET}`;
@@ -45,6 +50,9 @@ describe('an enclave and its parent', () => {
     });
     await parent.check(`printf '10.77.0.1 %s\\n' ${NAMES.join(' ')} >>/etc/hosts`);
     await parent.check(`sh ${GUEST}/certificates.sh ${DIRECTORY} ${NAMES.join(' ')}`);
+    for (const [side, metrics] of Object.entries(FILES)) {
+      await parent.check(`(cat ${GUEST}/enclaver.yaml; echo '${metrics}') >${DIRECTORY}/${side}.yaml`);
+    }
     const server = await parent.spawn(`python3 ${GUEST}/web_server.py 10.77.0.1 ${DIRECTORY}/server.pem`);
     await server.stdout.match(/listening\n/, SOON_MS);
   });
@@ -146,10 +154,22 @@ function manifest(): void {
     assert.equal(await throughApplication(`http://${S3}/`), `hello from ${S3}\n`);
   });
 
+  test('the metrics of the enclave stand among those of its parent, with its CID', async () => {
+    const metrics = await readMetrics();
+    assert.match(metrics, /^vsock_proxy_enclave_up\{cid="1"\} 1$/m);
+    assert.match(metrics, /^vsock_proxy_build_info\{version=.*\n(vsock_proxy_build_info)\{cid="1",version=/m);
+    const accepted = (whose: string) =>
+      new RegExp(`^vsock_proxy_connections_accepted_total\\{${whose}listener=".*"\\} [1-9]`, 'm');
+    assert.match(metrics, accepted('cid="1",'));
+    assert.match(metrics, accepted(''));
+  });
+
   test('an enclave that was killed and started again is reached again, by the parent as it was', async () => {
     await enclave[Symbol.asyncDispose]();
+    assert.match(await readMetrics(), /^vsock_proxy_enclave_up\{cid="1"\} 0$/m);
     enclave = await startApplication();
     assert.equal(await throughApplication(`https://${KMS}/`), `hello from ${KMS}\n`);
+    assert.match(await readMetrics(), /^vsock_proxy_enclave_up\{cid="1"\} 1$/m);
   });
 
   test('a parent that is killed and started again under load: all clients of the enclave go on', async (t) => {
@@ -224,6 +244,11 @@ function startReceiver(): Promise<string> {
   const properties = ['Type=notify', 'DynamicUser=yes', 'SyslogIdentifier=vsock-proxy', 'Environment=RUST_LOG=warn'];
   const options = properties.map((property) => `--property ${property}`).join(' ');
   return parent.check(`systemd-run --unit log-receiver ${options} ${EXECUTABLE} serve --config ${GUEST}/log.yaml`);
+}
+
+/** What the parent tells Prometheus. */
+function readMetrics(): Promise<string> {
+  return parent.check(`curl --silent --unix-socket ${DIRECTORY}/metrics.sock http://parent/metrics`);
 }
 
 /** Starts an enclave that logs to this port of its parent. */
