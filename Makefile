@@ -259,8 +259,9 @@ ASAN := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=al
 TSAN := -fsanitize=thread
 
 .PHONY: test-native
-test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) ## Run the data plane's tests under sanitizers
-	scripts/native-tests.sh $^
+test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) build/native/asan/heads ## Run the data plane's tests under sanitizers
+	scripts/native-tests.sh $(filter-out %/heads,$^)
+	$(NODE) --test --test-reporter=spec 'tests/native/*.test.ts'
 
 build/native/asan/%.o: native/%.cc $(NATIVE_HEADERS) | build/deps/build
 	@mkdir -p $(@D)
@@ -293,6 +294,7 @@ fuzz-%: build/fuzz/%
 fuzz-protocol: $(NPM)
 	$(NODE) tests/fuzz/protocol.ts $(FUZZ_ROUNDS)
 
+build/fuzz/http_head: native/core/body.cc
 build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
 	@mkdir -p $(@D)
 	clang++-14 $(SANITIZED_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.cc,$^) -o $@

@@ -133,6 +133,7 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
     'messages',
     'names',
     'loop',
+    'http_head',
     'body',
     'scratch',
     'thread',

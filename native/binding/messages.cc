@@ -69,8 +69,14 @@ Admission toAdmission(const Values& js, Value from) {
 
 CacheRule toCacheRule(const Values& js, Value from) {
   CacheRule rule;
-  rule.bytes = js.toInteger<size_t>(js.get(from, "bytes"));
   rule.lasts = toMicros(js, js.get(from, "forMs"));
+  if (const auto form = js.find(from, "form")) {
+    rule.byAuthority = true;
+    rule.form.absolute = js.toBool(js.get(*form, "absolute"));
+    rule.form.fields = js.toText(js.get(*form, "fields"));
+    return rule;
+  }
+  rule.bytes = js.toInteger<size_t>(js.get(from, "bytes"));
   Value except = js.get(from, "except");
   for (uint32_t i = 0; i + 1 < js.length(except); i += 2) {
     rule.except.push_back(
@@ -176,6 +182,7 @@ Value toJs(const Values& js, const DecisionRequest& request) {
       setError(js, value, request.error);
       break;
   }
+  if (!request.head.empty()) js.set(value, "head", js.bytes(request.head));
   return value;
 }
 
@@ -233,6 +240,8 @@ Value toJs(const Values& js, const ListenerCounters& counters, Micros now, Value
   for (size_t i = 0; i < counters.closed.size(); ++i) {
     js.set(closed, NamesOf<CloseReason>::kAll[i], js.integer(counters.closed[i]));
   }
+  Value answers = js.array();
+  for (const uint64_t count : counters.answers) js.push(answers, js.integer(count));
   const Micros waiting = counters.waitingSince == 0 ? 0 : now - counters.waitingSince;
   return js.object({{"listener", js.integer(counters.listener)},
                     {"accepted", js.integer(counters.accepted)},
@@ -247,7 +256,9 @@ Value toJs(const Values& js, const ListenerCounters& counters, Micros now, Value
                     {"duration", toJs(js, counters.duration, bounds)},
                     {"queued", toJs(js, counters.queued, bounds)},
                     {"decisionsCached", js.integer(counters.decisionsCached)},
-                    {"decisionsRequested", js.integer(counters.decisionsRequested)}});
+                    {"decisionsRequested", js.integer(counters.decisionsRequested)},
+                    {"exchangesCached", js.integer(counters.exchangesCached)},
+                    {"answers", answers}});
 }
 
 Micros toMicros(const Values& js, Value ms) { return static_cast<Micros>(js.toNumber(ms) * kMicrosPerMs); }
@@ -292,6 +303,7 @@ ListenSpec toListenSpec(const Values& js, Value from) {
   spec.timeouts.connect = toMicros(js, js.get(timeouts, "connectMs"));
   spec.timeouts.idle = toMicros(js, js.get(timeouts, "idleMs"));
   spec.timeouts.head = toMicros(js, js.get(timeouts, "headMs"));
+  spec.timeouts.reuse = toMicros(js, js.get(timeouts, "reuseMs"));
   spec.admission = toAdmission(js, js.get(from, "admission"));
   spec.report = toEnum<ReportKind>(js, js.get(from, "report"));
   return spec;
@@ -301,7 +313,9 @@ Decision toDecision(const Values& js, Value from) {
   Decision decision;
   decision.action = toEnum<Action>(js, js.get(from, "action"));
   if (const auto target = js.find(from, "target")) decision.target = js.toInteger<TargetId>(*target);
-  if (const auto addresses = js.find(from, "addresses")) decision.addresses = toAddresses(js, *addresses);
+  if (const auto addresses = js.find(from, "addresses")) {
+    decision.addresses = std::make_shared<const std::vector<Address>>(toAddresses(js, *addresses));
+  }
   if (const auto consume = js.find(from, "consume")) decision.consume = js.toInteger<size_t>(*consume);
   if (const auto toServer = js.find(from, "toServer")) decision.toServer = js.toBytes(*toServer);
   if (const auto toClient = js.find(from, "toClient")) decision.toClient = js.toBytes(*toClient);
@@ -317,10 +331,13 @@ Decision toDecision(const Values& js, Value from) {
       break;
     case Action::Exchange:
       takeBody(js, js.get(from, "body"), decision);
+      if (const auto persistent = js.find(from, "persistent")) decision.persistent = js.toBool(*persistent);
+      if (const auto cache = js.find(from, "cache")) decision.cache = toCacheRule(js, *cache);
       break;
     case Action::Respond:
       takeBody(js, js.get(from, "body"), decision);
       decision.next = js.toBool(js.get(from, "next"));
+      if (const auto keep = js.find(from, "keep")) decision.keep = js.toBool(*keep);
       break;
     case Action::Reject:
       decision.reason = toEnum<CloseReason>(js, js.get(from, "reason"));

@@ -75,13 +75,17 @@ void Connection::decide(Decision decision) {
 
 // Does what the exchange says.
 void Connection::follow(Exchange::Next next) {
+  if (next.answered != 0) observer_.onAnswered(*this, next.answered);
   switch (next.step) {
     case Exchange::Next::Step::Wait:
       return;
     case Exchange::Next::Step::Request:
-      return observer_.onDecisionRequest(*this, exchange_->request());
+      return observer_.onDecisionRequest(*this);
     case Exchange::Next::Step::Dial:
-      return dial(std::make_shared<const std::vector<Address>>(std::move(next.addresses)));
+      return dial(next.addresses);
+    case Exchange::Next::Step::Reuse:
+      observer_.onConnected(*this);
+      return follow(exchange_->onConnected());
     case Exchange::Next::Step::Relay:
       return relay();
     case Exchange::Next::Step::Responded:

@@ -35,14 +35,17 @@
 namespace vsock_proxy {
 
 // What new connections of a listener try, in order. Shared, never changed once made.
-using Upstream = std::shared_ptr<const std::vector<Address>>;
+using Upstream = Addresses;
 
 class Connection;
 
 // Hears of the turns in a connection's life that concern others.
 class ConnectionObserver {
  public:
-  virtual void onDecisionRequest(Connection& connection, DecisionRequest request) = 0;
+  // To be answered by `decide`, now or later.
+  virtual void onDecisionRequest(Connection& connection) = 0;
+  // A client gets a response with this status that no decision was requested about.
+  virtual void onAnswered(Connection& connection, unsigned status) = 0;
   virtual void onConnected(Connection& connection) = 0;
   // The connection has ended and let go of its sockets; retire it, and destroy it no earlier than that.
   virtual void onClosed(Connection& connection) = 0;
@@ -70,9 +73,10 @@ class Connection final : private LinkObserver {
   // From Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
   // Whether a requested decision has not come yet; what the client has sent, while the request is about that;
-  // and the decision. Without a request it is ignored.
+  // the request, for a decision that comes later; and the decision. Without a request it is ignored.
   bool awaitsDecision() const { return exchange_ && exchange_->awaitsDecision(); }
   std::string_view head() const { return exchange_ ? exchange_->head() : std::string_view(); }
+  DecisionRequest request() { return exchange_->request(); }
   void decide(Decision decision);
   // Ends the connection if its client has nothing under way.
   void endIfIdle();

@@ -14,7 +14,24 @@ uint32_t interest(bool in, bool out) { return (in ? uint32_t{EPOLLIN} : 0) | (ou
 }  // namespace
 
 Exchange::Next Exchange::close(const Ending& ending, bool reset) {
-  return {Next::Step::Close, ending, reset, {}};
+  Next next = to(Next::Step::Close);
+  next.ending = ending;
+  next.reset = reset;
+  return next;
+}
+
+Exchange::Next Exchange::to(Next::Step step) {
+  Next next;
+  next.step = step;
+  return next;
+}
+
+Exchange::Next Exchange::dial(Addresses addresses) {
+  link_.watch(link_.client, false, 0);
+  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.connect);
+  Next next = to(Next::Step::Dial);
+  next.addresses = std::move(addresses);
+  return next;
 }
 
 // This side was found to have failed.
@@ -34,16 +51,15 @@ Exchange::Next Exchange::start(RequestKind kind) {
   return kind == RequestKind::Client ? request(kind) : collectHead();
 }
 
-// Nobody is read from until it is decided.
 Exchange::Next Exchange::request(RequestKind kind) {
   round_.kind = kind;
   round_.requested = true;
   round_.fresh = false;
-  link_.watch(link_.client, false, 0);
-  return {Next::Step::Request, {}, false, {}};
+  return to(Next::Step::Request);
 }
 
-DecisionRequest Exchange::request() const {
+DecisionRequest Exchange::request() {
+  if (round_.kind != RequestKind::Response) link_.watch(link_.client, false, 0);
   DecisionRequest request;
   request.kind = round_.kind;
   request.listener = record_.listener;
@@ -58,8 +74,12 @@ DecisionRequest Exchange::request() const {
     case RequestKind::Response:
       request.bytes = round_.bytes;
       request.ended = round_.ended;
+      // From now on the control plane knows of it, and reads its response.
+      request.head = std::move(round_.plain.head);
+      round_.plain = PlainExchange();
       break;
     case RequestKind::Failed:
+      request.head = std::move(round_.plain.head);
       request.reason = round_.ending.reason;
       request.error = round_.ending.error;
       request.server = record_.server;
@@ -125,10 +145,10 @@ Exchange::Next Exchange::decide(Decision decision) {
       round_.until = decision.until;
       return ofServer ? settle() : watchClient(EPOLLIN);
     case Action::Connect:
-      if (!ofClient || !fits) break;
+      if (!ofClient || !fits || !decision.addresses) break;
       return connect(decision);
     case Action::Exchange:
-      if (kind != RequestKind::Head || !fits) break;
+      if (kind != RequestKind::Head || !fits || !decision.addresses) break;
       return exchange(decision);
     case Action::Interim:
       if (!ofServer || !fits) break;
@@ -140,6 +160,7 @@ Exchange::Next Exchange::decide(Decision decision) {
       if (!ofServer || !fits || !round_.handshake) break;
       return relayAfter(decision);
     case Action::Reject:
+      if (ofClient) link_.dropServer();
       if (decision.target != kNoTarget) record_.target = decision.target;
       link_.down.prime(decision.toClient);
       if (kind != RequestKind::Failed)
@@ -150,6 +171,7 @@ Exchange::Next Exchange::decide(Decision decision) {
 }
 
 Exchange::Next Exchange::connect(Decision& decision) {
+  link_.dropServer();
   record_.target = decision.target;
   std::string early = round_.bytes.substr(decision.consume);
   link_.up.prime(decision.toServer);
@@ -165,8 +187,7 @@ Exchange::Next Exchange::connect(Decision& decision) {
     link_.up.prime(early);
     link_.down.prime(decision.toClient);
   }
-  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.connect);
-  return {Next::Step::Dial, {}, false, std::move(decision.addresses)};
+  return dial(std::move(decision.addresses));
 }
 
 Exchange::Next Exchange::exchange(Decision& decision) {
@@ -174,11 +195,41 @@ Exchange::Next Exchange::exchange(Decision& decision) {
   link_.up.prime(decision.toServer);
   link_.up.limit(decision.body, std::string_view(round_.bytes).substr(decision.consume));
   link_.down.hold();
+  const bool reuse = mayReuse(decision);
   round_ = Round();
   round_.kind = RequestKind::Response;
   round_.explain = true;
-  link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.connect);
-  return {Next::Step::Dial, {}, false, std::move(decision.addresses)};
+  round_.persistent = decision.persistent;
+  round_.plain = std::move(decision.plain);
+  if (!reuse) {
+    link_.dropServer();
+    return dial(std::move(decision.addresses));
+  }
+  record_.server = kept_.address;
+  record_.phase = Phase::Relaying;
+  round_.again = std::make_unique<Again>(Again{std::move(decision.addresses), std::move(decision.toServer)});
+  return to(Next::Step::Reuse);
+}
+
+// Of the server that was kept, nothing may have come since: it would be taken for the answer.
+bool Exchange::mayReuse(const Decision& decision) const {
+  if (!link_.server.fd || !decision.persistent || kept_.target != decision.target) return false;
+  const auto& addresses = *decision.addresses;
+  return std::find(addresses.begin(), addresses.end(), kept_.address) != addresses.end() &&
+         isQuiet(link_.server.fd.get());
+}
+
+// The server was gone already, or went when it saw the request.
+Exchange::Next Exchange::dialAgain() {
+  const std::unique_ptr<Again> again = std::move(round_.again);
+  const std::string behind = link_.up.takeBehind();
+  link_.dropServer();
+  link_.up = Pump();
+  link_.up.prime(again->toServer);
+  link_.up.limit(Body::none(), behind);
+  round_.fresh = round_.ended = false;
+  round_.error = 0;
+  return dial(std::move(again->addresses));
 }
 
 Exchange::Next Exchange::onConnected() {
@@ -207,7 +258,12 @@ Exchange::Next Exchange::onDialFailed(const Ending& ending) {
 Exchange::Next Exchange::onReady(Side& side, uint32_t events) {
   switch (state_) {
     case State::Deciding:
-      return &side == &link_.client && !round_.requested ? collectHead() : Next();
+      // A server that was kept ends, or speaks out of turn.
+      if (&side == &link_.server) {
+        link_.dropServer();
+        return {};
+      }
+      return round_.requested ? Next() : collectHead();
     case State::Exchanging:
       return onExchangeReady(side, events);
     case State::Leaving:
@@ -232,6 +288,7 @@ Exchange::Next Exchange::onExchangeReady(Side& side, uint32_t events) {
       const int error = link_.move(link_.down, link_.server, link_.client);
       if (error != 0) return failed(link_.server, error);
     }
+    round_.clientSpoke |= readable && !read;
     // Nobody is left to answer.
     if (ended && !read && !write) return failed(link_.client, connectOutcome(link_.client.fd.get()));
   } else {
@@ -275,6 +332,7 @@ Exchange::Next Exchange::respond(Decision& decision) {
   round_.responding = true;
   round_.untilEof = decision.untilEof;
   round_.next = decision.next;
+  round_.keep = round_.persistent && decision.keep;
   link_.down.prime(decision.toClient);
   if (decision.untilEof)
     link_.down.prime(rest);
@@ -296,7 +354,7 @@ Exchange::Next Exchange::relayAfter(Decision& decision) {
   link_.down.prime(std::string_view(round_.bytes).substr(decision.consume));
   link_.up.release();
   link_.down.release();
-  return {Next::Step::Relay, {}, false, {}};
+  return to(Next::Step::Relay);
 }
 
 // Brings what the pumps have become in line with the exchange, and epoll with both.
@@ -326,12 +384,17 @@ Exchange::Next Exchange::settle() {
   }
   Next next;
   if (!round_.responding && !round_.requested && round_.fresh && !link_.down.wantsSink()) {
-    round_.requested = true;
-    round_.fresh = false;
-    next.step = Next::Step::Request;
+    if (round_.again && round_.bytes.empty()) return dialAgain();
+    round_.again.reset();
+    if (!round_.plain.head.empty()) {
+      if (const auto response = readPlainResponse(round_.bytes)) return answer(*response);
+    }
+    next = request(RequestKind::Response);
   }
-  const uint32_t ofClient = interest(link_.up.wantsSource(), link_.down.wantsSink());
+  uint32_t ofClient = interest(link_.up.wantsSource(), link_.down.wantsSink());
   const uint32_t ofServer = interest(collectsResponse() || link_.down.wantsSource(), link_.up.wantsSink());
+  // Most clients wait in silence for their answer, and poll as well for what they say next.
+  if (ofClient == 0 && !round_.clientSpoke) ofClient = link_.client.interest & EPOLLIN;
   int error = link_.watch(link_.client, ofClient != 0 || !link_.client.hungUp, ofClient);
   if (error == 0) error = link_.watch(link_.server, ofServer != 0, ofServer);
   return error == 0 ? next : close({CloseReason::Internal, Party::Proxy, error}, true);
@@ -339,9 +402,34 @@ Exchange::Next Exchange::settle() {
 
 // The client has the whole response.
 Exchange::Next Exchange::endResponse() {
+  keepOrDropServer();
+  return to(Next::Step::Responded);
+}
+
+// It is kept where the response had a known end, and nothing came behind that.
+void Exchange::keepOrDropServer() {
+  const bool ended = link_.up.state() == Pump::State::BodyDone && link_.down.state() == Pump::State::BodyDone;
+  if (ended && round_.keep && round_.next && link_.timeouts.reuse != 0 && link_.down.takeBehind().empty() &&
+      link_.watch(link_.server, true, EPOLLIN) == 0) {
+    kept_ = {record_.target, record_.server, link_.loop.now() + link_.timeouts.reuse};
+    return;
+  }
   link_.discardUnread(link_.server, link_.down);
   link_.dropServer();
-  return {Next::Step::Responded, {}, false, {}};
+}
+
+// The client's answer is decided here, just as src/protocol/http-response.ts would.
+Exchange::Next Exchange::answer(const PlainResponse& response) {
+  Decision decision;
+  decision.consume = response.bytes;
+  decision.next = round_.plain.keepAlive;
+  decision.toClient = writeResponse(response, decision.next);
+  decision.body = response.body;
+  decision.keep = response.keepAlive;
+  const unsigned status = response.status;
+  Next next = respond(decision);
+  next.answered = status;
+  return next;
 }
 
 Exchange::Next Exchange::afterResponse(bool wasLast) {
@@ -352,7 +440,10 @@ Exchange::Next Exchange::afterResponse(bool wasLast) {
   link_.up = Pump();
   link_.down = Pump();
   round_ = Round();
-  if (!next) return leave({CloseReason::Finished, Party::Server});
+  if (!next) {
+    link_.dropServer();
+    return leave({CloseReason::Finished, Party::Server});
+  }
   state_ = State::Deciding;
   record_.phase = Phase::Deciding;
   record_.server = Address();
@@ -364,8 +455,16 @@ Exchange::Next Exchange::afterResponse(bool wasLast) {
     return request(RequestKind::Head);
   }
   link_.activeAt = link_.loop.now();
-  link_.armQuietDeadline();
+  armIdleDeadline();
   return watchClient(EPOLLIN);
+}
+
+// Between two requests.
+void Exchange::armIdleDeadline() {
+  if (link_.server.fd)
+    link_.armQuietDeadline(kept_.until);
+  else
+    link_.armQuietDeadline();
 }
 
 // The client gets what it is still to be told, and time to hear it: a close with its bytes unread would
@@ -417,7 +516,12 @@ Exchange::Next Exchange::onDeadline() {
       return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, state_ != State::Deciding);
     }
     link_.keepAliveIfQuiet();
-    link_.armQuietDeadline();
+    if (state_ == State::Exchanging) {
+      link_.armQuietDeadline();
+    } else {
+      if (link_.server.fd && kept_.until <= link_.loop.now()) link_.dropServer();
+      armIdleDeadline();
+    }
     return {};
   }
   const CloseReason reason = round_.requested ? CloseReason::DecisionTimeout : CloseReason::HeadTimeout;

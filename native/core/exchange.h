@@ -12,13 +12,22 @@
 // `handshake` is an exchange with the server alone, after which the connection relays; or the client gets the
 // server's response, and is left. In Leaving the client has its last answer, and time to hear it.
 //
+// The server of a *persistent* exchange, a GET without a body, is kept while the client makes up its mind,
+// and has its next request too, if that is such a one for the same server, and decided so. The client has it
+// for itself: nothing of one client can reach another on it, nor can a body be taken for a request. If it
+// turns out to be gone before the first byte of its answer, it is dialled once again: RFC 9110,
+// section 9.2.2.
+//
+// A *plain* exchange was decided by a cached decision: here the response's head is read too, if that is
+// plain.
+//
 // An exchange calls nobody: what its connection is to do next is what each function returns.
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "link.h"
 #include "messages.h"
@@ -33,6 +42,7 @@ class Exchange {
       Wait,       // for the next event
       Request,    // a decision, with `request`
       Dial,       // `addresses`; then `onConnected` or `onDialFailed`
+      Reuse,      // the server of the exchange before: `onConnected`
       Relay,      // from now on: this exchange is over
       Responded,  // the client has its response: `afterResponse`
       Close,      // with `ending`
@@ -40,7 +50,8 @@ class Exchange {
     Step step = Step::Wait;
     Ending ending;
     bool reset = false;  // both sides
-    std::vector<Address> addresses;
+    Addresses addresses;
+    unsigned answered = 0;  // the status of a plain exchange, which the control plane does not know
   };
 
   Exchange(Link& link, CloseRecord& record) : link_(link), record_(record) {}
@@ -52,7 +63,8 @@ class Exchange {
 
   // A request is open, and waits for `decide`.
   bool awaitsDecision() const { return round_.requested; }
-  DecisionRequest request() const;
+  // Nobody is read from until it is decided.
+  DecisionRequest request();
   // What the client has sent, while the request is about that.
   std::string_view head() const {
     return awaitsDecision() && round_.kind == RequestKind::Head ? round_.bytes : std::string_view();
@@ -77,25 +89,43 @@ class Exchange {
  private:
   enum class State : uint8_t { Deciding, Exchanging, Leaving };
 
+  // What it takes to dial once more.
+  struct Again {
+    Addresses addresses;
+    std::string toServer;
+  };
+
+  // The server that is connected while the client has no exchange under way, if one is.
+  struct Kept {
+    TargetId target = kNoTarget;
+    Address address;
+    Micros until = 0;
+  };
+
   // From one head of the client to its next.
   struct Round {
     RequestKind kind = RequestKind::Head;  // of the request that is open or comes next
     bool requested = false;                // it is open
-    std::string bytes;        // that nobody has consumed: the client's, or with Response the server's
-    size_t atLeast = 0;       // so many, before the next request
-    int until = -1;           // a byte that must be among the new ones; -1: any
-    bool fresh = false;       // some of them, or `ended`, were in no request
-    bool ended = false;       // whose bytes they are has ended
-    int error = 0;            // with this errno, if it failed
-    bool later = false;       // the client has had a response before
-    bool explain = false;     // request a decision before a failure to connect ends the connection
-    unsigned interims = 0;    // interim responses so far
-    bool handshake = false;   // what the client sends is not for the server yet
-    std::string early;        // of it, what came before
-    bool responding = false;  // the response is under way to the client,
-    bool untilEof = false;    // up to the server's EOF,
-    bool next = false;        // and the client may go on after it
-    Ending ending;            // with Failed, and in Leaving
+    std::string bytes;             // that nobody has consumed: the client's, or with Response the server's
+    size_t atLeast = 0;            // so many, before the next request
+    int until = -1;                // a byte that must be among the new ones; -1: any
+    bool fresh = false;            // some of them, or `ended`, were in no request
+    bool ended = false;            // whose bytes they are has ended
+    int error = 0;                 // with this errno, if it failed
+    bool later = false;            // the client has had a response before
+    bool explain = false;          // request a decision before a failure to connect ends the connection
+    unsigned interims = 0;         // interim responses so far
+    std::unique_ptr<Again> again;  // of a server that was kept, until it answers
+    bool persistent = false;
+    PlainExchange plain;
+    bool clientSpoke = false;  // while it was not to be read from
+    bool keep = false;         // the server may be kept
+    bool handshake = false;    // what the client sends is not for the server yet
+    std::string early;         // of it, what came before
+    bool responding = false;   // the response is under way to the client,
+    bool untilEof = false;     // up to the server's EOF,
+    bool next = false;         // and the client may go on after it
+    Ending ending;             // with Failed, and in Leaving
   };
 
   Next request(RequestKind kind);
@@ -106,6 +136,10 @@ class Exchange {
   bool isWorthARequest(size_t before) const;
   Next connect(Decision& decision);
   Next exchange(Decision& decision);
+  bool mayReuse(const Decision& decision) const;
+  Next dialAgain();
+  void keepOrDropServer();
+  Next answer(const PlainResponse& response);
   Next interim(Decision& decision);
   Next respond(Decision& decision);
   Next relayAfter(Decision& decision);
@@ -119,9 +153,13 @@ class Exchange {
   Next watchClient(uint32_t interest);
   Next failed(const Side& side, int error) const;
   static Next close(const Ending& ending, bool reset);
+  static Next to(Next::Step step);
+  Next dial(Addresses addresses);
+  void armIdleDeadline();
 
   Link& link_;
   CloseRecord& record_;
+  Kept kept_;
   Round round_;
   State state_ = State::Deciding;
 };

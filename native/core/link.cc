@@ -63,8 +63,8 @@ void Link::keepAliveIfQuiet() {
   }
 }
 
-void Link::armQuietDeadline() {
-  const Micros quiet = loop.now() + timeouts.quiet;
+void Link::armQuietDeadline(Micros atLatest) {
+  const Micros quiet = std::min(loop.now() + timeouts.quiet, atLatest);
   loop.arm(deadline, timeouts.idle == 0 ? quiet : std::min(quiet, activeAt + timeouts.idle));
 }
 

@@ -15,6 +15,8 @@ struct ConnectionTimeouts {
   Micros connect = 0;
   Micros idle = 0;  // 0: none
   Micros head = 0;
+  // Without a request, a connection to an HTTP server is kept for so long; 0: for none.
+  Micros reuse = 0;
   // After so long without a byte a connection gets TCP keepalive: most end earlier, and never need its
   // system calls.
   Micros quiet = 60 * 1000 * 1000;
@@ -63,7 +65,7 @@ struct Link {
   bool isIdleTooLong() const { return timeouts.idle != 0 && activeAt + timeouts.idle <= loop.now(); }
   // Has the kernel find out whether the peers are there, if it has been quiet for long.
   void keepAliveIfQuiet();
-  void armQuietDeadline();
+  void armQuietDeadline(Micros atLatest = INT64_MAX);
 
   Party partyOf(const Side& side) const { return &side == &client ? Party::Client : Party::Server; }
 

@@ -195,6 +195,8 @@ ListenerCounters ListenerState::counters() const {
   all.queued = queued_.read();
   all.decisionsCached = decisionsCached_.load();
   all.decisionsRequested = decisionsRequested_.load();
+  all.exchangesCached = exchangesCached_.load();
+  for (size_t i = 0; i < kStatusClasses; ++i) all.answers[i] = answers_[i].load();
   return all;
 }
 

@@ -55,6 +55,9 @@ struct ListenSpec {
   ReportKind report = ReportKind::Failures;
 };
 
+// 1xx to 5xx.
+constexpr size_t kStatusClasses = 5;
+
 struct ListenerCounters {
   ListenerId listener = 0;
   uint64_t accepted = 0;
@@ -70,6 +73,8 @@ struct ListenerCounters {
   HistogramCounts queued;
   uint64_t decisionsCached = 0;
   uint64_t decisionsRequested = 0;
+  uint64_t exchangesCached = 0;
+  std::array<uint64_t, kStatusClasses> answers{};
 };
 
 // The places on a listening socket. If several listeners use the socket one after the other, the limits of
@@ -128,9 +133,13 @@ class ListenerState {
   // Closes the gate `bit`. Returns false if a place became free meanwhile; then the gate stays open.
   bool closeGate(uint64_t bit);
 
-  void countDecision(bool cached) {
-    (cached ? decisionsCached_ : decisionsRequested_).fetch_add(1, std::memory_order_relaxed);
+  void countRequestedDecision() { decisionsRequested_.fetch_add(1, std::memory_order_relaxed); }
+  void countCachedDecision(Action action) {
+    decisionsCached_.fetch_add(1, std::memory_order_relaxed);
+    if (action == Action::Exchange) exchangesCached_.fetch_add(1, std::memory_order_relaxed);
   }
+  // By its status: of a response that no decision was requested about.
+  void countAnswer(unsigned status) { answers_[status / 100 - 1].fetch_add(1, std::memory_order_relaxed); }
 
   // Notes that a client waits. Returns true if that is new.
   bool noteWaiting(Micros now);
@@ -161,6 +170,8 @@ class ListenerState {
   Histogram queued_;
   std::atomic<uint64_t> decisionsCached_{0};
   std::atomic<uint64_t> decisionsRequested_{0};
+  std::atomic<uint64_t> exchangesCached_{0};
+  std::array<std::atomic<uint64_t>, kStatusClasses> answers_{};
   ClientTotals& clients_;
 
   bool limitsClients() const {

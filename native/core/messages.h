@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "body.h"
+#include "http_head.h"
 #include "names.h"
 #include "socket.h"
 
@@ -151,10 +153,14 @@ NAMED_ENUM(SocketKind, VSOCK_PROXY_SOCKET_KINDS)
   X(kInterimResponses, "interimResponses", 16)                                        \
   /* cached decisions of one listener on one thread, and the length of their heads */ \
   X(kCachedDecisions, "cachedDecisions", 32)                                          \
-  X(kCachedHeadBytes, "cachedHeadBytes", 4 * 1024)
+  X(kCachedHeadBytes, "cachedHeadBytes", 4 * 1024)                                    \
+  /* and cached decisions by authority */                                             \
+  X(kCachedAuthorities, "cachedAuthorities", 256)
 #define VSOCK_PROXY_LIMIT(constant, name, value) constexpr size_t constant = value;
 VSOCK_PROXY_LIMITS(VSOCK_PROXY_LIMIT)
 #undef VSOCK_PROXY_LIMIT
+static_assert(kPlainRequestBytes <= kCachedHeadBytes);
+static_assert(kPlainResponseBytes <= kResponseHeadBytes);
 
 inline Family familyOf(const Address& address) {
   if (address.family() == AF_VSOCK) return Family::Vsock;
@@ -226,6 +232,9 @@ struct Drained {
   uint64_t aborted = 0;  // connections that were still open at the deadline
 };
 
+// The addresses to dial, in order. Shared, and never changed.
+using Addresses = std::shared_ptr<const std::vector<Address>>;
+
 // A request for a Decision about a connection, which waits for it.
 struct DecisionRequest {
   RequestKind kind = RequestKind::Client;
@@ -236,12 +245,14 @@ struct DecisionRequest {
   TargetId target = kNoTarget;                      // with Response and Failed
   std::string bytes;                                // with Head and Response
   bool ended = false;                               // with Head and Response
+  std::string head;                                 // with Response and Failed, of a Plain exchange
   CloseReason reason = CloseReason::ConnectFailed;  // with Failed
   Address server;                                   // with Failed, if one was tried
   int error = 0;                                    // with Failed
 };
 
-// The condition under which a decision also holds for other clients.
+// The condition under which a decision also holds for other clients. The first bytes must be the same, or
+// both must be plain requests for the same server.
 struct CacheRule {
   struct Range {
     size_t from = 0;
@@ -250,12 +261,21 @@ struct CacheRule {
   size_t bytes = 0;           // the number of first bytes that must be the same
   std::vector<Range> except;  // bytes within them that may differ: ascending and disjoint
   int64_t lasts = 0;          // microseconds; 0: the decision is not cached
+  bool byAuthority = false;   // instead of the bytes
+  RequestForm form;           // with byAuthority: how such a GET is written
+};
+
+// An exchange that the control plane has not seen. The data plane has read the request, and reads the
+// response.
+struct PlainExchange {
+  std::string head;        // of the client; empty: no such exchange
+  bool keepAlive = false;  // whether the client may send another request
 };
 
 struct Decision {
   Action action = Action::Reject;
   TargetId target = kNoTarget;
-  std::vector<Address> addresses;
+  Addresses addresses;
   size_t consume = 0;
   size_t atLeast = 0;  // with More: the number of bytes before the next request
   int until = -1;      // with More: a byte that must be among the new ones; -1: any
@@ -263,10 +283,13 @@ struct Decision {
   std::string toClient;
   bool explain = false;                        // with Connect
   bool handshake = false;                      // with Connect
-  CacheRule cache;                             // with Connect, about a head
+  CacheRule cache;                             // with Connect and Exchange, about a head
+  bool persistent = false;                     // with Exchange
+  PlainExchange plain;                         // with Exchange, from the cache
   Body body = Body::none();                    // with Exchange and Respond
   bool untilEof = false;                       // with Respond, instead of a body
   bool next = false;                           // with Respond
+  bool keep = false;                           // with Respond
   CloseReason reason = CloseReason::Internal;  // with Reject
 };
 

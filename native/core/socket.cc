@@ -150,6 +150,10 @@ std::string Address::ipBytes() const {
   return "";
 }
 
+bool Address::operator==(const Address& other) const {
+  return size_ == other.size_ && std::memcmp(raw(), other.raw(), size_) == 0;
+}
+
 bool Address::startsWith(const Address& network, unsigned bits) const {
   if (!isTcp() || family() != network.family()) return false;
   const std::string ours = ipBytes();
@@ -289,6 +293,11 @@ Moved receive(int fd, void* buffer, size_t size) {
 
 Moved send(int fd, const void* data, size_t size) {
   return moved([&] { return ::send(fd, data, size, MSG_NOSIGNAL); });
+}
+
+bool isQuiet(int fd) {
+  char byte = 0;
+  return moved([&] { return recv(fd, &byte, sizeof byte, MSG_PEEK); }).error == EAGAIN;
 }
 
 Pipe::Pipe(size_t& count) : count_(count) {

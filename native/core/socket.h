@@ -73,6 +73,8 @@ class Address {
   // The same for connecting by way of the hypervisor, whatever guests this machine has; vsock only.
   Address throughHost() const;
 
+  bool operator==(const Address& other) const;
+
   // Whether the first `bits` of an IP address are those of `network`.
   bool startsWith(const Address& network, unsigned bits) const;
   // What tells one client from another: the CID or the IP address, nothing for unix sockets.
@@ -138,6 +140,8 @@ struct Moved {
 };
 Moved receive(int fd, void* buffer, size_t size);  // bytes 0 without error: EOF
 Moved send(int fd, const void* data, size_t size);
+// Whether the peer has neither sent something that is still to be read, nor ended or reset the connection.
+bool isQuiet(int fd);
 
 // Lets bytes pass between two sockets without being copied to user space: splice(2).
 class Pipe {

@@ -99,6 +99,9 @@ void Worker::decide(std::vector<ConnectionDecision> decisions) {
       undecided_.erase(waiting);
       if (Gate* gate = gateOf(connection.record().listener)) {
         gate->cache.add(connection.record().client, connection.head(), one.decision, loop_.now());
+      } else {
+        // What was connected under the rules of a listener that is closed serves no further request.
+        one.decision.persistent = false;
       }
       connection.decide(std::move(one.decision));
     }
@@ -174,18 +177,23 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
 }
 
 // A closed listener has no gate, and no cache.
-void Worker::onDecisionRequest(Connection& connection, DecisionRequest request) {
-  if (request.kind == RequestKind::Head) {
-    const Gate* gate = gateOf(request.listener);
-    const Decision* known =
-        gate == nullptr ? nullptr : gate->cache.find(request.client, request.bytes, loop_.now());
-    live_[connection.place].listener->countDecision(known != nullptr);
-    if (known != nullptr) return connection.decide(*known);
-  } else {
-    live_[connection.place].listener->countDecision(false);
+void Worker::onDecisionRequest(Connection& connection) {
+  ListenerState& listener = *live_[connection.place].listener;
+  const std::string_view head = connection.head();
+  const Gate* gate = head.empty() ? nullptr : gateOf(listener.id);
+  if (gate != nullptr) {
+    if (auto known = gate->cache.find(connection.record().client, head, loop_.now())) {
+      listener.countCachedDecision(known->action);
+      return connection.decide(std::move(*known));
+    }
   }
-  undecided_.emplace(request.connection, &connection);
-  report(std::move(request));
+  listener.countRequestedDecision();
+  undecided_.emplace(connection.record().connection, &connection);
+  report(connection.request());
+}
+
+void Worker::onAnswered(Connection& connection, unsigned status) {
+  live_[connection.place].listener->countAnswer(status);
 }
 
 void Worker::onConnected(Connection& connection) {

@@ -94,7 +94,8 @@ class Worker final : public ConnectionObserver, public GateObserver {
 
   ConnectionId newId() { return ++begun_ * workers_ + index_; }
 
-  void onDecisionRequest(Connection& connection, DecisionRequest request) override;
+  void onDecisionRequest(Connection& connection) override;
+  void onAnswered(Connection& connection, unsigned status) override;
   void onConnected(Connection& connection) override;
   void onClosed(Connection& connection) override;
   void onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros queued) override;

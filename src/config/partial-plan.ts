@@ -219,5 +219,6 @@ export function timeoutsOf(global: Section<'timeouts'>, own: NonNullable<Listene
     connectMs: own.connect ?? global.connect,
     idleMs: own.idle ?? global.idle,
     headMs: own.head ?? global.head,
+    reuseMs: own.reuse ?? global.reuse,
   };
 }

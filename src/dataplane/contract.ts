@@ -72,6 +72,8 @@ export interface ListenerTimeouts {
   readonly idleMs: number;
   /** The time from accept, or from the first byte of a later request, to a decision that connects or rejects. */
   readonly headMs: number;
+  /** How long the server of a `persistent` exchange is kept for the next one of the client. */
+  readonly reuseMs: number;
 }
 
 /** Which clients may connect. All others are refused without an answer. */
@@ -126,7 +128,14 @@ export type DecisionSubject =
    * All bytes that the server has sent after an `exchange` or a handshake and no decision has consumed. `ended`: EOF or
    * a reset follows.
    */
-  | { readonly kind: 'response'; readonly target: TargetId; readonly bytes: Uint8Array; readonly ended: boolean }
+  | {
+      readonly kind: 'response';
+      readonly target: TargetId;
+      readonly bytes: Uint8Array;
+      readonly ended: boolean;
+      /** The head of the client, once for each exchange that an {@link AuthorityRule} has decided. */
+      readonly head?: Uint8Array;
+    }
   /** No server could be connected, after a decision with `explain`. The answer must be `reject`. */
   | {
       readonly kind: 'failed';
@@ -134,20 +143,40 @@ export type DecisionSubject =
       readonly reason: 'connect-failed' | 'connect-timeout' | 'no-upstream' | 'internal';
       readonly server?: SocketAddress;
       readonly errno?: string;
+      /** As of a response. */
+      readonly head?: Uint8Array;
     };
 
 /**
- * For which other clients a decision holds. A client on the same listener, with the same CID or IP address, gets the
- * decision without a request if its first `bytes` bytes are the same, except those in `except`. This holds for `forMs`,
- * or until the listener is closed. The data plane may drop a cached decision earlier, and caches no head of more than
- * `LIMITS.cachedHeadBytes`.
+ * For which other clients a decision holds. A client on the same listener, with the same CID or IP address, that sends
+ * the same gets the decision without a request. This holds for `forMs`, or until the listener is closed. The data plane
+ * may drop a cached decision earlier, and caches no head of more than `LIMITS.cachedHeadBytes`.
  */
 export interface CacheRule {
+  readonly forMs: number;
+}
+
+/** The first `bytes` bytes must be the same, except those in `except`. */
+export interface BytesRule extends CacheRule {
   /** At least `consume`, and at most the number of bytes in the request. */
   readonly bytes: number;
   /** Ranges of bytes that do not count: the start of the first, its end, the start of the next, and so on. */
   readonly except: readonly number[];
-  readonly forMs: number;
+}
+
+/**
+ * Both requests must be a CONNECT (for `connect`) or a GET of HTTP/1.1 without a body (for `exchange`), spell the authority
+ * in the same way, and have a plain head (native/core/http_head.h). The data plane writes such a GET for the server as
+ * http-request.ts does, and a plain response for the client as http-response.ts does. It requests a decision about any
+ * other response, with the `head` of the request.
+ */
+export interface AuthorityRule extends CacheRule {
+  readonly form: {
+    /** The server is a proxy and needs the authority in the request line. */
+    readonly absolute: boolean;
+    /** Further lines for it, each with its CRLF. */
+    readonly fields: string;
+  };
 }
 
 /**
@@ -182,7 +211,7 @@ export type Decision =
        */
       readonly handshake?: true;
       /** `head` only. */
-      readonly cache?: CacheRule;
+      readonly cache?: BytesRule | AuthorityRule;
     }
   /**
    * For `response` of a handshake: relay. The first `consume` bytes are dropped. The client first receives `toClient`,
@@ -200,6 +229,13 @@ export type Decision =
       readonly consume: number;
       readonly toServer: Uint8Array;
       readonly body: Exclude<Framing, { readonly kind: 'eof' }>;
+      /**
+       * A GET without a body, whose server may be kept for the next one of the client. It goes to the kept server if that
+       * has the same target and one of these addresses. If there is none, or if it ends before the first byte of its
+       * response, the data plane connects a server. Every other exchange has a server of its own.
+       */
+      readonly persistent?: boolean;
+      readonly cache?: AuthorityRule;
     }
   /**
    * For `response`: drop the first `consume` bytes, send `toClient`, and wait for the next response (RFC 9110 section
@@ -208,8 +244,8 @@ export type Decision =
   | { readonly action: 'interim'; readonly consume: number; readonly toClient: Uint8Array }
   /**
    * For `response`: drop the first `consume` bytes, send `toClient`, then one `body` of the server, and leave the
-   * server. If `next`, and if the client's last body was taken completely, its next head is requested. Otherwise the
-   * client is left, too.
+   * server, unless it may be kept. If `next`, and if the client's last body was taken completely, its next head is
+   * requested. Otherwise the client is left, too.
    */
   | {
       readonly action: 'respond';
@@ -217,6 +253,8 @@ export type Decision =
       readonly toClient: Uint8Array;
       readonly body: Framing;
       readonly next: boolean;
+      /** The server of a `persistent` exchange takes another request after this response. */
+      readonly keep?: boolean;
     }
   /**
    * For every kind: send `toClient`, if any, and end the connection for this reason. `finished`: the client got what it
@@ -364,6 +402,10 @@ export interface ListenerCounters {
   /** The number of decisions from the cache, and the number of decisions that were requested. */
   readonly decisionsCached: number;
   readonly decisionsRequested: number;
+  /** How many of the cached decisions were exchanges. */
+  readonly exchangesCached: number;
+  /** Responses without a decision request, by class of status: 1xx, 2xx, … 5xx. */
+  readonly answers: readonly number[];
 }
 
 /** A distribution of durations. */

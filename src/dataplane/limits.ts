@@ -9,4 +9,6 @@ export const LIMITS = {
   /** Cached decisions for each listener and relay thread, and bytes of the head of each. */
   cachedDecisions: 32,
   cachedHeadBytes: 4 * 1024,
+  /** Those by an authority. */
+  cachedAuthorities: 256,
 } as const;

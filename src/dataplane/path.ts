@@ -40,7 +40,7 @@ export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
       on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
       limits: LIMITS,
       admission: {},
-      timeouts: { connectMs: timeoutMs, idleMs: 0, headMs: timeoutMs },
+      timeouts: { connectMs: timeoutMs, idleMs: 0, headMs: timeoutMs, reuseMs: 0 },
       report: 'lifecycle',
     });
     plane.setUpstream(id, [to]);
@@ -101,7 +101,7 @@ export function exposeOnVsock(
       on,
       limits: { connections: MOST_EXPOSED, connectionsPerClient: 0, ratePerClient: 0 },
       admission: {},
-      timeouts: { connectMs: EXPOSED_MS, idleMs: EXPOSED_MS, headMs: EXPOSED_MS },
+      timeouts: { connectMs: EXPOSED_MS, idleMs: EXPOSED_MS, headMs: EXPOSED_MS, reuseMs: 0 },
       report: 'failures',
     });
     dataPlane.setUpstream(id, [{ family: 'tcp', ip: '127.0.0.1', port }]);

@@ -26,7 +26,7 @@ export function relayTo(address: SocketAddress): ListenerPlan {
     policy: { allow: [], deny: [] },
     family: 'any',
     limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
-    timeouts: { connectMs: WEEK_MS, idleMs: 0, headMs: WEEK_MS },
+    timeouts: { connectMs: WEEK_MS, idleMs: 0, headMs: WEEK_MS, reuseMs: 0 },
   };
 }
 

@@ -27,7 +27,7 @@ export function relayToParent(parent: SocketAddress): ListenerPlan {
     policy: { allow: [], deny: [] },
     family: 'any',
     limits: { connections: MAX_QUERIES, connectionsPerClient: 0, ratePerClient: 0 },
-    timeouts: { connectMs: DEADLINE_MS, idleMs: 2 * DEADLINE_MS, headMs: DEADLINE_MS },
+    timeouts: { connectMs: DEADLINE_MS, idleMs: 2 * DEADLINE_MS, headMs: DEADLINE_MS, reuseMs: 0 },
   };
 }
 

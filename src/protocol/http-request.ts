@@ -45,6 +45,8 @@ export interface ForwardRequest {
   readonly body: RequestFraming;
   /** The client's connection may carry another request after this one. */
   readonly keepAlive: boolean;
+  /** So may the server's: it has not been told that this one is the last. */
+  readonly persistent: boolean;
   /** It asks for a WebSocket: once the server has answered 101, the connection is a tunnel (RFC 9110 7.8, RFC 6455 4). */
   readonly webSocket: boolean;
   /** In which form the client is told why it gets no response. */
@@ -53,12 +55,17 @@ export interface ForwardRequest {
 
 export type ParsedRequest = { readonly kind: 'more' } | MalformedRequest | ConnectRequest | ForwardRequest;
 
+export interface RequestOptions {
+  /** Servers may be asked for more than one thing on a connection. */
+  readonly reuse?: boolean;
+}
+
 /**
  * Reads a request head from all bytes that the client has sent so far.
  *
  * `malformed` comes as early as it is certain; the status is that of the reply.
  */
-export function parseRequest(bytes: Uint8Array): ParsedRequest {
+export function parseRequest(bytes: Uint8Array, { reuse = false }: RequestOptions = {}): ParsedRequest {
   const start = skipEmptyLine(bytes);
   if (typeof start === 'object') return refuse(400, start);
   const lines = splitHead(bytes, start, HEAD_LIMIT);
@@ -80,7 +87,7 @@ export function parseRequest(bytes: Uint8Array): ParsedRequest {
     if (problem !== undefined) return refuse(400, problem);
     return bytes.length < HEAD_LIMIT ? MORE : TOO_LARGE;
   }
-  return understand(line, fields, lines.headBytes);
+  return understand(line, fields, lines.headBytes, reuse);
 }
 
 const MORE = { kind: 'more' } as const;
@@ -94,7 +101,7 @@ function skipEmptyLine(bytes: Uint8Array): 0 | 2 | Malformed {
 }
 
 /** Judges the fields of a request together, and writes what goes on. */
-function understand(line: RequestLine, fields: readonly Field[], headBytes: number): ParsedRequest {
+function understand(line: RequestLine, fields: readonly Field[], headBytes: number, reuse: boolean): ParsedRequest {
   const { method, target, version } = line;
   const { host, port } = target;
   const hop = readHop(fields);
@@ -119,6 +126,10 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
     const hint = 'use http://, or a tunnel by CONNECT, in which anything may be spoken';
     return refuse(400, malformed(`ws:// in a request that does not ask for a WebSocket by Upgrade. Hint: ${hint}`));
   }
+  const keepAlive = !webSocket && version === '1.1' && !hop.options.has('close') && !obsolete.has('close');
+  // Where a body ended, a server might see it otherwise, and take the rest for a request; and what is not a GET may not
+  // be asked twice (RFC 9110 9.2.2).
+  const persistent = reuse && keepAlive && method === 'GET' && bodyOf(hop).kind === 'none';
   return {
     kind: 'forward',
     method,
@@ -126,9 +137,10 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
     port,
     version,
     headBytes,
-    head: writeHead(line, fields, hop, webSocket),
+    head: writeHead(line, fields, hop, webSocket ? UPGRADE_LINES : persistent ? '' : 'Connection: close\r\n'),
     body: bodyOf(hop),
-    keepAlive: !webSocket && version === '1.1' && !hop.options.has('close') && !obsolete.has('close'),
+    keepAlive,
+    persistent,
     webSocket,
     form: formFor(fields),
   };
@@ -164,12 +176,12 @@ function writeHead(
   { method, target, version }: RequestLine,
   fields: readonly Field[],
   hop: Hop,
-  webSocket: boolean,
+  connection: string,
 ): Buffer {
   const head =
     `${method} ${target.origin} HTTP/${version}\r\nHost: ${target.authority}\r\n` +
     endToEndLines(fields, hop, 'host') +
     (hop.chunked ? 'Transfer-Encoding: chunked\r\n' : '') +
-    `Via: ${version} vsock-proxy\r\n${webSocket ? UPGRADE_LINES : 'Connection: close\r\n'}\r\n`;
+    `Via: ${version} vsock-proxy\r\n${connection}\r\n`;
   return Buffer.from(head, 'latin1');
 }

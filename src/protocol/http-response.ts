@@ -46,6 +46,8 @@ export interface FinalResponse {
   readonly body: Framing;
   /** The client has been told that it may send another request on its connection. */
   readonly keepAlive: boolean;
+  /** So may the proxy on the server's, behind a body that says itself where it ends. */
+  readonly serverStays: boolean;
 }
 
 export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResponse | SwitchedResponse | FinalResponse;
@@ -142,6 +144,7 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
     head: Buffer.from(head, 'latin1'),
     body,
     keepAlive,
+    serverStays: version === '1.1' && !hop.options.has('close') && (body.kind === 'length' || body.kind === 'chunked'),
   };
 }
 

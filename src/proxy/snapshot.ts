@@ -110,7 +110,7 @@ export function snapshotOf({ plan, route, bound }: Listener, figures: ListenerFi
     const counters = figures.counters.get(id);
     if (counters === undefined) return [];
     const lastFailure = figures.report.lastFailure(id);
-    const http = route.handler?.http?.(counters.decisionsCached);
+    const http = route.handler?.http?.(counters);
     const denials = route.handler === undefined ? undefined : figures.denialsOf(id);
     return {
       address: writeAddress(on),

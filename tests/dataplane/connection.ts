@@ -11,14 +11,18 @@ import type {
   TargetId,
 } from '../../src/dataplane/contract.ts';
 import { LIMITS } from '../../src/dataplane/limits.ts';
+import type { ForwardRequest } from '../../src/protocol/http-request.ts';
+import { parseResponse } from '../../src/protocol/http-response.ts';
 import { FakeBody } from './body.ts';
-import type { FakeEnd, FakeNetwork } from './network.ts';
+import { type FakeEnd, type FakeNetwork, keyOf } from './network.ts';
 
 export type Identity = Pick<CloseRecord, 'listener' | 'connection' | 'client' | 'queuedMs'>;
 
 export interface ConnectionEvents {
   onConnected(server: SocketAddress, target: TargetId | undefined): void;
   onDecisionRequest(question: DecisionSubject): void;
+  /** The client gets a response that was not asked about. */
+  onAnswered(status: number): void;
   onClosed(record: CloseRecord): void;
 }
 
@@ -54,6 +58,14 @@ export class FakeConnection {
   #up = new FakeBody({ kind: 'none' });
   #down: FakeBody | undefined;
   #next = false;
+  /** Of an exchange that was decided by the cache, until somebody else knows of it. */
+  #plain: ForwardRequest | undefined;
+  #plainHead: Uint8Array | undefined;
+  /** The server that is connected while the client has no exchange under way. */
+  #kept: { readonly target: TargetId; readonly cancel: () => void } | undefined;
+  /** The exchange goes to a server that was kept. */
+  #reused = false;
+  #keep = false;
   /** A request has been answered on this connection. */
   #isLater = false;
   #draining = false;
@@ -110,10 +122,13 @@ export class FakeConnection {
     if (this.#state === 'deciding' && this.#isLater && this.#shown === '') this.#leave();
   }
 
-  decide(decision: Decision) {
+  /** @param plain the request of an exchange that the cache has decided */
+  decide(decision: Decision, plain?: ForwardRequest) {
     const asked = this.#asked;
     if (asked === undefined) return;
     this.#asked = undefined;
+    this.#plain = plain;
+    this.#plainHead = asked.kind === 'head' ? asked.bytes.subarray(0, plain?.headBytes) : undefined;
     if (decision.action === 'reject') return this.#reject(decision, asked.kind);
     switch (asked.kind) {
       case 'client':
@@ -140,6 +155,7 @@ export class FakeConnection {
     this.#state = 'closed';
     this.#asked = undefined;
     this.#cancelDeadline();
+    if (this.#kept !== undefined) this.#drop();
     if (reason !== 'finished') {
       if (!this.#hasEnd) this.#client.reset();
       this.#server?.reset();
@@ -192,6 +208,7 @@ export class FakeConnection {
     if (this.#state === 'relaying' && this.#server !== undefined) this.#relay(this.#server);
     else if (this.#state === 'exchanging' && this.#server !== undefined) this.#exchange(this.#server);
     else if (this.#client.ending === 'reset') this.close('reset', 'client', 'ECONNRESET');
+    else if (this.#kept !== undefined && !isQuiet(this.#server)) this.#drop();
     else if (this.#state === 'deciding' && this.#asked === undefined) this.#showHead();
   }
 
@@ -240,6 +257,7 @@ export class FakeConnection {
     kind: DecisionSubject['kind'],
   ) {
     this.#target = target ?? this.#target;
+    if (this.#kept !== undefined) this.#drop();
     if (toClient !== undefined) {
       this.#client.write(toClient);
       this.#client.end();
@@ -250,12 +268,44 @@ export class FakeConnection {
     else this.close(reason, kind === 'response' ? 'server' : 'proxy');
   }
 
-  #follow(decision: ConnectDecision): void {
+  #follow(decision: ConnectDecision) {
     this.#decision = decision;
     this.#target = decision.target;
     this.#client.consume(decision.consume);
+    const { kept, server, address } = { kept: this.#kept, server: this.#server, address: this.#address };
+    const isReused =
+      decision.action === 'exchange' &&
+      decision.persistent === true &&
+      kept?.target === decision.target &&
+      decision.addresses.some((each) => address !== undefined && keyOf(each) === keyOf(address));
+    if (isReused && server !== undefined && address !== undefined && isQuiet(server)) {
+      kept?.cancel();
+      this.#kept = undefined;
+      this.#reused = true;
+      return this.#connected(server, address);
+    }
+    if (kept !== undefined) this.#drop();
+    this.#dialAll(decision.addresses);
+  }
+
+  #dialAll(addresses: readonly SocketAddress[]): void {
+    this.#reused = false;
     this.#setDeadline(this.#spec.timeouts.connectMs, 'connect-timeout');
-    this.#dial(decision.addresses);
+    this.#dial(addresses);
+  }
+
+  #drop(): void {
+    this.#kept?.cancel();
+    this.#kept = undefined;
+    this.#server?.end();
+    this.#server = undefined;
+  }
+
+  /** Once: who hears of it reads the rest of the exchange. */
+  #tellHead(): { readonly head?: Uint8Array } {
+    const told = this.#plain === undefined || this.#plainHead === undefined ? {} : { head: this.#plainHead };
+    this.#plain = undefined;
+    return told;
   }
 
   #dial(addresses: readonly SocketAddress[]) {
@@ -286,6 +336,7 @@ export class FakeConnection {
       kind: 'failed',
       target: decision.target,
       reason,
+      ...this.#tellHead(),
       ...(this.#address === undefined ? {} : { server: this.#address }),
       ...(errno === undefined ? {} : { errno }),
     });
@@ -364,7 +415,7 @@ export class FakeConnection {
     return count !== undefined;
   }
 
-  #showResponse(server: FakeEnd): void {
+  #showResponse(server: FakeEnd) {
     const bytes = server.unread.subarray(0, HEAD_BYTES.server);
     const ended = server.ending !== undefined;
     if (this.#asked !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
@@ -375,7 +426,17 @@ export class FakeConnection {
     )
       return;
     this.#shown = `${bytes.length} ${ended}`;
-    this.#ask({ kind: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended });
+    if (this.#reused && bytes.length === 0 && this.#decision !== undefined) {
+      return this.#dialAll(this.#decision.addresses);
+    }
+    this.#reused = false;
+    const response = this.#plain === undefined ? undefined : parseResponse(bytes, this.#plain);
+    if (this.#plain !== undefined && response?.kind === 'final' && response.body.kind !== 'eof') {
+      const { status, headBytes: consume, head: toClient, body, keepAlive: next, serverStays: keep } = response;
+      this.#respond({ action: 'respond', consume, toClient, body, next, keep });
+      return this.#events.onAnswered(status);
+    }
+    this.#ask({ kind: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended, ...this.#tellHead() });
   }
 
   #respond(decision: Extract<Decision, { readonly action: 'interim' | 'respond' }>): void {
@@ -386,16 +447,24 @@ export class FakeConnection {
     if (decision.action === 'respond') {
       this.#down = new FakeBody(decision.body);
       this.#next = decision.next && !this.#isHandshake;
+      this.#keep = decision.keep === true;
     }
     this.#look();
   }
 
   /** The server is left; the client too, unless its next request can follow. */
   #finishExchange(server: FakeEnd) {
-    server.end();
-    if (!this.#next || !this.#up.done || this.#draining) return this.#leave();
+    const goesOn = this.#next && this.#up.done && !this.#draining;
+    const { reuseMs } = this.#spec.timeouts;
+    const isPersistent = this.#decision?.action === 'exchange' && this.#decision.persistent === true;
+    if (goesOn && isPersistent && this.#keep && reuseMs > 0 && isQuiet(server) && this.#target !== undefined) {
+      this.#kept = { target: this.#target, cancel: this.#network.clock.setTimer(reuseMs, () => this.#drop()) };
+    } else {
+      server.end();
+      this.#server = undefined;
+    }
+    if (!goesOn) return this.#leave();
     this.#state = 'deciding';
-    this.#server = undefined;
     this.#isLater = true;
     this.#shown = '';
     this.#wanted = ANYTHING;
@@ -404,6 +473,7 @@ export class FakeConnection {
   }
 
   #leave(): void {
+    this.#drop();
     this.#client.end();
     this.close('finished', 'server');
   }
@@ -428,4 +498,9 @@ export class FakeConnection {
       }
     });
   }
+}
+
+/** It has neither said anything that nobody has read, nor ended. */
+function isQuiet(end: FakeEnd | undefined): boolean {
+  return end !== undefined && end.unread.length === 0 && end.ending === undefined;
 }

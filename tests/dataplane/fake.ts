@@ -50,7 +50,9 @@ interface Listener {
     limitWaitMs: number;
     decisionsCached: number;
     decisionsRequested: number;
+    exchangesCached: number;
   };
+  readonly answers: number[];
   readonly histograms: Record<'connect' | 'duration' | 'queued', FakeHistogram>;
   readonly closed: Record<CloseReason, number>;
   readonly toldAt: Map<Fault['kind'], number>;
@@ -103,7 +105,9 @@ export class FakeDataPlane implements DataPlane {
         limitWaitMs: 0,
         decisionsCached: 0,
         decisionsRequested: 0,
+        exchangesCached: 0,
       },
+      answers: [0, 0, 0, 0, 0],
       histograms: { connect: new FakeHistogram(), duration: new FakeHistogram(), queued: new FakeHistogram() },
       closed: { ...NOTHING_CLOSED },
       toldAt: new Map(),
@@ -119,8 +123,10 @@ export class FakeDataPlane implements DataPlane {
     const asking = this.#connections.get(connection);
     if (asking?.asked === undefined) return;
     const { listener, client } = asking.identity;
-    this.#listeners.get(listener)?.cache.add(client, asking.asked, decision);
-    asking.decide(decision);
+    const of = this.#listeners.get(listener);
+    of?.cache.add(client, asking.asked, decision);
+    const isFinal = decision.action === 'exchange' && of?.isOpen !== true;
+    asking.decide(isFinal ? { ...decision, persistent: false } : decision);
   }
 
   setUpstream(id: ListenerId, addresses: readonly SocketAddress[]): void {
@@ -156,20 +162,23 @@ export class FakeDataPlane implements DataPlane {
   }
 
   counters(): readonly ListenerCounters[] {
-    return [...this.#listeners.values()].map(({ id, totals, histograms, closed, connections, socket, isOpen }) => {
-      const first = isOpen ? socket.queue[0] : undefined;
-      if (!isOpen && connections.size === 0) this.#listeners.delete(id);
-      return {
-        listener: id,
-        ...totals,
-        closed: { ...closed },
-        active: connections.size,
-        waitingMs: first === undefined ? 0 : Math.max(1, this.#network.clock.now() - first.since),
-        connect: histograms.connect.read(),
-        duration: histograms.duration.read(),
-        queued: histograms.queued.read(),
-      };
-    });
+    return [...this.#listeners.values()].map(
+      ({ id, totals, answers, histograms, closed, connections, socket, isOpen }) => {
+        const first = isOpen ? socket.queue[0] : undefined;
+        if (!isOpen && connections.size === 0) this.#listeners.delete(id);
+        return {
+          listener: id,
+          ...totals,
+          answers: [...answers],
+          closed: { ...closed },
+          active: connections.size,
+          waitingMs: first === undefined ? 0 : Math.max(1, this.#network.clock.now() - first.since),
+          connect: histograms.connect.read(),
+          duration: histograms.duration.read(),
+          queued: histograms.queued.read(),
+        };
+      },
+    );
   }
 
   clients(): readonly ClientCounters[] {
@@ -277,11 +286,16 @@ export class FakeDataPlane implements DataPlane {
         const known = listener.isOpen ? listener.cache.find(client.address, question) : undefined;
         if (known !== undefined) {
           totals.decisionsCached += 1;
-          return connection.decide(known);
+          if (known.request !== undefined) totals.exchangesCached += 1;
+          return connection.decide(known.decision, known.request);
         }
         totals.decisionsRequested += 1;
         this.#asks.push({ ...common, ...question });
         this.#flushSoon();
+      },
+      onAnswered: (status) => {
+        const index = Math.floor(status / 100) - 1;
+        listener.answers[index] = (listener.answers[index] ?? 0) + 1;
       },
       onClosed: (record) => {
         connections.delete(connection);

@@ -12,7 +12,7 @@ const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
   limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
   admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS },
+  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: 0 },
   report: 'lifecycle',
 };
 

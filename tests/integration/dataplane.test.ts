@@ -8,6 +8,7 @@ import { sha256 } from '../../src/dataplane/process.ts';
 import { testDeciding } from '../dataplane/deciding.ts';
 import { testEndings } from '../dataplane/ending.ts';
 import { testFigures } from '../dataplane/figures-suite.ts';
+import { testReuse } from '../dataplane/reuse.ts';
 import { openSocketHarness } from '../dataplane/sockets.ts';
 import { testDataPlane } from '../dataplane/suite.ts';
 
@@ -19,6 +20,7 @@ for (const threads of [1, 2]) {
   testDeciding(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testFigures(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
   testEndings(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
+  testReuse(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
 }
 
 test('two data planes at once know nothing of each other, and a third comes when they have stopped', () => {
@@ -34,7 +36,7 @@ test('two data planes at once know nothing of each other, and a third comes when
       on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
       limits: { connections: 1, connectionsPerClient: 0, ratePerClient: 0 },
       admission: {},
-      timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000 },
+      timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000, reuseMs: 0 },
       report: 'failures',
     }).id;
   const idsOf = (plane: DataPlane) => plane.counters().map(({ listener }) => listener);

@@ -282,7 +282,6 @@ describe('curl, plain HTTP', () => {
       accept: '*/*',
       'x-own': '1',
       via: '1.1 vsock-proxy',
-      connection: 'close',
     });
   });
 });

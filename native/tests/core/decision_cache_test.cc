@@ -12,14 +12,14 @@ const Address kClient = Address::vsock(16, 1234);
 Decision verdictOn(size_t bytes, std::vector<CacheRule::Range> except = {}, Micros lasts = 100) {
   Decision decision;
   decision.action = Action::Connect;
-  decision.cache = {bytes, std::move(except), lasts};
+  decision.cache = {bytes, std::move(except), lasts, false, {}};
   return decision;
 }
 
 struct Known {
   explicit Known(const Decision& decision) { cache.add(kClient, kHead, decision, 0); }
   bool covers(const std::string& bytes, const Address& client = kClient, Micros now = 99) const {
-    return cache.find(client, bytes, now) != nullptr;
+    return cache.find(client, bytes, now).has_value();
   }
   DecisionCache cache;
 };
@@ -80,7 +80,7 @@ TEST("what cannot be a cache is none") {
   const std::string longHead(kCachedHeadBytes + 1, 'x');
   DecisionCache cache;
   cache.add(kClient, longHead, verdictOn(longHead.size()), 0);
-  CHECK(cache.find(kClient, longHead, 1) == nullptr);
+  CHECK(!cache.find(kClient, longHead, 1));
 }
 
 TEST("at most so many are kept, and the oldest goes first") {
@@ -92,4 +92,63 @@ TEST("at most so many are kept, and the oldest goes first") {
   }
   CHECK(!known.covers(kHead));
   CHECK(known.covers(std::string(1, 0)));
+}
+
+namespace {
+
+std::string get(const std::string& host, const std::string& path) {
+  return "GET http://" + host + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+}
+
+Decision exchangeFor(Micros lasts = 100) {
+  Decision decision;
+  decision.action = Action::Exchange;
+  decision.target = 7;
+  decision.persistent = true;
+  decision.cache.byAuthority = true;
+  decision.cache.lasts = lasts;
+  return decision;
+}
+
+}  // namespace
+
+TEST("for an authority a cache holds for each plain GET, and writes it") {
+  DecisionCache cache;
+  cache.add(kClient, get("a.example", "/one"), exchangeFor(), 0);
+  const auto known = cache.find(Address::vsock(16, 9), get("a.example", "/two") + "more", 99);
+  CHECK(known.has_value());
+  CHECK_EQ(known->target, 7);
+  CHECK_EQ(known->consume, get("a.example", "/two").size());
+  CHECK(known->toServer == "GET /two HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 vsock-proxy\r\n\r\n");
+  CHECK(known->plain.head == get("a.example", "/two"));
+  CHECK(known->persistent && known->plain.keepAlive);
+}
+
+TEST("for an authority a cache holds for no other one, no other client, no other kind, and not for ever") {
+  DecisionCache cache;
+  const std::string one = get("a.example", "/");
+  cache.add(kClient, one, exchangeFor(), 0);
+  CHECK(cache.find(kClient, one, 99));
+  CHECK(!cache.find(kClient, one, 100));
+  CHECK(!cache.find(Address::vsock(17, 1234), one, 99));
+  CHECK(!cache.find(kClient, get("b.example", "/"), 99));
+  CHECK(!cache.find(kClient, get("A.example", "/"), 99));
+  CHECK(!cache.find(kClient, get("a.example:80", "/"), 99));
+  CHECK(!cache.find(kClient, "CONNECT a.example:80 HTTP/1.1\r\n\r\n", 99));
+  CHECK(!cache.find(kClient, one.substr(0, one.size() - 1), 99));
+  // Nor is one that is not about a plain GET kept.
+  cache.add(kClient, "POST http://c.example/ HTTP/1.1\r\n\r\n", exchangeFor(), 0);
+  CHECK(!cache.find(kClient, get("c.example", "/"), 1));
+}
+
+TEST("decisions for an authority are bounded in number, and those that are over make way first") {
+  DecisionCache cache;
+  const auto nameOf = [](size_t i) { return "host-" + std::to_string(i) + ".example"; };
+  cache.add(kClient, get(nameOf(0), "/"), exchangeFor(1000), 0);
+  for (size_t i = 1; i <= kCachedAuthorities; ++i) cache.add(kClient, get(nameOf(i), "/"), exchangeFor(1), 0);
+  cache.add(kClient, get(nameOf(0), "/"), exchangeFor(1000), 1);
+  for (size_t i = 1; i < kCachedAuthorities; ++i) cache.add(kClient, get(nameOf(i), "/"), exchangeFor(10), 1);
+  size_t held = 0;
+  for (size_t i = 0; i < kCachedAuthorities; ++i) held += cache.find(kClient, get(nameOf(i), "/"), 2) ? 1 : 0;
+  CHECK_EQ(held, kCachedAuthorities);
 }

@@ -1,6 +1,7 @@
 // Connections whose way is asked about. The tests answer in the control plane's place.
 
 #include <chrono>
+#include <memory>
 
 #include "../harness.h"
 
@@ -64,11 +65,13 @@ struct ControlPlane {
   ListenerId id = 0;
 };
 
+Addresses only(const Address& address) { return std::make_shared<const std::vector<Address>>(1, address); }
+
 Decision connectTo(const Address& address, size_t consume = 0) {
   Decision decision;
   decision.action = Action::Connect;
   decision.target = 7;
-  decision.addresses = {address};
+  decision.addresses = only(address);
   decision.consume = consume;
   return decision;
 }
@@ -387,7 +390,7 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   client.write("hello");
   Decision decision = connectTo(Address());
   decision.explain = true;
-  decision.addresses.clear();
+  decision.addresses = std::make_shared<const std::vector<Address>>();
   control.decide(control.asked(RequestKind::Head, "hello"), decision);
   const DecisionRequest none = control.asked(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(none.reason), static_cast<int>(CloseReason::NoUpstream));
@@ -400,7 +403,7 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   const Peer first = Peer::connect(silent.address());  // fills its queue
   const Peer waiting = control.client();
   waiting.write("hello");
-  decision.addresses = {silent.address()};
+  decision.addresses = only(silent.address());
   control.decide(control.asked(RequestKind::Head, "hello"), decision);
   const DecisionRequest late = control.asked(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
@@ -851,6 +854,122 @@ TEST("an exchange: the idle deadline holds, while the server thinks and between 
   control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   CHECK(other.readAll() == "ANSWER;");
   control.closed(CloseReason::IdleTimeout);
+}
+
+namespace {
+
+const std::string kGet = "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const std::string kWritten = "GET / HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 vsock-proxy\r\n\r\n";
+const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const std::string kPassed =
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 vsock-proxy\r\nConnection: keep-alive\r\n\r\nok";
+
+// A client whose GETs are decided by a cached decision, and its server.
+struct Cached {
+  explicit Cached(Micros reuse = 10 * kSecond, Micros lasts = 10 * kSecond) : control(specWith(reuse)) {
+    client.write(kGet);
+    Decision decision = exchangeWith(server.address(), kGet.size(), Body::none(), kWritten);
+    decision.persistent = true;
+    decision.cache.byAuthority = true;
+    decision.cache.lasts = lasts;
+    control.decide(control.asked(RequestKind::Head, kGet), decision);
+    accepted = std::make_unique<Peer>(server.accept());
+    CHECK(accepted->read(kWritten.size()) == kWritten);
+    accepted->write("s;ok");
+    Decision response = respondWith(2, Body::length(2), true);
+    response.keep = true;
+    control.decide(control.askedInParts(RequestKind::Response, "s;ok"), response);
+    CHECK(client.read(9) == "ANSWER;ok");
+  }
+  static ListenSpec specWith(Micros reuse) {
+    ListenSpec spec = asking();
+    spec.timeouts.reuse = reuse;
+    return spec;
+  }
+  void exchange(const Peer& with) const {
+    CHECK(with.read(kWritten.size()) == kWritten);
+    with.write(kOk);
+    CHECK(client.read(kPassed.size()) == kPassed);
+  }
+
+  const Server server;
+  ControlPlane control;
+  Peer client = control.client();
+  std::unique_ptr<Peer> accepted;
+};
+
+}  // namespace
+
+TEST("a kept server: requests that come together, or while it thinks, are answered in order") {
+  const Cached cached;
+  std::string all;
+  for (int i = 0; i < 50; ++i) all += kGet;
+  cached.client.write(all);
+  for (int i = 0; i < 50; ++i) cached.exchange(*cached.accepted);
+  cached.client.write(kGet);
+  CHECK(cached.accepted->read(kWritten.size()) == kWritten);
+  cached.client.write(kGet);
+  cached.accepted->write(kOk);
+  CHECK(cached.client.read(kPassed.size()) == kPassed);
+  cached.exchange(*cached.accepted);
+}
+
+TEST("a kept server that resets or ends when it sees the request is connected once more") {
+  for (const bool resets : {false, true}) {
+    const Cached cached;
+    cached.client.write(kGet + kGet);
+    CHECK(cached.accepted->read(kWritten.size()) == kWritten);
+    resets ? cached.accepted->reset() : cached.accepted->close();
+    const Peer second = cached.server.accept();
+    cached.exchange(second);
+    cached.exchange(second);
+  }
+}
+
+TEST("a kept server that has gone, or speaks out of turn, is not used again") {
+  for (const char* what : {"", "HTTP/1.1 200 OK\r\n\r\n"}) {
+    const Cached cached;
+    cached.accepted->write(what);
+    if (*what == 0) cached.accepted->reset();
+    cached.client.write(kGet);
+    cached.exchange(cached.server.accept());
+  }
+}
+
+TEST("a kept server goes with its client, and when its time is over") {
+  Cached cached;
+  cached.client.close();
+  CHECK(cached.accepted->readAll().empty());
+  cached.control.closed(CloseReason::Finished);
+
+  const Cached brief(kSecond / 20);
+  CHECK(brief.accepted->readAll().empty());
+  brief.client.write(kGet);
+  brief.exchange(brief.server.accept());
+}
+
+TEST("a kept server: a client that has ended its half has its response") {
+  Cached cached;
+  cached.client.write(kGet);
+  cached.client.endWriting();
+  cached.exchange(*cached.accepted);
+  CHECK(cached.client.readAll().empty());
+  CHECK(cached.accepted->readAll().empty());
+  cached.control.closed(CloseReason::Finished);
+}
+
+TEST("an exchange by a cached decision: a response that is not plain comes with the request") {
+  Cached cached;
+  cached.client.write(kGet);
+  CHECK(cached.accepted->read(kWritten.size()) == kWritten);
+  cached.accepted->write("HTTP/1.1 204 No Content\r\n\r\n");
+  const DecisionRequest request =
+      cached.control.askedInParts(RequestKind::Response, "HTTP/1.1 204 No Content\r\n\r\n");
+  CHECK(request.head == kGet);
+  cached.control.decide(request, respondWith(27, Body::none(), true));
+  CHECK(cached.client.read(7) == "ANSWER;");
+  // It was not to be kept.
+  CHECK(cached.accepted->readAll().empty());
 }
 
 TEST("a drain ends clients between two requests at once, and answers those that have one under way") {

@@ -44,6 +44,12 @@ function head(absent?: string) {
   return duration('1ms', { description, ...(absent && { absent }) });
 }
 
+function reuse(absent?: string) {
+  const description =
+    'With `route: http`, how long a connection to a server is kept for the next GET of the same client for the same server; 0: each request has a connection of its own';
+  return duration('0', { description, ...(absent && { absent }) });
+}
+
 /** The limits of the file, which hold for each listener. */
 export const limits = defaulted(
   map(
@@ -70,6 +76,7 @@ export const timeouts = defaulted(
       connect: defaulted(connect(), '10s'),
       idle: defaulted(idle(), '1h'),
       head: defaulted(head(), '10s'),
+      reuse: defaulted(reuse(), '15s'),
       drain: defaulted(
         duration('0', { description: 'How long open connections may go on when the proxy stops' }),
         '10s',
@@ -91,5 +98,10 @@ export const listenerLimits = map(
 
 export const listenerTimeouts = map(
   { description: 'Deadlines of this listener', hint: SECTION_HINT, absent: 'those of the file' },
-  { connect: optional(connect(FILE)), idle: optional(idle(FILE)), head: optional(head(FILE)) },
+  {
+    connect: optional(connect(FILE)),
+    idle: optional(idle(FILE)),
+    head: optional(head(FILE)),
+    reuse: optional(reuse(FILE)),
+  },
 );

@@ -4,7 +4,14 @@
  * Whatever goes wrong on the way to a decision ends that one connection. Of a connection only what the next request
  * or its end needs is kept, and no longer than that.
  */
-import type { ConnectionId, DataPlane, Decision, DecisionRequest, ListenerId } from '../../dataplane/contract.ts';
+import type {
+  ConnectionId,
+  DataPlane,
+  Decision,
+  DecisionRequest,
+  ListenerCounters,
+  ListenerId,
+} from '../../dataplane/contract.ts';
 import type { Asked } from '../../protocol/http-response.ts';
 
 /** Why a client is not served, for the log. */
@@ -39,10 +46,12 @@ export interface HttpCounters {
   readonly statuses: Readonly<Record<string, number>>;
 }
 
+export type HandlerCounters = Pick<ListenerCounters, 'decisionsCached' | 'exchangesCached' | 'answers'>;
+
 /** Decides about the connections of a listener. May throw: that rejects the connection. */
 export interface Handler {
-  /** Of those that speak HTTP. @param cached tunnels that were made by a cached decision, unseen by the handler */
-  http?(cached: number): HttpCounters;
+  /** Of those that speak HTTP. @param unseen what was decided by cached decisions, unseen by the handler */
+  http?(unseen: HandlerCounters): HttpCounters;
   first(event: FirstRequest): Handled | Promise<Handled>;
   later(event: LaterRequest, request: Asked | undefined): Handled;
 }

@@ -1,5 +1,5 @@
 /** Counts requests and responses of a route, by method and by class of status. */
-import type { Handled, HttpCounters } from './dispatcher.ts';
+import type { Handled, HandlerCounters, HttpCounters } from './dispatcher.ts';
 
 /** Others are anybody's words, of which there is no end. */
 const METHODS = ['CONNECT', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
@@ -23,13 +23,17 @@ export class HttpFigures {
     return handled;
   }
 
-  /** @param cached tunnels that were made by a cached decision */
-  read(cached: number): HttpCounters {
-    const { CONNECT = 0, ...others } = this.#methods;
-    return { methods: { CONNECT: CONNECT + cached, ...others }, statuses: { ...this.#statuses } };
+  /** @param unseen what the data plane has decided by cached decisions */
+  read({ decisionsCached, exchangesCached, answers }: HandlerCounters): HttpCounters {
+    const methods = { ...this.#methods };
+    add(methods, 'CONNECT', decisionsCached - exchangesCached);
+    if (exchangesCached > 0) add(methods, 'GET', exchangesCached);
+    const statuses = { ...this.#statuses };
+    for (const [index, count] of answers.entries()) if (count > 0) add(statuses, `${index + 1}xx`, count);
+    return { methods, statuses };
   }
 }
 
-function add(counts: Record<string, number>, key: string): void {
-  counts[key] = (counts[key] ?? 0) + 1;
+function add(counts: Record<string, number>, key: string, count = 1): void {
+  counts[key] = (counts[key] ?? 0) + count;
 }

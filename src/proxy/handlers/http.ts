@@ -4,6 +4,7 @@
  * Clients are told which target failed and how, but nothing of the parent's network: no address, no DNS server, no file.
  */
 import { UNUSED_FAMILY } from '../../access/authorize.ts';
+import type { AuthorityRule } from '../../dataplane/contract.ts';
 import { describeMalformed } from '../../platform/malformed.ts';
 import { CONNECT_ESTABLISHED, FAILURES, type FailureKind, reply } from '../../protocol/http-reply.ts';
 import {
@@ -27,12 +28,14 @@ export interface HttpHandlerOptions {
   readonly authorizer: Pick<Authorizer, 'find'>;
   /** The proxy that some or all are asked of. */
   readonly hop?: ProxyHop;
+  /** Servers are kept for the next request of the same client. */
+  readonly reuse?: boolean;
 }
 
 type Request = ConnectRequest | ForwardRequest;
 type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 
-export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Handler {
+export function handleHttp({ targets, authorizer, hop, reuse = false }: HttpHandlerOptions): Handler {
   const decide = (request: Request, authorization: Authorization): Handled => {
     if (authorization.kind !== 'allowed') return refuse(request, authorization, targets);
     return authorization.through && hop !== undefined
@@ -45,7 +48,7 @@ export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Ha
   const handler: Handler = {
     first(ask) {
       if (ask.kind !== 'head') throw new Error('a request is asked about with its bytes');
-      const request = parseRequest(ask.bytes);
+      const request = parseRequest(ask.bytes, { reuse });
       if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
       figures.countRequest(askedBy(request)?.method ?? 'CONNECT');
@@ -54,7 +57,8 @@ export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Ha
       if (authorization.kind !== 'malformed') return decide(request, authorization);
       return refuseRequest({ status: 400, problem: describeMalformed(authorization) });
     },
-    later(ask, request) {
+    later(ask, remembered) {
+      const request = ask.head === undefined ? remembered : recall(ask.head, reuse);
       if (ask.kind === 'failed') return explainFailure(ask, nameOf(ask.target), request);
       if (request === undefined) {
         const client = { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail };
@@ -64,7 +68,7 @@ export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Ha
     },
   };
   return {
-    http: (cached) => figures.read(cached),
+    http: (counters) => figures.read(counters),
     first(ask) {
       const handled = handler.first(ask);
       return handled instanceof Promise ? handled.then(count) : count(handled);
@@ -72,6 +76,9 @@ export function handleHttp({ targets, authorizer, hop }: HttpHandlerOptions): Ha
     later: (ask, request) => count(handler.later(ask, request)),
   };
 }
+
+/** As a server takes it that is no proxy. */
+const ORIGIN_FORM: AuthorityRule['form'] = { absolute: false, fields: '' };
 
 /** A head that is not whole becomes so with a line feed only. */
 const MORE: Handled = { decision: { action: 'more', until: 0x0a } };
@@ -85,8 +92,14 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
+/** The request of an exchange that the data plane has decided by itself. */
+function recall(head: Uint8Array, reuse: boolean): Asked | undefined {
+  const request = parseRequest(head, { reuse });
+  return request.kind === 'forward' ? request : undefined;
+}
+
 function decideHere(request: Request, authorization: Allowed, targets: TargetIds): Handled {
-  if (request.kind === 'forward') return forward(request, authorization, targets, request.head);
+  if (request.kind === 'forward') return forward(request, authorization, targets, request.head, ORIGIN_FORM);
   const { text, addresses } = authorization;
   const common = { target: targets.idOf(text), addresses, ...consumeHead(request) };
   return { decision: { action: 'connect', ...common, toClient: CONNECT_ESTABLISHED, explain: true } };
@@ -94,14 +107,15 @@ function decideHere(request: Request, authorization: Allowed, targets: TargetIds
 
 function decideThrough(request: Request, authorization: Allowed, targets: TargetIds, hop: ProxyHop): Handled {
   if (request.kind === 'forward') {
-    return forward(request, authorization, targets, absoluteHead(request, hop.fields));
+    const form = { absolute: true, fields: hop.fields };
+    return forward(request, authorization, targets, absoluteHead(request, hop.fields), form);
   }
   return { decision: { ...tunnelTo(authorization, targets, hop), ...consumeHead(request) } };
 }
 
-/** Nobody else's tunnel can be told from it but by its head. */
+/** Whoever asks for a tunnel to the same server gets one. */
 function consumeHead({ headBytes }: ConnectRequest) {
-  return { consume: headBytes, cache: { bytes: headBytes, except: [], forMs: CACHE_MS } } as const;
+  return { consume: headBytes, cache: { form: ORIGIN_FORM, forMs: CACHE_MS } } as const;
 }
 
 function refuse(request: Request, authorization: Exclude<Authorization, Allowed>, targets: TargetIds): Handled {
@@ -109,14 +123,20 @@ function refuse(request: Request, authorization: Exclude<Authorization, Allowed>
 }
 
 /** A request and its response; or, if the server agrees to a WebSocket, what follows them. */
-function forward(request: ForwardRequest, { text, addresses }: Allowed, targets: TargetIds, toServer: Buffer): Handled {
-  const { headBytes: consume, body, method, keepAlive, version, webSocket, form } = request;
+function forward(
+  request: ForwardRequest,
+  { text, addresses }: Allowed,
+  targets: TargetIds,
+  toServer: Buffer,
+  form: AuthorityRule['form'],
+): Handled {
+  const { headBytes: consume, body, method, keepAlive, persistent, version, webSocket } = request;
   const common = { target: targets.idOf(text), addresses, consume, toServer } as const;
   return {
     decision: webSocket
       ? { action: 'connect', ...common, explain: true, handshake: true }
-      : { action: 'exchange', ...common, body },
-    request: { method, keepAlive, version, webSocket, form },
+      : { action: 'exchange', ...common, body, persistent, ...(persistent && { cache: { form, forMs: CACHE_MS } }) },
+    request: { method, keepAlive, version, webSocket, form: request.form },
   };
 }
 
@@ -196,8 +216,8 @@ function passResponse(
     case 'switched':
       return { decision: { action: 'relay', consume: response.headBytes, toClient: response.head } };
     case 'final': {
-      const { headBytes: consume, head: toClient, body, keepAlive: next } = response;
-      return { decision: { action: 'respond', consume, toClient, body, next } };
+      const { headBytes: consume, head: toClient, body, keepAlive: next, serverStays: keep } = response;
+      return { decision: { action: 'respond', consume, toClient, body, next, keep } };
     }
   }
 }

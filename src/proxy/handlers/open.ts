@@ -85,15 +85,16 @@ export function openHandlers({
     },
     drain,
     async handlerFor(plan) {
-      const { route, policy, family, upstreamProxy } = plan;
+      const { route, policy, family, upstreamProxy, timeouts } = plan;
+      const reuse = timeouts.reuseMs > 0;
       const hop = upstreamProxy && { hop: hopOf(upstreamProxy) };
       switch (route.kind) {
         case 'http': {
           const { handleHttp } = await import('./http.ts');
           if (route.via !== undefined) {
-            return handleHttp({ targets, authorizer: new ParentProxy(route.via, policy), hop: PARENT });
+            return handleHttp({ targets, authorizer: new ParentProxy(route.via, policy), hop: PARENT, reuse });
           }
-          const handler = handleHttp({ targets, authorizer: authorizerFor(plan, 'client'), ...hop });
+          const handler = handleHttp({ targets, authorizer: authorizerFor(plan, 'client'), ...hop, reuse });
           if (lookUpRecords === undefined) return handler;
           const { withRecords } = await import('./records.ts');
           return withRecords(handler, { policy, lookUp: lookUpRecords });

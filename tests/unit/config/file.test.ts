@@ -119,7 +119,7 @@ suite('the plan of the form of the AWS proxy', () => {
       route: { kind: 'target', target: TARGET, written: 'a.example', proxyHeader: false },
       family: 'any',
       limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 5, vsockBufferKib: 1024 },
-      timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 1000 },
+      timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 1000, reuseMs: 15_000 },
     });
     assert.equal(drainMs, 10_000);
     assert.deepEqual(policy.allow, [

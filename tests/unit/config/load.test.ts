@@ -314,18 +314,19 @@ suite('configuration file, taken', () => {
       allowlist: [],
       match_names_by_ip: false,
       limits: { connections_per_client: 0, rate_per_client: 0, vsock_buffer_kib: 1024 },
-      timeouts: { connect: 10_000, idle: 3_600_000, head: 10_000, drain: 10_000 },
+      timeouts: { connect: 10_000, idle: 3_600_000, head: 10_000, reuse: 15_000, drain: 10_000 },
     });
     assert.deepEqual(settings(`${EMPTY}limits: {}\ntimeouts: {}`), settings(EMPTY));
   });
 
   test('durations are whole seconds or carry a unit, and 0 is allowed where it means never', () => {
     const { timeouts } = settings(`${EMPTY}timeouts: {connect: 500ms, idle: 0, head: 1, drain: "0"}`);
-    assert.deepEqual(timeouts, { connect: 500, idle: 0, head: 1000, drain: 0 });
+    assert.deepEqual(timeouts, { connect: 500, idle: 0, head: 1000, reuse: 15_000, drain: 0 });
     assert.deepEqual(settings(`${EMPTY}timeouts: {connect: 5, idle: 168h, head: 10s, drain: 5m}`).timeouts, {
       connect: 5000,
       idle: 604_800_000,
       head: 10_000,
+      reuse: 15_000,
       drain: 300_000,
     });
   });

@@ -123,7 +123,7 @@ suite('a plan', () => {
       route: { kind: 'http' },
       family: 'any',
       limits: { connections: 1000, connectionsPerClient: 0, ratePerClient: 0, vsockBufferKib: 1024 },
-      timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 10_000 },
+      timeouts: { connectMs: 10_000, idleMs: 3_600_000, headMs: 10_000, reuseMs: 15_000 },
     });
     assert.deepEqual(policy, { allow: [], deny: [] });
   });
@@ -135,7 +135,7 @@ suite('a plan', () => {
         'listeners: [{listen: "vsock:8000", route: sni, limits: {connections: 50, rate_per_client: 0, vsock_buffer_kib: 512}, timeouts: {idle: 0}}]\n',
     );
     assert.deepEqual(limits, { connections: 50, connectionsPerClient: 6, ratePerClient: 0, vsockBufferKib: 512 });
-    assert.deepEqual(timeouts, { connectMs: 1000, idleMs: 0, headMs: 3000 });
+    assert.deepEqual(timeouts, { connectMs: 1000, idleMs: 0, headMs: 3000, reuseMs: 15_000 });
   });
 
   test('has one drain for all', async () => {

@@ -41,6 +41,8 @@ export function counters(changes: Partial<ListenerCounters> = {}): ListenerCount
     duration: histogram(1, 2, 6),
     queued: histogram(0, 5, 0),
     decisionsCached: 7,
+    exchangesCached: 0,
+    answers: [0, 0, 0, 0, 0],
     decisionsRequested: 2,
     ...changes,
   };

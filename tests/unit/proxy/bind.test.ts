@@ -15,7 +15,7 @@ const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
   limits: { connections: 1, connectionsPerClient: 0, ratePerClient: 0 },
   admission: {},
-  timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000 },
+  timeouts: { connectMs: 1000, idleMs: 0, headMs: 1000, reuseMs: 0 },
   report: 'failures',
 };
 

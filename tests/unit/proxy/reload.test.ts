@@ -204,7 +204,10 @@ describe('a reload', () => {
   it('of a fixed route while the DNS servers fail goes on with the last good answer', async () => {
     const { reload, connect, names, logged } = await setUp([listener({ route: fixed })], { level: 'warn' });
     names[NAME] = 'ESERVFAIL';
-    assert.equal(await reload([listener({ route: fixed, timeouts: { connectMs: 1, idleMs: 0, headMs: 1 } })]), 'done');
+    assert.equal(
+      await reload([listener({ route: fixed, timeouts: { connectMs: 1, idleMs: 0, headMs: 1, reuseMs: 0 } })]),
+      'done',
+    );
     await connect(ON);
     assert.match(logged.take()[0] ?? '', /serving the last good answer, 0 s old/);
   });

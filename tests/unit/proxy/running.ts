@@ -25,7 +25,7 @@ export function listener(
     policy: policy(allow, deny),
     family: 'any',
     limits: { connections: 100, connectionsPerClient: 0, ratePerClient: 0 },
-    timeouts: { connectMs: 5000, idleMs: 0, headMs: 10_000 },
+    timeouts: { connectMs: 5000, idleMs: 0, headMs: 10_000, reuseMs: 0 },
     ...others,
   };
 }

@@ -26,7 +26,7 @@ function setUp(names: Names = {}, { level = 'info', ...network }: FakeNetworkOpt
     family: 'any',
     policy: policy([`${NAME} 443`]),
     limits: { connections: 4, connectionsPerClient: 0, ratePerClient: 0 },
-    timeouts: { connectMs: 5000, idleMs: 0, headMs: 5000 },
+    timeouts: { connectMs: 5000, idleMs: 0, headMs: 5000, reuseMs: 0 },
   };
   const start = (changes: Partial<ListenerPlan> = {}) =>
     serve(() => Promise.resolve({ listeners: [{ ...listener, ...changes }], drainMs: 30_000 }), {

@@ -272,7 +272,7 @@ describe('CONNECT', () => {
     const answered: unknown[] = [];
     plane.decide = (connection, decision) => answered.push([connection, decision.action]);
     const client = await net.connect(ON, CLIENT);
-    client.write(CONNECT.replace('\r\n\r\n', '\r\nUser-Agent: another\r\n\r\n'));
+    client.write(CONNECT.replaceAll(NAME, NAME.toUpperCase()));
     await Promise.resolve();
     assert.equal(answered.length, 1);
   });

@@ -66,7 +66,7 @@ function setUp({ level = 'info', on = ON, asks = false } = {}) {
     on,
     ...(asks ? {} : { target: TARGET }),
     limits: { connections: 4, connectionsPerClient: 2, ratePerClient: 10 },
-    timeouts: { connectMs: 5000, idleMs: 60_000, headMs: 3000 },
+    timeouts: { connectMs: 5000, idleMs: 60_000, headMs: 3000, reuseMs: 0 },
     absence: () => 'kms.eu-west-1.amazonaws.com is not resolved yet',
   });
   return { clock, logged, counters, refusals, report, events: report.events };
@@ -428,7 +428,7 @@ describe('the limit of one among several listeners', () => {
       on: { family: 'unix', path: '/run/x.sock' },
       place: 'proxy.yaml:14',
       limits: { connections: 9, connectionsPerClient: 0, ratePerClient: 0 },
-      timeouts: { connectMs: 1, idleMs: 0, headMs: 1 },
+      timeouts: { connectMs: 1, idleMs: 0, headMs: 1, reuseMs: 0 },
       absence: () => '',
     });
     events.onFault([{ kind: 'limit', listener: second }]);

@@ -1,0 +1,374 @@
+/** The part of the contract that is about servers that are kept, and about decisions for an authority. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type {
+  AuthorityRule,
+  ConnectionId,
+  DataPlane,
+  Decision,
+  DecisionRequest,
+  Listening,
+  ListenSpec,
+} from '../../src/dataplane/contract.ts';
+import type { Harness, Peer, Server } from './harness.ts';
+import { Told } from './told.ts';
+
+/** A deadline that a test waits for. */
+const SOON_MS = 80;
+/** A deadline that no test should reach. */
+const LATE_MS = 20_000;
+
+const SPEC: Omit<ListenSpec, 'on'> = {
+  kind: 'decide-head',
+  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
+  admission: {},
+  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: LATE_MS },
+  report: 'lifecycle',
+};
+
+type ExchangeDecision = Extract<Decision, { readonly action: 'exchange' }>;
+
+const bytes = (text: string) => Buffer.from(text);
+const CACHE: AuthorityRule = { form: { absolute: false, fields: '' }, forMs: LATE_MS };
+const RESPONSE = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+/** As the client gets it. */
+const PASSED = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 vsock-proxy\r\nConnection: keep-alive\r\n\r\nok';
+const get = (path: string, host = 'a.example') => `GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+const written = (path: string, host = 'a.example') =>
+  `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nVia: 1.1 vsock-proxy\r\n\r\n`;
+
+export function testReuse(name: string, openHarness: () => Harness): void {
+  describe(`${name}, with servers that are kept`, { timeout: LATE_MS }, () => {
+    let harness: Harness;
+    let told: Told;
+    let dataPlane: DataPlane;
+    let server: Server;
+    let questions: number;
+
+    beforeEach(async () => {
+      harness = openHarness();
+      told = new Told();
+      dataPlane = harness.open(told);
+      server = await harness.serve();
+      questions = 0;
+    });
+    afterEach(() => harness.close());
+
+    const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> =>
+      dataPlane.listen({ ...SPEC, on: await harness.freeAddress(), ...changes });
+    const next = async <Kind extends DecisionRequest['kind']>(kind: Kind) => {
+      const asked = await told.ask(questions);
+      questions += 1;
+      assert.equal(asked.kind, kind);
+      return asked as Extract<DecisionRequest, { kind: Kind }>;
+    };
+    /** Requests all these bytes, in however many parts they come. */
+    const shown = async <Kind extends 'head' | 'response'>(kind: Kind, text: string) => {
+      for (;;) {
+        const asked = await next<'head' | 'response'>(kind);
+        const seen = Buffer.from(asked.bytes).toString();
+        assert.ok(text.startsWith(seen), seen);
+        if (seen === text) return asked as Extract<DecisionRequest, { readonly kind: Kind }>;
+        dataPlane.decide(asked.connection, { action: 'more' });
+      }
+    };
+    const exchange = (consume: number, changes: Partial<ExchangeDecision> = {}): ExchangeDecision => ({
+      action: 'exchange',
+      target: 1,
+      addresses: [server.address],
+      consume,
+      toServer: bytes('HEAD;'),
+      body: { kind: 'none' },
+      persistent: true,
+      ...changes,
+    });
+    const respond = (consume: number, keep = true): Decision => ({
+      action: 'respond',
+      consume,
+      toClient: bytes('ANSWER;'),
+      body: { kind: 'length', bytes: 2 },
+      next: true,
+      keep,
+    });
+    /** A client whose first exchange is over, and its server. */
+    const first = async (
+      changes: Partial<ListenSpec> = {},
+      { persistent = true, keep = true }: { readonly persistent?: boolean; readonly keep?: boolean } = {},
+    ) => {
+      const listening = await listen(changes);
+      const client = await harness.connect(listening.on);
+      client.write('head;');
+      const { connection } = await shown('head', 'head;');
+      dataPlane.decide(connection, exchange(5, { persistent }));
+      const accepted = await server.accept();
+      await accepted.receives('HEAD;');
+      await answer(connection, client, accepted, 'ANSWER;ok', keep);
+      return { listening, client, connection, accepted };
+    };
+    const answer = async (connection: ConnectionId, client: Peer, accepted: Peer, all: string, keep = true) => {
+      accepted.write('status;ok');
+      await shown('response', 'status;ok');
+      dataPlane.decide(connection, respond(7, keep));
+      await client.receives(all);
+    };
+
+    describe('a persistent exchange', () => {
+      it('goes to the server of the one before, and is told of like any other', async () => {
+        const { client, connection, accepted } = await first();
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        await accepted.receives('HEAD;HEAD;');
+        await answer(connection, client, accepted, 'ANSWER;okANSWER;ok');
+        client.end();
+        assert.equal((await told.record(0)).reason, 'finished');
+        assert.equal(await accepted.ended, 'eof');
+        assert.equal(told.steps.filter(({ step }) => step === 'connected').length, 2);
+      });
+
+      for (const [what, changes] of [
+        ['of another target', { target: 2 }],
+        ['that is not persistent', { persistent: false }],
+      ] as const) {
+        it(`is followed by one ${what} with a server of its own`, async () => {
+          const { client, connection, accepted } = await first();
+          client.write('more;');
+          await shown('head', 'more;');
+          dataPlane.decide(connection, exchange(5, changes));
+          const second = await server.accept();
+          await second.receives('HEAD;');
+          assert.equal(await accepted.ended, 'eof');
+        });
+      }
+
+      it('for which another address is right has a server of its own', async () => {
+        const { client, connection, accepted } = await first();
+        const other = await harness.serve();
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5, { addresses: [other.address] }));
+        await (await other.accept()).receives('HEAD;');
+        assert.equal(await accepted.ended, 'eof');
+      });
+
+      for (const [what, how] of [
+        ['whose response forbids it', { keep: false }],
+        ['that was not persistent', { persistent: false }],
+      ] as const) {
+        it(`leaves a server ${what}`, async () => {
+          const { accepted } = await first({}, how);
+          assert.equal(await accepted.ended, 'eof');
+        });
+      }
+
+      it('leaves a server that nobody needs in time', async () => {
+        const { accepted, client, connection } = await first({ timeouts: { ...SPEC.timeouts, reuseMs: SOON_MS } });
+        assert.equal(await accepted.ended, 'eof');
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        await (await server.accept()).receives('HEAD;');
+      });
+
+      it('leaves a server that speaks out of turn, and that is for nobody', async () => {
+        const { accepted, client, connection } = await first();
+        accepted.write('status;NO');
+        await accepted.ended;
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        const second = await server.accept();
+        await second.receives('HEAD;');
+        await answer(connection, client, second, 'ANSWER;okANSWER;ok');
+      });
+
+      it('leaves a server that says more than its response', async () => {
+        const listening = await listen();
+        const client = await harness.connect(listening.on);
+        client.write('head;');
+        const { connection } = await shown('head', 'head;');
+        dataPlane.decide(connection, exchange(5));
+        const accepted = await server.accept();
+        accepted.write('status;okNO');
+        await shown('response', 'status;okNO');
+        dataPlane.decide(connection, respond(7));
+        await client.receives('ANSWER;ok');
+        assert.equal(await accepted.ended, 'eof');
+      });
+
+      it('whose server has gone connects one', async () => {
+        const { accepted, client, connection } = await first();
+        accepted.end();
+        assert.equal(await accepted.ended, 'eof');
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        await (await server.accept()).receives('HEAD;');
+      });
+
+      it('whose server goes when it sees the request connects another one, once', async () => {
+        const { accepted, client, connection } = await first();
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        await accepted.receives('HEAD;HEAD;');
+        accepted.end();
+        const second = await server.accept();
+        await second.receives('HEAD;');
+        second.end();
+        const { ended, bytes: none } = await next('response');
+        assert.deepEqual([ended, none.length], [true, 0]);
+      });
+
+      it('whose server goes behind the first byte of its response is asked about', async () => {
+        const { accepted, client, connection } = await first();
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        await accepted.receives('HEAD;HEAD;');
+        accepted.write('s');
+        await shown('response', 's');
+        dataPlane.decide(connection, { action: 'more' });
+        accepted.end();
+        assert.equal((await next('response')).ended, true);
+      });
+
+      it('has a server of its own once the listener is closed', async () => {
+        const { listening, accepted, client, connection } = await first();
+        dataPlane.closeListener(listening.id);
+        client.write('more;');
+        await shown('head', 'more;');
+        dataPlane.decide(connection, exchange(5));
+        const second = await server.accept();
+        await second.receives('HEAD;');
+        assert.equal(await accepted.ended, 'eof');
+        await answer(connection, client, second, 'ANSWER;okANSWER;ok');
+        assert.equal(await second.ended, 'eof');
+      });
+    });
+
+    describe('a decision for an authority', () => {
+      /** A client that was asked about once, and what it has got. */
+      const known = async (changes: Partial<ExchangeDecision> = {}) => {
+        const listening = await listen();
+        const client = await harness.connect(listening.on);
+        const text = get('/first');
+        client.write(text);
+        const { connection } = await shown('head', text);
+        dataPlane.decide(connection, exchange(text.length, { cache: CACHE, ...changes }));
+        const accepted = await server.accept();
+        await answer(connection, client, accepted, 'ANSWER;ok');
+        return { listening, client, connection, accepted };
+      };
+
+      it('holds for other GETs: the data plane writes them, and the responses', async () => {
+        const { listening, client, accepted } = await known();
+        client.write(get('/second'));
+        await accepted.receives(`HEAD;${written('/second')}`);
+        accepted.write(RESPONSE);
+        await client.receives(`ANSWER;ok${PASSED}`);
+        const { decisionsCached, decisionsRequested, exchangesCached, answers } = countersOf(listening);
+        assert.deepEqual([decisionsCached, decisionsRequested, exchangesCached], [1, questions, 1]);
+        assert.deepEqual(answers, [0, 1, 0, 0, 0]);
+      });
+
+      it('is written as another proxy takes it, where that is the server', async () => {
+        const form = { absolute: true, fields: 'X-Own: 1\r\n' };
+        const { client, accepted } = await known({ cache: { form, forMs: LATE_MS } });
+        client.write(get('/second'));
+        const head = `GET http://a.example/second HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 vsock-proxy\r\nX-Own: 1\r\n\r\n`;
+        await accepted.receives(`HEAD;${head}`);
+      });
+
+      it('says that it is the last, where it is', async () => {
+        const { client, accepted } = await known();
+        client.write(get('/second').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+        const second = await server.accept();
+        await second.receives(written('/second').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+        second.write(RESPONSE);
+        await client.receives(`ANSWER;ok${PASSED.replace('keep-alive', 'close')}`);
+        assert.equal(await client.ended, 'eof');
+        assert.equal(await accepted.ended, 'eof');
+      });
+
+      it('does not hold for another authority, another method, or a head that is not plain', async () => {
+        const { client, connection } = await known();
+        for (const text of [
+          get('/', 'b.example'),
+          get('/').replace('GET', 'POST'),
+          get('/').replace('Host', 'Upgrade: x\r\nHost'),
+        ]) {
+          client.write(text);
+          await shown('head', text);
+          dataPlane.decide(connection, exchange(text.length, { target: 2, persistent: false }));
+          const accepted = await server.accept();
+          accepted.write('status;ok');
+          await shown('response', 'status;ok');
+          dataPlane.decide(connection, respond(7));
+        }
+      });
+
+      it('ends with its listener', async () => {
+        const { listening, client } = await known();
+        dataPlane.closeListener(listening.id);
+        client.write(get('/second'));
+        await shown('head', get('/second'));
+      });
+
+      it('asks about a response that is not plain, with the request', async () => {
+        const { client, connection, accepted } = await known();
+        client.write(get('/second'));
+        await accepted.receives(`HEAD;${written('/second')}`);
+        accepted.write('status;ok');
+        const { head } = await next('response');
+        assert.equal(Buffer.from(head ?? '').toString(), get('/second'));
+        dataPlane.decide(connection, { action: 'more' });
+        accepted.write('!');
+        assert.equal((await next('response')).head, undefined);
+      });
+
+      it('asks about a server that cannot be connected, with the request', async () => {
+        const { client, accepted } = await known({ addresses: [server.address] });
+        accepted.end();
+        assert.equal(await accepted.ended, 'eof');
+        client.write(get('/second'));
+        const second = await server.accept();
+        await second.receives(written('/second'));
+        second.reset();
+        const { ended, head } = await next('response');
+        assert.equal(ended, true);
+        assert.equal(Buffer.from(head ?? '').toString(), get('/second'));
+      });
+
+      it('makes tunnels, whatever else their heads say', async () => {
+        const listening = await listen();
+        const connect = (fields: string) => `CONNECT a.example:443 HTTP/1.1\r\n${fields}\r\n`;
+        const clients: Peer[] = [];
+        for (let index = 0; ; index += 1) {
+          const client = await harness.connect(listening.on);
+          clients.push(client);
+          client.write(connect(`X-Request: ${index}\r\n`));
+          const accepting = server.accept();
+          const asked = await Promise.race([accepting, told.ask(questions)]);
+          if (!('kind' in asked)) {
+            client.write('hello');
+            return await asked.receives('hello');
+          }
+          questions += 1;
+          const consume = connect(`X-Request: ${index}\r\n`).length;
+          const addresses = [server.address];
+          dataPlane.decide(asked.connection, {
+            ...{ action: 'connect', target: 1, addresses, consume, explain: false, cache: CACHE },
+          });
+          await accepting;
+        }
+      });
+
+      const countersOf = ({ id }: Listening) => {
+        const counters = dataPlane.counters().find(({ listener }) => listener === id);
+        assert.ok(counters);
+        return counters;
+      };
+    });
+  });
+}
