@@ -267,7 +267,9 @@ function formatText(examined: readonly Examined[]): string {
     ...(fix === undefined ? [] : [`${' '.repeat(width + 8)}→ ${escapeControls(fix)}`]),
   ]);
   const of = (status: CheckResult['status']) => examined.filter((each) => each.status === status).length;
-  return `${lines.join('\n')}\n\n${of('ok')} ok, ${of('warn')} warnings, ${of('fail')} failures, ${of('skip')} skipped\n`;
+  const count = (status: CheckResult['status'], word: string) => `${of(status)} ${word}${of(status) === 1 ? '' : 's'}`;
+  const summary = `${of('ok')} ok, ${count('warn', 'warning')}, ${count('fail', 'failure')}, ${of('skip')} skipped`;
+  return `${lines.join('\n')}\n\n${summary}\n`;
 }
 
 /** Prints one object; its keys are an interface. */

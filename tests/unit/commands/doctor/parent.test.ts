@@ -277,6 +277,6 @@ describe('doctor on a parent', () => {
       /^ok {4}vsock {12}AF_VSOCK sockets can be made\nfail {2}cid {14}this machine has CID 16.*\n {23}→ launch/,
     );
     assert(!text.includes('\u001b'));
-    assert.match(text, /\n\n\d+ ok, \d+ warnings, 1 failures, \d+ skipped\n$/);
+    assert.match(text, /\n\n\d+ ok, \d+ warnings, 1 failure, \d+ skipped\n$/);
   });
 });
