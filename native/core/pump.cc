@@ -13,8 +13,8 @@ constexpr int kReadsPerTurn = 8;
 // A read of this size, or of all that there is room for, shows a stream in bulk: it is read on, and a pipe
 // beats the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
-// Four packets of vsock, and what a vsock peer may have sent unread if nobody asked for more.
-constexpr uint32_t kVsockBytes = 256 * 1024;
+// Packets of vsock: half of what a peer may have sent unread that asked for as much as we do.
+constexpr uint32_t kVsockBytes = 512 * 1024;
 
 bool isTcp(sa_family_t family) { return family == AF_INET || family == AF_INET6; }
 
@@ -39,7 +39,7 @@ void Pump::between(sa_family_t source, sa_family_t sink) {
 
 void Pump::prime(std::string_view bytes) {
   if (bytes.empty() || state_ != State::Flowing) return;
-  std::unique_ptr<char[]> joined(new (std::nothrow) char[keptBytes_ + bytes.size()]);
+  Kept joined(new (std::nothrow) char[keptBytes_ + bytes.size()]);
   if (!joined) return failSink(ENOMEM);
   if (keptBytes_ != 0) std::memcpy(joined.get(), buffer_.get() + keptOffset_, keptBytes_);
   std::memcpy(joined.get() + keptBytes_, bytes.data(), bytes.size());
@@ -81,10 +81,10 @@ size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
     deliver(sink);
   } else if (limit_) {
     const size_t bytes = ofBody(scratch.buffer(), read.bytes);
-    if (bytes != 0) copy(sink, scratch.buffer(), bytes);
+    if (bytes != 0) copy(sink, scratch.buffer(), bytes, scratch);
     checkBody();
   } else {
-    copy(sink, scratch.buffer(), read.bytes);
+    copy(sink, scratch.buffer(), read.bytes, scratch);
   }
   return read.bytes;
 }
@@ -116,12 +116,12 @@ void Pump::checkBody() {
   if (limit_->body.malformed()) state_ = State::Malformed;
 }
 
-void Pump::copy(int sink, const char* data, size_t size) {
+void Pump::copy(int sink, const char* data, size_t size, Scratch& scratch) {
   const Moved sent = send(sink, data, size);
   keptBytes_ = size;
   count(sent);
   if (!wantsSink()) return;
-  buffer_.reset(new (std::nothrow) char[keptBytes_]);
+  buffer_ = scratch.keep(keptBytes_);
   if (!buffer_) return failSink(ENOMEM);
   std::memcpy(buffer_.get(), data + sent.bytes, keptBytes_);
   keptOffset_ = 0;

@@ -72,13 +72,13 @@ class Pump {
   Moved fill(int source, Scratch& scratch);
   bool emptyPipe();
   void neverSplice() { spliceBytes_ = 0, bulk_ = false; }
-  void copy(int sink, const char* data, size_t size);
+  void copy(int sink, const char* data, size_t size, Scratch& scratch);
   size_t ofBody(const char* data, size_t size);
   void count(const Moved& sent);
   void checkBody();
 
-  std::unique_ptr<char[]> buffer_;  // what is kept is here from keptOffset_ on
-  std::unique_ptr<Pipe> pipe_;      // or here
+  Kept buffer_;                 // what is kept is here from keptOffset_ on
+  std::unique_ptr<Pipe> pipe_;  // or here
   size_t keptBytes_ = 0;
   size_t keptOffset_ = 0;
   uint64_t bytes_ = 0;

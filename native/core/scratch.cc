@@ -1,6 +1,20 @@
 #include "scratch.h"
 
+#include <new>
+
 namespace vsock_proxy {
+
+void Release::operator()(const char* bytes) const {
+  if (count != nullptr) *count -= size;
+  delete[] bytes;
+}
+
+Kept Scratch::keep(size_t size) {
+  char* bytes = new (std::nothrow) char[size];
+  if (bytes == nullptr) return nullptr;
+  kept_ += size;
+  return {bytes, Release{&kept_, size}};
+}
 
 std::unique_ptr<Pipe> Scratch::borrowPipe() {
   if (!free_.empty()) {

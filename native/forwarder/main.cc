@@ -21,9 +21,9 @@ namespace {
 // For open connections to end after a signal to stop.
 constexpr Micros kDrain = 10 * 1000 * 1000;
 
-// 100 connections whose peers read in neither direction keep 3.2 MiB aside; with pipes the kernel's share
-// would be larger. Connections in an enclave are not fast enough to gain by more.
-constexpr ScratchSize kScratch{16 * 1024, 0};
+// A packet of vsock at a time. 100 connections whose peers read in neither direction keep less than 4 MiB
+// aside; with pipes the kernel's share would be larger.
+constexpr ScratchSize kScratch{64 * 1024, 512 * 1024, 0};
 
 // As the proxy at the other end asks for by default: limits.vsock_buffer_kib.
 constexpr uint32_t kVsockBufferBytes = 1024 * 1024;

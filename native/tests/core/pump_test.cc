@@ -270,7 +270,7 @@ TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is l
 
 TEST("a small buffer and no pipes: a stream in bulk passes, and at most a buffer is kept for a full sink") {
   constexpr size_t kBufferBytes = 16 * 1024;
-  BenchOf<TcpPair> bench{{}, {}, {}, Scratch({kBufferBytes, 0})};
+  BenchOf<TcpPair> bench{{}, {}, {}, Scratch({kBufferBytes, SIZE_MAX, 0})};
   bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
   const std::string data = pattern(4'000'000);
@@ -424,4 +424,16 @@ TEST("splice(2) is forbidden while bytes are in a pipe: they go on from a buffer
     CHECK_EQ(bench.pump.bytes(), data.size());
     CHECK_EQ(pipesOpen(), pipesBefore);
   });
+}
+
+TEST("much is kept for slow sinks: little more is read at once, until it is gone") {
+  constexpr size_t kBufferBytes = 64 * 1024;
+  Scratch scratch({kBufferBytes, 2 * kBufferBytes, 0});
+  CHECK_EQ(scratch.bytes(), kBufferBytes);
+  Kept one = scratch.keep(2 * kBufferBytes);
+  CHECK_EQ(scratch.bytes(), kBufferBytes);
+  const Kept another = scratch.keep(1);
+  CHECK(scratch.bytes() < kBufferBytes);
+  one.reset();
+  CHECK_EQ(scratch.bytes(), kBufferBytes);
 }
