@@ -340,7 +340,7 @@ soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave a
 	$(NODE) tests/e2e/soak/soak.ts $(SOAK_MINUTES)
 
 .PHONY: bench
-bench: vsock-proxy ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
+bench: vsock-proxy vsock-forwarder ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
 	bench/run.sh $(BEFORE:%=--before %)
 
 .PHONY: bench-container

@@ -42,7 +42,7 @@ export function ourRelays(executable: string, tcpPort: number): readonly Startab
   ];
 }
 
-function serveCommand(executable: string, { port, directory }: Place, listener: string): [string, ...string[]] {
+export function serveCommand(executable: string, { port, directory }: Place, listener: string): [string, ...string[]] {
   const file = `${directory}/vsock-proxy.yaml`;
   const allowed = ['127.0.0.1', SERVER_NAME].map((address) => `  - {address: ${address}, port: ${port}}\n`);
   const text = `listeners:\n  - ${listener}\nallowlist:\n${allowed.join('')}limits: {connections: ${connections}}\n`;
@@ -53,16 +53,16 @@ function serveCommand(executable: string, { port, directory }: Place, listener: 
 /** It listens on TCP only. */
 const tinyproxy: Startable<AskedName> = {
   name: 'tinyproxy',
-  command({ directory }) {
-    const file = `${directory}/tinyproxy.conf`;
-    writeFileSync(
-      file,
-      `Listen 127.0.0.1\nPort ${TINYPROXY_PORT}\nMaxClients ${connections}\nTimeout 3600\nLogLevel Critical\n`,
-    );
-    return ['/usr/bin/tinyproxy', '-d', '-c', file];
-  },
+  command: (place) => tinyproxyCommand(place, TINYPROXY_PORT),
   endpoint: ({ port }) => `tcp:${TINYPROXY_PORT},connect=127.0.0.1:${port}`,
 };
+
+export function tinyproxyCommand({ directory }: Place, port: number): [string, ...string[]] {
+  const file = `${directory}/tinyproxy.conf`;
+  const text = `Listen 127.0.0.1\nPort ${port}\nMaxClients ${connections}\nTimeout 3600\nLogLevel Critical\n`;
+  writeFileSync(file, text);
+  return ['/usr/bin/tinyproxy', '-d', '-c', file];
+}
 
 /** Only clients that give the name are passed on. */
 const haproxy: Startable<AskedName> = {
@@ -141,6 +141,6 @@ export const contests: readonly Contest[] = [
 ];
 
 /** Everyone who takes part. */
-export function participants({ ours, peer }: Contest): readonly AskedName[] {
+export function participants<N extends string>({ ours, peer }: Contest<N>): readonly N[] {
   return peer === undefined ? ours : [...ours, peer];
 }

@@ -7,7 +7,9 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
-import { askedNames, askedRelays, contests, participants } from './asked.ts';
+import { dirname } from 'node:path';
+import { askedNames, askedRelays, type Contest, contests, participants } from './asked.ts';
+import { chainContests, chainNames, chains } from './chain.ts';
 import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { names } from './judge.ts';
@@ -65,10 +67,15 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve(names.length + askedNames.length + observedNames.length);
+  const server = await serve(names.length + askedNames.length + chainNames.length + observedNames.length);
   const ground = { executable, directory, server, effort };
   try {
-    const measured = [await measureFixed(ground), await measureAsked(ground), await measureObserved(ground)] as const;
+    const measured = [
+      await measureFixed(ground),
+      await measureAsked(ground),
+      await measureChain(ground),
+      await measureObserved(ground),
+    ] as const;
     const facts = conditions(executable, effort, measured);
     const tables = measured.flatMap(({ lines, spreads }) => [lines, spreads]).map(textTable);
     process.stdout.write(`${[...tables, facts.join('\n')].join('\n\n')}\n`);
@@ -121,11 +128,27 @@ async function measureFixed({ executable, directory, server, effort }: Ground): 
 }
 
 /** Proxies that are asked for the way. */
-async function measureAsked({ executable, directory, server, effort }: Ground): Promise<Measured> {
+function measureAsked(ground: Ground): Promise<Measured> {
+  return measureContests(askedRelays(ground.executable), contests, ground, names.length);
+}
+
+/** Those of an enclave and its parent, one behind the other. */
+function measureChain(ground: Ground): Promise<Measured> {
+  const all = chains(ground.executable, dirname(ground.executable));
+  return measureContests(all, chainContests, ground, names.length + askedNames.length);
+}
+
+/** @param firstPort of the server, in the order of its ports */
+async function measureContests<N extends string>(
+  relays: readonly Startable<N>[],
+  contests: readonly Contest<N>[],
+  { directory, server, effort }: Ground,
+  firstPort: number,
+): Promise<Measured> {
   const lines: Line[] = [duelHeading];
   const spreads: Line[] = [duelSpreadHeading];
   const samples: Samples<string>[] = [];
-  const runners = await startAll(askedRelays(executable), directory, server.ports.slice(names.length));
+  const runners = await startAll(relays, directory, server.ports.slice(firstPort));
   const track = new Track(runners, server.pid, effort.race);
   try {
     for (const contest of contests) {
@@ -197,7 +220,10 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
   ];
 }
 
-function results([fixed, asked, observed]: readonly [Measured, Measured, Measured], facts: readonly string[]): string {
+function results(
+  [fixed, asked, chain, observed]: readonly [Measured, Measured, Measured, Measured],
+  facts: readonly string[],
+): string {
   return `# Benchmark
 
 Written by \`make bench\` (\`bench/run.sh\`), which repeats it.
@@ -222,6 +248,13 @@ question costs.
 
 ${markdownTable(asked.lines)}
 
+## The whole chain
+
+An application, the enclave's forwarder, a unix socket in the place of vsock, the parent's HTTP proxy, a server. Beside it, socat
+and tinyproxy in the same places, and *one hop*: our HTTP proxy alone.
+
+${markdownTable(chain.lines)}
+
 ## Looked at
 
 Ours with metrics, scraped once a second, beside ours without them: ours to one server, as above. The clients of the one scrape are
@@ -237,6 +270,8 @@ ${markdownTable(fixed.spreads)}
 
 ${markdownTable(asked.spreads)}
 
+${markdownTable(chain.spreads)}
+
 ${markdownTable(observed.spreads)}
 
 ## Commands
@@ -248,6 +283,8 @@ ${markdownTable(observed.spreads)}
 - \`haproxy -db -q -f FILE\`: TCP mode, 2 threads, \`tune.bufsize 262144\`, \`option splice-auto\`, 9,300 connections; by
   name, \`use_backend\` with \`req_ssl_sni\`
 - \`tinyproxy -d -c FILE\`: 20,000 clients, no filter, no log
+- \`vsock-forwarder --connections 20000 tcp:127.0.0.1:PORT unix:SOCKET\`, before \`serve\` with \`route: http\`
+- \`socat\` from TCP to the unix socket and from there to TCP, before \`tinyproxy\`
 `;
 }
 
