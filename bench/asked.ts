@@ -36,10 +36,15 @@ export function ourRelays(executable: string, tcpPort: number): readonly Startab
     },
     {
       name: 'CONNECT over TCP',
-      command: (place) => listener(place, `tcp:127.0.0.1:${tcpPort}`, 'route: http'),
+      command: (place) => serveHttp(executable, place, tcpPort),
       endpoint: ({ port }) => `tcp:${tcpPort},connect=127.0.0.1:${port}`,
     },
   ];
+}
+
+/** With one listener, an HTTP proxy on this port. */
+export function serveHttp(executable: string, place: Place, port: number): [string, ...string[]] {
+  return serveCommand(executable, place, `{listen: "tcp:127.0.0.1:${port}", route: http}`);
 }
 
 export function serveCommand(executable: string, { port, directory }: Place, listener: string): [string, ...string[]] {

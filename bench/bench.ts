@@ -12,6 +12,7 @@ import { askedNames, askedRelays, type Contest, contests, participants } from '.
 import { chainContests, chainNames, chains } from './chain.ts';
 import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
+import { httpContests, httpNames, httpRelays } from './http.ts';
 import { names } from './judge.ts';
 import { type LoadServer, serve } from './load.ts';
 import {
@@ -67,13 +68,16 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve(names.length + askedNames.length + chainNames.length + observedNames.length);
+  const server = await serve(
+    names.length + askedNames.length + chainNames.length + httpNames.length + observedNames.length,
+  );
   const ground = { executable, directory, server, effort };
   try {
     const measured = [
       await measureFixed(ground),
       await measureAsked(ground),
       await measureChain(ground),
+      await measureHttp(ground),
       await measureObserved(ground),
     ] as const;
     const facts = conditions(executable, effort, measured);
@@ -136,6 +140,12 @@ function measureAsked(ground: Ground): Promise<Measured> {
 function measureChain(ground: Ground): Promise<Measured> {
   const all = chains(ground.executable, dirname(ground.executable));
   return measureContests(all, chainContests, ground, names.length + askedNames.length);
+}
+
+/** Proxies that pass HTTP requests on. */
+function measureHttp(ground: Ground): Promise<Measured> {
+  const firstPort = names.length + askedNames.length + chainNames.length;
+  return measureContests(httpRelays(ground.executable), httpContests, ground, firstPort);
 }
 
 /** @param firstPort of the server, in the order of its ports */
@@ -221,7 +231,7 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
 }
 
 function results(
-  [fixed, asked, chain, observed]: readonly [Measured, Measured, Measured, Measured],
+  [fixed, asked, chain, http, observed]: readonly [Measured, Measured, Measured, Measured, Measured],
   facts: readonly string[],
 ): string {
   return `# Benchmark
@@ -255,6 +265,14 @@ and tinyproxy in the same places, and *one hop*: our HTTP proxy alone.
 
 ${markdownTable(chain.lines)}
 
+## Plain HTTP
+
+Clients that keep their connection and GET one URL after the other, each another one, with a response of 1 KiB; everyone listens on
+TCP. squid has no cache; nginx is no proxy for clients, but passes all requests on to the one server of its file. Below, clients who
+ask for a tunnel in a head that nobody has sent before.
+
+${markdownTable(http.lines)}
+
 ## Looked at
 
 Ours with metrics, scraped once a second, beside ours without them: ours to one server, as above. The clients of the one scrape are
@@ -272,6 +290,8 @@ ${markdownTable(asked.spreads)}
 
 ${markdownTable(chain.spreads)}
 
+${markdownTable(http.spreads)}
+
 ${markdownTable(observed.spreads)}
 
 ## Commands
@@ -285,6 +305,8 @@ ${markdownTable(observed.spreads)}
 - \`tinyproxy -d -c FILE\`: 20,000 clients, no filter, no log
 - \`vsock-forwarder --connections 20000 tcp:127.0.0.1:PORT unix:SOCKET\`, before \`serve\` with \`route: http\`
 - \`socat\` from TCP to the unix socket and from there to TCP, before \`tinyproxy\`
+- \`squid -N -f FILE\`: no cache, no log
+- \`nginx -c FILE\`: 2 workers, \`proxy_pass\` by HTTP/1.1 with \`keepalive 64\`, no log
 `;
 }
 

@@ -1,5 +1,5 @@
 /** Who is measured, and how each is started: from a unix socket to a port of 127.0.0.1. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import type { Name } from './judge.ts';
 import { type Endpoint, end, measure, pidOf } from './load.ts';
@@ -120,6 +120,8 @@ export function versions(executable: string): readonly string[] {
     first('/lib/systemd/systemd-socket-proxyd', '--version')[0] ?? '',
     first('/usr/sbin/haproxy', '-v')[0] ?? '',
     first('/usr/bin/tinyproxy', '-v')[0] ?? '',
+    first('/usr/sbin/squid', '-v')[0] ?? '',
+    spawnSync('/usr/sbin/nginx', ['-v'], { encoding: 'utf8' }).stderr.trim(),
   ];
 }
 

@@ -87,6 +87,8 @@ demo   ip                               iproute2               iproute
 bench  socat                            socat                  socat
 bench  haproxy                          haproxy                haproxy
 bench  tinyproxy                        tinyproxy-bin          -
+bench  squid                            squid                  -
+bench  /usr/sbin/nginx                  nginx-light            -
 bench  /lib/systemd/systemd-socket-proxyd  systemd             systemd
 bench  ip                               iproute2               iproute
 bench  unshare                          util-linux             util-linux

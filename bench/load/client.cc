@@ -7,10 +7,13 @@
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "http.h"
 
 namespace {
 
@@ -93,6 +96,49 @@ void measureBulk(const Endpoint& proxy, int count, char kind,
               (cpuSeconds() - cpuBefore) / seconds);
 }
 
+// Each thread does what `begin` gives it, again and again; what takes how long is printed.
+template <class Begin>
+void measureRepeated(int threads, milliseconds duration, const Begin& begin) {
+  struct Tally {
+    std::vector<double> micros;  // of each that did not fail
+    uint64_t failed = 0;
+    std::string failure;
+  };
+  std::vector<Tally> tallies(static_cast<size_t>(threads));
+  const double cpuBefore = cpuSeconds();
+  const auto start = steady_clock::now();
+  const auto end = start + duration;
+  inThreads(threads, [&](int i) {
+    Tally tally;
+    auto once = begin(i);
+    while (steady_clock::now() < end) {
+      try {
+        const auto from = steady_clock::now();
+        once();
+        tally.micros.push_back(secondsSince(from) * 1e6);
+      } catch (const std::runtime_error& error) {
+        ++tally.failed;
+        tally.failure = error.what();
+      }
+    }
+    tallies[static_cast<size_t>(i)] = std::move(tally);
+  });
+  const double seconds = secondsSince(start);
+  Tally total;
+  for (const Tally& tally : tallies) {
+    total.micros.insert(total.micros.end(), tally.micros.begin(), tally.micros.end());
+    total.failed += tally.failed;
+    if (!tally.failure.empty()) total.failure = tally.failure;
+  }
+  if (total.failed > 0) std::fprintf(stderr, "load: a connection failed: %s\n", total.failure.c_str());
+  std::printf(
+      "{\"perSecond\":%.1f,\"p50Micros\":%.3f,\"p99Micros\":%.3f,\"units\":%zu,\"failed\":%llu,"
+      "\"clientCpus\":%.3f}\n",
+      static_cast<double>(total.micros.size()) / seconds, quantile(total.micros, 0.5),
+      quantile(total.micros, 0.99), total.micros.size(), static_cast<unsigned long long>(total.failed),
+      (cpuSeconds() - cpuBefore) / seconds);
+}
+
 }  // namespace
 
 void measureUpload(const Endpoint& proxy, int connections, milliseconds duration) {
@@ -142,41 +188,14 @@ void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, milliseconds d
 }
 
 void measureConnections(const Endpoint& proxy, int threads, milliseconds duration) {
-  struct Tally {
-    std::vector<double> micros;  // of each that did not fail
-    uint64_t failed = 0;
-    std::string failure;
-  };
-  std::vector<Tally> tallies(static_cast<size_t>(threads));
-  const double cpuBefore = cpuSeconds();
-  const auto start = steady_clock::now();
-  const auto end = start + duration;
-  inThreads(threads, [&](int i) {
-    Tally tally;
-    while (steady_clock::now() < end) {
-      try {
-        const auto begin = steady_clock::now();
-        exchangeByte(connectTo(proxy), kEcho);
-        tally.micros.push_back(secondsSince(begin) * 1e6);
-      } catch (const std::runtime_error& error) {
-        ++tally.failed;
-        tally.failure = error.what();
-      }
-    }
-    tallies[static_cast<size_t>(i)] = std::move(tally);
+  measureRepeated(threads, duration, [&](int) { return [&] { exchangeByte(connectTo(proxy), kEcho); }; });
+}
+
+void measureRequests(const Endpoint& proxy, int clients, milliseconds duration) {
+  measureRepeated(clients, duration, [&](int client) {
+    auto requester = std::make_shared<Requester>(proxy);
+    return [requester, number = static_cast<uint64_t>(client) << 32]() mutable { requester->get(number++); };
   });
-  const double seconds = secondsSince(start);
-  Tally total;
-  for (const Tally& tally : tallies) {
-    total.micros.insert(total.micros.end(), tally.micros.begin(), tally.micros.end());
-    total.failed += tally.failed;
-    if (!tally.failure.empty()) total.failure = tally.failure;
-  }
-  if (total.failed > 0) std::fprintf(stderr, "load: a connection failed: %s\n", total.failure.c_str());
-  std::printf("{\"perSecond\":%.1f,\"p99Micros\":%.3f,\"units\":%zu,\"failed\":%llu,\"clientCpus\":%.3f}\n",
-              static_cast<double>(total.micros.size()) / seconds, quantile(total.micros, 0.99),
-              total.micros.size(), static_cast<unsigned long long>(total.failed),
-              (cpuSeconds() - cpuBefore) / seconds);
 }
 
 void holdIdle(const Endpoint& proxy, int connections) {

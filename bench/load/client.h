@@ -16,6 +16,9 @@ void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, std::chrono::m
 // Connect, the prelude, one byte each way, close: as often as the threads can, and how long each took to that
 // byte.
 void measureConnections(const Endpoint& proxy, int threads, std::chrono::milliseconds duration);
+// GETs of distinct URLs over one connection for each client, through an HTTP proxy: how many, and how long
+// each took.
+void measureRequests(const Endpoint& proxy, int clients, std::chrono::milliseconds duration);
 // Opens the connections, sends a byte over each and back, prints a line, waits for a line on stdin, closes
 // them.
 void holdIdle(const Endpoint& proxy, int connections);

@@ -16,7 +16,7 @@ constexpr char kUsage[] =
     "usage: load serve LISTENERS\n"
     "       load upload|download ENDPOINT CONNECTIONS MILLISECONDS\n"
     "       load round-trip ENDPOINT MESSAGE_BYTES MILLISECONDS\n"
-    "       load connections ENDPOINT THREADS MILLISECONDS\n"
+    "       load connections|requests ENDPOINT THREADS MILLISECONDS\n"
     "       load idle ENDPOINT CONNECTIONS\n"
     "       load churn ENDPOINT CONNECTIONS BATCH\n"
     "       load await ENDPOINT\n"
@@ -24,7 +24,7 @@ constexpr char kUsage[] =
     "       load run COMMAND...\n"
     "ENDPOINT is unix:/path, tcp:PORT on 127.0.0.1 or vsock:CID:PORT[,buffer=KIB], and what clients say "
     "first:\n"
-    ",connect=HOST:PORT or ,hello=NAME\n";
+    ",connect=HOST:PORT, ,connect-fresh=HOST:PORT, ,get=HOST:PORT or ,hello=NAME\n";
 
 int usage() {
   std::fputs(kUsage, stderr);
@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
   if (role == "download") return measureDownload(proxy, number(3), millis(4)), 0;
   if (role == "round-trip") return measureRoundTrip(proxy, static_cast<size_t>(number(3)), millis(4)), 0;
   if (role == "connections") return measureConnections(proxy, number(3), millis(4)), 0;
+  if (role == "requests") return measureRequests(proxy, number(3), millis(4)), 0;
   if (role == "churn") return churn(proxy, number(3), number(4)), 0;
   return usage();
 }

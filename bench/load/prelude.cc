@@ -1,5 +1,6 @@
 #include "prelude.h"
 
+#include <atomic>
 #include <stdexcept>
 
 #include "wire.h"
@@ -7,6 +8,8 @@
 namespace {
 
 constexpr char kConnect[] = "connect=";
+constexpr char kConnectFresh[] = "connect-fresh=";
+constexpr char kGet[] = "get=";
 constexpr char kHello[] = "hello=";
 constexpr size_t kMostHeadBytes = 4096;
 
@@ -88,22 +91,31 @@ void expectEcho(int fd, const std::string& bytes) {
 }  // namespace
 
 Prelude parsePrelude(const std::string& text) {
-  const std::string target = behind(kConnect, text);
-  if (!target.empty()) {
-    return {"CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n", Prelude::Answer::Tunnel};
+  for (const bool isFresh : {false, true}) {
+    const std::string target = behind(isFresh ? kConnectFresh : kConnect, text);
+    if (target.empty()) continue;
+    const std::string start = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
+    return {start + (isFresh ? "" : "\r\n"), Prelude::Answer::Tunnel, target, isFresh};
   }
+  const std::string server = behind(kGet, text);
+  if (!server.empty()) return {"", Prelude::Answer::Requests, server};
   const std::string name = behind(kHello, text);
-  if (!name.empty()) return {clientHello(name), Prelude::Answer::Echo};
-  throw std::runtime_error("prelude " + text + " is neither connect=HOST:PORT nor hello=NAME");
+  if (!name.empty()) return {clientHello(name), Prelude::Answer::Echo, name};
+  throw std::runtime_error("prelude " + text + " is none of connect=, connect-fresh=, get= and hello=");
 }
 
 void exchangePrelude(int fd, const Prelude& prelude) {
   switch (prelude.answer) {
     case Prelude::Answer::None:
+    case Prelude::Answer::Requests:
       return;
-    case Prelude::Answer::Tunnel:
-      writeAll(fd, prelude.bytes.data(), prelude.bytes.size());
+    case Prelude::Answer::Tunnel: {
+      static std::atomic<unsigned> last{0};
+      std::string bytes = prelude.bytes;
+      if (prelude.isFresh) bytes += "X-Request-Id: " + std::to_string(++last) + "\r\n\r\n";
+      writeAll(fd, bytes.data(), bytes.size());
       return expectTunnel(fd);
+    }
     case Prelude::Answer::Echo:
       writeAll(fd, prelude.bytes.data(), prelude.bytes.size());
       return expectEcho(fd, prelude.bytes);

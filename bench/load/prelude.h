@@ -8,13 +8,17 @@ struct Prelude {
   std::string bytes;
   enum class Answer {
     None,
-    Tunnel,  // the head of a response with status 200, from the proxy
-    Echo,    // the same bytes, from the server behind it
+    Tunnel,    // the head of a response with status 200, from the proxy
+    Echo,      // the same bytes, from the server behind it
+    Requests,  // nothing is said: the client sends one request after the other
   };
   Answer answer = Answer::None;
+  std::string target;    // HOST:PORT of an HTTP proxy's client
+  bool isFresh = false;  // no two are the same
 };
 
-// `connect=HOST:PORT`: an HTTP tunnel. `hello=NAME`: a TLS ClientHello with this server name, which the
+// `connect=HOST:PORT`: an HTTP tunnel; `connect-fresh=HOST:PORT`: each asked for in other words.
+// `get=HOST:PORT`: a client of load/http.h. `hello=NAME`: a TLS ClientHello with this server name, which the
 // echoing server sends back.
 Prelude parsePrelude(const std::string& text);
 // Says it, and waits for the answer.

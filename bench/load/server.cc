@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "http.h"
 #include "wire.h"
 
 namespace {
@@ -97,6 +98,11 @@ class Server {
     const char kind = buffer_[0];
     const bool isBulk = n == 1 && (kind == kUpload || kind == kDownload);
     if (isBulk) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    const std::string response = responseTo(buffer_.data(), static_cast<size_t>(n));
+    if (!response.empty()) {
+      if (send(fd, response.data(), response.size(), MSG_NOSIGNAL) < 0) close(fd);
+      return;
+    }
     if (send(fd, buffer_.data(), static_cast<size_t>(n), MSG_NOSIGNAL) != n) {
       close(fd);
     } else if (isBulk) {

@@ -1,5 +1,7 @@
 #include "start.h"
 
+#include "http.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -109,6 +111,7 @@ Fd connectOnceListening(const Endpoint& proxy) {
 
 void exchangeFirstByte(const Endpoint& proxy) {
   const Fd connection = connectOnceListening(proxy);
+  if (proxy.prelude.answer == Prelude::Answer::Requests) return Requester(proxy).get(0);
   char byte = kEcho;
   writeAll(connection.get(), &byte, 1);
   readAll(connection.get(), &byte, 1);
