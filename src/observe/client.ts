@@ -20,7 +20,8 @@ export function askControl(socketPath: string, path: string, accept = 'applicati
   const { promise, resolve, reject } = Promise.withResolvers<ControlAnswer>();
   const signal = AbortSignal.timeout(DEADLINE_MS);
   const lose = (error: NodeJS.ErrnoException) => reject(explain(socketPath, error, signal.aborted));
-  const asking = request({ socketPath, path, signal, headers: { accept } }, (response) => {
+  // A connection of its own: one that was kept may have ended.
+  const asking = request({ socketPath, path, signal, agent: false, headers: { accept } }, (response) => {
     const chunks: Buffer[] = [];
     let length = 0;
     response.on('error', lose);

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
 import { formatConnections } from '../../../../src/commands/observe/connections.ts';
-import { formatStatus, type Status } from '../../../../src/commands/observe/status.ts';
+import { formatStatus, runStatus, type Status } from '../../../../src/commands/observe/status.ts';
 import { formatBytes, formatDuration, formatTable } from '../../../../src/commands/observe/table.ts';
 import type { ConnectionId, ListenerId } from '../../../../src/dataplane/contract.ts';
+import { json, servePages } from '../../../../src/observe/http.ts';
 import { counters, listener, snapshot } from '../../observe/fixture.ts';
+import { recordLog } from '../../proxy/fixture.ts';
 
 const statusOf = (changes = {}): Status =>
   JSON.parse(JSON.stringify({ version: '0.2.0', pid: 77, ...snapshot(changes) }));
@@ -49,6 +54,57 @@ vsock:16     3        12        4  1 B  2 B
     assert.match(text, / 2\.0 /);
     assert.match(text, /vsock:3:8000 → kms\.example:443: ETIMEOUT\\u\{1b\}\[2J/);
     assert.match(text, /; then: Reload failed at x:3: y/);
+  });
+});
+
+describe('status --watch', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'status-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const control = join(folder, 'control.sock');
+
+  /** What is printed in three looks, of which the last finds no proxy. */
+  async function watch(options: { readonly isTerminal: boolean; readonly json: boolean }): Promise<readonly string[]> {
+    let looks = 0;
+    const page = () => json({ ...statusOf(), at: new Date(1000 * ++looks) });
+    const log = recordLog('error').logFor('vsock_proxy');
+    const server = await servePages({ family: 'unix', path: control, mode: 0o600 }, { '/status': page }, log);
+    const written: string[] = [];
+    await runStatus(
+      { control, json: options.json, watchSeconds: 1 },
+      {
+        isTerminal: options.isTerminal,
+        write: (text) => written.push(text),
+        async wait() {
+          if (written.length === 2) await server.close();
+          return written.length < 3;
+        },
+      },
+    );
+    return written;
+  }
+
+  it('redraws a terminal, with rates, and goes on when the proxy does not answer', async () => {
+    const [first = '', second = '', third = ''] = await watch({ isTerminal: true, json: false });
+    for (const text of [first, second, third]) assert.ok(text.startsWith('\u001b[H\u001b[2J'), text);
+    assert.match(first, /FAILED +UP/);
+    assert.match(second, /FAILED +\/s +UP/);
+    assert.match(third, /control\.sock: there is no control socket/);
+  });
+
+  it('moves no cursor where there is no terminal, nor for machines', async () => {
+    for (const options of [
+      { isTerminal: false, json: false },
+      { isTerminal: true, json: true },
+    ]) {
+      for (const text of await watch(options)) assert.ok(!text.includes('\u001b'), text);
+    }
+  });
+
+  it('without a proxy from the beginning is an error', async () => {
+    const screen = { isTerminal: false, write: () => undefined, wait: () => Promise.resolve(true) };
+    await assert.rejects(runStatus({ control: join(folder, 'none'), json: false, watchSeconds: 1 }, screen), {
+      code: 'control',
+    });
   });
 });
 
