@@ -26,9 +26,9 @@ Example: let enclaves reach AWS KMS at port 8000 of their parent, CID 3
     allowlist:
     - {address: kms.eu-west-1.amazonaws.com, port: 443}
 
-Logs go to standard error. Without RUST_LOG only errors are logged. RUST_LOG=warn
-also logs failed connections, and RUST_LOG=info every connection.
+Logs go to standard error. Without RUST_LOG only errors are logged.
+RUST_LOG=warn also logs failed connections, and RUST_LOG=info every connection.
 
-SIGTERM and SIGINT stop it after open connections had time to end. Exit status: 0
-after that, 1 if it cannot start, 2 if the command line is wrong.
+SIGTERM and SIGINT stop it after open connections had time to end. Exit status:
+0 after that, 1 if it cannot start, 2 if the command line is wrong.
 `;
