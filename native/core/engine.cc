@@ -51,8 +51,7 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   if (!opened.fd) return {0, {}, opened.call, opened.error};
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
-  // What is accepted has it from here: vsock(7).
-  if (on.family() == AF_VSOCK) sizeVsockBuffer(opened.fd.get(), spec.limits.vsockBufferBytes);
+  prepareAccepted(opened.fd.get(), on, spec.limits.vsockBufferBytes);
   const auto predecessor = spec.predecessor == 0 ? listeners_.end() : listeners_.find(spec.predecessor);
   const bool inherited =
       spec.inherited >= 0 || (predecessor != listeners_.end() && predecessor->second.socket->inherited());

@@ -222,7 +222,6 @@ Opened acceptFrom(int listenFd, Address& peer) {
   if (!fd) return failed("accept");
   peer.setSize(size);
   peer.unmap();  // an IPv4 client of a dual-stack socket
-  if (peer.isTcp()) setOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   return {std::move(fd)};
 }
 
@@ -235,6 +234,8 @@ void removeSocketFile(const Address& address) {
   if (address.family() == AF_UNIX) unlink(address.path().c_str());
 }
 
+namespace {
+
 void sizeVsockBuffer(int fd, uint32_t bytes) {
   if (bytes == 0) return;
   const uint64_t size = bytes;
@@ -242,8 +243,6 @@ void sizeVsockBuffer(int fd, uint32_t bytes) {
   setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof size);
   setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof size);
 }
-
-namespace {
 
 Opened connectTo(const Address& address, uint32_t vsockBufferBytes) {
   Opened opened = streamSocket(address.family());
@@ -261,6 +260,11 @@ Opened connectTo(const Address& address, uint32_t vsockBufferBytes) {
 }
 
 }  // namespace
+
+void prepareAccepted(int listenFd, const Address& on, uint32_t vsockBufferBytes) {
+  if (on.isTcp()) setOption(listenFd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (on.family() == AF_VSOCK) sizeVsockBuffer(listenFd, vsockBufferBytes);
+}
 
 Opened startConnect(const Address& address, uint32_t vsockBufferBytes) {
   Opened opened = connectTo(address, vsockBufferBytes);

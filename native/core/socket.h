@@ -123,11 +123,12 @@ bool hasWaiting(int listenFd);
 // Removes the file of a unix listener that is about to be closed.
 void removeSocketFile(const Address& address);
 
-// How much a vsock peer may have sent unread: of this socket, and of those that are accepted from it. Both
-// ends of a connection must ask for it. 0: what the kernel gives.
-void sizeVsockBuffer(int fd, uint32_t bytes);
+// Gives a listening socket of the family of `on` what those that are accepted from it shall have: small
+// writes go at once, and a vsock peer may have sent so many bytes unread. For these both ends of a connection
+// must ask; 0: as many as the kernel gives.
+void prepareAccepted(int listenFd, const Address& on, uint32_t vsockBufferBytes);
 
-// Starts to connect; `vsockBufferBytes` as for `sizeVsockBuffer`. Error 0: connected, as a peer on this
+// Starts to connect; `vsockBufferBytes` as for `prepareAccepted`. Error 0: connected, as a peer on this
 // machine is at once; EINPROGRESS (with a descriptor): becomes writable when decided.
 Opened startConnect(const Address& address, uint32_t vsockBufferBytes = 0);
 // The outcome of a connect that became writable: 0 or an errno.

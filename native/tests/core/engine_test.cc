@@ -607,6 +607,28 @@ TEST("small writes are not held back: TCP_NODELAY from the start") {
   CHECK(hasOption(server, IPPROTO_TCP, TCP_NODELAY));
 }
 
+TEST("small writes to a TCP client are not held back either") {
+  const Server server;
+  Route route({server.address()}, tcpSpec());
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  int sockets = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    Address local;
+    Address peer;
+    socklen_t size = Address::kCapacity;
+    int noDelay = 0;
+    socklen_t optionSize = sizeof noDelay;
+    if (getsockname(fd, local.raw(), &size) < 0 || !local.isTcp() || local.port() != route.on.port())
+      continue;
+    if (size = Address::kCapacity, getpeername(fd, peer.raw(), &size) < 0) continue;
+    CHECK(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &noDelay, &optionSize) == 0);
+    CHECK(noDelay != 0);
+    ++sockets;
+  }
+  CHECK_EQ(sockets, 1);
+}
+
 TEST("a quiet connection gets keepalive, and stays") {
   const Server server;
   ListenSpec with = spec();
