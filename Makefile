@@ -343,6 +343,14 @@ soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave a
 bench: vsock-proxy vsock-forwarder ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
 	bench/run.sh $(BEFORE:%=--before %)
 
+.PHONY: bench-vsock
+bench-vsock: vsock-proxy build/bench/load | build/deps/e2e ## Measure on real vsock, on an emulated parent machine: bench/VSOCK.md
+	tests/e2e/run.sh exec bench/vsock/vsock.ts
+
+build/bench/load: $(wildcard bench/load/*) | $(SYSTEM)
+	@mkdir -p $(@D)
+	g++ $(CXXFLAGS) -O2 -pthread bench/load/*.cc -o $@
+
 .PHONY: bench-container
 bench-container: vsock-proxy oci | build/deps/container ## Measure the image in a container beside the executable outside
 	bench/run.sh --container
