@@ -11,6 +11,7 @@ import { dirname } from 'node:path';
 import { askedNames, askedRelays, type Contest, contests, participants } from './asked.ts';
 import { chainContests, chainNames, chains } from './chain.ts';
 import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
+import { type CrowdEffort, crowds } from './crowd.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { httpContests, httpNames, httpRelays } from './http.ts';
 import { names } from './judge.ts';
@@ -43,6 +44,7 @@ import {
 interface Effort {
   readonly race: RaceEffort;
   readonly footprint: FootprintEffort;
+  readonly crowd: CrowdEffort;
   readonly observed: ObservedEffort;
 }
 
@@ -50,11 +52,13 @@ interface Effort {
 const full: Effort = {
   race: { rounds: 25, roundMs: 400, repeats: 500 },
   footprint: { idle: 9000, churned: 20_000, starts: 11 },
+  crowd: { many: 100_000, rounds: 11 },
   observed: { starts: 7, scrapes: 21 },
 };
 const quick: Effort = {
   race: { rounds: 1, roundMs: 300, repeats: 0 },
   footprint: { idle: 1000, churned: 2000, starts: 1 },
+  crowd: { many: 5000, rounds: 1 },
   observed: { starts: 1, scrapes: 3 },
 };
 
@@ -128,6 +132,7 @@ async function measureFixed({ executable, directory, server, effort }: Ground): 
   for await (const footprint of footprints(relays(executable), executable, ground, effort.footprint)) {
     lines.push(say(footprintLine(footprint)));
   }
+  for await (const crowd of crowds(executable, directory, effort.crowd)) lines.push(say(footprintLine(crowd)));
   return { lines, spreads, samples, repeated: track.repeated };
 }
 

@@ -16,7 +16,7 @@ export type Endpoint =
 
 const program = new URL('../build/bench/load', import.meta.url).pathname;
 /** The generator gives up by itself much earlier. */
-const deadlineMs = 120_000;
+const deadlineMs = 240_000;
 
 /**
  * @param cpuList the CPUs that it may run on, as in taskset(1)
@@ -38,26 +38,39 @@ export interface LoadServer {
   stop(): Promise<void>;
 }
 
+/** A command with another limit of descriptors than that of the benchmark; to raise it takes root. */
+export function withDescriptors(count: number, command: readonly string[]): [string, ...string[]] {
+  return ['prlimit', `--nofile=${count}`, '--', ...command];
+}
+
 /** Starts a server with that many ports. */
-export async function serve(listeners: number): Promise<LoadServer> {
-  const process = spawn(program, ['serve', String(listeners)], { stdio: ['ignore', 'pipe', 'inherit'] });
+export async function serve(listeners: number, descriptors?: number): Promise<LoadServer> {
+  const [file, ...args] = limited([program, 'serve', String(listeners)], descriptors);
+  const process = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const { ports } = JSON.parse(await nextLine(process)) as { readonly ports: readonly number[] };
   return { pid: pidOf(process), ports, stop: () => end(process) };
 }
 
 /** Opens that many connections, proves each alive, runs `whileOpen`, proves them alive again and closes them. */
-export async function holdOpen<T>(endpoint: Endpoint, connections: number, whileOpen: () => T): Promise<T> {
-  const process = spawn(program, ['idle', endpoint, String(connections)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    timeout: deadlineMs,
-  });
+export async function holdOpen<T>(
+  endpoint: Endpoint,
+  connections: number,
+  whileOpen: () => T | Promise<T>,
+  descriptors?: number,
+): Promise<T> {
+  const [file, ...args] = limited([program, 'idle', endpoint, String(connections)], descriptors);
+  const process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], timeout: deadlineMs });
   await nextLine(process);
-  const result = whileOpen();
+  const result = await whileOpen();
   const ended = once(process, 'exit');
   process.stdin.end('\n');
   const [status] = await ended;
   if (status !== 0) throw new Error(`not all of ${connections} idle connections were alive in the end`);
   return result;
+}
+
+function limited(command: [string, ...string[]], descriptors: number | undefined): [string, ...string[]] {
+  return descriptors === undefined ? command : withDescriptors(descriptors, command);
 }
 
 /** Ends a child process with SIGTERM and waits for it. */
