@@ -201,8 +201,8 @@ function successorOf({
 
 /** Open requests are finished by the old handler. New requests go to the successor. */
 function inherit(predecessor: Handler, successor: Handler | undefined): Handler {
-  const first = successor === undefined ? () => GONE : (ask: FirstRequest) => successor.first(ask);
-  return { first, later: (ask, request) => predecessor.later(ask, request) };
+  const first = successor === undefined ? () => GONE : (request: FirstRequest) => successor.first(request);
+  return { first, later: (decisionRequest, request) => predecessor.later(decisionRequest, request) };
 }
 
 const GONE = {

@@ -25,7 +25,7 @@ function ratePerClient(absent?: string) {
 
 function vsockBuffer(absent?: string) {
   const description =
-    'KiB that a vsock peer may have sent before they are read. It counts where both ends of a connection ask for it; memory is taken by what is unread alone';
+    'The most KiB that a vsock peer may have sent and that are not read. Both ends of a connection must set it. Only unread bytes take memory';
   return wholeNumber({ description, ...(absent && { absent }) }, { min: 64, max: 4096 });
 }
 

@@ -21,9 +21,9 @@ export interface ClientHandlerOptions {
 
 export function handleClients({ targets, find, hop, ...options }: ClientHandlerOptions): Handler {
   return {
-    first(ask) {
-      if (ask.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
-      const toServer = options.proxyHeader ? proxyHeader(ipOf(ask.client), ipOf(ask.local)) : undefined;
+    first(request) {
+      if (request.kind !== 'client') throw new Error('a route to one server reads nothing of its clients');
+      const toServer = options.proxyHeader ? proxyHeader(ipOf(request.client), ipOf(request.local)) : undefined;
       const decide = (authorization: Authorization): Handled => {
         if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
         if (authorization.through && hop !== undefined) {
@@ -39,22 +39,22 @@ export function handleClients({ targets, find, hop, ...options }: ClientHandlerO
         } as const;
         return { decision: toServer === undefined ? decision : { ...decision, toServer } };
       };
-      const authorization = find(clientOf(ask.client));
+      const authorization = find(clientOf(request.client));
       return authorization instanceof Promise ? authorization.then(decide) : decide(authorization);
     },
-    later(ask) {
-      if (hop === undefined) throw new Error('nothing is asked about a connection that relays');
-      return settleSilently(ask, targets, hop);
+    later(request) {
+      if (hop === undefined) throw new Error('a connection that relays has no decision requests');
+      return settleSilently(request, targets, hop);
     },
   };
 }
 
 /** The same decision for all clients, except for what it says about the client. */
-export function handleAlike(decisionOn: (ask: FirstRequest) => Decision): Handler {
+export function handleAlike(decisionOn: (request: FirstRequest) => Decision): Handler {
   return {
-    first: (ask) => ({ decision: decisionOn(ask) }),
+    first: (request) => ({ decision: decisionOn(request) }),
     later() {
-      throw new Error('nothing is asked about a connection that relays');
+      throw new Error('a connection that relays has no decision requests');
     },
   };
 }

@@ -48,9 +48,9 @@ export function tunnelTo({ text, addresses }: Allowed, targets: TargetIds, { fie
 }
 
 /** The decision for a client whose protocol is not HTTP. */
-export function settleSilently(ask: LaterRequest, targets: TargetIds, hop: ProxyHop): Handled {
-  if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
-  return settleTunnel(ask, { target: targets.textOf(ask.target) ?? 'the server' }, hop);
+export function settleSilently(request: LaterRequest, targets: TargetIds, hop: ProxyHop): Handled {
+  if (request.kind === 'failed') return { decision: { action: 'reject', reason: request.reason } };
+  return settleTunnel(request, { target: targets.textOf(request.target) ?? 'the server' }, hop);
 }
 
 export function settleTunnel(

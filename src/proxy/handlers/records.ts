@@ -22,9 +22,11 @@ export interface RecordHandlerOptions {
 export function withRecords(handler: Handler, options: RecordHandlerOptions): Handler {
   return {
     ...handler,
-    first(ask) {
-      const request = ask.kind === 'head' ? parseRecordRequest(ask.bytes) : undefined;
-      return request === undefined ? handler.first(ask) : answer(request, clientOf(ask.client), options);
+    first(decisionRequest) {
+      const request = decisionRequest.kind === 'head' ? parseRecordRequest(decisionRequest.bytes) : undefined;
+      return request === undefined
+        ? handler.first(decisionRequest)
+        : answer(request, clientOf(decisionRequest.client), options);
     },
   };
 }

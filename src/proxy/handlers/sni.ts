@@ -64,27 +64,29 @@ export function handleSni({ targets, authorizer, port, starttls, hop }: SniHandl
   };
 
   return {
-    first(ask) {
-      if (ask.kind !== 'head') throw new Error('a ClientHello is asked about with its bytes');
-      if (starttls === undefined) return isPostgres(ask.bytes) ? malformed(POSTGRES) : route(ask, 0);
-      const preface = parsePreface(ask.bytes);
+    first(request) {
+      if (request.kind !== 'head') throw new Error('a decision about a ClientHello needs its bytes');
+      if (starttls === undefined) return isPostgres(request.bytes) ? malformed(POSTGRES) : route(request, 0);
+      const preface = parsePreface(request.bytes);
       switch (preface.kind) {
         case 'tls':
-          return route(ask, preface.prefaceBytes);
+          return route(request, preface.prefaceBytes);
         case 'malformed':
           return malformed(describeMalformed(preface));
         case 'more':
         case 'answer': {
           const { kind, ...more } = preface;
-          return ask.ended ? malformed(CUT_OFF) : { decision: { action: 'more', ...more } };
+          return request.ended ? malformed(CUT_OFF) : { decision: { action: 'more', ...more } };
         }
       }
     },
-    later(ask) {
-      if (ask.kind === 'failed') return { decision: { action: 'reject', reason: ask.reason } };
+    later(request) {
+      if (request.kind === 'failed') return { decision: { action: 'reject', reason: request.reason } };
       // PostgreSQL answers with one byte, which is not an H.
-      const isOfProxy = hop !== undefined && (starttls === undefined || ask.bytes[0] === HTTP[0]);
-      return isOfProxy ? settleSilently(ask, targets, hop) : beginTls(ask, targets.textOf(ask.target) ?? 'the server');
+      const isOfProxy = hop !== undefined && (starttls === undefined || request.bytes[0] === HTTP[0]);
+      return isOfProxy
+        ? settleSilently(request, targets, hop)
+        : beginTls(request, targets.textOf(request.target) ?? 'the server');
     },
   };
 }

@@ -20,17 +20,17 @@ export interface NamesHandlerOptions {
 
 export function handleNames({ targets, parentProxy, hostOf }: NamesHandlerOptions): Handler {
   return {
-    first(ask) {
-      if (ask.kind !== 'client' || ask.local.family !== 'tcp')
+    first(request) {
+      if (request.kind !== 'client' || request.local.family !== 'tcp')
         throw new Error('an address stands for a host, over TCP');
-      const host = hostOf(ask.local.ip);
-      const port = toTcpPort(ask.local.port);
-      if (host === undefined || port === undefined) return refuseAddress(ask.local);
-      const authorization = parentProxy.findTarget({ host, port }, clientOf(ask.client));
+      const host = hostOf(request.local.ip);
+      const port = toTcpPort(request.local.port);
+      if (host === undefined || port === undefined) return refuseAddress(request.local);
+      const authorization = parentProxy.findTarget({ host, port }, clientOf(request.client));
       if (authorization.kind !== 'allowed') return refuseUnauthorized(authorization, targets);
       return { decision: { ...tunnelTo(authorization, targets, PARENT), consume: 0 } };
     },
-    later: (ask) => settleSilently(ask, targets, PARENT),
+    later: (request) => settleSilently(request, targets, PARENT),
   };
 }
 

@@ -14,7 +14,7 @@ function denial(rules: readonly string[], written: string, client = NOBODY) {
   return state;
 }
 
-/** `allowed by LINE`, `denied by LINE`, or the kind with the texts of the rules that it carries. */
+/** `allowed by LINE`, `denied by LINE`, or the kind with the texts of its rules. */
 function outcome(
   rules: readonly string[],
   written: string,

@@ -30,12 +30,15 @@ export function ip(text: string): IpAddress {
   return parsed;
 }
 
-/** What may be reached, and what may not; see `rules` for the notation. */
+/** A policy from its allowed and denied rules; see `rules` for the notation. */
 export function policy(allow: readonly string[], deny: readonly string[] = []): Policy {
   return { allow: rules('allow.yaml', allow), deny: rules('deny.yaml', deny) };
 }
 
-/** Each written `address`, `address ports` or `address ports cids`, as in `*.example 80,1024-2048 16,17`; `any` ports. */
+/**
+ * Rules in the form `address`, `address ports` or `address ports cids`, as in `*.example 80,1024-2048 16,17`; `any` is
+ * any port.
+ */
 function rules(file: string, entries: readonly string[]): Rule[] {
   return entries.map((entry, index) => {
     const [text = '', ports = 'any', cids] = entry.split(' ');
@@ -58,7 +61,7 @@ export function nameRule(entry: string): NameRule {
   return rule;
 }
 
-/** What the operator wrote, for a client without a CID, unless said otherwise. */
+/** A target of the operator, for a client without a CID, by default. */
 export function question(
   policy: Policy,
   target: Target,
@@ -68,7 +71,7 @@ export function question(
   return { policy, target, client, family: 'any', askedBy };
 }
 
-/** Written `host port`. */
+/** A target in the form `host port`. */
 export function target(written: string): Target {
   const [host = '', number] = written.split(' ');
   return { host: parseTargetHost(host), port: port(Number(number)) };

@@ -7,7 +7,7 @@ import { ip, nameRule, policy, port, target } from './fixture.ts';
 
 const NAMED = nameRule('a.example 443');
 
-/** Each address with the rule that admits it, or with why it is refused. */
+/** Each address with the rule that admits it, or with the reason why it is refused. */
 function verdicts(entries: readonly string[], namedBy: NameRule | undefined, ...addresses: readonly string[]) {
   return verdictsWith({ allow: entries }, namedBy, ...addresses);
 }

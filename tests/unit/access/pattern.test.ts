@@ -145,7 +145,7 @@ suite('pattern', () => {
   });
 });
 
-/** Every sequence of one to `longest` of these. */
+/** Every sequence of one to `longest` items. */
 function sequences(symbols: readonly string[], longest: number): string[][] {
   if (longest === 0) return [];
   const shorter = sequences(symbols, longest - 1);

@@ -1,4 +1,4 @@
-/** The index of rules finds what a walk over the list finds, and in the same order. */
+/** The index of rules finds the same rules as a walk over the list, in the same order. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { TargetHost } from '../../../src/access/address.ts';
@@ -11,7 +11,7 @@ import { walkRules } from './walk.ts';
 const LISTS = 400;
 const HOSTS = 30;
 
-/** All that match, in the order in which they are offered. */
+/** All matching rules, in the order of the index. */
 function offered(rules: readonly Rule[], host: TargetHost): readonly string[] {
   const found: string[] = [];
   findRule(rules, host, (rule) => {

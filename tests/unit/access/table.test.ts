@@ -1,4 +1,4 @@
-/** The table of decisions: policy by target by what DNS says, the same for everyone who decides. */
+/** The table of decisions, by policy, target and DNS answer. It is the same for every caller. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { formatHost } from '../../../src/access/address.ts';
@@ -474,7 +474,7 @@ function kindOf(expected: string): string {
   return expected.startsWith('denied ') ? 'denied' : expected;
 }
 
-/** Every row, as the operator asks and as a client does. */
+/** Tests every row, as the operator and as a client. */
 const QUESTIONS = ROWS.flatMap((row) =>
   (['operator', 'client'] as const).map((askedBy) => {
     const { allow, deny = [], names = {}, cid, family, byIp } = row;

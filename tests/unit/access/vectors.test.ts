@@ -6,7 +6,10 @@ import { findDenial } from '../../../src/access/authorize.ts';
 import { parseRuleAddress } from '../../../src/access/rules.ts';
 import { policy, port, question } from './fixture.ts';
 
-/** What Enclaver's filters say of a host (`expected`), and where ours is right to say otherwise (`strict`). */
+/**
+ * The result of Enclaver's filters for a host (`expected`), and the result of ours where it differs on purpose
+ * (`strict`).
+ */
 interface Vector {
   readonly pattern?: string;
   readonly patterns?: readonly string[];
@@ -21,7 +24,7 @@ const VECTORS: readonly Vector[] = JSON.parse(
   readFileSync(new URL('../../vectors/domain-patterns.json', import.meta.url), 'utf8'),
 );
 
-/** A malformed rule ends the start, a malformed host its connection: neither lets anything through. */
+/** A malformed rule stops the start, and a malformed host ends its connection. Neither allows anything. */
 function isAllowed(allow: readonly string[], deny: readonly string[], host: string): boolean {
   const rulesAreValid = [...allow, ...deny].every((text) => parseRuleAddress(text).kind !== 'malformed');
   const target = parseHost(host);

@@ -1,10 +1,10 @@
-/** What rules mean, by the shortest definition: a walk over the list. For tests of what finds the same faster. */
+/** The meaning of rules by the shortest definition: a walk over the list. For tests of the index, which is faster. */
 import type { TargetHost } from '../../../src/access/address.ts';
 import { formatHost } from '../../../src/access/address.ts';
 import { cidrCovers } from '../../../src/access/cidr.ts';
 import type { Rule, RuleAddress } from '../../../src/access/rules.ts';
 
-/** `*` takes one label, `**` one or more: tried one after the other. */
+/** `*` takes one label, `**` one or more; all possibilities are tried. */
 export function matchesByDefinition(
   [first, ...others]: readonly string[],
   [label, ...rest]: readonly string[],
@@ -14,7 +14,10 @@ export function matchesByDefinition(
   return (first === '**' || first === '*' || first === label) && matchesByDefinition(others, rest);
 }
 
-/** Every rule whose address matches: those for exactly this name or address first, each kind in the order of the list. */
+/**
+ * Every rule whose address matches. Rules for exactly this name or address come first; each kind is in the order of the
+ * list.
+ */
 export function walkRules(rules: readonly Rule[], host: TargetHost): readonly Rule[] {
   const matching = rules.filter(({ address }) => covers(address, host));
   const isExact = ({ address }: Rule) => address.kind === 'name' || address.kind === 'ip';

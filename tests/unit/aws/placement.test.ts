@@ -19,7 +19,7 @@ interface Question {
   readonly fail: (reason: unknown) => void;
 }
 
-/** Asks a service that answers as the test tells it to. */
+/** Runs against a service that answers as the test says. */
 function stage(options: Partial<PlacementOptions> = {}) {
   const clock = new ManualClock();
   const log = recordLog();

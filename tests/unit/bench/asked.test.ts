@@ -15,7 +15,7 @@ const contest: Contest = {
   ],
 };
 
-/** Of one round each: what the load generator printed. */
+/** The output of the load generator for one round each. */
 function samplesOf(figures: Partial<Record<AskedName, Sample['figures']>>): Samples<AskedName> {
   const sample = (one: Sample['figures']): Sample => ({ figures: one, clientCpus: 0, serverCpus: 0, foreignCpus: 0 });
   const all = askedNames.map((name) => [name, [sample(figures[name] ?? {})]]);

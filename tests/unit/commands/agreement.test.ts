@@ -1,6 +1,6 @@
 /**
- * `check` and the running proxy agree: generated files, targets, clients and DNS go through both, the proxy on a data plane
- * in memory, and what `check --resolve` allows is what is dialled, address by address.
+ * `check` and the running proxy agree. Generated files, targets, clients and DNS answers go through both, with the
+ * proxy on a data plane in memory. The proxy dials what `check --resolve` allows, address by address.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ const PORTS = ['80', '443', '[80, 443]', '1-100'];
 
 const NO_LOG = { warn: (text: string) => assert.fail(text) };
 
-/** One listener, clients that ask for one target, and what DNS says. */
+/** One listener, clients that name one target, and the DNS answers. */
 interface Scene {
   readonly file: string;
   /** The form of the AWS proxy: the target stands on the command line, and the file has no listener. */
@@ -145,7 +145,7 @@ async function check(
   };
 }
 
-/** The addresses that the proxy dials for each client in turn; undefined: it refuses the file. */
+/** The addresses that the proxy dials for each client in turn; undefined if it refuses the file. */
 async function run({
   on,
   clients,

@@ -12,7 +12,7 @@ const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-check-'));
 after(() => rmSync(directory, { recursive: true }));
 const path = join(directory, 'f.yaml');
 
-/** What names resolve to; none: that cannot be found out. */
+/** The addresses of names; without addresses, the look-up fails. */
 type Names = Readonly<Record<string, readonly string[]>>;
 
 async function check(text: string, argv: readonly string[], names: Names = {}) {

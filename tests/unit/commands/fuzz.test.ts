@@ -7,14 +7,14 @@ import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { seeded } from '../../random.ts';
 
 const ROUNDS = 5000;
-/** Change it to look elsewhere; a failure names its command line. */
+/** Change it to try other cases. A failure prints its command line. */
 const SEED = 20260102;
 
 const random = seeded(SEED);
 const below = (limit: number) => Math.floor(random() * limit);
 const pick = <T>(from: readonly T[]): T => from[below(from.length)] as T;
 
-/** Words that lead deep into the parser; the rest is noise. */
+/** Words that lead deep into the parser; the other words are noise. */
 const WORDS = [
   ...['8000', '443', '3', '16', '0', '4294967295', '4294967296', '65536', '-1', '+8000', '1e3', '0x1f', '١'],
   ...['kms.eu-west-1.amazonaws.com', 'localhost', 'bücher.example', '127.0.0.1', '::1', '[::1]', '127.1', 'a..b', '.'],
@@ -93,7 +93,7 @@ function commandLine(base: readonly string[]): { readonly argv: readonly string[
   return { argv, shown: JSON.stringify(argv).slice(0, 1000) };
 }
 
-/** @returns its code */
+/** @returns the code of the error */
 function judgeRefusal(error: unknown, shown: string): 'usage' | 'argument' {
   if (!(error instanceof VsockProxyError)) throw new Error(`${error} for ${shown}`, { cause: error });
   assert.ok(error.code === 'usage' || error.code === 'argument', shown);
@@ -105,7 +105,7 @@ function judgeRefusal(error: unknown, shown: string): 'usage' | 'argument' {
   return error.code;
 }
 
-/** A fuzzer that reaches only one of them proves nothing about the others. */
+/** A fuzzer that reaches only some of these proves nothing about the others. */
 function assertReached(outcomes: Readonly<Record<string, number>>): void {
   for (const [outcome, times] of Object.entries(outcomes)) assert.ok(times > ROUNDS / 100, `${outcome}: ${times}`);
 }

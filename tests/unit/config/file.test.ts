@@ -38,7 +38,7 @@ function problem(path: string): string {
   return assert.fail(`${path} was taken`);
 }
 
-/** As a user without rights, where the tests run as root. */
+/** Runs as a user without privileges, if the tests run as root. */
 function withoutRights(action: () => void): void {
   const user = process.geteuid?.();
   if (user === 0) process.seteuid?.(65534);

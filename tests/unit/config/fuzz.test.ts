@@ -1,4 +1,4 @@
-/** Whatever stands in a configuration file, the outcome is a plan, or problems of one line each. */
+/** Any text of a configuration file leads to a plan, or to problems of one line each. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromJSONSchema } from 'zod';
@@ -31,7 +31,7 @@ const SEEDS = [
   'egress:\n  allow: ["*.example", 10.0.0.0/8]\n  deny: [evil.example]\n  proxy_port: 9000\ningress:\n- listen_port: 8443\n- {listen_port: 9443}\n',
 ];
 
-/** What mutations put in: YAML's own marks, values at the edge of every check, and hostile text. */
+/** The insertions of mutations: YAML's own marks, values at the limits of every check, and hostile text. */
 const FRAGMENTS = [
   ...'[]{}:,-?*&!|>%@`"\'#~\\ \t\r\n\0\u001b\u2028\u202e\u00ad\ufeff\ud800١',
   ...[
@@ -104,7 +104,7 @@ const FRAGMENTS = [
   ],
 ];
 
-/** Without the rules on keys that need or exclude each other, which this validator does not understand. */
+/** The schema without rules on keys that need or exclude each other, which this validator does not support. */
 const JSON_SCHEMA = fromJSONSchema(
   JSON.parse(
     JSON.stringify(describeFile(), (_, value) => (Array.isArray(value) && value.every(isKeyRule) ? undefined : value)),
@@ -197,7 +197,10 @@ function outcomeOf(text: string, purpose: FilePurpose): string {
   return head === null ? 'another problem' : `${head[0]}`;
 }
 
-/** The drop-in form takes what `serve` takes for what it is, and whatever it passes over, it denies all that is denied. */
+/**
+ * The drop-in form reads a file that `serve` accepts in the same way. It denies everything that is denied, whatever it
+ * ignores.
+ */
 function checkLenient(text: string, shown: string): void {
   const strict = inspect(text, 'proxy');
   let lenient: ReturnType<typeof inspectLeniently>;
@@ -230,7 +233,7 @@ function inspect(text: string, purpose: FilePurpose): LoadedFile | readonly Vsoc
   }
 }
 
-/** What the data plane relies on. */
+/** Invariants on which the data plane relies. */
 function checkPlan(file: LoadedFile, shown: string): string {
   const placement = { region: 'eu-west-1', domain: 'amazonaws.com' };
   const partials = partialListeners(file);

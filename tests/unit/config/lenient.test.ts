@@ -1,4 +1,4 @@
-/** What the drop-in form passes over, and what it does not. */
+/** The mistakes that the drop-in form ignores, and those that it does not. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type Ignored, inspectLeniently, type LenientFile } from '../../../src/config/lenient.ts';

@@ -12,7 +12,7 @@ function problems(text: string, purpose: FilePurpose = 'serve'): readonly string
   );
 }
 
-/** One listener on a unix socket with an allowlist, and what is said of the keys that it has besides. */
+/** The problems with a listener on a unix socket that has an allowlist and these further keys. */
 function listener(more: string, listen = 'vsock:8000'): string {
   return `allowlist: [{address: a.example, port: 443}]\nlisteners:\n- {listen: "${listen}", ${more}}\n`;
 }

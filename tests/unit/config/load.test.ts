@@ -7,7 +7,7 @@ import { VsockProxyError } from '../../../src/platform/errors.ts';
 
 const EMPTY = 'allowlist: []\n';
 
-/** The first problem of a file for the form of the AWS proxy. */
+/** The first problem of a file for the drop-in form. */
 function problem(text: string): string {
   const [first] = problems(text);
   return first ?? assert.fail(`this was taken: ${text}`);

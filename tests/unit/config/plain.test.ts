@@ -1,4 +1,4 @@
-/** What the reader of plain files takes is what the parser makes of it, with the same lines; everything else it leaves. */
+/** The reader of plain files returns what the parser returns, with the same lines, or leaves the file to the parser. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
@@ -12,7 +12,7 @@ const FILES = [
   ...['ip-ranges', 'one-region', 'private-network'].map((name) => `examples/${name}.yaml`),
 ];
 
-/** Lines, each likely to fit where it is put; what is wrong with some of them, the parser knows. */
+/** Lines that probably fit at their place. The parser finds what is wrong with some of them. */
 const INDENTS = ['', '', '', '  ', '  ', '    ', '      ', ' '];
 const DASHES = ['', '', '- ', '- ', '-   ', '-', '- - '];
 const KEYS = [
@@ -174,7 +174,7 @@ function* pathsOf(value: unknown, path: readonly PropertyKey[] = []): Generator<
     yield* pathsOf(inner, [...path, Array.isArray(value) ? Number(key) : key]);
 }
 
-/** @returns whether it was plain */
+/** @returns whether the text was plain */
 function compare(text: string): boolean {
   const plain = readPlain(text);
   if (plain === undefined) return false;

@@ -18,7 +18,7 @@ interface Options {
   readonly placement?: { readonly region: string; readonly domain: string };
 }
 
-/** Without a placement, asking for it is an error. */
+/** Without a placement, a request for it is an error. */
 function plan(text: string, { placement, ...options }: Options = {}): Promise<Plan> {
   writeFileSync(path, text);
   const readPlacement = () =>

@@ -1,4 +1,4 @@
-/** The files in configs/: what a package installs, and examples. */
+/** The files in configs/: those that the package installs, and examples. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { question, target } from '../access/fixture.ts';
 const CONFIGS = fileURLToPath(new URL('../../../configs/', import.meta.url));
 const DEFAULT = join(CONFIGS, 'vsock-proxy.yaml');
 
-/** The regions of the allowlist that comes with version 1.5.0 of the Nitro CLI, each with kms and kms-fips. */
+/** The regions in the allowlist of version 1.5.0 of the Nitro CLI, each with kms and kms-fips. */
 const REGIONS_OF_AWS_PROXY = `
   af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1
   ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6 ap-southeast-7 ca-central-1 ca-west-1
@@ -89,7 +89,7 @@ suite('the default allowlist', () => {
   test('is what "make configs" writes', () => assert.equal(readFileSync(DEFAULT, 'utf8'), renderAllowlist()));
 });
 
-/** What set-up scripts do to AWS's file, whose lists are not indented. */
+/** The change that set-up scripts make to AWS's file, whose lists are not indented. */
 const APPENDED = '- {address: added.example, port: 8443}\n';
 
 function assertTakesALine(path: string): void {

@@ -34,7 +34,7 @@ function textOf(outcome: Answer | VsockProxyError): string {
     : outcome.addresses.map(({ text }) => text).join(' ');
 }
 
-/** One whose queries are answered by hand. */
+/** A resolver whose queries are answered by hand. */
 function silentResolver() {
   const open: { readonly name: string; readonly reject: (reason: unknown) => void }[] = [];
   const resolver: Resolver = {

@@ -21,7 +21,7 @@ afterEach(() => {
 
 const SRV = { priority: 1, weight: 2, port: 27_017, name: 'a.example' };
 
-/** A DNS server that knows these answers; of what it does not know it says nothing. */
+/** A DNS server with these answers. It does not answer other queries. */
 async function serve(answers: Readonly<Record<string, readonly packet.Answer[] | 'NXDOMAIN'>>) {
   const socket = createSocket('udp4').bind(0, '127.0.0.1');
   await once(socket, 'listening');

@@ -6,7 +6,7 @@ import { settle } from '../proxy/fixture.ts';
 
 const NAMES = Array.from({ length: 5 * SEARCH_WIDTH }, (_, index) => `n${index}`);
 
-/** Questions that are answered by hand, in their order. */
+/** Checks that are answered by hand, in order. */
 function setUp(names: readonly string[] = NAMES) {
   const asked: string[] = [];
   const open: PromiseWithResolvers<boolean>[] = [];

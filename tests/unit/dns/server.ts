@@ -13,7 +13,7 @@ export interface DnsRecord {
   readonly owner?: string;
 }
 
-/** An empty list of records is NODATA. `truncated`: over UDP, only the request to ask again by TCP. */
+/** An empty list of records is NODATA. `truncated`: over UDP, the reply only says to use TCP. */
 export type Reply =
   | { readonly records: readonly DnsRecord[]; readonly truncated?: boolean }
   | { readonly rcode: 'SERVFAIL' | 'NXDOMAIN' | 'REFUSED' }
@@ -38,7 +38,7 @@ export interface DnsServer {
 const TYPES = { A: 1, CNAME: 5, AAAA: 28 } as const;
 const RCODES = { SERVFAIL: 2, NXDOMAIN: 3, REFUSED: 5 } as const;
 
-/** `answer` is called for each query; nothing is NXDOMAIN. `wantedPort`: a free one unless told. */
+/** `answer` is called for each query; undefined is NXDOMAIN. `wantedPort`: the default is a free one. */
 export async function startDnsServer(
   answer: (question: Question) => Reply | undefined,
   wantedPort = 0,
@@ -99,7 +99,7 @@ export async function startDnsServer(
   };
 }
 
-/** A random port that is free for UDP may be taken for TCP: then another one is tried. */
+/** A random port that is free for UDP may be taken for TCP. Then another port is tried. */
 async function bindBoth(wantedPort: number): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
     const tcp = createServer().listen(wantedPort, '127.0.0.1');

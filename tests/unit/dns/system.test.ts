@@ -23,7 +23,7 @@ function file(content: string): string {
 
 type Zone = Readonly<Record<string, Reply>>;
 
-/** A server for `NAME TYPE` entries; other names do not exist, other types of a name have no data. */
+/** A server for `NAME TYPE` entries. Other names do not exist, and other types of a name have no data. */
 async function serve(context: TestContext, zone: Zone): Promise<DnsServer> {
   const server = await startDnsServer(({ name, type }) => {
     const known = Object.keys(zone).some((key) => key.startsWith(`${name} `));

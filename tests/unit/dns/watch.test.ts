@@ -14,7 +14,7 @@ import { startDnsServer } from './server.ts';
 
 const NAME = parseHostname('a.example') as Hostname;
 
-/** Time that stands still until `advance`; timers due fire in order. */
+/** A clock that stands still until `advance`. Timers that are due fire in order. */
 class FakeClock implements Clock {
   #now = 0;
   readonly #timers = new Map<object, { at: number; fire: () => void }>();
@@ -45,7 +45,7 @@ class FakeClock implements Clock {
   }
 }
 
-/** Answers as told, one query at a time. */
+/** A resolver that answers as the test says, one query at a time. */
 class FakeResolver implements Resolver {
   readonly queries: { settle: PromiseWithResolvers<Answer>; signal: AbortSignal }[] = [];
 

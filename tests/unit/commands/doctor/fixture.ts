@@ -1,4 +1,4 @@
-/** A machine of the doctor's tests: a healthy parent, unless a test takes something away. */
+/** A machine for the tests of the doctor: a healthy parent, unless a test changes something. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,7 +96,7 @@ const NETWORK: Network = {
   readPlacement: () => Promise.resolve({ region: 'eu-west-1', domain: 'amazonaws.com' }),
 };
 
-/** Runs the doctor there. Gives what it printed, and what each check found. */
+/** Runs the doctor on it. Returns the output, and the findings of each check. */
 export async function diagnose(situation: Situation = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
   try {

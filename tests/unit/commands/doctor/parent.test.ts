@@ -6,7 +6,7 @@ import { diagnose, refused, type Situation, show, UNIT } from './fixture.ts';
 
 const STOPPED = show({ ...UNIT, ActiveState: 'inactive', SubState: 'dead', StatusText: '', MainPID: '0' });
 
-/** Each fault, and the one line that is to tell of it. */
+/** Each fault, and the one line that reports it. */
 const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegExp])[] = [
   ['no AF_VSOCK', { vsock: { errno: 'EAFNOSUPPORT' } }, /^fail vsock: .*module vsock.* → modprobe vsock$/],
   [

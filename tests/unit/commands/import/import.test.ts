@@ -22,7 +22,7 @@ before(() => {
 });
 after(() => rmSync(work, { recursive: true }));
 
-/** What `import` makes of one file; `ALLOW` is where an allowlist lies. */
+/** The output of `import` for one file; `ALLOW` is the path of an allowlist. */
 function imported(text: string, name = '/etc/systemd/system/a.service', files: Readonly<Record<string, string>> = {}) {
   return importProxies([{ path: name, text: text.replaceAll('ALLOW', path('')) }], (file) => {
     const content = files[file];
@@ -31,7 +31,7 @@ function imported(text: string, name = '/etc/systemd/system/a.service', files: R
   });
 }
 
-/** The listeners, as they would run, by `check` itself. */
+/** The listeners of the result, as `check` lists them. */
 async function listenersOf(text: string): Promise<readonly { readonly listen: string; readonly connect: string }[]> {
   writeFileSync(path('out.yaml'), text);
   const dependencies = { resolveName: assert.fail, readPlacement: assert.fail };
@@ -47,7 +47,7 @@ async function listenersOf(text: string): Promise<readonly { readonly listen: st
 const unit = (start: string) =>
   `[Unit]\nDescription=x\n\n[Service]\n${start}\n\n[Install]\nWantedBy=multi-user.target\n`;
 
-/** As the unit of AWS's package has it: the region is asked for when it starts. */
+/** As in the unit of AWS's package, which gets the region when it starts. */
 const AWS = unit(`ExecStart=/bin/bash -ce "exec /usr/bin/vsock-proxy 8000 \\
     kms.$(curl http://169.254.169.254/latest/dynamic/instance-identity/document | jq -r .region).amazonaws.com 443 \\
     --config ALLOW/kms.yaml"`);
