@@ -19,14 +19,20 @@ export const PATIENCE_MS = 60_000;
 const INSIDE = 'VSOCK_PROXY_TEST_NAMESPACE';
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Runs the tests of `body` in the parent's namespace. `hosts`: what its hosts file has. */
+/**
+ * Runs the tests of `body` in the parent's namespace. `hosts`: what its hosts file has.
+ *
+ * To run some of them by their names, the name of {@link NAMESPACES} has to be among the patterns.
+ */
 export function onParent(filename: string, hosts: string, body: () => void): void {
   if (process.env[INSIDE] === undefined) enterNamespaces(filename, hosts);
   else body();
 }
 
+export const NAMESPACES = 'in namespaces of their own';
+
 function enterNamespaces(filename: string, hosts: string): void {
-  test('in namespaces of their own', { timeout: 600_000 }, () => {
+  test(NAMESPACES, { timeout: 600_000 }, () => {
     const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
     writeFileSync(join(directory, 'hosts'), `127.0.0.1 localhost\n${hosts}`);
     writeFileSync(join(directory, 'resolv.conf'), 'nameserver 127.0.0.1\n');
@@ -36,9 +42,10 @@ function enterNamespaces(filename: string, hosts: string): void {
       `mount --bind ${directory}/resolv.conf /etc/resolv.conf`,
       'ip link set lo up',
       `ip address add ${SERVER_IP}/32 dev lo`,
-      `exec "${process.execPath}" --test --test-reporter=spec ${filename}`,
+      `exec "${process.execPath}" --test --test-reporter=spec "$@" ${filename}`,
     ];
-    const inside = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', enter.join('\n')], {
+    const patterns = process.execArgv.filter((argument) => argument.startsWith('--test-name-pattern='));
+    const inside = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', enter.join('\n'), 'sh', ...patterns], {
       env: { ...process.env, [INSIDE]: directory, NODE_TEST_CONTEXT: undefined },
       encoding: 'utf8',
     });

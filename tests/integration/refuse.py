@@ -1,6 +1,7 @@
 """refuse.py RULE... -- COMMAND...: runs it where the kernel refuses system calls, as a container's seccomp profile does.
 
-A rule is CALL=ERRNO, or CALL:ARGUMENT:BITS=ERRNO for calls with all of these bits in that argument, counted from 0.
+A rule is CALL=ERRNO, or CALL:ARGUMENT:BITS=ERRNO for calls with all of these bits in that argument, counted from 0. The call
+"after-4.14" stands for all that are newer than Linux 4.14, as enclaves have it.
 """
 
 import ctypes
@@ -14,8 +15,11 @@ CALLS = {
     "aarch64": {"memfd_create": 279, "openat": 56, "connect": 203, "socket": 198},
 }[os.uname().machine]
 
+# Calls are numbered as they come: the last one before is statx, in both tables. x32 has no part in this.
+FIRST_AFTER_4_14 = {"x86_64": 333, "aarch64": 292}[os.uname().machine]
+
 # linux/filter.h, linux/seccomp.h; of struct seccomp_data: nr at 0, the low half of argument n at 16 + 8 n.
-LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
+LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 ERRNO, ALLOW = 0x00050000, 0x7FFF0000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 
@@ -28,7 +32,8 @@ def instructions(rule):
         argument, bits = int(only[0]), int(only[1], 0)
         checks = [(LOAD, 0, 0, 16 + 8 * argument), (AND, 0, 0, bits), (EQUAL, 0, 1, bits)]
     refusal = (RETURN, 0, 0, ERRNO | getattr(errno, reason))
-    return [(LOAD, 0, 0, 0), (EQUAL, 0, len(checks) + 1, CALLS[name]), *checks, refusal]
+    is_meant = (AT_LEAST, FIRST_AFTER_4_14) if name == "after-4.14" else (EQUAL, CALLS[name])
+    return [(LOAD, 0, 0, 0), (is_meant[0], 0, len(checks) + 1, is_meant[1]), *checks, refusal]
 
 
 end = sys.argv.index("--")
