@@ -107,7 +107,7 @@ const REFUSED: Refused = [
   ],
   [
     'an unsigned package',
-    `--rpm $(echo /project/build/e2e-packages/${NAME}-*-1.x86_64.rpm) --key /shared/repo/${KEY_FILE}`,
+    `--rpm $(echo /project/build/e2e-packages/${NAME}-[0-9]*-1.x86_64.rpm) --key /shared/repo/${KEY_FILE}`,
     /--key: .*is not signed/,
   ],
   [

@@ -10,7 +10,7 @@ import { after, before, suite, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { run } from '../integration/launch.ts';
 import { PROJECT, Root } from './root.ts';
-import { KEY_FILE, Keyring, NAME, PACKAGES } from './signing.ts';
+import { KEY_FILE, Keyring, NAME, PACKAGES, VERSION } from './signing.ts';
 
 const OURS = 'ours@example.com';
 const URL = 'file:///shared/repo';
@@ -217,6 +217,40 @@ for (const [distribution, program, versions] of [
       assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-0.1.0-1.x86_64\n`);
       assert.match(await machine.check(`rpm -qi ${NAME}`), /^ *Signature *:(\s+|.*)RSA\/SHA256/m);
       await machine.check(`/usr/bin/vsock-proxy check && ${program} --assumeyes remove ${NAME}`);
+    });
+
+    test('a life: installed, upgraded, undone, downgraded, reinstalled, removed, where rpm wants signatures; no scriptlet says a word', async () => {
+      using machine = copy();
+      // Debian has rpm check digests alone, where rpm 6 by itself wants signatures, too.
+      await machine.check("mkdir -p /etc/rpm && echo '%_pkgverify_level all' >/etc/rpm/macros.verify");
+      const unsigned = await machine.run(`rpm --install /project/build/e2e-packages/${NAME}-[0-9]*-1.x86_64.rpm`);
+      assert.notEqual(unsigned.status, 0);
+      assert.match(unsigned.stderr, /does not verify: .*no signature/);
+      const releases = [1, 2].map((release) =>
+        join(PROJECT, `build/e2e-packages/${NAME}-${VERSION}-${release}.x86_64.rpm`),
+      );
+      await keyring.build(join(machine.shared, 'repo'), OURS, URL, releases);
+      for (const [command, release] of [
+        [`install ${NAME}-${VERSION}-1`, 1],
+        [`upgrade ${NAME}`, 2],
+        ['history undo last', 1],
+        [`upgrade ${NAME}`, 2],
+        [`downgrade ${NAME}`, 1],
+        [`reinstall ${NAME}`, 1],
+      ] as const) {
+        const { status, stdout, stderr } = await machine.run(`${program} --assumeyes ${command}`);
+        assert.equal(status, 0, `${command}: ${stdout}${stderr}`);
+        // dnf 4 tells that it heeds the macro.
+        const said = `${stdout}${stderr}`.replace(/^Warning: Enforcing GPG signature check .*$/m, '');
+        assert.doesNotMatch(said, />>>|Failed|[Ww]arning|[Ee]rror/, command);
+        assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-${VERSION}-${release}.x86_64\n`, command);
+        assert.equal(await machine.check(`rpm --verify ${NAME}`), '', command);
+      }
+      await machine.check(`echo '# edited' | tee -a /etc/nitro_enclaves/vsock-proxy.yaml >>/etc/sysconfig/${NAME}`);
+      const { stdout: verified } = await machine.run(`rpm --verify ${NAME}`);
+      assert.match(verified, new RegExp(`^S\\.5\\.{4}T\\. {2}c /etc/sysconfig/${NAME}\n$`)); // the allowlist is the administrator's
+      await machine.check(`${program} --assumeyes remove ${NAME}`);
+      assert.match(await machine.check('cat /etc/nitro_enclaves/vsock-proxy.yaml'), /# edited/);
     });
 
     for (const { what, spoil, said, inSilence } of FAULTS) {

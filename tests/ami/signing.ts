@@ -8,7 +8,7 @@ import { PROJECT } from './root.ts';
 
 export const NAME = 'nitro-enclaves-vsock-proxy';
 export const KEY_FILE = `RPM-GPG-KEY-${NAME}`;
-const { version: VERSION } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+export const { version: VERSION } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
 
 /** What `make rpm` has made, as it came: not signed. */
 export const PACKAGES = ['x86_64', 'aarch64'].map((arch) => join(PROJECT, `build/${NAME}-${VERSION}-1.${arch}.rpm`));
