@@ -93,14 +93,15 @@ test('a clean build in another place, by other habits, gives the same bytes', { 
     const built = await launch([...habits, 'make', '-C', elsewhere, ...products]).outcome(240_000);
     assert.equal(built.status, 0, built.stderr);
     // The parts first: when they differ, so does the whole.
-    const rpm = `build/nitro-enclaves-vsock-proxy-${VERSION}-1.${arch}.rpm`;
+    const rpm = (part: string) => `build/nitro-enclaves-vsock-proxy${part}-${VERSION}-1.${arch}.rpm`;
     for (const product of [
       'build/vsock-proxy.cjs',
       'build/vsock-proxy.parts',
       `${out}/vsock.node`,
       `${out}/vsock-proxy`,
       `${out}/vsock-forwarder`,
-      rpm,
+      rpm(''),
+      rpm('-selinux'),
     ]) {
       assert.equal(sha256(join(elsewhere, product)), sha256(join(PROJECT, product)), product);
     }

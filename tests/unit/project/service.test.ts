@@ -7,10 +7,14 @@ import { parseProxyCommand } from '../../../src/commands/proxy.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 const UNIT = read('service/nitro-enclaves-vsock-proxy.service');
+const RELOAD = read('service/reload.conf');
 const SYSCONFIG = read('service/sysconfig');
 
-/** The unit's lines as [name, value]. */
-const DIRECTIVES = [...UNIT.matchAll(/^(\w+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value] as const);
+/** The lines of a unit as [name, value]. */
+function directivesOf(unit: string): readonly (readonly [string, string])[] {
+  return [...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value] as const);
+}
+const DIRECTIVES = directivesOf(UNIT);
 
 function valuesOf(name: string): readonly string[] {
   return DIRECTIVES.filter(([of]) => of === name).map(([, value]) => value);
@@ -34,6 +38,12 @@ test('every setting that the sysconfig file shows has the value that the unit gi
     assert(shown.includes(`VSOCK_PROXY_${name}`), name); // of kms-endpoint, whose own default is the same
   }
   assert.doesNotMatch(SYSCONFIG, /^[^#\n]/m);
+});
+
+test('the drop-in for newer systemd leaves of the ways to reload what does not send the signal', () => {
+  const ways = valuesOf('ExecReload').filter((way) => !way.startsWith('/bin/kill'));
+  const expected = [['Type', 'notify-reload'], ['ExecReload', ''], ...ways.map((way) => ['ExecReload', way])];
+  assert.deepEqual(directivesOf(RELOAD), expected);
 });
 
 test('service/README.md gives the reason for every directive', () => {
