@@ -61,7 +61,7 @@ help: ## Show this list
 ## What is needed
 
 .PHONY: deps
-deps: $(addprefix build/deps/,build cross rpm oci lint unit fuzz test container e2e repo ami demo bench) $(NPM) ## Install what building, testing and measuring need
+deps: $(addprefix build/deps/,build cross rpm oci lint unit fuzz test container e2e platforms repo ami demo bench) $(NPM) ## Install what building, testing and measuring need
 
 build/deps/%: scripts/deps.sh
 	scripts/deps.sh $*
@@ -149,8 +149,10 @@ $(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
 ## The package
 
 RELEASE := 1
-RPM := build/nitro-enclaves-vsock-proxy-$(VERSION)-$(RELEASE).$(ARCH).rpm
-PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/ami/* service/* configs/*.yaml configs/examples/* docs/* *.md) LICENSE
+# The package, and its part with the policy of SELinux, which comes from the same run.
+rpms = $(foreach name,nitro-enclaves-vsock-proxy nitro-enclaves-vsock-proxy-selinux,build/$(name)-$(VERSION)-$(1).$(2).rpm)
+RPM := $(firstword $(call rpms,$(RELEASE),$(ARCH)))
+PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/selinux/* packaging/ami/* service/* configs/*.yaml configs/examples/* docs/* *.md) LICENSE
 
 .PHONY: rpm
 rpm: $(RPM) ## Build the package for Amazon Linux 2023, build/*.rpm (ARCH=aarch64: for that machine)
@@ -161,13 +163,13 @@ $(OUT)/contents/sbom.cdx.json: build/vsock-proxy.cjs packaging/contents.ts $(wil
 $(RPM): $(OUT)/vsock-proxy $(OUT)/contents/sbom.cdx.json $(PACKED) Makefile | build/deps/rpm
 	rpmbuild -bb --quiet --target $(ARCH)-linux --define 'project $(CURDIR)' --define 'out $(OUT)' \
 	  --define 'upstream $(VERSION)' --define 'release_number $(RELEASE)' \
-	  --define '_topdir $(CURDIR)/$(OUT)/rpm' --define '_rpmdir $(@D)' --define '_rpmfilename $(@F)' packaging/rpm/nitro-enclaves-vsock-proxy.spec
+	  --define '_topdir $(CURDIR)/$(OUT)/rpm' --define '_rpmdir $(@D)' --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' packaging/rpm/nitro-enclaves-vsock-proxy.spec
 
 .PHONY: repo
 repo: | build/deps/repo ## Make a signed repository for yum and dnf, build/repo (SIGNING_KEY=FINGERPRINT REPO_URL=https://…)
 	$(MAKE) rpm ARCH=x86_64
 	$(MAKE) rpm ARCH=aarch64
-	packaging/repo/build build/repo $(foreach arch,x86_64 aarch64,build/nitro-enclaves-vsock-proxy-$(VERSION)-$(RELEASE).$(arch).rpm)
+	packaging/repo/build build/repo $(foreach arch,x86_64 aarch64,$(call rpms,$(RELEASE),$(arch)))
 
 ## The container images
 
@@ -313,6 +315,24 @@ test-container: oci | build/deps/container ## Run the tests of the container ima
 test-e2e: vsock-proxy vsock-forwarder e2e-packages | build/deps/repo build/deps/ami ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
 
+PLATFORMS = $(shell $(NODE) -p 'Object.keys(require("./tests/e2e/platforms.ts").PLATFORMS).join(" ")')
+PLATFORM_TESTS :=
+
+.PHONY: test-platforms
+test-platforms: vsock-proxy vsock-forwarder e2e-packages | build/deps/repo build/deps/ami build/deps/platforms ## Run what runs on each platform there (PLATFORMS='arm64 sid' PLATFORM_TESTS=tests/e2e/platforms.test.ts)
+	$(MAKE) e2e-packages ARCH=aarch64
+	$(MAKE) test-enclave-kernel
+	@for platform in $(PLATFORMS); do echo "on $$platform:"; tests/e2e/run.sh --on $$platform $(PLATFORM_TESTS) || failed=1; done; [ -z "$$failed" ]
+
+.PHONY: platform-docs
+platform-docs: $(NPM) ## Write the table of docs/platforms.md, by what the last test-platforms found
+	$(NODE) scripts/platform-docs.ts
+
+.PHONY: test-enclave-kernel
+test-enclave-kernel: vsock-proxy vsock-forwarder tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the enclave's side where no system call is newer than an enclave's kernel
+	VSOCK_PROXY=tests/integration/linux-4.14/vsock-proxy VSOCK_FORWARDER=tests/integration/linux-4.14/vsock-forwarder \
+	  $(NODE) --test --test-reporter=spec tests/integration/enclave*.test.ts tests/integration/forwarder.test.ts
+
 .PHONY: test-ami
 test-ami: e2e-packages | build/deps/repo build/deps/ami ## Run the tests of the repository and of what images are made by
 	$(MAKE) rpm ARCH=aarch64
@@ -321,7 +341,7 @@ test-ami: e2e-packages | build/deps/repo build/deps/ami ## Run the tests of the 
 .PHONY: e2e-packages
 e2e-packages: rpm
 	$(MAKE) rpm RELEASE=2
-	tests/e2e/packages/build.sh build/e2e-packages $(foreach release,1 2,build/nitro-enclaves-vsock-proxy-$(VERSION)-$(release).$(ARCH).rpm)
+	tests/e2e/packages/build.sh $(OUT)/e2e-packages $(ARCH) $(foreach release,1 2,$(call rpms,$(release),$(ARCH)))
 
 ## Beyond the tests
 

@@ -73,6 +73,9 @@ e2e    gcc                              gcc                    gcc
 e2e    /usr/lib/*/libc.a                libc6-dev              glibc-static
 e2e    ip                               iproute2               iproute
 e2e    unshare                          util-linux             util-linux
+platforms  qemu-system-aarch64          qemu-system-arm        -
+platforms  qemu-aarch64-static          qemu-user-static       -
+platforms  arch-test                    arch-test              -
 repo   rpmsign                          rpm                    rpm-sign
 repo   createrepo_c                     createrepo-c           createrepo_c
 repo   gpg                              gnupg                  gnupg2

@@ -2,6 +2,8 @@
  * How an image is made, on a machine of the test bed: the steps of the EC2 Image Builder component, and Packer itself, which
  * provisions over ssh, restarts the machine, validates and cleans it. Then the disk boots as an instance does that was
  * launched from the image, with user data of its own.
+ *
+ * Platforms: bookworm
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

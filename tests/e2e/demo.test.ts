@@ -1,3 +1,8 @@
+/**
+ * `make demo`, where this machine has no vsock of its own.
+ *
+ * Platforms: bookworm
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

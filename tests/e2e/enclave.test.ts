@@ -1,6 +1,8 @@
 /**
  * Both halves on the real vsock: a parent at CID 3, and enclaves that share its kernel (guest/enclave.sh). An enclave finds
  * its parent at CID 3, as on a Nitro instance, and is found at CID 1.
+ *
+ * Platforms: bookworm linux-5.10 trixie sid
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -12,6 +12,7 @@ import { createConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Outcome, Output, Program } from '../program.ts';
+import { type Platform, platformOf } from './platforms.ts';
 
 const CID_PARENT = 3;
 /** An emulated machine is up in 10 to 30 s; beside other work it may take several times as long. */
@@ -19,14 +20,32 @@ const BOOT_MS = 300_000;
 const COMMAND_MS = 180_000;
 /** Where the project is, on this machine. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const KERNEL_ARGUMENTS =
-  'console=ttyS0 quiet root=/dev/nvme0n1 rootfstype=ext4 rw panic=-1 mitigations=off nokaslr net.ifnames=0';
+const KERNEL_ARGUMENTS = 'quiet root=/dev/nvme0n1 rootfstype=ext4 rw panic=-1 mitigations=off nokaslr net.ifnames=0';
+/** What is denied goes to the kernel's log, which is not to leave any of it out. */
+const SELINUX_ARGUMENTS = ' security=selinux selinux=1 enforcing=1 sysctl.kernel.printk_ratelimit=0';
+
+/** What the kinds of processors differ in, for QEMU and for the kernel. */
+const MACHINES: Readonly<
+  Record<
+    Platform['machine'],
+    { readonly emulator: string; readonly board: string; readonly processor: string; readonly console: string }
+  >
+> = {
+  x86_64: { emulator: 'qemu-system-x86_64', board: 'q35', processor: 'max', console: 'ttyS0' },
+  // To sign pointers as the architecture has it would take an emulator most of its time.
+  aarch64: { emulator: 'qemu-system-aarch64', board: 'virt', processor: 'max,pauth-impdef=on', console: 'ttyAMA0' },
+};
+
+/** What run.sh runs the tests on; a file of tests that has another one in mind starts its machine with that. */
+export const PLATFORM_NAME = process.env.E2E_PLATFORM ?? 'bookworm';
 
 /** Where the machine has the files of the project that it was given. Read-only. */
 export const PROJECT = '/mnt/project';
 
 export interface MachineOptions {
   readonly memoryMib: number;
+  /** One of platforms.ts; {@link PLATFORM_NAME}, unless it says otherwise. */
+  readonly platform?: string;
   /** Two, unless it says otherwise. */
   readonly processors?: number;
   /**
@@ -58,7 +77,8 @@ export interface RemoteProgram extends Pick<Program, 'stdin' | 'stdout' | 'stder
 }
 
 export class Machine implements AsyncDisposable {
-  readonly #image = fromRunScript('E2E_IMAGE');
+  readonly #platform: Platform;
+  readonly #image: string;
   readonly #work = mkdtempSync(join(fromRunScript('E2E_WORK'), 'machine-'));
   readonly #options: MachineOptions;
   #programs: Program[] = [];
@@ -68,6 +88,8 @@ export class Machine implements AsyncDisposable {
 
   private constructor(options: MachineOptions) {
     this.#options = options;
+    this.#platform = platformOf(options.platform ?? PLATFORM_NAME);
+    this.#image = imageOf(this.#platform);
   }
 
   /** Resolves when the machine takes commands. */
@@ -186,13 +208,15 @@ export class Machine implements AsyncDisposable {
     const counted = measures === 'instructions';
     const { processors = counted ? 1 : 2 } = this.#options;
     const root = reboots ? this.#path('root.img') : `${join(this.#image, 'root.img')},snapshot=on`;
-    return this.#start('qemu-system-x86_64', [
+    const { emulator, board, processor, console } = MACHINES[this.#platform.machine];
+    const selinux = this.#platform.selinux ? SELINUX_ARGUMENTS : '';
+    return this.#start(emulator, [
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-accel', `tcg,thread=${counted ? 'single' : 'multi'}`, ...(counted ? ['-icount', 'shift=0,sleep=off'] : [])],
-      ...['-cpu', measures ? 'max,erms=off,fsrm=off' : 'max', '-smp', `${processors}`, '-m', `${memoryMib}`],
-      ...['-machine', 'q35,memory-backend=memory'],
+      ...['-cpu', `${processor}${measures ? ',erms=off,fsrm=off' : ''}`, '-smp', `${processors}`, '-m', `${memoryMib}`],
+      ...['-machine', `${board},memory-backend=memory`],
       ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
-      ...['-kernel', join(this.#image, 'vmlinuz'), '-append', KERNEL_ARGUMENTS],
+      ...['-kernel', join(this.#image, 'vmlinuz'), '-append', `console=${console} ${KERNEL_ARGUMENTS}${selinux}`],
       ...['-drive', `if=none,id=root,format=raw,cache=unsafe,file=${root}`],
       ...['-drive', `if=none,id=files,file=${this.#path('files.img')},format=raw,readonly=on`],
       ...['-device', 'nvme,id=nvme,serial=e2e'],
@@ -254,6 +278,13 @@ export class Machine implements AsyncDisposable {
   #socket(name: string): string {
     return join(this.#work, `boot-${this.#boots}`, name);
   }
+}
+
+/** The directory of the image that a platform boots from: see image.sh, which makes it where no run has before. */
+export function imageOf({ machine, suite, kernel }: Platform): string {
+  const script = join(ROOT, 'tests/e2e/image.sh');
+  const printed = execFileSync(script, [machine, suite, kernel ?? suite], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return printed.toString().trim();
 }
 
 /** What cloud-init takes for an instance: https://cloudinit.readthedocs.io, "ds-identify". */

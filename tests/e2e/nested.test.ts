@@ -3,12 +3,15 @@
  *
  * The parent's emulated processor has virtualization instructions, so its kernel runs the enclave with KVM and vhost-vsock.
  * One thing differs: the enclave sees its parent as CID 2, for which the proxy listens on every CID.
+ *
+ * Platforms: bookworm
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fromRunScript, Machine, PROJECT, type RemoteProgram } from './machine.ts';
+import { imageOf, Machine, PROJECT, type RemoteProgram } from './machine.ts';
+import { PLATFORMS } from './platforms.ts';
 
 const PARENT_CID_SEEN_INSIDE = 2;
 const ENCLAVE_CID = 16;
@@ -24,7 +27,7 @@ const LOG_LINE_MS = 60_000;
 const ENCLAVE_MS = 300_000;
 
 test('an enclave with its own kernel reaches the server through its parent, and is reached under every CID', async () => {
-  execFileSync(join(import.meta.dirname, 'enclave/build.sh'), [fromRunScript('E2E_IMAGE'), ENCLAVE]);
+  execFileSync(join(import.meta.dirname, 'enclave/build.sh'), [imageOf(PLATFORMS.bookworm), ENCLAVE]);
   await using parent = await Machine.start({
     memoryMib: 1536,
     // As enclaves come and go, KVM patches the scheduler (preempt_notifier_key). With two processors, QEMU 7.2 may go on

@@ -3,6 +3,8 @@
  * status, connections, metrics, probe, and a doctor who names the right check each time, and no other.
  *
  * One machine serves all tests, and each says itself in which state the service is.
+ *
+ * Platforms: bookworm
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -30,7 +32,7 @@ describe('the service, seen and diagnosed', () => {
       throw new Error(`${PACKAGES} is not there. Hint: run 'make e2e-packages'`);
     }
     parent = await Machine.start({ memoryMib: 1024, files: [PACKAGES, 'tests/e2e/guest'] });
-    const packages = `${PROJECT}/${PACKAGES}/amazon-linux-1.rpm ${PROJECT}/${PACKAGES}/${NAME}-*-1.x86_64.rpm`;
+    const packages = `${PROJECT}/${PACKAGES}/amazon-linux-1.rpm ${PROJECT}/${PACKAGES}/${NAME}-[0-9]*-1.x86_64.rpm`;
     await parent.check(`rpm --install --nodigest --nofiledigest ${packages}`);
     // It stays as it is when it could not start, until it is looked at.
     const dropIns = `/run/systemd/system/${NAME}.service.d`;

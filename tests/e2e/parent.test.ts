@@ -1,4 +1,8 @@
-/** The executable on a parent: listening on the real vsock of CID 3, its clients connecting to CID 3 on the same machine. */
+/**
+ * The executable on a parent: listening on the real vsock of CID 3, its clients connecting to CID 3 on the same machine.
+ *
+ * Platforms: bookworm linux-5.10 trixie sid
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Machine, PROJECT, type RemoteProgram } from './machine.ts';

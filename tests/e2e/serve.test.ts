@@ -1,6 +1,8 @@
 /**
  * `vsock-proxy serve` on a parent: many listeners in one process, its clients connecting to CID 3 on the same machine, by
  * which their CID is 1; under the real systemd, which may listen in its place.
+ *
+ * Platforms: bookworm linux-5.10 trixie sid
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

@@ -3,110 +3,96 @@
  * all of its restrictions, and used by clients at CID 3.
  *
  * One machine serves all tests, since each installation takes seconds under emulation: they tell one story, in order.
+ *
+ * Platforms: bookworm linux-5.10 trixie sid
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { Machine, PROJECT, type RemoteProgram } from './machine.ts';
+import type { Machine } from './machine.ts';
+import {
+  ALLOWLIST,
+  COMMAND,
+  DEFAULT_LIST,
+  EXECUTABLE,
+  GUEST,
+  INSTALL_MS,
+  KMS,
+  NAME,
+  Service,
+  SOON_MS,
+  succeeded,
+  UNIT,
+} from './service.ts';
 
-const NAME = 'nitro-enclaves-vsock-proxy';
-const EXECUTABLE = `/usr/libexec/${NAME}/vsock-proxy`;
-const COMMAND = '/usr/bin/vsock-proxy';
-const UNIT = `/usr/local/lib/systemd/system/${NAME}.service`;
-const AWS_UNIT = `/lib/systemd/system/${NAME}.service`; // as Debian calls /usr/lib/systemd/system
-const ALLOWLIST = '/etc/nitro_enclaves/vsock-proxy.yaml';
-const DEFAULT_LIST = `/usr/share/${NAME}/vsock-proxy.yaml`;
+const AWS_UNIT = `/usr/lib/systemd/system/${NAME}.service`;
 const SYSCONFIG = `/etc/sysconfig/${NAME}`;
 
-const GUEST = `${PROJECT}/tests/e2e/guest`;
-const KMS = 'kms.us-east-1.amazonaws.com';
-const SOON_MS = 120_000;
-const INSTALL_MS = 300_000;
-
-/** What `make e2e-packages` makes, and where the machine has it. */
-const PACKAGES = 'build/e2e-packages';
-const ours = (release: number) => `${PROJECT}/${PACKAGES}/${NAME}-*-${release}.x86_64.rpm`;
-const aws = (release: number) => `${PROJECT}/${PACKAGES}/aws-nitro-enclaves-cli-${release}.rpm`;
-
+let service: Service;
 let parent: Machine;
 
 describe('the service', () => {
   before(async () => {
-    if (!existsSync(fileURLToPath(new URL(`../../${PACKAGES}`, import.meta.url)))) {
-      throw new Error(`${PACKAGES} is not there. Hint: run 'make e2e-packages'`);
-    }
-    parent = await Machine.start({ memoryMib: 1024, files: [PACKAGES, 'tests/e2e/guest'], reboots: true });
-    await rpm(`--install ${PROJECT}/${PACKAGES}/amazon-linux-1.rpm`);
-    await parent.check(`sh ${GUEST}/certificates.sh /var/lib/e2e ${KMS}`);
+    service = await Service.start({ reboots: true });
+    parent = service.machine;
   });
 
   after(() => parent?.[Symbol.asyncDispose]());
 
   test('install: dnf needs nothing but the package, and starts nothing', async () => {
-    await dnf(`install ${ours(1)}`);
-    assert.deepEqual(await state(), { enabled: 'disabled', active: 'inactive', unit: UNIT });
+    await service.dnf(`install ${service.ours(1)}`);
+    assert.deepEqual(await service.state(), { enabled: 'disabled', active: 'inactive', unit: UNIT });
     assert.equal(await parent.check(`readlink ${COMMAND}`), `${EXECUTABLE}\n`);
     await parent.check(`cmp ${ALLOWLIST} ${DEFAULT_LIST}`);
     await parent.check(`rpm --verify ${NAME}`);
   });
 
   test('no metadata: it is not up, says why, and keeps trying until metadata comes', async () => {
-    const log = await follow();
+    const log = await service.follow();
     await parent.check(`systemctl enable --now --no-block ${NAME}`);
     await log.match(/WARN .*169\.254\.169\.254/, SOON_MS);
-    assert.equal((await state()).active, 'activating');
-    assert.match(await status(), /Active: activating \(start-pre\)/);
-    await using _metadata = await startMetadata();
-    await becomesActive();
+    assert.equal((await service.state()).active, 'activating');
+    assert.match(await service.status(), /Active: activating \(start-pre\)/);
+    await using _metadata = await service.startMetadata();
+    await service.becomesActive();
   });
 
   test('enable: an enclave reaches KMS of the region at CID 3, port 8000', async () => {
-    await using _server = await kms();
-    // The enclave has no network: its one link is down.
-    const client = `python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /var/lib/e2e/ca.pem`;
-    const answer = await parent.check(`unshare --net ${client}`);
-    assert.equal(answer, `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`);
+    await using _server = await service.kms();
+    assert.equal(
+      await service.askKms(),
+      `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`,
+    );
   });
 
   test('process: the main process is the proxy, and the third word of its command line the endpoint', async () => {
-    const words = (await parent.check(`cat /proc/${await mainPid()}/cmdline`)).split('\0');
+    const words = (await parent.check(`cat /proc/${await service.mainPid()}/cmdline`)).split('\0');
     assert.deepEqual(words, [EXECUTABLE, '8000', KMS, '443', '--config', ALLOWLIST, '']);
-    assert.equal(await parent.check(`cat /proc/${await mainPid()}/comm`), 'vsock-proxy\n');
-    assert.equal(await parent.check('pgrep --exact vsock-proxy'), `${await mainPid()}\n`);
+    assert.equal(await parent.check(`cat /proc/${await service.mainPid()}/comm`), 'vsock-proxy\n');
+    assert.equal(await parent.check('pgrep --exact vsock-proxy'), `${await service.mainPid()}\n`);
   });
 
   test('privileges: a user of its own without capabilities, no JIT, an exposure of at most 1.5', async (t) => {
-    const facts = await parent.check(`cat /proc/${await mainPid()}/status`);
-    assert.doesNotMatch(facts, /^Uid:\t0\t/m);
-    assert.match(facts, /^CapBnd:\t0{16}$/m);
-    assert.match(facts, /^NoNewPrivs:\t1$/m);
-    assert.match(facts, /^Seccomp:\t2$/m);
-    assert.doesNotMatch(await parent.check(`cat /proc/${await mainPid()}/maps`), /^\S+ .wx/m);
-    const report = await parent.check(`systemd-analyze security --no-pager ${NAME}`);
-    const exposure = Number(/Overall exposure level for .*: ([\d.]+)/.exec(report)?.[1]);
-    t.diagnostic(`systemd-analyze security: ${exposure}`);
-    assert(exposure <= 1.5, report);
+    await service.isConfined();
+    t.diagnostic(`systemd-analyze security: ${await service.exposure()}`);
   });
 
   test('unit: systemd finds no fault in it', async () => {
-    const { status, stdout, stderr } = await parent.run(`systemd-analyze verify --man=no ${NAME}.service`);
-    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
+    await service.verifyUnit();
   });
 
   test('log: at warn, the journal tells of a server that refuses, and of nothing that went well', async () => {
-    const log = await follow();
-    await play('refused_then_served');
+    const log = await service.follow();
+    await service.play('refused_then_served');
     await log.match(/WARN .* could not connect to kms\.us-east-1\.amazonaws\.com:443 .*ECONNREFUSED/, SOON_MS);
-    assert.doesNotMatch(await journal(), / (INFO|DEBUG|TRACE) /);
+    assert.doesNotMatch(await service.journal(), / (INFO|DEBUG|TRACE) /);
   });
 
   test('log: RUST_LOG in the sysconfig file tells of each connection', async () => {
     await parent.check(`echo RUST_LOG=trace >>${SYSCONFIG}`);
-    await using _metadata = await startMetadata();
-    const log = await follow();
+    await using _metadata = await service.startMetadata();
+    const log = await service.follow();
     await parent.check(`systemctl restart ${NAME}`);
-    await play('client_ends_first');
+    await service.play('client_ends_first');
     await log.match(/INFO .* Accepted connection on cid: 1 port: \d+/, SOON_MS);
     await log.match(/INFO .* Connected client from cid: 1 port: \d+ to 10\.77\.0\.1:443/, SOON_MS);
     await log.match(/INFO .* Client on cid: 1 port: \d+ disconnected/, SOON_MS);
@@ -114,50 +100,50 @@ describe('the service', () => {
   });
 
   test('kill -9: it is back, without a hand, after a wait of at most two seconds', async (t) => {
-    await using _metadata = await startMetadata();
-    const killed = await mainPid();
+    await using _metadata = await service.startMetadata();
+    const killed = await service.mainPid();
     await parent.check(`kill -KILL ${killed}`);
     await parent.check(`until [ "$(systemctl show -P NRestarts ${NAME})" -gt 0 ]; do sleep 0.1; done`);
-    await becomesActive();
-    assert.notEqual(await mainPid(), killed);
-    const waited = (await microsOf('scheduled restart job')) - (await microsOf('Main process exited'));
+    await service.becomesActive();
+    assert.notEqual(await service.mainPid(), killed);
+    const waited = (await service.microsOf('scheduled restart job')) - (await service.microsOf('Main process exited'));
     t.diagnostic(`${(waited / 1e6).toFixed(2)} s between its end and its new start`);
     assert(waited < 2e6, `${waited} µs`);
-    await play('client_ends_first');
+    await service.play('client_ends_first');
   });
 
   test('reload: a file that is wrong fails, the status says so, and the old rules stay', async () => {
-    const log = await follow();
+    const log = await service.follow();
     await parent.check(`cp ${ALLOWLIST} /var/lib/e2e/good.yaml && echo 'limit: {}' >>${ALLOWLIST}`);
     const { status: code, stderr } = await parent.run(`systemctl reload ${NAME}`);
     assert.notEqual(code, 0);
     assert.match(stderr, /^Job for .* failed/);
     await log.match(/vsock-proxy\.yaml:\d+.*limit/, SOON_MS);
-    assert.match(await status(), /Active: active \(running\)[\s\S]*ExecReload=.*status=1/);
-    await play('client_ends_first');
+    assert.match(await service.status(), /Active: active \(running\)[\s\S]*ExecReload=.*status=1/);
+    await service.play('client_ends_first');
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
   });
 
   test('reload: a file that forbids KMS is not taken over, and the status says so', async () => {
-    const log = await follow();
+    const log = await service.follow();
     await parent.check(`echo 'allowlist: [{address: example.com, port: 443}]' >${ALLOWLIST}`);
     await parent.check(`systemctl reload ${NAME}`);
     await log.match(/ERROR .*Reload failed, and everything goes on as before: .*not allowed/, SOON_MS);
-    assert.match(await status(), /Status: "Reload failed.* not allowed.*; running with the configuration of /);
-    await play('client_ends_first');
+    assert.match(await service.status(), /Status: "Reload failed.* not allowed.*; running with the configuration of /);
+    await service.play('client_ends_first');
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
   });
 
   test('reload: a good file is in force afterwards, in the same process', async () => {
-    const before = await mainPid();
-    const log = await follow();
+    const before = await service.mainPid();
+    const log = await service.follow();
     await parent.check(`sed -i 's/connections: .*/connections: 4/' ${ALLOWLIST} && systemctl reload ${NAME}`);
     await log.match(/INFO .* Reloaded: /, SOON_MS);
     await using scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py fifth_waits 8000 443`);
     await log.match(/Limit of 4 simultaneous connections .*reached: a client waits/, SOON_MS);
     scenario.stdin.end('go on\n');
     await succeeded(scenario);
-    assert.equal(await mainPid(), before);
+    assert.equal(await service.mainPid(), before);
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST} && systemctl reload ${NAME}`);
   });
 
@@ -165,46 +151,46 @@ describe('the service', () => {
     assert.equal(await parent.check(`systemctl show -P WatchdogUSec ${NAME}`), '30s\n');
     const dropIns = `/run/systemd/system/${NAME}.service.d`;
     await parent.check(`mkdir -p ${dropIns} && printf '[Service]\\nWatchdogSec=10s\\n' >${dropIns}/hang.conf`);
-    await using _metadata = await startMetadata();
+    await using _metadata = await service.startMetadata();
     await parent.check(`systemctl daemon-reload && systemctl restart ${NAME}`);
-    const log = await follow();
-    const hung = await mainPid();
+    const log = await service.follow();
+    const hung = await service.mainPid();
     await parent.check(`kill -STOP ${hung}`);
     await log.match(/Watchdog timeout \(limit 10s\)/, SOON_MS);
     await log.match(/Failed with result 'watchdog'/, SOON_MS);
-    await becomesActive();
-    assert.notEqual(await mainPid(), hung);
+    await service.becomesActive();
+    assert.notEqual(await service.mainPid(), hung);
     await parent.check(`rm -r ${dropIns} && systemctl daemon-reload`);
   });
 
   test('serve: by a drop-in, the unit runs all listeners of the file', async () => {
     const dropIn = `/etc/systemd/system/${NAME}.service.d/serve.conf`;
     await parent.check(`install -D -m 644 ${GUEST}/serve.conf ${dropIn} && cat ${GUEST}/listeners.yaml >>${ALLOWLIST}`);
-    await using _metadata = await startMetadata();
+    await using _metadata = await service.startMetadata();
     await parent.check(`systemctl daemon-reload && systemctl restart ${NAME}`);
-    assert.match(await status(), /Status: "Listening on 2 addresses; 0 connections"/);
-    await play('client_ends_first');
+    assert.match(await service.status(), /Status: "Listening on 2 addresses; 0 connections"/);
+    await service.play('client_ends_first');
     await parent.check(`python3 ${GUEST}/scenarios.py client_ends_first 8001 9000`);
     await parent.check(`rm -r /etc/systemd/system/${NAME}.service.d && systemctl daemon-reload`);
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
   });
 
   test('upgrade: a transfer that ends within the drain ends in peace, and the next client finds the new one', async () => {
-    await using _metadata = await startMetadata();
+    await using _metadata = await service.startMetadata();
     // As if the package had come with another list, which nobody edited.
     await parent.check(`echo '# older' >>${DEFAULT_LIST} && cp ${DEFAULT_LIST} ${ALLOWLIST}`);
-    const before = await mainPid();
-    const log = await follow();
+    const before = await service.mainPid();
+    const log = await service.follow();
     await using scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 443`);
     await scenario.stdout.match(/the transfer runs\n/, SOON_MS);
-    await using upgrade = await parent.spawn(`dnf ${DNF} upgrade ${ours(2)}`);
+    await using upgrade = await parent.spawn(`${service.dnfCommand} upgrade ${service.ours(2)}`);
     await log.match(/No new clients are accepted/, INSTALL_MS);
     scenario.stdin.end('go on\n');
     await succeeded(scenario);
     await succeeded(upgrade, INSTALL_MS);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: UNIT });
-    assert.notEqual(await mainPid(), before);
-    await play('client_ends_first');
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
+    assert.notEqual(await service.mainPid(), before);
+    await service.play('client_ends_first');
   });
 
   test('upgrade: an allowlist that nobody edited follows the package', async () => {
@@ -214,13 +200,13 @@ describe('the service', () => {
   });
 
   test('downgrade: a transfer longer than the drain is cut for both ends to see, and the log tells', async () => {
-    await using _metadata = await startMetadata();
-    const log = await follow();
+    await using _metadata = await service.startMetadata();
+    const log = await service.follow();
     await parent.check(`echo 'timeouts: {drain: 1s}' >>${ALLOWLIST} && systemctl reload ${NAME}`);
     await log.match(/INFO .* Reloaded: /, SOON_MS);
     await using scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_is_cut_by_drain 8000 443`);
     await scenario.stdout.match(/the transfer runs\n/, SOON_MS);
-    await rpm(`--upgrade --oldpackage ${ours(1)}`);
+    await service.rpm(`--upgrade --oldpackage ${service.ours(1)}`);
     scenario.stdin.end('go on\n');
     await succeeded(scenario);
     await log.match(/WARN .* 1 connection/, SOON_MS);
@@ -231,25 +217,25 @@ describe('the service', () => {
   });
 
   test("AWS's package after ours: ours serves on, and the command is AWS's", async () => {
-    const before = await mainPid();
+    const before = await service.mainPid();
     await parent.check(`echo '# edited' >>${ALLOWLIST}`);
-    await rpm(`--install ${aws(1)}`);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: UNIT });
+    await service.rpm(`--install ${service.aws(1)}`);
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
     assert.match(await parent.check(`cat ${COMMAND}`), /the other vsock-proxy, release 1/);
     assert.match(await parent.check(`tail -n 1 ${ALLOWLIST}`), /edited/);
-    await rpm(`--upgrade ${aws(2)}`);
-    assert.equal(await mainPid(), before);
+    await service.rpm(`--upgrade ${service.aws(2)}`);
+    assert.equal(await service.mainPid(), before);
   });
 
   test("AWS's package removed: not one connection of ours is lost, and the command is ours", async () => {
-    const before = await mainPid();
+    const before = await service.mainPid();
     await using scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 443`);
     await scenario.stdout.match(/the transfer runs\n/, SOON_MS);
-    await rpm('--erase aws-nitro-enclaves-cli');
+    await service.rpm('--erase aws-nitro-enclaves-cli');
     scenario.stdin.end('go on\n');
     await succeeded(scenario);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: UNIT });
-    assert.equal(await mainPid(), before);
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
+    assert.equal(await service.mainPid(), before);
     assert.equal(await parent.check(`readlink ${COMMAND}`), `${EXECUTABLE}\n`);
     assert.match(await parent.check(`tail -n 1 ${ALLOWLIST}`), /edited/);
     await parent.check(`[ ! -e /run/systemd/system/${NAME}.service.d ]`);
@@ -257,45 +243,45 @@ describe('the service', () => {
 
   test('reboot: it comes up by itself, also when the network comes later', async () => {
     await parent.reboot();
-    assert.match(await status(), /Active: activating \(start-pre\)/);
-    await using _metadata = await startMetadata();
-    await becomesActive();
-    await using _server = await kms();
+    assert.match(await service.status(), /Active: activating \(start-pre\)/);
+    await using _metadata = await service.startMetadata();
+    await service.becomesActive();
+    await using _server = await service.kms();
     const answer = await parent.check(`python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /var/lib/e2e/ca.pem`);
     assert.match(answer, /^TLSv1\.3, .*\n200 /);
   });
 
   test("ours removed where AWS's is: AWS's serves under the name, with its files untouched", async () => {
-    await rpm(`--install ${aws(1)}`);
-    await rpm(`--erase ${NAME}`);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: AWS_UNIT });
-    assert.match(await journal(), /the other vsock-proxy/);
+    await service.rpm(`--install ${service.aws(1)}`);
+    await service.rpm(`--erase ${NAME}`);
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: AWS_UNIT });
+    assert.match(await service.journal(), /the other vsock-proxy/);
     const { stdout } = await parent.run('rpm --verify aws-nitro-enclaves-cli');
     assert.match(stdout, /^\S+ {2}c \/etc\/nitro_enclaves\/vsock-proxy\.yaml\n$/); // edited, and nothing else is
     assert.match(await parent.check(`tail -n 1 ${ALLOWLIST}`), /edited/);
   });
 
   test("ours after AWS's, which runs: ours serves, by the allowlist that is there", async () => {
-    await using _metadata = await startMetadata();
-    await rpm(`--install ${ours(2)}`);
+    await using _metadata = await service.startMetadata();
+    await service.rpm(`--install ${service.ours(2)}`);
     await parent.check(`systemctl enable --now ${NAME}`);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: UNIT });
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
     assert.match(await parent.check(`tail -n 1 ${ALLOWLIST}`), /edited/);
     assert.match(await parent.check(`cat ${COMMAND}`), /the other vsock-proxy, release 1/);
-    await play('client_ends_first');
+    await service.play('client_ends_first');
   });
 
   test('reinstall: ours serves again, and nothing else is different', async () => {
-    await using _metadata = await startMetadata();
-    await rpm(`--reinstall ${ours(2)}`);
-    assert.deepEqual(await state(), { enabled: 'enabled', active: 'active', unit: UNIT });
+    await using _metadata = await service.startMetadata();
+    await service.rpm(`--reinstall ${service.ours(2)}`);
+    assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
     assert.match(await parent.check(`cat ${COMMAND}`), /the other vsock-proxy, release 1/);
     assert.match(await parent.check(`tail -n 1 ${ALLOWLIST}`), /edited/);
-    await play('client_ends_first');
+    await service.play('client_ends_first');
   });
 
   test('both removed at once: nothing of either is left but the edited allowlist', async () => {
-    await dnf(`remove ${NAME} aws-nitro-enclaves-cli`);
+    await service.dnf(`remove ${NAME} aws-nitro-enclaves-cli`);
     assert.equal(await parent.check(`systemctl show -P LoadState ${NAME}`), 'not-found\n');
     const left = await parent.check(`find /etc /usr /run -xdev -path '*nitro*' | sort`);
     assert.match(left, /^\/etc\/nitro_enclaves\n\/etc\/nitro_enclaves\/vsock-proxy\.yaml[\s\S]*$/);
@@ -303,76 +289,3 @@ describe('the service', () => {
     await parent.check(`[ ! -e ${COMMAND} ] && [ ! -L ${COMMAND} ]`);
   });
 });
-
-const DNF = "--quiet --assumeyes --disablerepo='*'";
-
-function dnf(command: string): Promise<string> {
-  return parent.check(`dnf ${DNF} ${command}`, INSTALL_MS);
-}
-
-/** Without digests, which dnf has checked before, and which take an emulated processor long. */
-function rpm(command: string): Promise<string> {
-  return parent.check(`rpm --nodigest --nofiledigest ${command}`, INSTALL_MS);
-}
-
-/** A metadata service that tells us-east-1, at its address, which the machine has only while it runs. */
-async function startMetadata(): Promise<RemoteProgram> {
-  await parent.check(
-    'ip link add metadata type dummy 2>&- || true; ip address replace 169.254.169.254/32 dev metadata; ip link set metadata up',
-  );
-  const service = await parent.spawn(`python3 ${GUEST}/imds.py --region us-east-1`);
-  await service.stdout.match(/listening/, SOON_MS);
-  return service;
-}
-
-async function kms(): Promise<RemoteProgram> {
-  const server = await parent.spawn(`python3 ${GUEST}/tls_server.py 10.77.0.1 443 /var/lib/e2e/server.pem`);
-  await server.stdout.match(/listening\n/, SOON_MS);
-  return server;
-}
-
-/** Runs a scenario of guest/scenarios.py between a client at CID 3 port 8000 and a server at the address of KMS. */
-function play(scenario: string): Promise<string> {
-  return parent.check(`python3 ${GUEST}/scenarios.py ${scenario} 8000 443`);
-}
-
-async function state(): Promise<{ readonly enabled: string; readonly active: string; readonly unit: string }> {
-  const shown = await parent.check(`systemctl show -P UnitFileState -P ActiveState -P FragmentPath ${NAME}`);
-  const [active = '', unit = '', enabled = ''] = shown.split('\n');
-  return { enabled, active, unit };
-}
-
-async function status(): Promise<string> {
-  return (await parent.run(`systemctl status --no-pager --full ${NAME}`)).stdout;
-}
-
-async function mainPid(): Promise<number> {
-  return Number(await parent.check(`systemctl show -P MainPID ${NAME}`));
-}
-
-async function becomesActive(): Promise<void> {
-  await parent.check(`until systemctl --quiet is-active ${NAME}; do sleep 0.1; done`);
-}
-
-/** All that the journal has of the service. */
-function journal(): Promise<string> {
-  return parent.check(`journalctl --sync; journalctl --unit ${NAME} --output cat`);
-}
-
-/** What the journal gets of the service from now on. */
-async function follow(): Promise<RemoteProgram['stdout']> {
-  const cursor = /cursor: (\S+)/.exec(await parent.check('journalctl --sync; journalctl --lines 0 --show-cursor'))?.[1];
-  const { stdout } = await parent.spawn(`journalctl --follow --unit ${NAME} --output cat --after-cursor='${cursor}'`);
-  return stdout;
-}
-
-/** When systemd last logged this of the service, in microseconds. */
-async function microsOf(text: string): Promise<number> {
-  const fields = `journalctl --unit ${NAME} --output json --output-fields MESSAGE --grep '${text}' --lines 1`;
-  return Number(JSON.parse(await parent.check(`journalctl --sync; ${fields}`)).__REALTIME_TIMESTAMP);
-}
-
-async function succeeded(program: RemoteProgram, timeoutMs = SOON_MS): Promise<void> {
-  const { status, stdout, stderr } = await program.outcome(timeoutMs);
-  assert.equal(status, 0, stdout + stderr);
-}

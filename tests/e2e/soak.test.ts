@@ -1,4 +1,8 @@
-/** Half a minute of what `make soak` does for ten. */
+/**
+ * Half a minute of what `make soak` does for ten.
+ *
+ * Platforms: none
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

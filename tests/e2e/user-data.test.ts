@@ -1,6 +1,8 @@
 /**
  * User data on an instance of EC2, as cloud-init of Debian sees it: by the firmware, with a metadata service that wants tokens,
  * and repositories over HTTP. It is provisioned at the first boot, and at the second one it is as it was.
+ *
+ * Platforms: bookworm
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
