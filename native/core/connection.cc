@@ -6,37 +6,37 @@
 namespace vsock_proxy {
 namespace {
 
-// How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
+// How long an address is tried alone before the next one starts beside it (RFC 8305, section 5).
 constexpr Micros kHeadStart = 250 * 1000;
 
-// Between two rounds through the addresses: doubled each time, for a server that restarts is soon there
-// again, and one that is gone is not to be besieged.
+// The pause between two rounds through the addresses. It doubles each time: a server that restarts is soon
+// back, and one that is gone should not get many attempts.
 constexpr Micros kFirstPause = 10 * 1000;
 constexpr Micros kLongestPause = 500 * 1000;
 
-// A server on this machine or its parent, or in one of its enclaves, that is not there: it is most
-// likely restarting. Over TCP a refusal is an answer, and who asked knows better what to do.
+// Whether a vsock or unix server is absent: it is most likely restarting. A refusal over TCP is final,
+// because the client knows best how to react.
 bool mayComeBack(const Address& address, int error) {
   switch (address.family()) {
     case AF_VSOCK:
-      // ECONNRESET: nobody listens, or the queue is full. ETIMEDOUT: nobody has this CID. ENODEV: neither
-      // does the host know it, or the device is not there yet.
+      // ECONNRESET: there is no listener, or the queue is full. ETIMEDOUT: no machine has this CID. ENODEV:
+      // the hypervisor does not know it either, or the device is not there yet.
       return error == ECONNRESET || error == ECONNREFUSED || error == ETIMEDOUT || error == ENODEV;
     case AF_UNIX:
-      // EAGAIN: the queue is full. ENOENT: the file is not there.
+      // EAGAIN: the queue is full. ENOENT: the file is missing.
       return error == ECONNREFUSED || error == EAGAIN || error == ENOENT;
     default:
       return false;
   }
 }
 
-// The machine ran out of something, and may have it again soon; the address is not to blame.
+// This machine lacks a resource, perhaps only for a moment; the address is not the cause.
 bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-// What a write to the peer would fail with. Unix and vsock sockets tell by EPIPE that the peer has
-// closed both its halves; TCP cannot know.
+// The errno of a write to the peer. With unix and vsock sockets, EPIPE shows that the peer has closed both
+// halves; TCP does not know that.
 int refusalOf(int fd) {
   const int error = send(fd, nullptr, 0).error;
   return error == EAGAIN ? 0 : error;
@@ -73,7 +73,7 @@ void Connection::decide(Decision decision) {
   if (awaitsDecision()) follow(exchange_->decide(std::move(decision)));
 }
 
-// Does what the exchange says.
+// Carries out a step of the exchange.
 void Connection::follow(Exchange::Next next) {
   if (next.answered != 0) observer_.onAnswered(*this, next.answered);
   switch (next.step) {
@@ -102,8 +102,8 @@ void Connection::dial(const Upstream& upstream) {
   startAttempts();
 }
 
-// Starts attempts until one is under way, then gives it its head start. When all have failed, that was it,
-// or they are tried again.
+// Starts attempts until one is running, then gives it its head start. If all have failed, the connection
+// ends, or all are tried again.
 void Connection::startAttempts() {
   Dial& dial = *dial_;
   const size_t before = dial.attempts.size();
@@ -157,7 +157,7 @@ void Connection::onAttemptReady(Attempt& attempt) {
   startAttempts();
 }
 
-// Of a last address that failed so.
+// For the last address that failed.
 Ending Connection::failureOf(int error) {
   if (isShortage(error)) return {CloseReason::Internal, Party::Proxy, error};
   return {CloseReason::ConnectFailed, Party::Server, error};
@@ -170,7 +170,7 @@ void Connection::tryAgain() {
   link_.loop.arm(dial.nextStart, link_.loop.now() + dial.pause);
 }
 
-// Gives up the attempts that are still under way.
+// Drops the attempts that are still running.
 void Connection::endDial() {
   if (!dial_) return;
   link_.loop.disarm(dial_->nextStart);
@@ -178,7 +178,7 @@ void Connection::endDial() {
     attempt->fd.reset();
     link_.loop.retire(std::move(attempt));
   }
-  link_.loop.retire(std::move(dial_));  // its timer may be what calls
+  link_.loop.retire(std::move(dial_));  // its timer may be the caller
 }
 
 // No address answered.
@@ -189,7 +189,7 @@ void Connection::failDial(const Ending& ending) {
   follow(exchange_->onDialFailed(ending));
 }
 
-// `watched`: whether `server` is in the poller already, as an attempt.
+// `watched`: whether `server` is already in epoll, as an attempt.
 void Connection::onConnected(UniqueFd server, const Address& address, bool watched) {
   link_.server.fd = std::move(server);
   link_.server.watched = watched;
@@ -210,7 +210,7 @@ void Connection::relay() {
   link_.up.between(record_.client.family(), record_.server.family());
   link_.down.between(record_.server.family(), record_.client.family());
   link_.armQuietDeadline();
-  // What the client has sent meanwhile is on its way before the poller hears of either side.
+  // Bytes that the client has sent meanwhile are passed on before epoll watches either side.
   const int error = turn(link_.up, link_.client, link_.server);
   if (error != 0) return settle(&link_.client, error);
   if (link_.down.wantsSink()) link_.down.deliver(link_.client.fd.get());
@@ -239,8 +239,8 @@ void Connection::onRelayReady(Side& side, uint32_t events) {
   const bool ended = failed || (events & EPOLLHUP) != 0;
   side.hungUp |= ended && !failed;
 
-  // A reset or hang-up is met by the read or write that it lets through, so that what was sent
-  // before it still arrives. Only where neither is due does it speak for itself.
+  // A reset or hang-up lets reads and writes through, which then find it, so earlier bytes still arrive. It
+  // is handled here only if neither is due.
   const bool read = from.wantsSource() && (ended || (events & EPOLLIN) != 0);
   const bool write = to.wantsSink() && (ended || (events & EPOLLOUT) != 0);
   if (read) {
@@ -265,20 +265,20 @@ int Connection::turn(Pump& pump, Side& source, Side& sink) {
   return error == 0 && pump.state() == Pump::State::SourceDone ? onSourceDone(pump, source, sink) : error;
 }
 
-// Passes an EOF on, or returns the errno that shows that it is none.
+// Passes an EOF on, or returns the errno that shows that it is not an EOF.
 int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
   if (firstEof_ == Party::Proxy) firstEof_ = link_.partyOf(source);
-  // The kernel tells a reset only once. If a write to the source heard it, the end of what was left
-  // to read is no EOF: passing it on as one would make a cut answer look whole. After EPIPE it is
-  // one: the peer closed in order and merely did not wait for what was still to come.
+  // The kernel reports a reset only once. If a write to the source got it, the end of the remaining bytes
+  // is not an EOF: passing it on as one would make a cut answer look complete. After EPIPE it is an EOF:
+  // the peer closed in order, and did not wait for the remaining bytes.
   Pump& reverse = &pump == &link_.up ? link_.down : link_.up;
   if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
-  // recv(2) on vsock looks at the state before the error: the end of a virtual machine reads as EOF.
+  // recv(2) on vsock checks the state before the error, so the end of a virtual machine reads as EOF.
   if (!isTcp(source)) {
     const int error = connectOutcome(source.fd.get());
     if (error != 0) return error;
   }
-  // An EOF may be half a close or a whole one, and then nobody is left to wait for.
+  // An EOF may be the end of one half or of both. If both have ended, no peer waits.
   if (reverse.state() == Pump::State::Flowing) {
     const int refusal = refusalOf(source.fd.get());
     if (refusal == EPIPE) {
@@ -291,7 +291,7 @@ int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
   return 0;
 }
 
-// Brings deadlines, epoll interest and state in line with what the pumps have become.
+// Adapts deadlines, the interest of epoll and the state to the pumps.
 void Connection::settle(const Side* failedSide, int error) {
   if (failedSide != nullptr) return close({CloseReason::Reset, link_.partyOf(*failedSide), error}, true);
   for (const Pump* pump : {&link_.up, &link_.down}) {
@@ -312,8 +312,8 @@ void Connection::settle(const Side* failedSide, int error) {
   if (state_ == State::Relaying) updateInterest(link_.server, link_.down, link_.up);
 }
 
-// `from` reads from the side, `to` writes to it. A side that has sent its EOF stays watched for a
-// reset; one that cannot be read for now does not, for what it sent before a reset comes first.
+// `from` reads from the side, `to` writes to it. A side that has sent its EOF is still watched for a reset.
+// A side that must not be read now is not watched, because the bytes before a reset come first.
 void Connection::updateInterest(Side& side, const Pump& from, const Pump& to) {
   const uint32_t interest =
       (from.wantsSource() ? uint32_t{EPOLLIN} : 0) | (to.wantsSink() ? uint32_t{EPOLLOUT} : 0);
@@ -327,7 +327,7 @@ void Connection::onDeadline() {
     case State::Waiting:
       return close({CloseReason::NoUpstream, Party::Proxy, ETIMEDOUT}, true);
     case State::Connecting:
-      // Between two rounds, what the last address answered says more.
+      // Between two rounds, the error of the last address says more.
       if (dial_->attempts.empty()) return failDial(failureOf(dial_->lastError));
       return failDial({CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT});
     case State::Relaying:
@@ -342,8 +342,9 @@ void Connection::onDeadline() {
 void Connection::onRelayDeadline() {
   if (link_.isIdleTooLong()) return close({CloseReason::IdleTimeout, Party::Proxy, ETIMEDOUT}, true);
   link_.keepAliveIfQuiet();
-  // A peer that reads no more raises no event while it is not read from, or its buffer is full: a vsock
-  // peer that has closed one half, and now the other, or both at once with bytes under way.
+  // A peer that no longer reads causes no event while it is not read from, or while its buffer is full. An
+  // example is a vsock peer that has closed one half and now closes the other, or both at once with bytes
+  // under way.
   if (link_.up.state() == Pump::State::Flowing && refusalOf(link_.server.fd.get()) == EPIPE)
     link_.up.failSink(EPIPE);
   if (link_.down.state() == Pump::State::Flowing && refusalOf(link_.client.fd.get()) == EPIPE)

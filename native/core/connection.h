@@ -9,18 +9,18 @@
 //    │   └───────── rejected, response complete, head deadline, the client left ─────────────────────┘
 //    └── InExchange: see exchange.h
 //
-// A connection on a fixed listener that has its addresses starts in Connecting. Waiting is where one
-// is whose target is not known yet; it is covered by the connect deadline too. On a listener that requests
-// decisions it starts in InExchange, where an Exchange says what follows; after a decision to connect it is
-// like any other.
+// A connection on a fixed listener that has its addresses starts in Connecting. In Waiting its addresses
+// are not known yet; the connect deadline covers this time, too. On a listener that requests decisions it
+// starts in InExchange, where an Exchange says what follows. After a decision to connect it is like any
+// other.
 //
-// In Connecting, an address that fails gives way to the next. After the last one the connection ends,
-// unless that is a vsock or unix server which is not there, for it may be restarting, or this machine is
-// short of descriptors or memory: then everything is tried again, until the connect deadline.
+// In Connecting, an address that fails gives way to the next. After the last one the connection ends, with
+// two exceptions. A vsock or unix server that is absent may be restarting, and this machine may lack
+// descriptors or memory for a moment. Then all addresses are tried again, until the connect deadline.
 //
-// An EOF passes on as a shutdown of the other side's writing half, after every byte before it; the
-// other direction goes on. A reset passes on as a reset. What epoll watches is computed from the
-// state after each step and never stored elsewhere.
+// An EOF is passed on by shutting down the writing half of the other side, after every byte before it. The
+// other direction goes on. A reset is passed on as a reset. The interest of epoll is computed from the
+// state after each step, and never stored elsewhere.
 
 #pragma once
 
@@ -34,22 +34,22 @@
 
 namespace vsock_proxy {
 
-// What new connections of a listener try, in order. Shared, never changed once made.
+// The addresses for new connections of a listener, in order. The list is shared, and never changes.
 using Upstream = Addresses;
 
 class Connection;
 
-// Hears of the turns in a connection's life that concern others.
+// The owner of connections, which acts on their events.
 class ConnectionObserver {
  public:
-  // To be answered by `decide`, now or later.
+  // `decide` must answer it, now or later.
   virtual void onDecisionRequest(Connection& connection) = 0;
-  // A client gets a response with this status that no decision was requested about.
+  // A client gets a response with this status, without a decision request about it.
   virtual void onAnswered(Connection& connection, unsigned status) = 0;
   virtual void onConnected(Connection& connection) = 0;
-  // The connection has ended and let go of its sockets; retire it, and destroy it no earlier than that.
+  // The connection has ended and closed its sockets. The owner must retire it before destroying it.
   virtual void onClosed(Connection& connection) = 0;
-  // Whether a client that has its response shall go rather than ask again.
+  // Whether to close the connection of a client that has its response.
   virtual bool draining() const = 0;
 
  protected:
@@ -58,43 +58,43 @@ class ConnectionObserver {
 
 class Connection final : private LinkObserver {
  public:
-  // `record` comes with listener, connection, client and the queueing time filled in.
+  // `record` has the listener, connection, client and queueing time.
   Connection(Loop& loop, ConnectionObserver& observer, UniqueFd client, CloseRecord record,
              const ConnectionTimeouts& timeouts);
   ~Connection() { endDial(); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Starts the deadline, and an exchange, or to connect unless there is no `upstream` yet. May end the
+  // Starts the deadline, and an exchange, or to connect if there is an `upstream`. It may end the
   // connection at once.
-  // `vsockBufferBytes`: of a server on vsock, see socket.h.
+  // `vsockBufferBytes` is for a vsock server, see socket.h.
   void start(ListenerKind kind, const Upstream& upstream, uint32_t vsockBufferBytes = 0);
   bool waiting() const { return state_ == State::Waiting; }
-  // From Waiting: the addresses are known now.
+  // In Waiting: the addresses are known now.
   void dial(const Upstream& upstream);
-  // Whether a requested decision has not come yet; what the client has sent, while the request is about that;
-  // the request, for a decision that comes later; and the decision. Without a request it is ignored.
+  // Whether a decision request is open; the bytes of the client, if the request is about them; the request,
+  // for a later decision; and the decision. A decision without a request is ignored.
   bool awaitsDecision() const { return exchange_ && exchange_->awaitsDecision(); }
   std::string_view head() const { return exchange_ ? exchange_->head() : std::string_view(); }
   DecisionRequest request() { return exchange_->request(); }
   void decide(Decision decision);
-  // Ends the connection if its client has nothing under way.
+  // Ends the connection if its client has no request under way.
   void endIfIdle();
   // Ends the connection and resets both sides.
   void abort(CloseReason reason);
 
-  // As it is now.
+  // The present state.
   LiveConnection describe() const;
   // Complete once the connection is closed.
   const CloseRecord& record() const { return record_; }
 
-  // The owner's place for it.
+  // The index of the connection in its owner's list.
   size_t place = 0;
 
  private:
   enum class State : uint8_t { Waiting, InExchange, Connecting, Relaying, Closed };
 
-  // One address being tried.
+  // An attempt to connect to one address.
   struct Attempt final : Watch {
     Attempt(Connection& owner, UniqueFd fd, const Address& to)
         : connection(owner), fd(std::move(fd)), address(to) {}
@@ -104,8 +104,8 @@ class Connection final : private LinkObserver {
     const Address& address;
   };
 
-  // Attempts under way: the next address starts when one fails or after a head start (RFC 8305), and
-  // the first one again after a pause.
+  // The running attempts. The next address starts when one fails or after a head start (RFC 8305), and the
+  // first one starts again after a pause.
   struct Dial {
     Dial(const Upstream& upstream, std::function<void()> onNextStart)
         : addresses(upstream), nextStart(std::move(onNextStart)) {}
@@ -113,7 +113,7 @@ class Connection final : private LinkObserver {
     size_t next = 0;
     std::vector<std::unique_ptr<Attempt>> attempts;
     Timer nextStart;
-    Micros pause = 0;  // the last one, 0 before the first
+    Micros pause = 0;  // the last pause, 0 before the first
     int lastError = 0;
   };
 
@@ -145,7 +145,7 @@ class Connection final : private LinkObserver {
   const Micros acceptedAt_;
   Link link_;
   std::unique_ptr<Dial> dial_;
-  std::unique_ptr<Exchange> exchange_;  // null once the connection relays, and where it was never to decide
+  std::unique_ptr<Exchange> exchange_;  // null if the connection relays, or never needed a decision
   Party firstEof_ = Party::Proxy;       // Proxy: none yet
   State state_ = State::Waiting;
   uint32_t vsockBufferBytes_ = 0;

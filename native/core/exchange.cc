@@ -6,7 +6,7 @@
 namespace vsock_proxy {
 namespace {
 
-// For a client that has its last answer to hear of it, and to close: RFC 9112, section 9.6.
+// The time for a client to read its last answer and to close: RFC 9112, section 9.6.
 constexpr Micros kLinger = 2 * 1000 * 1000;
 
 uint32_t interest(bool in, bool out) { return (in ? uint32_t{EPOLLIN} : 0) | (out ? uint32_t{EPOLLOUT} : 0); }
@@ -34,7 +34,7 @@ Exchange::Next Exchange::dial(Addresses addresses) {
   return next;
 }
 
-// This side was found to have failed.
+// This side has failed.
 Exchange::Next Exchange::failed(const Side& side, int error) const {
   return close({CloseReason::Reset, link_.partyOf(side), error}, true);
 }
@@ -74,7 +74,7 @@ DecisionRequest Exchange::request() {
     case RequestKind::Response:
       request.bytes = round_.bytes;
       request.ended = round_.ended;
-      // From now on the control plane knows of it, and reads its response.
+      // From now on the control plane knows of the exchange, and reads its response.
       request.head = std::move(round_.plain.head);
       round_.plain = PlainExchange();
       break;
@@ -92,7 +92,7 @@ size_t Exchange::headLimit() const {
   return round_.kind == RequestKind::Response ? kResponseHeadBytes : kRequestHeadBytes;
 }
 
-// Reads more of a head, of the client's or of the server's.
+// Reads more of a head, of the client or of the server.
 void Exchange::read(Side& side) {
   const size_t before = round_.bytes.size();
   const size_t room = std::min(headLimit() - std::min(before, headLimit()), link_.loop.scratch().bytes());
@@ -118,7 +118,7 @@ Exchange::Next Exchange::collectHead() {
   return round_.fresh ? request(RequestKind::Head) : watchClient(EPOLLIN);
 }
 
-// Whether what came behind the first `before` bytes may change the decision.
+// Whether the bytes after the first `before` may change the decision.
 bool Exchange::isWorthARequest(size_t before) const {
   if (round_.ended || isFull()) return true;
   if (round_.bytes.size() < round_.atLeast) return false;
@@ -211,7 +211,7 @@ Exchange::Next Exchange::exchange(Decision& decision) {
   return to(Next::Step::Reuse);
 }
 
-// Of the server that was kept, nothing may have come since: it would be taken for the answer.
+// A kept server must not have sent anything, because that would be taken for the answer.
 bool Exchange::mayReuse(const Decision& decision) const {
   if (!link_.server.fd || !decision.persistent || kept_.target != decision.target) return false;
   const auto& addresses = *decision.addresses;
@@ -219,7 +219,7 @@ bool Exchange::mayReuse(const Decision& decision) const {
          isQuiet(link_.server.fd.get());
 }
 
-// The server was gone already, or went when it saw the request.
+// The server was gone already, or left when it got the request.
 Exchange::Next Exchange::dialAgain() {
   const std::unique_ptr<Again> again = std::move(round_.again);
   const std::string behind = link_.up.takeBehind();
@@ -235,8 +235,8 @@ Exchange::Next Exchange::dialAgain() {
 Exchange::Next Exchange::onConnected() {
   state_ = State::Exchanging;
   if (round_.handshake) {
-    // The server may have to decide and to connect itself, under deadlines like ours, and is to say how that
-    // went.
+    // The server may have to decide and to connect, under deadlines like ours, and must have time to report
+    // the result.
     link_.loop.arm(link_.deadline, link_.loop.now() + link_.timeouts.head + link_.timeouts.connect);
   } else {
     link_.armQuietDeadline();
@@ -246,7 +246,7 @@ Exchange::Next Exchange::onConnected() {
 }
 
 Exchange::Next Exchange::onDialFailed(const Ending& ending) {
-  // What was ready for when it is connected: nobody gets it.
+  // The bytes for a connected server are dropped.
   link_.up = Pump();
   link_.down = Pump();
   round_.ending = ending;
@@ -258,7 +258,7 @@ Exchange::Next Exchange::onDialFailed(const Ending& ending) {
 Exchange::Next Exchange::onReady(Side& side, uint32_t events) {
   switch (state_) {
     case State::Deciding:
-      // A server that was kept ends, or speaks out of turn.
+      // A kept server ended, or sent bytes without a request.
       if (&side == &link_.server) {
         link_.dropServer();
         return {};
@@ -289,7 +289,7 @@ Exchange::Next Exchange::onExchangeReady(Side& side, uint32_t events) {
       if (error != 0) return failed(link_.server, error);
     }
     round_.clientSpoke |= readable && !read;
-    // Nobody is left to answer.
+    // No peer is left to answer.
     if (ended && !read && !write) return failed(link_.client, connectOutcome(link_.client.fd.get()));
   } else {
     if (writable && link_.up.wantsSink()) {
@@ -305,7 +305,7 @@ Exchange::Next Exchange::onExchangeReady(Side& side, uint32_t events) {
   return settle();
 }
 
-// A server that answers faster than its client takes waits, as in a relay.
+// A server that sends faster than its client reads waits, as in a relay.
 bool Exchange::collectsResponse() const {
   return !round_.requested && !round_.responding && !round_.ended && !link_.down.wantsSink();
 }
@@ -324,8 +324,8 @@ Exchange::Next Exchange::interim(Decision& decision) {
 Exchange::Next Exchange::respond(Decision& decision) {
   const auto rest = std::string_view(round_.bytes).substr(decision.consume);
   if (round_.handshake) {
-    // The server has not agreed: its response is all that the client gets, and what that has sent goes
-    // nowhere.
+    // The server has refused. Its response is all that the client gets, and the bytes of the client are
+    // dropped.
     round_.handshake = false;
     link_.armQuietDeadline();
   }
@@ -340,13 +340,13 @@ Exchange::Next Exchange::respond(Decision& decision) {
     link_.down.limit(decision.body, rest);
   round_.bytes = std::string();
   link_.down.release();
-  // A reset is told only once; what follows it reads as an EOF.
+  // A reset is reported only once; what follows it reads as an EOF.
   if (round_.error != 0 && !link_.down.bodyComplete()) return failed(link_.server, round_.error);
   const int error = link_.move(link_.down, link_.server, link_.client);
   return error == 0 ? settle() : failed(link_.server, error);
 }
 
-// The server has said what it takes to relay.
+// The handshake has succeeded.
 Exchange::Next Exchange::relayAfter(Decision& decision) {
   if (round_.error != 0) return failed(link_.server, round_.error);
   link_.up.prime(round_.early);
@@ -357,7 +357,7 @@ Exchange::Next Exchange::relayAfter(Decision& decision) {
   return to(Next::Step::Relay);
 }
 
-// Brings what the pumps have become in line with the exchange, and epoll with both.
+// Adapts the exchange and epoll to the pumps.
 Exchange::Next Exchange::settle() {
   switch (link_.up.state()) {
     case Pump::State::Malformed:
@@ -393,20 +393,20 @@ Exchange::Next Exchange::settle() {
   }
   uint32_t ofClient = interest(link_.up.wantsSource(), link_.down.wantsSink());
   const uint32_t ofServer = interest(collectsResponse() || link_.down.wantsSource(), link_.up.wantsSink());
-  // Most clients wait in silence for their answer, and poll as well for what they say next.
+  // Most clients are silent while they wait. epoll would report what they send next.
   if (ofClient == 0 && !round_.clientSpoke) ofClient = link_.client.interest & EPOLLIN;
   int error = link_.watch(link_.client, ofClient != 0 || !link_.client.hungUp, ofClient);
   if (error == 0) error = link_.watch(link_.server, ofServer != 0, ofServer);
   return error == 0 ? next : close({CloseReason::Internal, Party::Proxy, error}, true);
 }
 
-// The client has the whole response.
+// The client has the complete response.
 Exchange::Next Exchange::endResponse() {
   keepOrDropServer();
   return to(Next::Step::Responded);
 }
 
-// It is kept where the response had a known end, and nothing came behind that.
+// The server is kept if the response had a known end, and no byte followed it.
 void Exchange::keepOrDropServer() {
   const bool ended = link_.up.state() == Pump::State::BodyDone && link_.down.state() == Pump::State::BodyDone;
   if (ended && round_.keep && round_.next && link_.timeouts.reuse != 0 && link_.down.takeBehind().empty() &&
@@ -418,7 +418,7 @@ void Exchange::keepOrDropServer() {
   link_.dropServer();
 }
 
-// The client's answer is decided here, just as src/protocol/http-response.ts would.
+// The client's answer is decided here, exactly as src/protocol/http-response.ts would.
 Exchange::Next Exchange::answer(const PlainResponse& response) {
   Decision decision;
   decision.consume = response.bytes;
@@ -467,8 +467,8 @@ void Exchange::armIdleDeadline() {
     link_.armQuietDeadline();
 }
 
-// The client gets what it is still to be told, and time to hear it: a close with its bytes unread would
-// be a reset to TCP, and could take the answer with it.
+// The client gets its last bytes, and time to read them. A close with unread bytes would send a reset over
+// TCP, which could destroy the answer.
 Exchange::Next Exchange::leave(const Ending& ending) {
   if (!link_.down.wantsSink() && ending.reason != CloseReason::Finished) return close(ending, true);
   if (link_.server.fd) {

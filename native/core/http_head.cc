@@ -36,7 +36,7 @@ bool isText(char byte) {
   return code == '\t' || (code >= ' ' && code != 0x7f);
 }
 
-// `word` is in lower case.
+// `word` must be in lower case.
 bool equals(std::string_view text, std::string_view word) {
   if (text.size() != word.size()) return false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -48,16 +48,16 @@ bool equals(std::string_view text, std::string_view word) {
 struct FieldLine {
   std::string_view line;  // with its CRLF
   std::string_view name;
-  std::string_view value;  // without the blanks around it
+  std::string_view value;  // without surrounding blanks
 };
 
-// The lines of a head behind its first one, one by one.
+// Reads the lines of a head after its first one, one by one.
 class FieldReader {
  public:
-  // `head` ends with the empty line; the first field begins at `at`.
+  // `head` includes the empty line; the first field begins at `at`.
   FieldReader(std::string_view head, size_t at) : head_(head), at_(at) {}
   bool atEnd() const { return at_ + kLineEnd.size() == head_.size(); }
-  // False where it is no field line, or one too many.
+  // Returns false if the line is not a field line, or if there are too many.
   bool read(FieldLine& field) {
     if (++count_ > kMostFields) return false;
     size_t at = at_;
@@ -86,8 +86,8 @@ class FieldReader {
   size_t count_ = 0;
 };
 
-// The head with its empty line; empty where that has not come. A reader in it meets the CR of that line
-// before its end.
+// The head with its empty line; empty if that line is missing. A reader finds the CR of that line before
+// the end.
 std::string_view wholeHead(std::string_view bytes, size_t most) {
   const size_t end = bytes.substr(0, most).find(kHeadEnd);
   return end == std::string_view::npos ? std::string_view() : bytes.substr(0, end + kHeadEnd.size());
@@ -99,7 +99,7 @@ bool skip(std::string_view text, size_t& at, std::string_view word) {
   return true;
 }
 
-// A name or an IPv4 address, and a port if it has one. What it is the control plane knows, which was asked
+// A name or an IPv4 address, with or without a port. The control plane knows which, because it decided
 // about it.
 std::optional<std::string_view> readAuthority(std::string_view head, size_t& at, bool needsPort) {
   const size_t from = at;
@@ -115,14 +115,14 @@ std::optional<std::string_view> readAuthority(std::string_view head, size_t& at,
   return head.substr(from, at - from);
 }
 
-// What a field means for the proxy.
+// The meaning of a field for the proxy.
 enum class Meaning : uint8_t { Close, KeepAlive, Other };
 Meaning connectionOption(std::string_view value) {
   if (equals(value, "close")) return Meaning::Close;
   return equals(value, "keep-alive") ? Meaning::KeepAlive : Meaning::Other;
 }
 
-// Reads an option that may stand once. Returns whether it is one that is known here.
+// Reads an option that may occur once. Returns whether it is known here.
 bool takeOption(std::string_view value, bool& seen, bool& keepAlive) {
   const Meaning meaning = connectionOption(value);
   if (seen || meaning == Meaning::Other) return false;
@@ -132,7 +132,7 @@ bool takeOption(std::string_view value, bool& seen, bool& keepAlive) {
 }
 
 bool readRequestFields(FieldReader reader, PlainRequest& request) {
-  // What goes with a CONNECT says nothing of the tunnel, and goes nowhere.
+  // Fields of a CONNECT do not concern the tunnel, and are not passed on.
   const bool isGet = !request.tunnel;
   bool host = false;
   bool connection = false;
@@ -163,7 +163,7 @@ bool readRequestFields(FieldReader reader, PlainRequest& request) {
         if (equals(name, "keep-alive")) continue;
         break;
       case 'p':
-        // Of the fields for a proxy, one is as harmless as it is common.
+        // One field for proxies is harmless and common.
         if (isGet && name.size() > 6 && equals(name.substr(0, 6), "proxy-")) {
           if (!equals(name, "proxy-connection")) return false;
           if (!takeOption(field.value, proxyConnection, request.keepAlive)) return false;
@@ -237,7 +237,7 @@ bool readResponseFields(FieldReader reader, PlainResponse& response) {
     }
     if (!response.lines.add(field.line)) return false;
   }
-  // Without either it lasts until the server's end, or the status says that there is none.
+  // Without either, the body lasts until the server's end, unless the status says that there is none.
   return length || response.chunked;
 }
 
@@ -306,7 +306,7 @@ std::optional<PlainResponse> readPlainResponse(std::string_view bytes) {
     if (!isDigit(head[at])) return std::nullopt;
     response.status = response.status * 10 + static_cast<unsigned>(head[at] - '0');
   }
-  // An interim response is followed by another one; 204 and 304 have no body whatever they say; 407 is for
+  // An interim response is followed by another one. 204 and 304 have no body in any case. 407 is for
   // proxies.
   if (response.status < 200 || response.status > 599 || response.status == 204 || response.status == 304 ||
       response.status == 407 || head[at] != ' ') {

@@ -5,7 +5,7 @@
 namespace vsock_proxy {
 namespace {
 
-// Reads that make way for a close(2) in order.
+// The most reads before a close(2) in order.
 constexpr int kMostDiscards = 16;
 
 }  // namespace

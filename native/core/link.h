@@ -1,5 +1,4 @@
-// The two sockets of a connection, with a pump in each direction: what both kinds of life that a connection
-// may lead have in common, the relay and the exchange.
+// The two sockets of a connection, with a pump in each direction. The relay and the exchange both use it.
 
 #pragma once
 
@@ -13,19 +12,19 @@ namespace vsock_proxy {
 
 struct ConnectionTimeouts {
   Micros connect = 0;
-  Micros idle = 0;  // 0: none
+  Micros idle = 0;  // 0: no limit
   Micros head = 0;
-  // Without a request, a connection to an HTTP server is kept for so long; 0: for none.
+  // How long a connection to an HTTP server is kept without a request; 0: not at all.
   Micros reuse = 0;
-  // After so long without a byte a connection gets TCP keepalive: most end earlier, and never need its
-  // system calls.
+  // After this long without a byte a connection gets TCP keepalive. Most connections end earlier, and never
+  // need these system calls.
   Micros quiet = 60 * 1000 * 1000;
 };
 
-// One of the two sockets, with what epoll watches of it.
+// One of the two sockets, with its interest in epoll.
 struct Side;
 
-// Hears of both sides and of the deadline.
+// Receives events of both sides and of the deadline.
 class LinkObserver {
  public:
   virtual void onSideReady(Side& side, uint32_t events) = 0;
@@ -40,9 +39,9 @@ struct Side final : Watch {
   void onReady(uint32_t events) override { observer.onSideReady(*this, events); }
   LinkObserver& observer;
   UniqueFd fd;
-  bool watched = false;  // epoll tells of errors and hang-ups whatever the interest is
+  bool watched = false;  // epoll reports errors and hang-ups whatever the interest is
   uint32_t interest = 0;
-  bool hungUp = false;  // errors and hang-ups have been told: nothing is left to wait for
+  bool hungUp = false;  // errors and hang-ups were reported, and nothing else can come
   bool keptAlive = false;
 };
 
@@ -52,18 +51,18 @@ struct Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
-  // Has epoll watch a side for this. Returns 0 or an errno.
+  // Watches a side for these events. Returns 0 or an errno.
   int watch(Side& side, bool watched, uint32_t interest);
-  // Moves what can be moved now, and notes when. Returns the errno of a source that failed, else 0.
+  // Moves what can be moved now, and notes the time. Returns the errno of a failed source, else 0.
   int move(Pump& pump, Side& source, Side& sink);
-  // Reads what a side has sent and nobody wants: a close(2) with bytes unread is a reset to TCP, and takes
-  // what the peer has not received yet with it. `from`: the pump that reads from it.
+  // Reads and drops bytes of a side. With TCP, a close(2) with unread bytes is a reset, which destroys what
+  // the peer has not received yet. `from` is the pump that reads from the side.
   void discardUnread(const Side& side, const Pump& from);
   void dropServer();
 
-  // No byte has passed for the time that is allowed.
+  // No byte has passed for the allowed time.
   bool isIdleTooLong() const { return timeouts.idle != 0 && activeAt + timeouts.idle <= loop.now(); }
-  // Has the kernel find out whether the peers are there, if it has been quiet for long.
+  // Makes the kernel check whether the peers exist, after a long silence.
   void keepAliveIfQuiet();
   void armQuietDeadline(Micros atLatest = INT64_MAX);
 
@@ -71,7 +70,7 @@ struct Link {
 
   Loop& loop;
   const ConnectionTimeouts timeouts;
-  Micros activeAt;  // when a byte passed last
+  Micros activeAt;  // when the last byte passed
   Timer deadline;
   Side client;
   Side server;

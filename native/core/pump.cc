@@ -8,25 +8,26 @@
 namespace vsock_proxy {
 namespace {
 
-// Reads passed on before other connections of the thread get their turn.
+// The number of reads before other connections of the thread get their turn.
 constexpr int kReadsPerTurn = 8;
-// A read of this size, or of all that there is room for, shows a stream in bulk: it is read on, and a pipe
-// beats the copies that it saves.
+// A read of this size, or one that filled all the room, shows a bulk stream. It is read on, and a pipe then
+// costs less than the copies that it saves.
 constexpr size_t kBulkBytes = 64 * 1024;
-// Packets of vsock: half of what a peer may have sent unread that asked for as much as we do.
+// Packets of vsock: half of what a peer may have sent unread, if it requests as much as we do.
 constexpr uint32_t kVsockBytes = 512 * 1024;
 
 bool isTcp(sa_family_t family) { return family == AF_INET || family == AF_INET6; }
 
-// splice(2) is not for this socket, or not for this process. What else it may mean, a copy will tell.
+// The errnos of splice(2) that mean that it does not work for this socket or process. A copy finds out any
+// other meaning.
 bool refusesSplice(int error) {
   return error == EINVAL || error == ENOSYS || error == EPERM || error == EOPNOTSUPP;
 }
 
 }  // namespace
 
-// TCP gives its pages to the pipe, any other socket copies into new ones. Before Linux 6.5 a pipe was emptied
-// page by page, of which vsock makes packets, and TCP calls: copying is faster then.
+// TCP gives its pages to the pipe; any other socket copies into new pages. Before Linux 6.5 a pipe was
+// emptied page by page, which vsock turned into packets, and TCP into calls. Then copying is faster.
 void Pump::between(sa_family_t source, sa_family_t sink) {
   const bool fromTcp = isTcp(source);
   const bool toTcp = isTcp(sink);
@@ -59,14 +60,15 @@ int Pump::run(int source, int sink, Scratch& scratch) {
   const size_t bulk = std::min(kBulkBytes, scratch.bytes());
   if (wantsSink()) deliver(sink);
   for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
-    // A bulk sender has refilled its socket while its last bytes were sent; any other has nothing more.
+    // A bulk sender has refilled its socket while its last bytes were sent. Any other sender has nothing
+    // more.
     if (pass(source, sink, scratch, error) < bulk) break;
   }
   if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
   return error;
 }
 
-// One read, and as much of it delivered as the sink takes. Returns the bytes read.
+// Does one read, and delivers as much of it as the sink takes. Returns the number of bytes read.
 size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
   const Moved read = fill(source, scratch);
   if (read.error != 0) {
@@ -102,14 +104,14 @@ Moved Pump::fill(int source, Scratch& scratch) {
   return receive(source, scratch.buffer(), limit_ ? limit_->body.mostToRead(most) : most);
 }
 
-// How many of these bytes of the source belong to the body; the others are kept for the owner.
+// How many of these bytes belong to the body. The others are kept for the owner.
 size_t Pump::ofBody(const char* data, size_t size) {
   const size_t bytes = limit_->body.take(data, size);
   if (!limit_->body.malformed()) limit_->behind.append(data + bytes, size - bytes);
   return bytes;
 }
 
-// Whether the body ends here, once nothing of it is left to deliver.
+// Whether the body ends here, when no byte of it is left to deliver.
 void Pump::checkBody() {
   if (!limit_ || state_ != State::Flowing || keptBytes_ != 0) return;
   if (limit_->body.done()) state_ = State::BodyDone;
@@ -140,8 +142,8 @@ void Pump::deliver(int sink) {
   checkBody();
 }
 
-// The sink takes nothing from a pipe: what is kept there goes on from a buffer, and so does what comes after
-// it. False where there is no memory for that.
+// The sink takes nothing from a pipe, so its kept bytes, and all later ones, go through a buffer. Returns
+// false if there is no memory for that.
 bool Pump::emptyPipe() {
   neverSplice();
   buffer_.reset(new (std::nothrow) char[keptBytes_]);
@@ -155,7 +157,7 @@ bool Pump::emptyPipe() {
   return false;
 }
 
-// Some of the kept bytes were sent, or none because the sink is full or has failed.
+// Some of the kept bytes were sent, or none, because the sink is full or has failed.
 void Pump::count(const Moved& sent) {
   bytes_ += sent.bytes;
   keptBytes_ -= sent.bytes;

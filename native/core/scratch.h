@@ -1,5 +1,5 @@
-// Where bytes are while they pass from one socket to another: one buffer and a few pipes a thread,
-// lent for the time of a turn, or until the sink has taken what it would not take at once.
+// The memory for bytes on their way between two sockets: one buffer and a few pipes for each thread. They
+// are lent for one turn, or until the sink has taken the rest.
 
 #pragma once
 
@@ -11,19 +11,20 @@
 
 namespace vsock_proxy {
 
-// How much memory that may be.
+// The limits of this memory.
 struct ScratchSize {
-  // One read is at most this large, and so is what is kept for one slow sink.
+  // The most bytes of one read, and of what is kept for one slow sink.
   size_t bufferBytes = 512 * 1024;
-  // While more than this is kept for slow sinks, reads are small, and little more is kept for each other one.
+  // If more than this is kept for slow sinks, reads are small, and little more is kept for each further
+  // one.
   size_t keptBytes = 16 * 1024 * 1024;
-  // Bounds what slow sinks can pin: 1 MiB of kernel memory a pipe.
+  // Bounds the memory of slow sinks: 1 MiB of kernel memory for each pipe.
   size_t pipes = 16;
 };
 
-// Takes what was kept off the count.
+// Subtracts the kept bytes from the count.
 struct Release {
-  size_t* count = nullptr;  // null: it was not counted
+  size_t* count = nullptr;  // null: they were not counted
   size_t size = 0;
   void operator()(const char* bytes) const;
 };
@@ -34,17 +35,17 @@ class Scratch {
   explicit Scratch(ScratchSize size = {}) : size_(size) {}
 
   char* buffer() { return buffer_.get(); }
-  // The most of one read.
+  // The most bytes of one read.
   size_t bytes() const {
     return kept_ <= size_.keptBytes ? size_.bufferBytes : std::min(kScarceBytes, size_.bufferBytes);
   }
 
-  // A place aside for bytes that a sink has not taken; null where there is no memory.
+  // Memory for bytes that a sink has not taken; null if there is none.
   Kept keep(size_t size);
 
-  // An empty pipe; null when no more may be made, and then the buffer serves.
+  // An empty pipe; null if there may be no more pipes, and then the buffer is used.
   std::unique_ptr<Pipe> borrowPipe();
-  // Takes an empty pipe back. One with bytes in it is destroyed by its borrower instead.
+  // Takes an empty pipe back. The borrower destroys a pipe with bytes in it instead.
   void returnPipe(std::unique_ptr<Pipe> pipe) { free_.push_back(std::move(pipe)); }
 
  private:
@@ -52,7 +53,7 @@ class Scratch {
 
   const ScratchSize size_;
   size_t kept_ = 0;
-  // Not zeroed: a page costs nothing until something is read into it.
+  // Not zeroed, because a page costs nothing until bytes are read into it.
   const std::unique_ptr<char[]> buffer_{new char[size_.bufferBytes]};
   size_t pipes_ = 0;  // free and lent
   std::vector<std::unique_ptr<Pipe>> free_;

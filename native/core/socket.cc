@@ -15,7 +15,7 @@
 namespace vsock_proxy {
 namespace {
 
-// A TCP peer that vanished without a word is noticed after 10 + 6 × 10 seconds.
+// A silently vanished TCP peer is detected after 10 + 6 × 10 seconds.
 constexpr int kKeepaliveIdleSeconds = 10;
 constexpr int kKeepaliveIntervalSeconds = 10;
 constexpr int kKeepaliveProbes = 6;
@@ -30,7 +30,7 @@ Opened streamSocket(sa_family_t family) {
   return {std::move(fd)};
 }
 
-// Whether a unix socket's file was left behind by a process that was killed: nobody listens there.
+// Whether a unix socket's file was left by a process that was killed, and has no listener.
 bool isLeftBehind(const Address& address) {
   if (address.family() != AF_UNIX) return false;
   struct statx file {};
@@ -239,7 +239,7 @@ namespace {
 void sizeVsockBuffer(int fd, uint32_t bytes) {
   if (bytes == 0) return;
   const uint64_t size = bytes;
-  // The size is cut to the most, which is 256 KiB unless raised first.
+  // The kernel cuts the size to its maximum, which is 256 KiB unless raised before.
   setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof size);
   setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof size);
 }
@@ -270,9 +270,9 @@ Opened startConnect(const Address& address, uint32_t vsockBufferBytes) {
   Opened opened = connectTo(address, vsockBufferBytes);
   if (opened.error != ENODEV || address.family() != AF_VSOCK || address.cid() <= VMADDR_CID_HOST)
     return opened;
-  // Where vhost_vsock is loaded, Linux before 7.1 takes every such CID for a guest of this machine, and the
-  // enclaves beside it are not found: vm_sockets.h, VMADDR_FLAG_TO_HOST. Guests come first, for the flag
-  // would hide those. Linux before 5.11 does not know it: what it says then is of no use.
+  // With vhost_vsock, Linux before 7.1 takes every such CID for a guest of this machine, and does not find
+  // the enclaves beside it: vm_sockets.h, VMADDR_FLAG_TO_HOST. Guests are tried first, because the flag
+  // would hide them. Linux before 5.11 does not know the flag, and its error then has no meaning.
   Opened beside = connectTo(address.throughHost(), vsockBufferBytes);
   return beside.error == EINVAL ? std::move(opened) : std::move(beside);
 }
@@ -285,8 +285,9 @@ int connectOutcome(int fd) {
 
 namespace {
 
-// How the end reads on a vsock socket that was shut down for writing after its peer had closed: the
-// shutdown clears SOCK_DONE, by which the kernel tells an end from a socket that was never connected.
+// How the end reads on a vsock socket that was shut down for writing after its peer had closed. The
+// shutdown clears SOCK_DONE, by which the kernel distinguishes an end from a socket that was never
+// connected.
 Moved orEnd(const Moved& received) { return received.error == ENOTCONN ? Moved{} : received; }
 
 }  // namespace
@@ -310,7 +311,7 @@ Pipe::Pipe(size_t& count) : count_(count) {
   if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return;
   readEnd_.reset(ends[0]);
   writeEnd_.reset(ends[1]);
-  // A user who has many pipes may get no larger one (pipe-user-pages-soft): any size does.
+  // A user with many pipes may get no larger one (pipe-user-pages-soft); any size works.
   fcntl(writeEnd_.get(), F_SETPIPE_SZ, kBytes);
 }
 
@@ -319,7 +320,7 @@ Moved Pipe::fillFrom(int socket, size_t size) {
       moved([&] { return splice(socket, nullptr, writeEnd_.get(), nullptr, size, SPLICE_F_NONBLOCK); }));
 }
 
-// splice(2) knows no MSG_NOSIGNAL: whoever calls this has SIGPIPE blocked.
+// splice(2) has no MSG_NOSIGNAL, so callers must block SIGPIPE.
 Moved Pipe::drainTo(int socket, size_t size) {
   return moved([&] { return splice(readEnd_.get(), nullptr, socket, nullptr, size, SPLICE_F_NONBLOCK); });
 }
@@ -365,7 +366,7 @@ int sendDatagram(const std::string& path, const std::string& text) {
   Address to = Address::unixPath(path);
   if (to.family() != AF_UNIX) return ENAMETOOLONG;
   if (path[0] == '@') {
-    // unix(7): an abstract name begins with a zero byte and has no other end than the address's size.
+    // unix(7): an abstract name begins with a zero byte, and the size of the address is its only end.
     reinterpret_cast<sockaddr_un*>(to.raw())->sun_path[0] = '\0';
     to.setSize(to.size() - 1);
   }

@@ -1,7 +1,7 @@
 // Every system call of the data plane, each as a function that returns a value or an errno.
 //
-// Nothing here blocks: descriptors are non-blocking and close-on-exec from birth. Nothing here
-// throws, logs or retries, except that EINTR is always retried.
+// No function blocks: descriptors are non-blocking and close-on-exec from the start. No function throws,
+// logs or retries, except after EINTR.
 
 #pragma once
 
@@ -41,26 +41,26 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// A descriptor that is open for nothing but to be given up when one more is needed and there is none.
+// A descriptor in reserve. It is closed when another one is needed and none is left.
 class Reserve {
  public:
-  // Sees to it that it is there. Returns 0 or an errno.
+  // Opens the descriptor if it is not open. Returns 0 or an errno.
   int hold();
-  // Returns whether it was there.
+  // Returns whether it was open.
   bool giveUp();
 
  private:
   UniqueFd fd_;
 };
 
-// A socket address of one of the families that we listen on or connect to.
+// A socket address of one of the families to listen on or connect to.
 class Address {
  public:
-  Address() = default;  // of no family
+  Address() = default;  // without a family
   static Address vsock(uint32_t cid, uint32_t port);
-  // `ip`: an IPv4 or IPv6 literal; anything else gives an address of no family.
+  // `ip` is an IPv4 or IPv6 literal; any other text gives an address without a family.
   static Address tcp(const std::string& ip, uint16_t port);
-  // `path`: at most 107 bytes; a longer one gives an address of no family.
+  // `path` has at most 107 bytes; a longer one gives an address without a family.
   static Address unixPath(const std::string& path);
 
   sa_family_t family() const { return any_.sa_family; }
@@ -68,19 +68,19 @@ class Address {
   uint32_t cid() const { return vm_.svm_cid; }  // vsock only
   uint32_t port() const;                        // vsock and TCP only
   std::string ip() const;                       // TCP only
-  std::string path() const;                     // unix only; empty for an unnamed peer
+  std::string path() const;                     // unix only; empty for a peer without a name
 
-  // The same for connecting by way of the hypervisor, whatever guests this machine has; vsock only.
+  // The same address by way of the hypervisor, whatever guests this machine has; vsock only.
   Address throughHost() const;
 
   bool operator==(const Address& other) const;
 
   // Whether the first `bits` of an IP address are those of `network`.
   bool startsWith(const Address& network, unsigned bits) const;
-  // What tells one client from another: the CID or the IP address, nothing for unix sockets.
+  // Identifies a client: by the CID or the IP address; empty for unix sockets.
   std::string clientKey() const;
 
-  // Makes an IPv4-mapped IPv6 address the IPv4 address that it stands for: RFC 4291, section 2.5.5.2.
+  // Turns an IPv4-mapped IPv6 address into its IPv4 address: RFC 4291, section 2.5.5.2.
   void unmap();
 
   const sockaddr* raw() const { return &any_; }
@@ -93,7 +93,7 @@ class Address {
   std::string ipBytes() const;
 
   union {
-    sockaddr_un unix_{};  // the largest: zeroes them all
+    sockaddr_un unix_{};  // the largest member, so it zeroes all of them
     sockaddr any_;
     sockaddr_in in4_;
     sockaddr_in6 in6_;
@@ -102,54 +102,54 @@ class Address {
   socklen_t size_ = 0;
 };
 
-// A descriptor, or the call that failed and its errno.
+// A descriptor, or the failed call and its errno.
 struct Opened {
   UniqueFd fd;
   const char* call = nullptr;
   int error = 0;
 };
 
-// Binds and listens with the longest queue that the kernel grants. The file of a unix socket is replaced if
+// Binds and listens with the longest queue that the kernel allows. The file of a unix socket is replaced if
 // its process is gone.
 Opened listenOn(const Address& address);
-// Another descriptor of a listening stream socket that is open already, such as one passed by systemd.
+// A new descriptor for a listening stream socket that is open already, such as one from systemd.
 Opened duplicateListening(int fd);
-// The address that a socket is bound to.
+// The address to which a socket is bound.
 Address localAddress(int fd);
-// Takes one waiting connection; error EAGAIN when there is none. `peer` receives its address.
+// Accepts one waiting connection; error EAGAIN if there is none. `peer` receives its address.
 Opened acceptFrom(int listenFd, Address& peer);
 // Whether accept(2) would find a waiting connection.
 bool hasWaiting(int listenFd);
-// Removes the file of a unix listener that is about to be closed.
+// Removes the file of a unix listener before it is closed.
 void removeSocketFile(const Address& address);
 
-// Gives a listening socket of the family of `on` what those that are accepted from it shall have: small
-// writes go at once, and a vsock peer may have sent so many bytes unread. For these both ends of a connection
-// must ask; 0: as many as the kernel gives.
+// Prepares a listening socket of the family of `on` for the sockets accepted from it: small writes go at
+// once, and a vsock peer may have this many bytes sent and unread. Both ends of a connection must request
+// these; 0: the kernel's default.
 void prepareAccepted(int listenFd, const Address& on, uint32_t vsockBufferBytes);
 
-// Starts to connect; `vsockBufferBytes` as for `prepareAccepted`. Error 0: connected, as a peer on this
-// machine is at once; EINPROGRESS (with a descriptor): becomes writable when decided.
+// Starts to connect; `vsockBufferBytes` as for `prepareAccepted`. Error 0: connected, which happens at once
+// on this machine. EINPROGRESS (with a descriptor): the socket becomes writable when the result is known.
 Opened startConnect(const Address& address, uint32_t vsockBufferBytes = 0);
-// The outcome of a connect that became writable: 0 or an errno.
+// The result of a connect whose socket became writable: 0 or an errno.
 int connectOutcome(int fd);
 
-// Bytes moved, or an errno (EAGAIN when it would block).
+// The bytes moved, or an errno (EAGAIN if it would block).
 struct Moved {
   size_t bytes = 0;
   int error = 0;
 };
 Moved receive(int fd, void* buffer, size_t size);  // bytes 0 without error: EOF
 Moved send(int fd, const void* data, size_t size);
-// Whether the peer has neither sent something that is still to be read, nor ended or reset the connection.
+// Whether the peer has sent no unread bytes, and has neither ended nor reset the connection.
 bool isQuiet(int fd);
 
-// Lets bytes pass between two sockets without being copied to user space: splice(2).
+// Passes bytes between two sockets without copying them to user space: splice(2).
 class Pipe {
  public:
-  static constexpr size_t kBytes = 1024 * 1024;  // the most that anyone may ask for: pipe(7), pipe-max-size
+  static constexpr size_t kBytes = 1024 * 1024;  // the most that a user may request: pipe(7), pipe-max-size
 
-  // Counts itself in `count` for as long as it lives.
+  // Is counted in `count` during its life.
   explicit Pipe(size_t& count);
   ~Pipe() { --count_; }
   explicit operator bool() const { return static_cast<bool>(readEnd_); }
@@ -165,22 +165,23 @@ class Pipe {
   UniqueFd writeEnd_;
 };
 
-// Whether a socket gets several pages of a pipe in one message, as since Linux 6.5, and not each in one of
-// its own. Tried out once.
+// Whether a socket gets several pages of a pipe in one message, as since Linux 6.5, and not one page in
+// each. It is tested once.
 bool splicesManyPages();
 
-// Has the kernel find out about TCP peers that vanish without a word; of no effect on other families.
+// Makes the kernel detect TCP peers that vanish silently. It has no effect on other families.
 void keepAlive(int fd);
 
-// Sends one datagram to the unix socket at `path`, where a leading @ means an abstract name: 0 or an errno.
+// Sends one datagram to the unix socket at `path`; a leading @ means an abstract name. Returns 0 or an
+// errno.
 int sendDatagram(const std::string& path, const std::string& text);
 
 void shutdownWrite(int fd);
-// Makes the coming close(2) of a TCP socket send a RST; of no effect on other families.
+// Makes the coming close(2) of a TCP socket send a RST. It has no effect on other families.
 void resetOnClose(int fd);
 
 Opened makePoller();
-// Events of one descriptor. `token` comes back with each event.
+// Events of one descriptor. Each event has its `token`.
 int pollAdd(int poller, int fd, uint32_t events, void* token);
 int pollModify(int poller, int fd, uint32_t events, void* token);
 void pollRemove(int poller, int fd);
