@@ -20,7 +20,7 @@ const compact = { minifyWhitespace: true, minifySyntax: true, target: 'node24', 
 
 const { outputFiles, metafile: meta } = await build({
   ...compact,
-  entryPoints: ['src/main.ts'],
+  entryPoints: { start: 'src/start.ts', yaml: 'node_modules/yaml/dist/index.js' },
   bundle: true,
   splitting: true,
   platform: 'node',
@@ -29,7 +29,10 @@ const { outputFiles, metafile: meta } = await build({
   write: false,
   metafile: true,
   define: { VSOCK_PROXY_VERSION: JSON.stringify(version) },
-  alias: { 'node:child_process': './src/platform/child-process.ts' },
+  alias: {
+    'node:child_process': './src/platform/child-process.ts',
+    yaml: './src/config/read/yaml-later.ts',
+  },
 });
 
 const sources = await Promise.all(
@@ -79,5 +82,5 @@ function start(builtin: NodeJS.Require): void {
     }
     return module.exports;
   };
-  load('./main.js');
+  load('./start.js');
 }

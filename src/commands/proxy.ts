@@ -13,6 +13,7 @@ import { isVsockPort, parseCid, parseListenAddress } from './line/listen.ts';
 import { parseUnsigned } from './line/number.ts';
 import { parseArguments } from './line/parse.ts';
 import { closestCommand } from './list.ts';
+import { versionText } from './version.ts';
 
 /** The arguments, with every value checked. */
 export interface ProxyArguments {
@@ -51,9 +52,6 @@ function refuseMisspeltCommand([word]: readonly string[]): void {
   throw new VsockProxyError('usage', `unknown command ${quoteBriefly(word)} (Did you mean ${meant}?)`);
 }
 
-/** The text before the version of AWS's proxy. Scripts look for it. */
-const REFERENCE = 'Vsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)';
-
 /** The options as commander returns them. */
 interface RawOptions {
   readonly ipv4?: true;
@@ -79,7 +77,7 @@ function defineProxyCommand(version: string): Command {
     .option('--config <config_file>', 'YAML file with the allowlist', DEFAULT_CONFIG_PATH)
     .option('--cid <any|local|N>', `vsock address to listen on (default: ${CID_PARENT}, the parent of Nitro Enclaves)`)
     .helpOption('-h, --help', 'print this help')
-    .version(`vsock-proxy ${version}\n${REFERENCE}`, '-V, --version', 'print the version')
+    .version(versionText(version).trimEnd(), '-V, --version', 'print the version')
     .addHelpText('after', `${listCommands()}${EXAMPLES}`);
 }
 
