@@ -146,6 +146,65 @@ $(OUT)/forwarder/%.o: native/%.cc $(NATIVE_HEADERS) package.json Makefile | $(SY
 $(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
 	$(PREFIX)g++ $^ $(FORWARDER_LINK) -o $@
 
+## The enclave's side without Node.js
+
+# The engine, and what it is compiled with. Signed overflow is as the engine expects it.
+ENGINE := quickjs libregexp libunicode cutils dtoa
+ENGINE_FLAGS := -D_GNU_SOURCE -DCONFIG_VERSION='"2025-04-26"' -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
+  -fwrapv -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -O2 -fPIE
+ENCLAVE := $(CORE) $(BINDING) $(filter-out %/main.cc,$(wildcard native/forwarder/*.cc)) $(filter-out %/compile.cc,$(wildcard native/quickjs/*.cc))
+ENCLAVE_FLAGS := $(FORWARDER_FLAGS) -Inative/quickjs -isystem build/quickjs
+
+.PHONY: vsock-enclave
+vsock-enclave: $(OUT)/vsock-enclave ## Build the enclave's side without Node.js, build/vsock-enclave (ARCH=aarch64: build/aarch64/vsock-enclave)
+
+build/quickjs/quickjs.c: scripts/quickjs.sh
+	$< $(@D)
+	@touch $@
+
+build/engine/%.o: build/quickjs/quickjs.c Makefile | build/deps/build
+	@mkdir -p $(@D)
+	gcc $(ENGINE_FLAGS) -c -o $@ build/quickjs/$*.c
+
+ifneq ($(OUT),build)
+$(OUT)/engine/%.o: build/quickjs/quickjs.c Makefile | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)gcc $(ENGINE_FLAGS) -c -o $@ build/quickjs/$*.c
+endif
+
+# The compiler runs on this machine, and its bytecode on both.
+build/engine/compile: native/quickjs/compile.cc $(ENGINE:%=build/engine/%.o)
+	g++ $(CXXFLAGS) -isystem build/quickjs -o $@ $^ -lm
+
+build/vsock-enclave.js: scripts/bundle-enclave.ts $(shell find src -name '*.ts') package.json Makefile $(NPM)
+	$(NODE) $< $(VERSION) src/main-enclave.ts $@ build/bundle-enclave.json
+
+build/%.bytecode: build/%.js build/engine/compile
+	build/engine/compile $< $@
+
+$(OUT)/%.o: build/%.bytecode native/quickjs/bytecode.S | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)gcc -DBYTECODE='"$<"' -c -o $@ $(word 2,$^)
+
+$(OUT)/enclave/%.o: native/%.cc $(NATIVE_HEADERS) package.json Makefile build/quickjs/quickjs.c | $(SYSTEM)
+	@mkdir -p $(@D)
+	$(PREFIX)g++ $(ENCLAVE_FLAGS) -c -o $@ $<
+
+# Programs of tests: the data plane of this engine, and its parsers.
+.PHONY: dataplane-quickjs parsers-quickjs
+dataplane-quickjs parsers-quickjs: %: build/%
+
+build/dataplane-quickjs.js: tests/dataplane/quickjs/served.ts
+build/parsers-quickjs.js: tests/fuzz/quickjs/answering.ts
+build/%-quickjs.js: scripts/bundle-enclave.ts $(shell find src tests/dataplane tests/fuzz -name '*.ts') tests/wire.ts Makefile $(NPM)
+	$(NODE) $< $(VERSION) $(filter %/served.ts %/answering.ts,$(filter tests/$(if $(filter dataplane,$*),dataplane,fuzz)/%,$^)) $@ build/$*-quickjs.json
+
+build/%-quickjs: $(ENCLAVE:native/%.cc=build/enclave/%.o) $(ENGINE:%=build/engine/%.o) build/%-quickjs.o
+	g++ $^ $(FORWARDER_LINK) -o $@
+
+$(OUT)/vsock-enclave: $(ENCLAVE:native/%.cc=$(OUT)/enclave/%.o) $(ENGINE:%=$(OUT)/engine/%.o) $(OUT)/vsock-enclave.o
+	$(PREFIX)g++ $^ $(FORWARDER_LINK) -o $@
+
 ## The package
 
 RELEASE := 1
@@ -284,7 +343,7 @@ FUZZ_RUNS := 500000
 FUZZ_ROUNDS := 5000
 
 .PHONY: fuzz
-fuzz: $(FUZZERS:%=fuzz-%) fuzz-protocol ## Run all parsers under coverage-guided fuzzers (FUZZ_RUNS=500000 FUZZ_ROUNDS=5000)
+fuzz: $(FUZZERS:%=fuzz-%) fuzz-protocol fuzz-quickjs ## Run all parsers under coverage-guided fuzzers (FUZZ_RUNS=500000 FUZZ_ROUNDS=5000)
 
 .PHONY: fuzz-%
 fuzz-%: build/fuzz/%
@@ -296,6 +355,10 @@ fuzz-%: build/fuzz/%
 fuzz-protocol: $(NPM)
 	$(NODE) tests/fuzz/protocol.ts $(FUZZ_ROUNDS)
 
+.PHONY: fuzz-quickjs
+fuzz-quickjs: parsers-quickjs
+	$(NODE) tests/fuzz/quickjs/quickjs.ts $(FUZZ_ROUNDS)
+
 build/fuzz/http_head: native/core/body.cc
 build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/deps/fuzz
 	@mkdir -p $(@D)
@@ -303,8 +366,8 @@ build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/d
 
 .PHONY: test-integration
 test-integration: tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the tests of the built executable
-	$(MAKE) rpm vsock-forwarder ARCH=$(HOST)
-	$(MAKE) rpm vsock-forwarder ARCH=aarch64
+	$(MAKE) rpm vsock-forwarder vsock-enclave dataplane-quickjs parsers-quickjs ARCH=$(HOST)
+	$(MAKE) rpm vsock-forwarder vsock-enclave ARCH=aarch64
 	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
 
 .PHONY: test-container

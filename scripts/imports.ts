@@ -33,6 +33,17 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'proxy/server.ts',
     ...PURE,
   ],
+  // The process edge of vsock-enclave.
+  'main-enclave.ts': [
+    'commands/',
+    'dataplane/addon.ts',
+    'enclave-command.ts',
+    'platform/quickjs/',
+    'process-log.ts',
+    'proxy/server.ts',
+    ...PURE,
+    SYSTEM,
+  ],
   'process-log.ts': ['platform/line-writer.ts', 'platform/log-output.ts', ...PURE],
   'commands/observe/': [
     'commands/',
@@ -54,7 +65,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'aws/partitions.ts',
     'proxy/report/format.ts',
     ...PURE,
-    'node:net',
+    'platform/system/program.ts',
   ],
   'config/': ['yaml', 'access/', 'plan.ts', ...DATA_PLANE, 'dataplane/process.ts', 'dns/resolver.ts', ...PURE, SYSTEM],
   'proxy/': ['access/', 'protocol/', 'dns/', 'plan.ts', ...DATA_PLANE, ...PURE, SYSTEM],
@@ -103,11 +114,12 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/vsock.ts': [],
   'platform/log.ts': ['platform/escape.ts', 'platform/rust-regex.ts'],
   'platform/rust-regex.ts': [],
+  'platform/quickjs/': ['platform/environment.ts', 'platform/errors.ts', 'platform/line-writer.ts', SYSTEM],
   'platform/': ['node:*'],
 };
 
 /** Where the enclave's side begins, and what of it there is for each engine anew. */
-const ENCLAVE_ROOT = 'enclave-command.ts';
+const ENCLAVE_ROOT = 'main-enclave.ts';
 const OF_THE_ENGINE = [SYSTEM, 'dataplane/load.ts'];
 
 /**
@@ -116,8 +128,9 @@ const OF_THE_ENGINE = [SYSTEM, 'dataplane/load.ts'];
  * engine, and the others are the programs that they are part of.
  */
 const NATIVE: Readonly<Record<string, readonly string[]>> = {
-  forwarder: ['main', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
+  forwarder: ['main', 'forwarder', 'report', 'throttle', 'failure', 'log', 'arguments', 'text', 'process'],
   node: ['module', 'values', 'vsock'],
+  quickjs: ['main', 'host', 'program', 'values', 'text', 'process', 'compile', 'bytecode'],
   // `values` is the engine's own.
   binding: ['calls', 'plane', 'messages', 'process', 'sha256', 'values', 'failure'],
   core: [
@@ -144,6 +157,7 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
 const BUILT_ON: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['core'],
   node: ['binding', 'core'],
+  quickjs: ['forwarder', 'binding', 'core'],
   binding: ['core'],
 };
 
@@ -152,12 +166,12 @@ const CONFINED: readonly { readonly pattern: RegExp; readonly to: readonly strin
   { pattern: /#\s*include\s*[<"](js_native|node)_api/, to: ['node/values', 'node/module'], what: 'N-API' },
   {
     pattern: /#\s*include\s*<(sys|linux|netinet|arpa)\/|#\s*include\s*<(unistd|fcntl|poll|signal|pthread)\.h>/,
-    to: ['core/socket', 'core/thread', 'binding/process', 'node/vsock', 'forwarder/process'],
+    to: ['core/socket', 'core/thread', 'binding/process', 'node/vsock', 'quickjs/process', 'forwarder/process'],
     what: 'a system call',
   },
   {
     pattern: /\bv?f?printf\s*\(|\b(f?put[cs]|putchar|perror|v?syslog)\s*\(|\bSTD(OUT|ERR)_FILENO\b|<iostream>/,
-    to: ['forwarder/process'],
+    to: ['forwarder/process', 'quickjs/compile'],
     what: 'writing to stdout, stderr or a log',
   },
 ];

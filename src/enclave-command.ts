@@ -1,6 +1,6 @@
 /** The command `enclave`, made from the functions of its process; the same for each JavaScript engine. */
 import { describeFailure } from './commands/failure.ts';
-import { addLoopbackAddress, bringUpLoopback, openPipe, reapOrphans, unblockSignals } from './dataplane/process.ts';
+import { addLoopbackAddress, bringUpLoopback, openPipe, reapOrphans } from './dataplane/process.ts';
 import type { SignalSource } from './enclave/signals.ts';
 import type { EnclavePlan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
@@ -17,6 +17,8 @@ export interface EnclaveProcess {
   /** Writes to standard output. @returns the exit status */
   readonly print: (text: string) => number;
   readonly signals: SignalSource;
+  /** Lets through what the engine blocks; called once there is a listener for every signal. */
+  readonly unblockSignals: () => void;
   readonly dependenciesFor: (logFor: LogFor) => ServeDependencies;
   /** Opens metrics and the control socket, as the plan and the environment say. */
   readonly observe: (proxy: RunningProxy, log: Log) => Promise<unknown>;
@@ -32,7 +34,7 @@ export async function runEnclaveCommand(argv: readonly string[], host: EnclavePr
   if (parsed.kind === 'text') return host.print(parsed.text);
   const { isInForeground, takeSignals } = await import('./enclave/signals.ts');
   const signals = takeSignals(host.signals, isInForeground);
-  unblockSignals();
+  host.unblockSignals();
   const { logTo } = parsed.arguments;
   const sender = logTo && new (await import('./enclave/log-sender.ts')).LogSender(systemClock);
   // Denials in an enclave are visible nowhere else.

@@ -11,7 +11,7 @@ import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
-import { sendDatagram } from './dataplane/process.ts';
+import { sendDatagram, unblockSignals } from './dataplane/process.ts';
 import type { RecordLookUp } from './dns/records.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
@@ -342,6 +342,7 @@ async function runEnclave(argv: readonly string[]): Promise<number> {
     processLog,
     print,
     signals: process,
+    unblockSignals,
     dependenciesFor: dependenciesOfProcess,
     observe,
   });

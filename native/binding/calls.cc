@@ -108,12 +108,6 @@ Value openPipe(const Call& call) {
                          {"error", call.js.integer(ends.error)}});
 }
 
-// unblockSignals()
-Value unblockSignals(const Call& call) {
-  vsock_proxy::unblockSignals();
-  return call.js.undefined();
-}
-
 // reapOrphans(own)
 Value reapOrphans(const Call& call) {
   vsock_proxy::reapOrphans(call.integer<pid_t>(0));
@@ -138,7 +132,6 @@ const NamedCall kDataPlaneCalls[] = {
     {"bringUpLoopback", bringUpLoopback},
     {"addLoopbackAddress", addLoopbackAddress},
     {"openPipe", openPipe},
-    {"unblockSignals", unblockSignals},
     {"reapOrphans", reapOrphans},
 };
 const size_t kDataPlaneCallCount = std::size(kDataPlaneCalls);

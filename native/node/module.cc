@@ -72,6 +72,12 @@ Value stop(const Call& call) {
   return call.js.undefined();
 }
 
+// unblockSignals()
+Value unblockSignals(const Call& call) {
+  vsock_proxy::unblockSignals();
+  return call.js.undefined();
+}
+
 // vsockSupport() → {error, cid, cidError}
 Value vsockSupport(const Call& call) {
   const VsockSupport support = vsock_proxy::vsockSupport();
@@ -111,6 +117,7 @@ Value execute(const Call& call) {
 const NamedCall kOwnCalls[] = {
     {"start", start},
     {"stop", stop},
+    {"unblockSignals", unblockSignals},
     {"vsockSupport", vsockSupport},
     {"vsockListeners", vsockListeners},
     {"openMemoryFile", openMemoryFile},

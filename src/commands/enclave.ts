@@ -3,6 +3,7 @@ import { parseConnect } from '../config/schema/addresses.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
+import { PROGRAM } from '../platform/system/program.ts';
 import { CID_ANY, CID_PARENT } from '../platform/vsock.ts';
 import { DEFAULT_CONFIG_PATH } from './line/help.ts';
 import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
@@ -31,7 +32,7 @@ names through the proxy, on the ports 80 and 443 (egress.transparent_ports).
 Example: the last lines of a Dockerfile whose CMD was ["python3", "app.py"]
 
   COPY vsock-proxy.yaml ${DEFAULT_CONFIG_PATH}
-  CMD ["vsock-proxy", "enclave", "--", "python3", "app.py"]
+  CMD ["${PROGRAM}", "enclave", "--", "python3", "app.py"]
 
 Exit status: that of the command, 128 + n if signal n ended it; 127 if it was not
 found, 126 if it could not be executed; 1 if the enclave could not be set up, 2 if

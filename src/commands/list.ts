@@ -2,6 +2,7 @@
  * The commands other than the drop-in form, which begins with a port. The table is small, because every start loads it.
  */
 import { closestWord } from '../config/read/did-you-mean.ts';
+import { PROGRAM } from '../platform/system/program.ts';
 
 export interface CommandSummary {
   /** Its options and arguments, in one line. */
@@ -57,5 +58,5 @@ export function closestCommand(word: string): string | undefined {
 
 /** The text in front of a command's `usage`. */
 export function commandLine(command: CommandName | undefined): string {
-  return command === undefined ? 'vsock-proxy' : `vsock-proxy ${command}`;
+  return command === undefined ? PROGRAM : `${PROGRAM} ${command}`;
 }

@@ -1,4 +1,4 @@
-/** The harness of real sockets, on loopback, around the addon. */
+/** The harness of real sockets, on loopback, around a data plane: the addon, unless told. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
@@ -8,7 +8,7 @@ import type { Harness, Peer, Server } from './harness.ts';
 
 const LOOPBACK = '127.0.0.1';
 
-export function openSocketHarness(threads: number): Harness {
+export function openSocketHarness(threads: number, open: typeof openDataPlane = openDataPlane): Harness {
   const cleanUps: (() => unknown)[] = [];
   const opened: DataPlane[] = [];
 
@@ -27,7 +27,7 @@ export function openSocketHarness(threads: number): Harness {
 
   return {
     open(events) {
-      const dataPlane = openDataPlane(events, { threads });
+      const dataPlane = open(events, { threads });
       opened.push(dataPlane);
       return dataPlane;
     },

@@ -8,19 +8,28 @@ import { sha256 } from '../../src/dataplane/process.ts';
 import { testDeciding } from '../dataplane/deciding.ts';
 import { testEndings } from '../dataplane/ending.ts';
 import { testFigures } from '../dataplane/figures-suite.ts';
+import { DATAPLANE_QUICKJS, openRemoteDataPlane } from '../dataplane/quickjs/remote.ts';
 import { testReuse } from '../dataplane/reuse.ts';
 import { openSocketHarness } from '../dataplane/sockets.ts';
 import { testDataPlane } from '../dataplane/suite.ts';
 
-const ADDON = new URL('../../build/vsock.node', import.meta.url);
-if (!existsSync(ADDON)) throw new Error('build/vsock.node is missing. Build it: make addon');
+/** Each with the target that builds it. */
+const BINDINGS = [
+  { name: 'the addon', file: 'build/vsock.node', target: 'addon', open: openDataPlane },
+  { name: 'QuickJS', file: DATAPLANE_QUICKJS, target: 'dataplane-quickjs', open: openRemoteDataPlane },
+] as const;
 
-for (const threads of [1, 2]) {
-  testDataPlane(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
-  testDeciding(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
-  testFigures(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
-  testEndings(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
-  testReuse(`the addon with ${threads} relay threads`, () => openSocketHarness(threads));
+for (const { name, file, target, open } of BINDINGS) {
+  if (!existsSync(file)) throw new Error(`${file} is missing. Build it: make ${target}`);
+  for (const threads of [1, 2]) {
+    const title = `${name} with ${threads} relay threads`;
+    const openHarness = () => openSocketHarness(threads, open);
+    testDataPlane(title, openHarness);
+    testDeciding(title, openHarness);
+    testFigures(title, openHarness);
+    testEndings(title, openHarness);
+    testReuse(title, openHarness);
+  }
 }
 
 test('two data planes at once know nothing of each other, and a third comes when they have stopped', () => {

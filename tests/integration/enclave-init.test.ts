@@ -1,8 +1,9 @@
 /** The built executable as the first process of an enclave, and what it finds and leaves there. */
 import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
 import { suite, test } from 'node:test';
 import type { Program } from '../program.ts';
-import { onParent, PATIENCE_MS, pidOf, Stage } from './enclave-stage.ts';
+import { onParent, PATIENCE_MS, pidOf, Stage, TESTED } from './enclave-stage.ts';
 
 const FORWARD = 'forward: [{listen: "127.0.0.1:443", connect: "unix:DIRECTORY/parent-8001", names: [ranges.test]}]\n';
 const EGRESS = 'egress: {allow: ["**.test"]}\n';
@@ -268,7 +269,7 @@ python3 ${python} ${own.join(' ')}`;
 
   test('a second start finds everything done, and changes nothing', async () => {
     const stage = new Stage();
-    const script = `before=$(cat /etc/hosts /etc/resolv.conf); ${process.env.VSOCK_PROXY ?? `${process.cwd()}/build/vsock-proxy`} enclave --config ${stage.file('ingress: [{listen_port: 3000}]')} --parent unix:${stage.directory} -- sh -c 'cat /etc/hosts /etc/resolv.conf' >${stage.directory}/after && test "$before" = "$(cat ${stage.directory}/after)" && echo same`;
+    const script = `before=$(cat /etc/hosts /etc/resolv.conf); ${resolve(TESTED)} enclave --config ${stage.file('ingress: [{listen_port: 3000}]')} --parent unix:${stage.directory} -- sh -c 'cat /etc/hosts /etc/resolv.conf' >${stage.directory}/after && test "$before" = "$(cat ${stage.directory}/after)" && echo same`;
     const { stdout, stderr } = await stage
       .enclave({ config: EGRESS, command: ['sh', '-c', script] })
       .outcome(PATIENCE_MS);

@@ -5,13 +5,12 @@
  * a loopback link that is down, and an /etc of its own.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { afterEach, test } from 'node:test';
+import { afterEach, suite, test } from 'node:test';
 import { Program } from '../program.ts';
-import { EXECUTABLE } from './proxy.ts';
+import { ENCLAVE, EXECUTABLE } from './proxy.ts';
 
 /** Of the parent's servers. */
 export const SERVER_IP = '10.77.0.1';
@@ -19,20 +18,28 @@ export const PATIENCE_MS = 60_000;
 const INSIDE = 'VSOCK_PROXY_TEST_NAMESPACE';
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** The program of the enclave's side, which is tested. */
+export const TESTED = process.env.VSOCK_PROXY_TEST_ENCLAVE ?? EXECUTABLE;
+
 /**
- * Runs the tests of `body` in the parent's namespace. `hosts`: what its hosts file has.
+ * Runs the tests of `body` in the parent's namespace, for each program of the enclave's side. `hosts`: what its hosts file has.
  *
  * To run some of them by their names, the name of {@link NAMESPACES} has to be among the patterns.
  */
 export function onParent(filename: string, hosts: string, body: () => void): void {
-  if (process.env[INSIDE] === undefined) enterNamespaces(filename, hosts);
-  else body();
+  if (process.env[INSIDE] !== undefined) {
+    body();
+    return;
+  }
+  suite(NAMESPACES, { concurrency: true, timeout: 600_000 }, () => {
+    for (const program of [EXECUTABLE, ENCLAVE]) enterNamespaces(program, filename, hosts);
+  });
 }
 
 export const NAMESPACES = 'in namespaces of their own';
 
-function enterNamespaces(filename: string, hosts: string): void {
-  test(NAMESPACES, { timeout: 600_000 }, () => {
+function enterNamespaces(program: string, filename: string, hosts: string): void {
+  test(`with ${program}`, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));
     writeFileSync(join(directory, 'hosts'), `127.0.0.1 localhost\n${hosts}`);
     writeFileSync(join(directory, 'resolv.conf'), 'nameserver 127.0.0.1\n');
@@ -45,10 +52,10 @@ function enterNamespaces(filename: string, hosts: string): void {
       `exec "${process.execPath}" --test --test-reporter=spec "$@" ${filename}`,
     ];
     const patterns = process.execArgv.filter((argument) => argument.startsWith('--test-name-pattern='));
-    const inside = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', enter.join('\n'), 'sh', ...patterns], {
-      env: { ...process.env, [INSIDE]: directory, NODE_TEST_CONTEXT: undefined },
-      encoding: 'utf8',
-    });
+    const inside = await new Program('env', [
+      ...['-u', 'NODE_TEST_CONTEXT', `${INSIDE}=${directory}`, `VSOCK_PROXY_TEST_ENCLAVE=${program}`],
+      ...['unshare', '--net', '--mount', 'sh', '-ec', enter.join('\n'), 'sh', ...patterns],
+    ]).ended;
     rmSync(directory, { recursive: true });
     console.log(inside.stdout, inside.stderr);
     assert.equal(inside.status, 0, 'see above; it needs root, unshare(1), mount(8) and ip(8)');
@@ -132,7 +139,7 @@ export class Stage {
     // With a PID namespace in any case: what is left in it ends with the test.
     const flags = ['--net', '--uts', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const environment = ['env', '-i', `PATH=${PATH}`, 'RUST_LOG=info'];
-    const proxy = [resolve(EXECUTABLE), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
+    const proxy = [resolve(TESTED), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
     const program = new Program('unshare', [
       ...flags,
       ...['sh', '-ec', enter.join('\n'), 'sh'],
@@ -165,7 +172,7 @@ const FILE_SYSTEMS = [
 
 /** The process of an enclave's entry point. */
 export function pidOf({ pid }: Pick<Program, 'pid'>): number {
-  if (readFileSync(`/proc/${pid}/comm`, 'utf8') === 'vsock-proxy\n') return pid;
+  if (/^vsock-(?:proxy|enclave)\n$/.test(readFileSync(`/proc/${pid}/comm`, 'utf8'))) return pid;
   return pidOf({ pid: Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')) });
 }
 

@@ -13,7 +13,15 @@ import { suite, test } from 'node:test';
 import { Output, type Program } from '../program.ts';
 import { launch, run, untilMade, withMounts } from './launch.ts';
 import { afterTest, buffer, connect, ending, LOOPBACK, listen, text } from './loopback.ts';
-import { EXECUTABLE, FORWARDER, type ForwarderOptions, freePort, type RunningProxy, startForwarder } from './proxy.ts';
+import {
+  ENCLAVE,
+  EXECUTABLE,
+  FORWARDER,
+  type ForwarderOptions,
+  freePort,
+  type RunningProxy,
+  startForwarder,
+} from './proxy.ts';
 import { testRelay } from './relay.ts';
 
 if (process.getuid?.() !== 0) throw new Error('These tests change the root directory. Hint: run them as root');
@@ -22,10 +30,11 @@ const { version: VERSION } = JSON.parse(readFileSync('package.json', 'utf8'));
 const PATIENCE_MS = 30_000;
 const MIB = 1024 * 1024;
 
-/** The two ways to call it. */
+/** The ways to call it. */
 const PROGRAMS = [
   { name: 'vsock-forwarder', program: [FORWARDER] },
   { name: 'vsock-proxy forward', program: [EXECUTABLE, 'forward'] },
+  { name: 'vsock-enclave forward', program: [ENCLAVE, 'forward'] },
 ] as const;
 
 /** In front of a program: files in memory must not be executed. The sysctl is of the PID namespace. */

@@ -12,6 +12,9 @@ export const EXECUTABLE = process.env.VSOCK_PROXY ?? 'build/vsock-proxy';
 /** Likewise by VSOCK_FORWARDER. */
 export const FORWARDER = process.env.VSOCK_FORWARDER ?? 'build/vsock-forwarder';
 
+/** Likewise by VSOCK_ENCLAVE. */
+export const ENCLAVE = process.env.VSOCK_ENCLAVE ?? 'build/vsock-enclave';
+
 const PATIENCE_MS = 30_000;
 
 interface ProgramOptions {

@@ -6,6 +6,8 @@ import { closeSync, openSync, readSync } from '../../platform/system/files.ts';
 
 /** Enough for more than 100,000 entries. */
 const MAX_BYTES = 8 * 1024 * 1024;
+/** Holds most files; doubled as often as it takes. */
+const FIRST_BYTES = 16 * 1024;
 
 /** @throws VsockProxyError `config`: `Could not open the file: …`, `Could not read the file: …` */
 export function readText(path: string): string {
@@ -21,8 +23,9 @@ export function readText(path: string): string {
 function readBytes(path: string): Buffer {
   const descriptor = attempt('Could not open the file', path, () => openSync(path, 'r'));
   try {
-    const buffer = Buffer.allocUnsafe(MAX_BYTES + 1);
-    for (let length = 0; length < buffer.length; ) {
+    let buffer = Buffer.allocUnsafe(FIRST_BYTES);
+    for (let length = 0; length <= MAX_BYTES; ) {
+      if (length === buffer.length) buffer = Buffer.concat([buffer, Buffer.allocUnsafe(length)]);
       const count = attempt('Could not read the file', path, () => readSync(descriptor, buffer, { offset: length }));
       if (count === 0) return buffer.subarray(0, length);
       length += count;

@@ -155,7 +155,7 @@ for (const { path, source } of ALLOWED) {
 test("the enclave's side reaches Node.js by platform/system/ alone", () => {
   const sources = (zone: string) =>
     new Map([
-      ['src/enclave-command.ts', `import { run } from './enclave/run.ts';`],
+      ['src/main-enclave.ts', `import { run } from './enclave/run.ts';`],
       ['src/enclave/run.ts', `const x = await import('./zone.ts');`],
       ['src/enclave/zone.ts', zone],
       ['src/enclave/describe.ts', `import { execFile } from 'node:child_process';`],

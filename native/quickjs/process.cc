@@ -1,0 +1,192 @@
+#include "process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+
+namespace vsock_proxy {
+namespace {
+
+int orErrno(int result) { return result < 0 ? -errno : result; }
+
+template <class Action>
+int retried(Action action) {
+  for (;;) {
+    const auto result = action();
+    if (result >= 0) return static_cast<int>(result);
+    if (errno != EINTR) return -errno;
+  }
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& words) {
+  std::vector<char*> all;
+  for (const std::string& word : words) all.push_back(const_cast<char*>(word.c_str()));
+  all.push_back(nullptr);
+  return all;
+}
+
+// In the child, where nothing may be allocated. Returns an errno, if at all.
+int becomeProgram(char* const* words, char** environment, const int (&streams)[3]) {
+  // Out of the way of 0, 1 and 2, for one of them may be meant for another.
+  int copies[3];
+  for (int i = 0; i < 3; ++i) {
+    copies[i] = fcntl(streams[i], F_DUPFD_CLOEXEC, 3);
+    if (copies[i] < 0) return errno;
+  }
+  for (int i = 0; i < 3; ++i) {
+    if (dup2(copies[i], i) < 0) return errno;
+  }
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  environ = environment;
+  execvp(words[0], words);
+  return errno;
+}
+
+}  // namespace
+
+void prepareProcess() {
+  signal(SIGPIPE, SIG_IGN);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void exitProcess(int status) { _exit(status); }
+
+int processorCount() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : std::max(1, CPU_COUNT(&set));
+}
+
+std::string hostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return gethostname(name, HOST_NAME_MAX) < 0 ? "" : name;
+}
+
+std::vector<std::string> environmentOfProcess() {
+  std::vector<std::string> all;
+  for (char** one = environ; *one != nullptr; ++one) all.emplace_back(*one);
+  return all;
+}
+
+int openFile(const std::string& path, int flags, unsigned mode) {
+  return retried([&] { return open(path.c_str(), flags | O_CLOEXEC, mode); });
+}
+int closeFile(int fd) { return orErrno(close(fd)); }
+int readFile(int fd, void* data, size_t size) {
+  return retried([&] { return read(fd, data, size); });
+}
+int writeFile(int fd, const void* data, size_t size) {
+  return retried([&] { return write(fd, data, size); });
+}
+
+int writeWithoutWaiting(int fd, const void* data, size_t size) {
+  const int sent = retried([&] { return ::send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL); });
+  if (sent != -ENOTSOCK) return sent;
+  pollfd query{fd, POLLOUT, 0};
+  if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return -EAGAIN;
+  // So many a pipe takes without waiting that poll(2) calls writable.
+  return writeFile(fd, data, std::min<size_t>(size, PIPE_BUF));
+}
+
+FileStatus statusOf(int fd) {
+  struct stat found {};
+  if (fstat(fd, &found) < 0) return {errno};
+  return {0, found.st_mode, found.st_dev, found.st_ino, S_ISCHR(found.st_mode) && isatty(fd) == 1};
+}
+
+int changeMode(int fd, unsigned mode) { return orErrno(fchmod(fd, mode)); }
+int syncFile(int fd) { return orErrno(fsync(fd)); }
+int renameFile(const std::string& from, const std::string& to) {
+  return orErrno(rename(from.c_str(), to.c_str()));
+}
+int removeFile(const std::string& path) { return orErrno(unlink(path.c_str())); }
+int randomBytes(void* data, size_t size) {
+  return retried([&] { return getrandom(data, size, 0); });
+}
+
+int startProgram(const std::vector<std::string>& words, const std::vector<std::string>& environment,
+                 const int (&streams)[3]) {
+  const std::vector<char*> arguments = pointers(words);
+  std::vector<char*> variables = pointers(environment);
+  // Closed by exec(3), or with an errno in it.
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+  UniqueFd outcome(ends[0]);
+  UniqueFd told(ends[1]);
+  const pid_t pid = fork();
+  if (pid < 0) return -errno;
+  if (pid == 0) {
+    const int error = becomeProgram(arguments.data(), variables.data(), streams);
+    if (write(told.get(), &error, sizeof error) < 0) _exit(2);
+    _exit(1);
+  }
+  told.reset();
+  int error = 0;
+  if (readFile(outcome.get(), &error, sizeof error) != sizeof error) return pid;
+  waitpid(pid, nullptr, 0);
+  return -error;
+}
+
+ProgramEnd endOf(pid_t pid) {
+  int status = 0;
+  if (waitpid(pid, &status, WNOHANG) != pid) return {};
+  return WIFSIGNALED(status) ? ProgramEnd{true, 0, WTERMSIG(status)}
+                             : ProgramEnd{true, WEXITSTATUS(status), 0};
+}
+
+int sendSignal(pid_t pid, int signal) { return orErrno(kill(pid, signal)); }
+
+int openSignals(const std::vector<int>& signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  return orErrno(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+}
+
+int takeSignalFrom(int fd) {
+  signalfd_siginfo info{};
+  return read(fd, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+Opened bindDatagrams(const Address& address) {
+  UniqueFd fd(socket(address.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return {UniqueFd(), "socket", errno};
+  if (bind(fd.get(), address.raw(), address.size()) < 0) return {UniqueFd(), "bind", errno};
+  return {std::move(fd)};
+}
+
+Moved receiveDatagram(int fd, void* data, size_t size, Address& from) {
+  socklen_t length = Address::kCapacity;
+  const int received = retried([&] { return recvfrom(fd, data, size, 0, from.raw(), &length); });
+  from.setSize(length);
+  return received < 0 ? Moved{0, -received} : Moved{static_cast<size_t>(received), 0};
+}
+
+int sendDatagramTo(int fd, const void* data, size_t size, const Address& to) {
+  return retried([&] { return sendto(fd, data, size, MSG_NOSIGNAL, to.raw(), to.size()); });
+}
+
+int unblock(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : orErrno(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+}  // namespace vsock_proxy

@@ -1,0 +1,79 @@
+/** What the program of native/quickjs offers: host.cc has the functions. Numbers below 0 are errnos. */
+
+export interface Opened {
+  readonly fd: number;
+  /** The call that failed, with `error`; 0 where none has. */
+  readonly call: string;
+  readonly error: number;
+}
+
+export interface Host {
+  readonly words: readonly string[];
+  /** `NAME=value` each. */
+  readonly environment: readonly string[];
+  readonly hostName: string;
+  readonly processors: number;
+
+  exit(status: number): never;
+  onUncaught(handler: (error: unknown) => void): void;
+  now(): number;
+  setTimer(ms: number, fire: () => void): number;
+  clearTimer(id: number): void;
+  /** Calls `onReady` again and again while one of the events (of epoll(7)) holds. */
+  watch(fd: number, events: number, onReady: (events: number) => void): number;
+  rewatch(fd: number, events: number): number;
+  unwatch(fd: number): void;
+
+  openFile(path: string, flags: number, mode: number): number;
+  closeFile(fd: number): number;
+  readFile(fd: number, to: Uint8Array, offset?: number): number;
+  writeFile(fd: number, from: Uint8Array, offset?: number): number;
+  writeWithoutWaiting(fd: number, from: Uint8Array, offset?: number): number;
+  statusOf(fd: number): {
+    readonly error: number;
+    readonly mode: number;
+    readonly device: number;
+    readonly inode: number;
+    readonly terminal: boolean;
+  };
+  changeMode(fd: number, mode: number): number;
+  syncFile(fd: number): number;
+  renameFile(from: string, to: string): number;
+  removeFile(path: string): number;
+  randomBytes(to: Uint8Array): number;
+
+  startProgram(words: readonly string[], environment: readonly string[], streams: readonly number[]): number;
+  endOf(pid: number): { readonly ended: boolean; readonly status: number; readonly signal: number };
+  sendSignal(pid: number, signal: number): number;
+  openSignals(signals: readonly number[]): number;
+  takeSignal(fd: number): number;
+
+  bindDatagrams(ip: string, port: number): Opened;
+  receiveDatagram(fd: number, to: Uint8Array): { readonly length: number; readonly ip: string; readonly port: number };
+  sendDatagramTo(fd: number, from: Uint8Array, ip: string, port: number): number;
+  listenOn(ip: string, port: number): Opened;
+  acceptFrom(fd: number): Opened;
+  startConnect(ip: string, port: number): Opened;
+  connectOutcome(fd: number): number;
+  receive(fd: number, to: Uint8Array, offset?: number): number;
+  send(fd: number, from: Uint8Array, offset?: number): number;
+  shutdownWrite(fd: number): void;
+  unblock(fd: number): number;
+
+  /** UTF-8; what is none becomes U+FFFD, as the Encoding standard has it. */
+  decode(bytes: Uint8Array): string;
+  isUtf8(bytes: Uint8Array): boolean;
+  encode(text: string): Uint8Array;
+  /** A byte for each character, and of others their last eight bits. */
+  decodeLatin1(bytes: Uint8Array): string;
+  encodeLatin1(text: string): Uint8Array;
+}
+
+declare global {
+  /** There under QuickJS only. */
+  const host: Host;
+}
+
+/** EPOLLIN and EPOLLOUT. */
+export const READABLE = 1;
+export const WRITABLE = 4;

@@ -1,0 +1,316 @@
+import type * as Contract from '../system/sockets.ts';
+import { systemError } from './errors.ts';
+import { type Opened, READABLE, WRITABLE } from './host.ts';
+
+export type Stream = Contract.Stream;
+export type Connection = Contract.Connection;
+export type StreamServer = Contract.StreamServer;
+export type DatagramSocket = Contract.DatagramSocket;
+
+const EAGAIN = -11;
+/** Node.js has the same: beyond it a writer is to wait. */
+const HIGH_WATER_BYTES = 16 * 1024;
+/** What is read at once, and the longest datagram. */
+const BLOCK = new Uint8Array(64 * 1024);
+/** Datagrams that are taken before others have their turn. */
+const MOST_AT_ONCE = 64;
+
+type Listener = (...args: never[]) => void;
+
+/** Those who listen, by the event. */
+class Listeners {
+  readonly #listeners = new Map<string, Listener[]>();
+
+  add(event: string, listener: Listener): void {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+  }
+
+  tell(event: string, ...args: readonly unknown[]): void {
+    for (const listener of this.#listeners.get(event) ?? []) Reflect.apply(listener, undefined, args);
+  }
+}
+
+class Socket implements Connection {
+  readonly #fd: number;
+  readonly #isPipe: boolean;
+  readonly #listeners = new Listeners();
+  readonly #queue: Uint8Array[] = [];
+  /** Bytes of the first one in the queue that are gone. */
+  #sent = 0;
+  #queued = 0;
+  #connecting: boolean;
+  #flowing = false;
+  #ending = false;
+  #readEnded = false;
+  #drains = false;
+  #watched = 0;
+  #idle: { readonly ms: number; readonly listener: () => void } | undefined;
+  #active = 0;
+  #timer: number | undefined;
+  destroyed = false;
+
+  constructor(fd: number, how: 'connecting' | 'connected' | 'pipe') {
+    this.#fd = fd;
+    this.#isPipe = how === 'pipe';
+    this.#connecting = how === 'connecting';
+    this.#watch();
+  }
+
+  on(event: string, listener: Listener): this {
+    this.#listeners.add(event, listener);
+    if (event === 'data') this.resume();
+    return this;
+  }
+
+  once(event: 'close', listener: () => void): this {
+    return this.on(event, listener); // it comes once only
+  }
+
+  get writable(): boolean {
+    return !this.destroyed && !this.#ending && !this.#isPipe;
+  }
+
+  get writableLength(): number {
+    return this.#queued;
+  }
+
+  write(data: Uint8Array | string): boolean {
+    if (!this.writable) return false;
+    const bytes = typeof data === 'string' ? host.encode(data) : data;
+    this.#queue.push(bytes);
+    this.#queued += bytes.length;
+    if (!this.#connecting) this.#send();
+    if (this.#queued >= HIGH_WATER_BYTES) this.#drains = true;
+    return !this.#drains;
+  }
+
+  end(): void {
+    if (!this.writable) return;
+    this.#ending = true;
+    if (!this.#connecting) this.#send();
+  }
+
+  destroy(error?: Error): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    if (this.#watched !== 0) host.unwatch(this.#fd);
+    if (this.#timer !== undefined) host.clearTimer(this.#timer);
+    if (this.#fd >= 0) host.closeFile(this.#fd);
+    queueMicrotask(() => {
+      if (error !== undefined) this.#listeners.tell('error', error);
+      this.#listeners.tell('close');
+    });
+  }
+
+  pause(): void {
+    this.#flowing = false;
+    this.#watch();
+  }
+
+  resume(): void {
+    this.#flowing = true;
+    this.#watch();
+  }
+
+  setTimeout(ms: number, listener: () => void): void {
+    this.#idle = { ms, listener };
+    this.#active = host.now();
+    this.#awaitIdle(ms);
+  }
+
+  #awaitIdle(ms: number): void {
+    this.#timer = host.setTimer(ms, () => {
+      this.#timer = undefined;
+      if (this.#idle === undefined) return;
+      const left = this.#active + this.#idle.ms - host.now();
+      if (left > 0) this.#awaitIdle(left);
+      else this.#idle.listener();
+    });
+  }
+
+  /** What is waited for follows from the state. */
+  #watch(): void {
+    if (this.destroyed) return;
+    const reads = this.#flowing && !this.#readEnded && !this.#connecting;
+    const writes = this.#connecting || this.#queue.length > 0;
+    const events = (reads ? READABLE : 0) | (writes ? WRITABLE : 0);
+    if (events === this.#watched) return;
+    if (events === 0) host.unwatch(this.#fd);
+    else if (this.#watched !== 0) host.rewatch(this.#fd, events);
+    else host.watch(this.#fd, events, () => this.#onReady());
+    this.#watched = events;
+  }
+
+  #onReady(): void {
+    this.#active = host.now();
+    if (this.#connecting) {
+      const error = host.connectOutcome(this.#fd);
+      if (error !== 0) {
+        this.destroy(systemError(-error, 'connect'));
+        return;
+      }
+      this.#connecting = false;
+      this.#listeners.tell('connect');
+    }
+    this.#send();
+    if (this.#flowing && !this.#readEnded) this.#receive();
+    this.#watch();
+  }
+
+  #send(): void {
+    for (let first = this.#queue[0]; first !== undefined && !this.destroyed; first = this.#queue[0]) {
+      const sent = host.send(this.#fd, first, this.#sent);
+      if (sent === EAGAIN) break;
+      if (sent < 0) {
+        this.destroy(systemError(sent, 'write'));
+        return;
+      }
+      this.#sent += sent;
+      this.#queued -= sent;
+      if (this.#sent < first.length) continue;
+      this.#queue.shift();
+      this.#sent = 0;
+    }
+    if (this.destroyed) return;
+    if (this.#queue.length === 0) {
+      if (this.#ending) host.shutdownWrite(this.#fd);
+      if (this.#ending && this.#readEnded) this.destroy();
+      if (this.#drains) {
+        this.#drains = false;
+        queueMicrotask(() => this.#listeners.tell('drain'));
+      }
+    }
+    this.#watch();
+  }
+
+  #receive(): void {
+    if (this.destroyed) return;
+    const count = this.#isPipe ? host.readFile(this.#fd, BLOCK) : host.receive(this.#fd, BLOCK);
+    if (count > 0) this.#listeners.tell('data', Buffer.from(BLOCK.subarray(0, count)));
+    else if (count === 0) this.#endReading();
+    else if (count !== EAGAIN) this.destroy(systemError(count, 'read'));
+  }
+
+  #endReading(): void {
+    this.#readEnded = true;
+    this.#listeners.tell('end');
+    // Nobody here keeps the other half open.
+    if (this.#isPipe || (this.#ending && this.#queue.length === 0)) this.destroy();
+    else this.end();
+  }
+}
+
+export const connect: typeof Contract.connect = ({ host: ip, port }) => {
+  const { fd, error } = host.startConnect(ip, port);
+  const socket = new Socket(fd, 'connecting');
+  if (fd < 0) socket.destroy(systemError(-error, 'connect'));
+  return socket;
+};
+
+export const readPipe: typeof Contract.readPipe = (fd) => {
+  host.unblock(fd);
+  return new Socket(fd, 'pipe');
+};
+
+export const createServer: typeof Contract.createServer = (onConnection) => new Server(onConnection);
+
+class Server implements StreamServer {
+  readonly #onConnection: (connection: Connection) => void;
+  readonly #listeners = new Listeners();
+  #fd = -1;
+  #open = 0;
+  maxConnections = Number.POSITIVE_INFINITY;
+
+  constructor(onConnection: (connection: Connection) => void) {
+    this.#onConnection = onConnection;
+  }
+
+  listen({ host: ip, port }: { readonly host: string; readonly port: number }): void {
+    this.#fd = opened(this.#listeners, host.listenOn(ip, port), 'listen', () => {
+      for (let taken = 0; taken < MOST_AT_ONCE && this.#accept(); taken += 1);
+    });
+  }
+
+  #accept(): boolean {
+    const { fd } = host.acceptFrom(this.#fd);
+    if (fd < 0) return false;
+    if (this.#open >= this.maxConnections) {
+      host.closeFile(fd);
+      return true;
+    }
+    this.#open += 1;
+    const socket = new Socket(fd, 'connected');
+    socket.on('close', () => {
+      this.#open -= 1;
+    });
+    this.#onConnection(socket);
+    return true;
+  }
+
+  once(event: 'listening', listener: () => void): void {
+    this.#listeners.add(event, listener);
+  }
+
+  on(event: 'error', listener: (error: Error) => void): void {
+    this.#listeners.add(event, listener);
+  }
+
+  close(): void {
+    this.#fd = closed(this.#fd);
+  }
+}
+
+export const createSocket: typeof Contract.createSocket = () => new Datagrams();
+
+class Datagrams implements DatagramSocket {
+  readonly #listeners = new Listeners();
+  #fd = -1;
+
+  bind({ address, port }: { readonly address: string; readonly port: number }): void {
+    this.#fd = opened(this.#listeners, host.bindDatagrams(address, port), 'bind', () => {
+      for (let taken = 0; taken < MOST_AT_ONCE && this.#receive(); taken += 1);
+    });
+  }
+
+  #receive(): boolean {
+    if (this.#fd < 0) return false;
+    const { length, ip, port } = host.receiveDatagram(this.#fd, BLOCK);
+    if (length < 0) return false;
+    this.#listeners.tell('message', Buffer.from(BLOCK.subarray(0, length)), { address: ip, port });
+    return true;
+  }
+
+  once(event: 'listening', listener: () => void): void {
+    this.#listeners.add(event, listener);
+  }
+
+  on(event: 'error' | 'message', listener: Listener): void {
+    this.#listeners.add(event, listener);
+  }
+
+  send(bytes: Uint8Array, port: number, address: string): void {
+    const sent = host.sendDatagramTo(this.#fd, bytes, address, port);
+    if (sent < 0) queueMicrotask(() => this.#listeners.tell('error', systemError(sent, 'send')));
+  }
+
+  close(): void {
+    this.#fd = closed(this.#fd);
+  }
+}
+
+/** @returns the descriptor, which is told of when it can be read */
+function opened(listeners: Listeners, { fd, error }: Opened, syscall: string, onReady: () => void): number {
+  if (fd >= 0) host.watch(fd, READABLE, onReady);
+  queueMicrotask(() => {
+    if (error === 0) listeners.tell('listening');
+    else listeners.tell('error', systemError(-error, syscall));
+  });
+  return fd;
+}
+
+function closed(fd: number): -1 {
+  if (fd < 0) return -1;
+  host.unwatch(fd);
+  host.closeFile(fd);
+  return -1;
+}

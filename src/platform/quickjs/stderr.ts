@@ -1,0 +1,13 @@
+/** Standard error: a full pipe or a gone reader costs lines, and stops nobody. */
+import { lineWriter, type WriteLine } from '../line-writer.ts';
+import { checked } from './errors.ts';
+
+const STDERR = 2;
+
+export function openStderr(): WriteLine {
+  return lineWriter((bytes) => checked(host.writeWithoutWaiting(STDERR, bytes), 'write'));
+}
+
+export function isTerminal(fd: number): boolean {
+  return host.statusOf(fd).terminal;
+}

@@ -1,0 +1,2 @@
+/** What users call this program. */
+export const PROGRAM: string = 'vsock-proxy';
