@@ -55,11 +55,9 @@ class Pump {
   bool wantsSource() const { return state_ == State::Flowing && keptBytes_ == 0 && !held_; }
   bool wantsSink() const { return state_ == State::Flowing && keptBytes_ != 0; }
 
-  uint64_t bytes() const { return bytes_; }     // bytes that the sink has taken
-  int sinkError() const { return sinkError_; }  // 0 unless SinkFailed
-  bool lostBytes() const {
-    return lostBytes_;
-  }  // bytes were read that the sink did not take before it failed
+  uint64_t bytes() const { return bytes_; }      // bytes that the sink has taken
+  int sinkError() const { return sinkError_; }   // 0 unless SinkFailed
+  bool lostBytes() const { return lostBytes_; }  // some were read, and the failed sink did not take them
 
  private:
   // Half of what a unix peer may have sent, so that it can write on while the other half is passed on.
