@@ -1,4 +1,7 @@
-/** How log lines and the command's output leave the enclave: by a listener of the data plane, as the sender knows no vsock. */
+/**
+ * Sends log lines and the command's output out of the enclave. A listener of the data plane relays them, because the
+ * sender has no vsock.
+ */
 import type { SocketAddress } from '../dataplane/contract.ts';
 import type { PipeEnds } from '../dataplane/system.ts';
 import type { ListenerPlan } from '../plan.ts';
@@ -6,18 +9,18 @@ import { connect } from '../platform/system/sockets.ts';
 import type { RunningProxy } from '../proxy/server.ts';
 import type { LogSender } from './log-sender.ts';
 
-/** Where lines go, and what it takes. */
+/** The address for lines, and the functions for sending them. */
 export interface Logging {
   readonly to: SocketAddress;
   readonly sender: LogSender;
   readonly openPipe: () => PipeEnds;
-  /** What this process says of an error that ends it: a line with its newline. */
+  /** The text for an error that ends the process: a line with its newline. */
   readonly describeFailure: (error: unknown) => string;
 }
 
 const WEEK_MS = 7 * 24 * 3_600_000;
 
-/** The listener, to be the last one of a plan. It waits for the parent as long as it takes. */
+/** The last listener of a plan. It waits for the parent without a limit. */
 export function relayTo(address: SocketAddress): ListenerPlan {
   return {
     place: '--log',
@@ -37,8 +40,8 @@ export function startSending({ sender }: Logging, proxy: RunningProxy): void {
 }
 
 /**
- * Tells the parent why an enclave ends that could not be set up: in production mode it has no console. `serve` is for a plan
- * of nothing else.
+ * Sends the parent the reason why an enclave could not be set up, because there is no console in production mode.
+ * `serve` runs a plan of these listeners only.
  */
 export async function sendFailure(
   error: unknown,

@@ -1,4 +1,4 @@
-/** Records of DNS that the enclave has not itself: its parent looks them up, and is asked through the tunnel that there is. */
+/** DNS records that the parent looks up, by requests through the tunnel to its proxy. */
 import type { Hostname } from '../access/address.ts';
 import type { SocketAddress } from '../dataplane/contract.ts';
 import { MAX_REPLY_BYTES, parseRecordReply, type RecordReply, recordPath } from '../dns/record-exchange.ts';
@@ -10,15 +10,15 @@ import type { SystemError } from '../platform/system/errors.ts';
 import { connect } from '../platform/system/sockets.ts';
 import { parseResponse } from '../protocol/http-response.ts';
 
-/** `failed`: nobody can tell now. Undefined: there is no such name. */
+/** `failed`: the answer is unknown now. Undefined: there is no such name. */
 export type FoundRecords = RecordSet | 'failed' | undefined;
 
-/** Programs wait five seconds for an answer, most of them, and then ask again. */
+/** Most programs wait five seconds for an answer, and then send the query again. */
 const DEADLINE_MS = 4500;
-/** At once; further ones are told that nobody can tell. */
+/** The most queries at the same time. Further ones fail at once. */
 const MAX_QUERIES = 64;
 
-/** The listener by which this process reaches the proxy of the parent, as it knows no vsock. */
+/** The listener through which this process, which has no vsock, reaches the proxy of the parent. */
 export function relayToParent(parent: SocketAddress): ListenerPlan {
   return {
     place: 'egress',
@@ -36,7 +36,7 @@ export class ParentRecords {
   readonly #clock: Clock;
   #relay: SocketAddress | undefined;
   #running = 0;
-  /** The last one has failed, and that was said. */
+  /** The last query has failed, and this was logged. */
   #told = false;
 
   constructor(log: Log, clock: Clock) {
@@ -44,7 +44,7 @@ export class ParentRecords {
     this.#clock = clock;
   }
 
-  /** From now on the parent is asked. @param relay where {@link relayToParent} listens */
+  /** From now on queries go to the parent. @param relay where {@link relayToParent} listens */
   start(relay: SocketAddress | undefined): void {
     this.#relay = relay;
   }
@@ -105,7 +105,7 @@ export class ParentRecords {
 
 const ASKED = { method: 'GET', version: '1.1', keepAlive: false } as const;
 
-/** @returns undefined where more has to come */
+/** @returns undefined if the response is incomplete */
 function readReply(type: RecordType, bytes: Buffer, ended: boolean): RecordReply | undefined {
   const response = parseResponse(bytes, ASKED);
   if (response.kind === 'malformed') return { code: response.problem };

@@ -1,8 +1,8 @@
 /**
- * The head of a request to an HTTP proxy: CONNECT, or a request in absolute form that is sent on in origin form
- * (RFC 9110, RFC 9112).
+ * The head of a request to an HTTP proxy: CONNECT, or a request in absolute form, which is sent on in origin form (RFC
+ * 9110, RFC 9112).
  *
- * What the server gets is written here, line by line, from what was understood; nothing that was not understood goes on.
+ * The head for the server is written here, line by line, from the parsed one. Nothing unparsed goes on.
  */
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import type { RequestFraming } from './framing.ts';
@@ -22,48 +22,51 @@ export type { MalformedRequest };
 /** A tunnel to host:port. */
 export interface ConnectRequest {
   readonly kind: 'connect';
-  /** See {@link Authority}: with a colon, an IPv6 address. */
+  /** See {@link Authority}: a host with a colon is an IPv6 address. */
   readonly host: string;
   readonly port: number;
-  /** Bytes up to the end of the head; what follows is for the server. */
+  /** Bytes up to the end of the head. The bytes after it are for the server. */
   readonly headBytes: number;
 }
 
-/** One request, and its own connection to the server. */
+/** One request, with its own exchange with the server. */
 export interface ForwardRequest {
   readonly kind: 'forward';
   readonly method: string;
-  /** See {@link Authority}: with a colon, an IPv6 address. */
+  /** See {@link Authority}: a host with a colon is an IPv6 address. */
   readonly host: string;
   readonly port: number;
-  /** The client's; the server is asked in the same one. */
+  /** The version of the client, which is also used for the server. */
   readonly version: '1.0' | '1.1';
-  /** Bytes up to the end of the head; the body follows. */
+  /** Bytes up to the end of the head. The body follows. */
   readonly headBytes: number;
-  /** What the server gets instead of them: origin form, for this connection only. */
+  /** The head for the server that replaces them: origin form, for this connection only. */
   readonly head: Buffer;
   readonly body: RequestFraming;
   /** The client's connection may carry another request after this one. */
   readonly keepAlive: boolean;
-  /** So may the server's: it has not been told that this one is the last. */
+  /** So may the server's connection, because its head does not say that this request is the last. */
   readonly persistent: boolean;
-  /** It asks for a WebSocket: once the server has answered 101, the connection is a tunnel (RFC 9110 7.8, RFC 6455 4). */
+  /**
+   * A request for a WebSocket: after the server has answered 101, the connection is a tunnel (RFC 9110 7.8, RFC 6455
+   * 4).
+   */
   readonly webSocket: boolean;
-  /** In which form the client is told why it gets no response. */
+  /** The form of the reason if there is no response for the client. */
   readonly form: ReplyForm;
 }
 
 export type ParsedRequest = { readonly kind: 'more' } | MalformedRequest | ConnectRequest | ForwardRequest;
 
 export interface RequestOptions {
-  /** Servers may be asked for more than one thing on a connection. */
+  /** A server may get more than one request on a connection. */
   readonly reuse?: boolean;
 }
 
 /**
- * Reads a request head from all bytes that the client has sent so far.
+ * Parses a request head from all bytes that the client has sent so far.
  *
- * `malformed` comes as early as it is certain; the status is that of the reply.
+ * `malformed` is returned as soon as it is certain. The status is that of the reply.
  */
 export function parseRequest(bytes: Uint8Array, { reuse = false }: RequestOptions = {}): ParsedRequest {
   const start = skipEmptyLine(bytes);
@@ -94,19 +97,22 @@ const MORE = { kind: 'more' } as const;
 const TOO_LARGE = refuse(431, malformed(`the request head is larger than ${HEAD_LIMIT} bytes`));
 const TOO_MANY_FIELDS = refuse(431, malformed(`the request has more than ${FIELD_LIMIT} header fields`));
 
-/** RFC 9112 2.2 asks to ignore an empty line before a request, which some clients send behind a body. One, not more. */
+/**
+ * RFC 9112 2.2 says to ignore an empty line before a request, which some clients send after a body. At most one is
+ * ignored.
+ */
 function skipEmptyLine(bytes: Uint8Array): 0 | 2 | Malformed {
   if (bytes[0] !== 0x0d) return 0;
   return bytes.length === 1 || bytes[1] === 0x0a ? 2 : malformed('a CR stands alone, without the LF that ends a line');
 }
 
-/** Judges the fields of a request together, and writes what goes on. */
+/** Checks the fields of a request together, and writes the head for the server. */
 function understand(line: RequestLine, fields: readonly Field[], headBytes: number, reuse: boolean): ParsedRequest {
   const { method, target, version } = line;
   const { host, port } = target;
   const hop = readHop(fields);
   if ('kind' in hop) return refuse(400, hop);
-  // RFC 9112 3.2.2: the target decides, and Host is written anew from it. Its value is not looked at.
+  // RFC 9112 3.2.2: the target decides, and Host is written anew from it. The value of Host is not read.
   const named = onlyValue(fields, 'host');
   if (typeof named === 'object') return refuse(400, named);
 
@@ -127,8 +133,8 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
     return refuse(400, malformed(`ws:// in a request that does not ask for a WebSocket by Upgrade. Hint: ${hint}`));
   }
   const keepAlive = !webSocket && version === '1.1' && !hop.options.has('close') && !obsolete.has('close');
-  // Where a body ended, a server might see it otherwise, and take the rest for a request; and what is not a GET may not
-  // be asked twice (RFC 9110 9.2.2).
+  // A server might see the end of a body differently, and take the rest for a request. A request other than GET must
+  // not be sent twice (RFC 9110 9.2.2).
   const persistent = reuse && keepAlive && method === 'GET' && bodyOf(hop).kind === 'none';
   return {
     kind: 'forward',
@@ -147,15 +153,15 @@ function understand(line: RequestLine, fields: readonly Field[], headBytes: numb
 }
 
 /**
- * Who says what it accepts gets JSON if that is among it; who says nothing is an SDK, which expects it, or a program
- * that shows no body.
+ * A client that sends Accept gets JSON if Accept includes it. A client without Accept is an SDK, which expects JSON, or
+ * a program that does not show the body.
  */
 function formFor(fields: readonly Field[]): ReplyForm {
   const accepted = fields.filter(({ name }) => name === 'accept').map((field) => fieldValue(field).toLowerCase());
   return accepted.length === 0 || accepted.some((each) => each.includes('json')) ? 'json' : 'text';
 }
 
-/** Other protocols are not passed on: a server may ignore any Upgrade, and clients know how to do without. */
+/** Other protocols are not passed on. A server may ignore any Upgrade, and clients can do without. */
 function asksForWebSocket({ method, version }: RequestLine, fields: readonly Field[], hop: Hop): boolean {
   if (method !== 'GET' || version === '1.0' || !hop.options.has('upgrade')) return false;
   const upgrade = onlyValue(fields, 'upgrade');
@@ -168,9 +174,9 @@ function bodyOf({ chunked, contentLength }: Hop): RequestFraming {
 }
 
 /**
- * The head for the server. `Via` is what RFC 9110 7.6.3 obliges a proxy to send: it tells the server's operator why
- * requests come from the parent, and names nobody. A client of HTTP/1.0 cannot read chunks, so its server is asked in
- * HTTP/1.0 and sends none.
+ * The head for the server. RFC 9110 7.6.3 requires `Via` of a proxy. It tells the server's operator why requests come
+ * from the parent, and names nobody. A client of HTTP/1.0 cannot read chunks, so its request goes on as HTTP/1.0, and
+ * the server sends none.
  */
 function writeHead(
   { method, target, version }: RequestLine,

@@ -1,7 +1,7 @@
 /**
  * The head of a server's response, rewritten for the client (RFC 9110, RFC 9112).
  *
- * The client's connection may live on after the response only if nobody can disagree about where the response ends.
+ * The client's connection may live on after the response only if the end of the response is unambiguous.
  */
 import { type Malformed, malformed } from '../platform/malformed.ts';
 import type { Framing } from './framing.ts';
@@ -19,11 +19,11 @@ import {
 import { endToEndLines, type Hop, onlyValue, readHop, UPGRADE_LINES, WEB_SOCKET } from './hop.ts';
 import type { ForwardRequest } from './http-request.ts';
 
-/** A 1xx response: another one follows. */
+/** A 1xx response; another one follows. */
 export interface InterimResponse {
   readonly kind: 'interim';
   readonly headBytes: number;
-  /** What the client gets instead; empty for a client of HTTP/1.0, which knows no interim responses. */
+  /** The head for the client; empty for a client of HTTP/1.0, which has no interim responses. */
   readonly head: Buffer;
 }
 
@@ -31,7 +31,7 @@ export interface InterimResponse {
 export interface SwitchedResponse {
   readonly kind: 'switched';
   readonly headBytes: number;
-  /** What the client gets instead of these bytes; what follows is the server's, as it is. */
+  /** The head for the client that replaces these bytes. The bytes after it are the server's, unchanged. */
   readonly head: Buffer;
 }
 
@@ -41,22 +41,22 @@ export interface FinalResponse {
   /** The reason phrase. */
   readonly phrase: string;
   readonly headBytes: number;
-  /** What the client gets instead of these bytes; the body follows as it is. */
+  /** The head for the client that replaces these bytes. The body follows unchanged. */
   readonly head: Buffer;
   readonly body: Framing;
-  /** The client has been told that it may send another request on its connection. */
+  /** The head says that the client may send another request on its connection. */
   readonly keepAlive: boolean;
-  /** So may the proxy on the server's, behind a body that says itself where it ends. */
+  /** So may the proxy on the server's connection, if the body itself shows its end. */
   readonly serverStays: boolean;
 }
 
 export type ParsedResponse = { readonly kind: 'more' } | Malformed | InterimResponse | SwitchedResponse | FinalResponse;
 
-/** What about the request decides how its response is read. */
+/** The facts about the request that decide how its response is read. */
 export type Asked = Pick<ForwardRequest, 'method' | 'keepAlive' | 'version'> &
   Partial<Pick<ForwardRequest, 'webSocket' | 'form'>>;
 
-/** Reads a response head from all bytes of the server since the last response; `malformed` is for a reply of 502. */
+/** Parses a response head from all bytes of the server since the last response; `malformed` leads to a reply of 502. */
 export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse {
   const lines = splitHead(bytes, 0, RESPONSE_HEAD_LIMIT);
   const [startLine] = lines.ended;
@@ -85,7 +85,7 @@ interface StatusLine {
   readonly reason: string;
 }
 
-/** Servers that leave the space behind the status out are many, and nobody misreads them. */
+/** Many servers leave out the space after the status, and nobody misreads that. */
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*))?$/;
 const PROTOCOL = 'HTTP/1.';
 
@@ -111,7 +111,7 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
   if (status === 101 && !isToWebSocket(fields, hop, request)) {
     return malformed('the server switches protocols (101), which nobody has asked for');
   }
-  // Whoever gets it believes that this proxy wants to know its user and password. CONNECT is asked of a proxy.
+  // A client would believe that this proxy requires its user and password. In answer to CONNECT, a proxy may send 407.
   if (status === 407 && request.method !== 'CONNECT')
     return malformed('the server answers 407, which only a proxy may');
   const bodiless = status < 200 || status === 204;
@@ -160,7 +160,7 @@ function bodyOf(status: number, { chunked, contentLength }: Hop, method: string)
   return contentLength === undefined ? { kind: 'eof' } : { kind: 'length', bytes: contentLength };
 }
 
-/** Status line and fields for the client. The version is the proxy's own (RFC 9112 2.3); `Via` names the server's. */
+/** The status line and fields for the client. The version is the proxy's own (RFC 9112 2.3); `Via` has the server's. */
 function startOf(line: StatusLine, fields: readonly Field[], hop: Hop, except: string | undefined): string {
   const { status, reason, version } = line;
   return `HTTP/1.1 ${status} ${reason}\r\n${endToEndLines(fields, hop, except)}Via: ${version} vsock-proxy\r\n`;

@@ -1,6 +1,6 @@
 /**
- * What runs at one moment, for whoever looks at the proxy from outside: status, metrics, health. One plain shape, made when
- * it is asked for; nothing is kept up to date for it.
+ * The state of the proxy at one moment, for status, metrics and health. It is one plain value, made for each request.
+ * No state is kept for it.
  */
 import type {
   ClientCounters,
@@ -22,10 +22,10 @@ export interface Snapshot {
   readonly startedAt: Date;
   readonly config: ConfigSnapshot;
   readonly listeners: readonly ListenerSnapshot[];
-  /** The busiest first. */
+  /** The busiest client first. */
   readonly clients: readonly ClientSnapshot[];
   readonly dns: DnsSnapshot;
-  /** Processor time of each relay thread, in seconds. */
+  /** The processor time of each relay thread, in seconds. */
   readonly threadSeconds: readonly number[];
   readonly drains: boolean;
 }
@@ -34,11 +34,11 @@ export interface Snapshot {
 export type ClientSnapshot = Omit<ClientCounters, 'client'> & { readonly name: string };
 
 export interface ConfigSnapshot {
-  /** Absent where no file is read. */
+  /** Absent if no file is read. */
   readonly path?: string;
   /** SHA-256 of its bytes, in hexadecimal. */
   readonly hash?: string;
-  /** When what runs was loaded. */
+  /** When the running plan was loaded. */
   readonly loadedAt: Date;
   readonly loads: number;
   readonly failedLoads: number;
@@ -47,59 +47,59 @@ export interface ConfigSnapshot {
 }
 
 export interface ListenerSnapshot {
-  /** As the file writes it: `vsock:3:8000`, `tcp:0.0.0.0:443`, `unix:/run/x`. */
+  /** In the form of the file: `vsock:3:8000`, `tcp:0.0.0.0:443`, `unix:/run/x`. */
   readonly address: string;
-  /** Where it is written: `vsock-proxy.yaml:14`; absent: on the command line. */
+  /** Its place in the file: `vsock-proxy.yaml:14`; absent: on the command line. */
   readonly place?: string;
   /** `target`, `http`, `sni`, … */
   readonly route: string;
-  /** Where all of its clients go; absent where each says it. */
+  /** The target of all its clients; absent if each client names its own. */
   readonly target?: string;
   readonly limits: ListenerLimits;
   readonly counters: ListenerCounters;
-  /** Of a route to one name or address. */
+  /** For a route to one name or address. */
   readonly upstream?: UpstreamSnapshot;
-  /** Of `route: http`. */
+  /** For `route: http`. */
   readonly http?: HttpCounters;
-  /** Targets that clients were refused, by kind; absent where clients name none. */
+  /** The number of refused targets by kind; absent if clients name none. */
   readonly denials?: Readonly<Record<string, number>>;
   /** The last connection that failed. */
   readonly lastFailure?: { readonly at: Date; readonly problem: string };
 }
 
 export interface UpstreamSnapshot {
-  /** `10.0.0.7:443`; none while there is none. */
+  /** `10.0.0.7:443`; empty while there is no address. */
   readonly addresses: readonly string[];
-  /** Why there is none. */
+  /** The reason why there is no address. */
   readonly absence?: string;
-  /** Seconds since the answer in use came, and for how many it may be used; absent for addresses that were written down. */
+  /** The age of the answer in use, and its lifetime, in seconds; absent for addresses that the operator wrote. */
   readonly ageSeconds?: number;
   readonly ttlSeconds?: number;
   readonly stale: boolean;
 }
 
 export interface DnsSnapshot {
-  /** Look-ups that have ended, by how: `ok`, `ENOTFOUND`, `ETIMEOUT`, … */
+  /** Ended look-ups by result: `ok`, `ENOTFOUND`, `ETIMEOUT`, … */
   readonly lookups: Readonly<Record<string, number>>;
   readonly staleAnswers: number;
-  /** Names that clients asked for and that are remembered. */
+  /** The number of names in the cache. */
   readonly remembered: number;
 }
 
-/** Connections that are open now. */
+/** Open connections. */
 export type ConnectionSnapshot = Omit<LiveConnection, 'target'> & {
-  /** Of its listener. */
+  /** The address of its listener. */
   readonly address: string;
-  /** `host:port`; absent where it has not said, or is not known any more. */
+  /** `host:port`; absent if the client has not named it, or if it is forgotten. */
   readonly target?: string;
 };
 
-/** What a listener's snapshot is made of, besides the listener itself. */
+/** What a listener's snapshot needs besides the listener itself. */
 export interface ListenerFigures {
   readonly counters: ReadonlyMap<ListenerId, ListenerCounters>;
   readonly report: Pick<Report, 'lastFailure'>;
   readonly denialsOf: (listener: ListenerId) => Readonly<Record<string, number>>;
-  /** Of the clock that answers are dated with. */
+  /** The clock that dates answers. */
   readonly now: number;
 }
 

@@ -1,8 +1,8 @@
 /**
- * Takes each decision request of the data plane to the handler of its listener, and the decision back.
+ * Passes each decision request of the data plane to the handler of its listener, and returns the decision.
  *
- * Whatever goes wrong on the way to a decision ends that one connection. Of a connection only what the next request
- * or its end needs is kept, and no longer than that.
+ * An error on the way to a decision ends only that connection. The dispatcher remembers of a connection only what its
+ * next request or its end needs, and no longer than that.
  */
 import type {
   ConnectionId,
@@ -16,29 +16,29 @@ import type { Asked } from '../../protocol/http-response.ts';
 
 /** Why a client is not served, for the log. */
 export interface Refusal {
-  /** What goes behind `Client on cid: 16 port: 5005: `. */
+  /** The text after `Client on cid: 16 port: 5005: `. */
   readonly problem: string;
   readonly hint?: string;
-  /** What of it matters when there are many such clients: the target, or what is wrong. */
+  /** What differs between many such clients: the target, or the problem. */
   readonly subject: string;
 }
 
 export interface Handled {
   readonly decision: Decision;
-  /** With a decision that rejects. */
+  /** With a decision to reject. */
   readonly refusal?: Refusal;
-  /** The HTTP request that later decision requests of this connection are about. */
+  /** The HTTP request that later decision requests of this connection concern. */
   readonly request?: Asked;
 }
 
-/** What is requested for each client first, and before each further HTTP request. */
+/** The first request for each client, and for each further HTTP request. */
 export type FirstRequest = Extract<DecisionRequest, { readonly kind: 'client' | 'head' }>;
 export type LaterRequest = Exclude<DecisionRequest, FirstRequest>;
 
 /** How long the data plane may reuse a decision for the same head. A name is looked up at most once in this time. */
 export const CACHE_MS = 1000;
 
-/** Requests by method, and responses by class of status, since the handler was made. */
+/** The numbers of requests by method, and of responses by class of status, since the handler was made. */
 export interface HttpCounters {
   /** `CONNECT`, `GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `other`. */
   readonly methods: Readonly<Record<string, number>>;
@@ -48,9 +48,9 @@ export interface HttpCounters {
 
 export type HandlerCounters = Pick<ListenerCounters, 'decisionsCached' | 'exchangesCached' | 'answers'>;
 
-/** Decides about the connections of a listener. May throw: that rejects the connection. */
+/** Decides about the connections of a listener. It may throw, and the connection is then rejected. */
 export interface Handler {
-  /** Of those that speak HTTP. @param unseen what was decided by cached decisions, unseen by the handler */
+  /** Numbers for HTTP handlers. @param unseen exchanges that cached decisions decided, without the handler */
   http?(unseen: HandlerCounters): HttpCounters;
   first(event: FirstRequest): Handled | Promise<Handled>;
   later(event: LaterRequest, request: Asked | undefined): Handled;
@@ -65,7 +65,7 @@ export interface DispatcherOptions {
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #handlers = new Map<ListenerId, Handler>();
-  /** Connections of which something is to be remembered: each until its next decision, at most until its end. */
+  /** Connections with remembered values: each until its next decision, or at most until its end. */
   readonly #remembered = new Map<ConnectionId, Pick<Handled, 'refusal' | 'request'>>();
 
   readonly #denials = new Map<ListenerId, Record<string, number>>();
@@ -74,7 +74,7 @@ export class Dispatcher {
     this.#options = options;
   }
 
-  /** From now on, also for the connections that the listener has already. */
+  /** The handler for this listener from now on, also for its existing connections. */
   setHandler(listener: ListenerId, handler: Handler): void {
     this.#handlers.set(listener, handler);
   }
@@ -83,7 +83,7 @@ export class Dispatcher {
     this.#handlers.delete(listener);
   }
 
-  /** The event of the data plane. */
+  /** The event handler for the data plane. */
   readonly onDecisionRequest = (events: readonly DecisionRequest[]): void => {
     for (const event of events) {
       try {
@@ -94,12 +94,12 @@ export class Dispatcher {
     }
   };
 
-  /** Targets that clients of this listener were refused, by the reason. */
+  /** The number of refused targets of this listener, by reason. */
   denialsOf(listener: ListenerId): Readonly<Record<string, number>> {
     return this.#denials.get(listener) ?? {};
   }
 
-  /** Why the connection was refused, if it was. */
+  /** Why the connection was refused; undefined if it was not. */
   refusalOf(connection: ConnectionId): Refusal | undefined {
     return this.#remembered.get(connection)?.refusal;
   }
@@ -109,13 +109,13 @@ export class Dispatcher {
     this.#remembered.delete(connection);
   }
 
-  /** Decisions that are still to come go nowhere. */
+  /** Later decisions are dropped. */
   stop(): void {
     this.#remembered.clear();
     this.#handlers.clear();
   }
 
-  /** How many connections something is remembered of. */
+  /** The number of connections with remembered values. */
   get size(): number {
     return this.#remembered.size;
   }
@@ -132,7 +132,7 @@ export class Dispatcher {
   }
 
   #await(event: DecisionRequest, handled: Promise<Handled>): void {
-    // What is remembered meanwhile is the waiting itself: it goes when the connection does.
+    // Meanwhile the waiting itself is remembered. It ends with the connection.
     const waiting = {};
     this.#remembered.set(event.connection, waiting);
     const unlessGone = (use: () => void) => {

@@ -1,9 +1,9 @@
 /** Counts requests and responses of a route, by method and by class of status. */
 import type { Handled, HandlerCounters, HttpCounters } from './dispatcher.ts';
 
-/** Others are anybody's words, of which there is no end. */
+/** Other methods are words of clients, of which there may be any number. */
 const METHODS = ['CONNECT', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
-/** Of the first digit of the status in `HTTP/1.1 403 …`. */
+/** By the first digit of the status in `HTTP/1.1 403 …`. */
 const STATUS_AT = 'HTTP/1.1 '.length;
 
 export class HttpFigures {
@@ -14,7 +14,7 @@ export class HttpFigures {
     add(this.#methods, METHODS.includes(method) ? method : 'other');
   }
 
-  /** Whatever response head goes to the client with this decision; that of a tunnel is not known to be sent yet. */
+  /** Counts the response head that goes to the client with this decision. That of a tunnel may not be sent yet. */
   countResponse(handled: Handled): Handled {
     const { decision } = handled;
     if (decision.action !== 'reject' && decision.action !== 'respond') return handled;
@@ -23,7 +23,7 @@ export class HttpFigures {
     return handled;
   }
 
-  /** @param unseen what the data plane has decided by cached decisions */
+  /** @param unseen exchanges that the data plane has decided by its cache */
   read({ decisionsCached, exchangesCached, answers }: HandlerCounters): HttpCounters {
     const methods = { ...this.#methods };
     add(methods, 'CONNECT', decisionsCached - exchangesCached);

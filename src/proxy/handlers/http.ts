@@ -1,7 +1,8 @@
 /**
- * Answers for `route: http`: CONNECT makes a tunnel; a request in absolute form is one exchange with its server.
+ * The handler of `route: http`. CONNECT makes a tunnel. A request in absolute form is one exchange with its server.
  *
- * Clients are told which target failed and how, but nothing of the parent's network: no address, no DNS server, no file.
+ * A refusal says which target failed and how. It says nothing about the parent's network: no address, no DNS server, no
+ * file.
  */
 import { UNUSED_FAMILY } from '../../access/authorize.ts';
 import type { AuthorityRule } from '../../dataplane/contract.ts';
@@ -26,7 +27,7 @@ import type { TargetIds } from './target-ids.ts';
 export interface HttpHandlerOptions {
   readonly targets: TargetIds;
   readonly authorizer: Pick<Authorizer, 'find'>;
-  /** The proxy that some or all are asked of. */
+  /** The proxy on the way to some or all servers. */
   readonly hop?: ProxyHop;
   /** Servers are kept for the next request of the same client. */
   readonly reuse?: boolean;
@@ -46,41 +47,42 @@ export function handleHttp({ targets, authorizer, hop, reuse = false }: HttpHand
   const figures = new HttpFigures();
   const count = (handled: Handled) => figures.countResponse(handled);
   const handler: Handler = {
-    first(ask) {
-      if (ask.kind !== 'head') throw new Error('a request is asked about with its bytes');
-      const request = parseRequest(ask.bytes, { reuse });
-      if (request.kind === 'more') return ask.ended ? refuseRequest(CUT_OFF) : MORE;
+    first(decisionRequest) {
+      if (decisionRequest.kind !== 'head') throw new Error('a decision about a request needs its bytes');
+      const request = parseRequest(decisionRequest.bytes, { reuse });
+      if (request.kind === 'more') return decisionRequest.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
       figures.countRequest(askedBy(request)?.method ?? 'CONNECT');
-      const authorization = authorizer.find(request.host, request.port, clientOf(ask.client));
+      const authorization = authorizer.find(request.host, request.port, clientOf(decisionRequest.client));
       if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled));
       if (authorization.kind !== 'malformed') return decide(request, authorization);
       return refuseRequest({ status: 400, problem: describeMalformed(authorization) });
     },
-    later(ask, remembered) {
-      const request = ask.head === undefined ? remembered : recall(ask.head, reuse);
-      if (ask.kind === 'failed') return explainFailure(ask, nameOf(ask.target), request);
+    later(decisionRequest, remembered) {
+      const request = decisionRequest.head === undefined ? remembered : recall(decisionRequest.head, reuse);
+      if (decisionRequest.kind === 'failed')
+        return explainFailure(decisionRequest, nameOf(decisionRequest.target), request);
       if (request === undefined) {
-        const client = { target: nameOf(ask.target), established: CONNECT_ESTABLISHED, fail };
-        return settleTunnel(ask, client, hop ?? PARENT);
+        const client = { target: nameOf(decisionRequest.target), established: CONNECT_ESTABLISHED, fail };
+        return settleTunnel(decisionRequest, client, hop ?? PARENT);
       }
-      return passResponse(ask, nameOf(ask.target), request);
+      return passResponse(decisionRequest, nameOf(decisionRequest.target), request);
     },
   };
   return {
     http: (counters) => figures.read(counters),
-    first(ask) {
-      const handled = handler.first(ask);
+    first(decisionRequest) {
+      const handled = handler.first(decisionRequest);
       return handled instanceof Promise ? handled.then(count) : count(handled);
     },
-    later: (ask, request) => count(handler.later(ask, request)),
+    later: (decisionRequest, request) => count(handler.later(decisionRequest, request)),
   };
 }
 
-/** As a server takes it that is no proxy. */
+/** The head for a server that is not a proxy. */
 const ORIGIN_FORM: AuthorityRule['form'] = { absolute: false, fields: '' };
 
-/** A head that is not whole becomes so with a line feed only. */
+/** An incomplete head can become complete only with a line feed. */
 const MORE: Handled = { decision: { action: 'more', until: 0x0a } };
 const CUT_OFF = { status: 400, problem: 'the request ended before its head was whole' } as const;
 
@@ -92,7 +94,7 @@ function refuseRequest({ status, problem }: Pick<MalformedRequest, 'status' | 'p
   };
 }
 
-/** The request of an exchange that the data plane has decided by itself. */
+/** The request of an exchange that the data plane has decided by its cache. */
 function recall(head: Uint8Array, reuse: boolean): Asked | undefined {
   const request = parseRequest(head, { reuse });
   return request.kind === 'forward' ? request : undefined;
@@ -113,7 +115,7 @@ function decideThrough(request: Request, authorization: Allowed, targets: Target
   return { decision: { ...tunnelTo(authorization, targets, hop), ...consumeHead(request) } };
 }
 
-/** Whoever asks for a tunnel to the same server gets one. */
+/** Every client with a request for a tunnel to the same server gets one. */
 function consumeHead({ headBytes }: ConnectRequest) {
   return { consume: headBytes, cache: { form: ORIGIN_FORM, forMs: CACHE_MS } } as const;
 }
@@ -122,7 +124,7 @@ function refuse(request: Request, authorization: Exclude<Authorization, Allowed>
   return refuseUnauthorized(authorization, targets, fail(...explain(authorization), askedBy(request)));
 }
 
-/** A request and its response; or, if the server agrees to a WebSocket, what follows them. */
+/** A request and its response; after an answer of 101, a WebSocket. */
 function forward(
   request: ForwardRequest,
   { text, addresses }: Allowed,
@@ -184,7 +186,7 @@ function failureOf(reason: string, errno: string): FailureKind {
     case 'EPERM':
     case 'EAFNOSUPPORT':
       return 'unroutable';
-    // The proxy has run out of something, and may have it again soon.
+    // The proxy lacks a resource, perhaps only for a moment.
     case 'EMFILE':
     case 'ENFILE':
     case 'ENOMEM':
@@ -229,7 +231,7 @@ function refuseResponse(kind: FailureKind, problem: string, request: Asked): Han
   };
 }
 
-/** What the client is told; without `request` one that has sent CONNECT. */
+/** The reply to the client; without `request`, to one that has sent CONNECT. */
 function fail(kind: FailureKind, reason: string, request?: Pick<Asked, 'method' | 'form'>): Buffer {
   const { status, proxyStatus } = FAILURES[kind];
   const { method, form = 'json' } = request ?? {};

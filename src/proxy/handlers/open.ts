@@ -1,4 +1,4 @@
-/** What answers for routes that ask, and what all of them share: the names that clients ask for. */
+/** Makes the handlers of routes that request decisions, with the resources that all of them share. */
 
 import type { TargetHost } from '../../access/address.ts';
 import { denyAll } from '../../access/authorize.ts';
@@ -19,14 +19,14 @@ import { PARENT } from './parent-tunnel.ts';
 import type { TargetIds } from './target-ids.ts';
 import { hopOf, UpstreamAuthorizer } from './upstream-proxy.ts';
 
-/** What some routes need, and most proxies do not have. */
+/** Resources that some routes need, and that most proxies do not have. */
 export interface RouteSupport {
   /** Inside an enclave: the host that an address stands for. */
   readonly hostOf?: (ip: string) => TargetHost | undefined;
-  /** The CID of the enclave with this name, now. */
+  /** The present CID of the enclave with this name. */
   readonly cidOf?: CidOf;
   readonly openLogReceiver?: () => Promise<LogReceiver>;
-  /** For enclaves that ask the HTTP proxy; absent: they are told that such requests are not understood. */
+  /** For DNS records that enclaves request from the HTTP proxy; absent: such requests are malformed. */
   readonly lookUpRecords?: RecordLookUp;
 }
 
@@ -34,24 +34,24 @@ export interface HandlerOptions extends NameCacheOptions, RouteSupport {
   readonly targets: TargetIds;
 }
 
-/** Takes lines for the log. */
+/** Receives log lines. */
 export interface LogReceiver {
   readonly address: SocketAddress;
-  /** What it is told first on each connection: whose lines follow. */
+  /** The first bytes on each connection, which name the client of the lines. */
   readonly introduce: (client: string) => Uint8Array;
-  /** Asks every client to end; what they have sent by then is still taken. */
+  /** Ends all connections in order; lines that were sent before are still accepted. */
   close(): void;
 }
 
-/** What cannot be told is a value, not an exception. A promise is never rejected. */
+/** A failure is a value, not an exception. A promise is never rejected. */
 export type CidOf = (name: string) => number | VsockProxyError | Promise<number | VsockProxyError>;
 
 export interface Handlers {
-  /** @throws VsockProxyError `denied` when the policy forbids the route for every client */
+  /** @throws VsockProxyError `denied` if the policy denies the route to every client */
   handlerFor(plan: ListenerPlan): Promise<Handler>;
-  /** How many names that clients asked for are remembered. */
+  /** The number of names in the cache. */
   readonly remembered: number;
-  /** Ends what has no end of its own. */
+  /** Ends resources that would not end by themselves. */
   drain(): void;
   /** Ends all queries, too. */
   stop(): void;
@@ -76,7 +76,7 @@ export function openHandlers({
   };
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {
-    // Who has failed to open it has been told.
+    // The caller that failed to open it has the error.
     receiver?.then((opened) => opened.close()).catch(() => undefined);
   };
   return {
