@@ -274,7 +274,7 @@ int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
   Pump& reverse = &pump == &link_.up ? link_.down : link_.up;
   if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
   // recv(2) on vsock checks the state before the error, so the end of a virtual machine reads as EOF.
-  if (!isTcp(source)) {
+  if (isVsock(source)) {
     const int error = connectOutcome(source.fd.get());
     if (error != 0) return error;
   }
@@ -287,7 +287,8 @@ int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
       return refusal;
     }
   }
-  shutdownWrite(sink.fd.get());
+  // Where the other direction is done too, the sockets are closed, which says as much.
+  if (reverse.state() == Pump::State::Flowing) shutdownWrite(sink.fd.get());
   return 0;
 }
 
