@@ -11,13 +11,17 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, release, type as system } from 'node:os';
 import { Machine, PROJECT } from '../../tests/e2e/machine.ts';
-import { type Better, markRatio, median, ratioTo } from '../judge.ts';
+import { type Better, markLimit, markRatio, median, ratioTo } from '../judge.ts';
 import { decimal, type Line, markdownTable, textTable } from '../report.ts';
 
 const OURS = 'vsock-proxy';
 const resultsFile = new URL('../VSOCK.md', import.meta.url).pathname;
 /** Of the machine, by which its clients reach it. */
 const CID = 3;
+const EXECUTABLE = 'build/vsock-proxy';
+const LOAD = 'build/bench/load';
+/** Connections. */
+const CROWD = 100_000;
 /** As the enclave's side asks for: limits.vsock_buffer_kib. */
 const ENCLAVES_BUFFER = 'buffer=1024';
 const ROUND_MS = 400;
@@ -126,12 +130,12 @@ interface Measured {
 }
 
 async function measure(measuring: Measuring, { executables, only, quick }: Options): Promise<Measured> {
-  const files = ['build/bench/load', 'bench/vsock/guest.py', ...Object.values(executables)];
+  const files = [LOAD, 'bench/vsock/guest.py', ...Object.values(executables)];
   await using machine = await Machine.start({ memoryMib: 1024, measures: measuring, files });
   const kernel = (await machine.check('uname -r')).trim();
   const rounds = quick ? 1 : ROUNDS[measuring];
   const chosen = courses(kernelSplices(kernel)).filter(({ name }) => name.includes(only));
-  const plan = { load: [`${PROJECT}/build/bench/load`], rounds, contenders: contenders(executables), courses: chosen };
+  const plan = { load: [`${PROJECT}/${LOAD}`], rounds, contenders: contenders(executables), courses: chosen };
   await machine.check(`cat >/run/plan.json <<'END'\n${JSON.stringify(plan)}\nEND`);
   const program = await machine.spawn(`python3 ${PROJECT}/bench/vsock/guest.py /run/plan.json`);
   const { status, stdout, stderr } = await program.outcome(ALL_ROUNDS_MS);
@@ -139,6 +143,35 @@ async function measure(measuring: Measuring, { executables, only, quick }: Optio
   const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
   const samples = lines.map((line) => JSON.parse(line) as Sample);
   return { title: titleOf(kernel, measuring, rounds), ...tablesOf(chosen, samples) };
+}
+
+/** Very many idle connections, which take more descriptors than this machine may have. */
+async function measureCrowd(): Promise<Measured> {
+  const files = [EXECUTABLE, LOAD, 'bench/vsock/crowd.py'] as const;
+  await using machine = await Machine.start({ memoryMib: 4096, measures: 'seconds', files });
+  const kernel = (await machine.check('uname -r')).trim();
+  const [executable, load, script] = files.map((file) => `${PROJECT}/${file}`);
+  const command = `python3 ${script} ${load} ${executable} ${CROWD} ${ROUNDS.seconds}`;
+  const answer = JSON.parse(await machine.check(command, ALL_ROUNDS_MS)) as Crowd;
+  const kib = answer.bytesEach / 1024;
+  const slower = answer.p99Micros.crowded / answer.p99Micros.calm;
+  return {
+    title: `${CROWD} idle connections on vsock, Linux ${kernel}`,
+    table: [
+      ['', 'unit', OURS, 'goal', ''],
+      ['alive in the end', '', `${answer.alive}`, `${CROWD}`, answer.alive === CROWD ? 'PASS' : 'SHORT'],
+      ['memory of each', 'KiB', decimal(kib), '≤ 1', markLimit(kib, 1)],
+      ['time of 99 % of new ones, that beside 100', '×', decimal(slower), '≤ 1.5', markLimit(slower, 1.5)],
+    ],
+    calls: [],
+  };
+}
+
+/** What crowd.py prints. */
+interface Crowd {
+  readonly alive: number;
+  readonly bytesEach: number;
+  readonly p99Micros: Readonly<Record<'crowded' | 'calm', number>>;
 }
 
 /** Since 6.5; only the goals depend on it. */
@@ -184,7 +217,7 @@ function most(calls: Readonly<Record<string, number>>): string {
 async function main(args: readonly string[]): Promise<void> {
   const after = (option: string) => (args.includes(option) ? args[args.indexOf(option) + 1] : undefined);
   const beside = after('--beside');
-  const executables = { [OURS]: 'build/vsock-proxy', ...(beside && { beside }) };
+  const executables = { [OURS]: EXECUTABLE, ...(beside && { beside }) };
   const options = { executables, only: after('--only') ?? '', quick: args.includes('--quick') };
   const measured: Measured[] = [];
   for (const measuring of ['instructions', 'seconds'] as const) {
@@ -192,12 +225,16 @@ async function main(args: readonly string[]): Promise<void> {
     process.stdout.write(`${one.title}\n\n${textTable(one.table)}\n\n${textTable(one.calls)}\n\n`);
     measured.push(one);
   }
-  if (!options.quick) writeFileSync(resultsFile, results(measured));
+  if (options.quick) return;
+  const crowd = await measureCrowd();
+  process.stdout.write(`${crowd.title}\n\n${textTable(crowd.table)}\n`);
+  writeFileSync(resultsFile, results([...measured, crowd]));
 }
 
 function results(measured: readonly Measured[]): string {
   const sections = measured.map(({ title, table, calls }) => {
-    return `## ${title}\n\n${markdownTable(table)}\n\nSystem calls of the proxy:\n\n${markdownTable(calls)}\n`;
+    const made = calls.length === 0 ? '' : `\nSystem calls of the proxy:\n\n${markdownTable(calls)}\n`;
+    return `## ${title}\n\n${markdownTable(table)}\n${made}`;
   });
   return `# Benchmark on real vsock
 
