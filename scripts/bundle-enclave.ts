@@ -1,7 +1,7 @@
 /**
  * bundle-enclave.ts VERSION ENTRY SCRIPT METAFILE: bundles the enclave's side for QuickJS, as one script.
  *
- * In the place of src/platform/system come the files of src/platform/quickjs by the same names.
+ * The files of src/platform/quickjs replace those of src/platform/system with the same names.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';

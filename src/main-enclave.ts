@@ -14,12 +14,12 @@ import { PROGRAM } from './platform/system/program.ts';
 import { ProcessLog } from './process-log.ts';
 import type { ServeDependencies } from './proxy/server.ts';
 
-/** Put in place by the bundler. */
+/** The bundler sets it. */
 declare const VSOCK_PROXY_VERSION: string;
 
 const STDOUT = 1;
 const STDERR = 2;
-/** As in main.ts. */
+/** The same as in main.ts. */
 const MAX_RELAY_THREADS = 4;
 
 const HELP = `Usage: ${PROGRAM} <command>
@@ -73,7 +73,7 @@ async function main(): Promise<number> {
   });
 }
 
-/** All of an enclave's routes lead to addresses, or to its parent, who resolves. */
+/** All routes of an enclave lead to addresses, or to its parent, which resolves names. */
 function refuseToResolve(name: string): Promise<never> {
   return Promise.reject(new VsockProxyError('internal', `${name} was to be resolved inside the enclave`));
 }

@@ -1,5 +1,5 @@
-// compile SCRIPT OUTPUT: compiles a script to the bytecode that Program runs. Part of the build; any
-// machine's bytecode serves every other one with the same byte order.
+// compile SCRIPT OUTPUT: compiles a script to the bytecode that Program runs. It is part of the build. The
+// bytecode works on every machine with the same byte order.
 
 #include <quickjs.h>
 

@@ -12,7 +12,7 @@
 namespace vsock_proxy {
 namespace {
 
-// The arguments of a call, `undefined` where there is none.
+// The arguments of a call; missing ones are `undefined`.
 class HostCall {
  public:
   static constexpr size_t kMost = 4;
@@ -28,7 +28,7 @@ class HostCall {
     return js.toInteger<Integer>(arguments_[index]);
   }
   std::string text(size_t index) const { return js.toText(arguments_[index]); }
-  // A Uint8Array from `offset` on, which is the argument behind it, if there.
+  // The bytes of a Uint8Array, from `offset` on, if the argument after it is present.
   Values::View bytes(size_t index) const {
     const Values::View all = js.view(arguments_[index]);
     const size_t offset =
@@ -43,7 +43,7 @@ class HostCall {
     }
     return words;
   }
-  // A TCP or UDP address of two arguments, `ip` and `port`.
+  // A TCP or UDP address from two arguments, `ip` and `port`.
   Address address(size_t index) const { return Address::tcp(text(index), integer<uint16_t>(index + 1)); }
 
  private:

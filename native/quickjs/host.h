@@ -1,4 +1,4 @@
-// What JavaScript finds as `host`: src/platform/quickjs/host.ts has the types.
+// The object `host` of JavaScript; src/platform/quickjs/host.ts has the types.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace vsock_proxy {
 
-// Owned by the caller. Its context belongs to a Program.
+// The caller owns it. Its context belongs to a Program.
 JSValue makeHost(JSContext* context);
 
 }  // namespace vsock_proxy

@@ -37,9 +37,9 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   return all;
 }
 
-// In the child, where nothing may be allocated. Returns an errno, if at all.
+// Runs in the child, where memory must not be allocated. Returns an errno, if it returns.
 int becomeProgram(char* const* words, char** environment, const int (&streams)[3]) {
-  // Out of the way of 0, 1 and 2, for one of them may be meant for another.
+  // Moves the descriptors above 0, 1 and 2, because one of these may be the source of another.
   int copies[3];
   for (int i = 0; i < 3; ++i) {
     copies[i] = fcntl(streams[i], F_DUPFD_CLOEXEC, 3);
@@ -101,7 +101,7 @@ int writeWithoutWaiting(int fd, const void* data, size_t size) {
   if (sent != -ENOTSOCK) return sent;
   pollfd query{fd, POLLOUT, 0};
   if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return -EAGAIN;
-  // So many a pipe takes without waiting that poll(2) calls writable.
+  // A pipe that poll(2) reports as writable accepts this many bytes without waiting.
   return writeFile(fd, data, std::min<size_t>(size, PIPE_BUF));
 }
 
@@ -125,7 +125,7 @@ int startProgram(const std::vector<std::string>& words, const std::vector<std::s
                  const int (&streams)[3]) {
   const std::vector<char*> arguments = pointers(words);
   std::vector<char*> variables = pointers(environment);
-  // Closed by exec(3), or with an errno in it.
+  // exec(3) closes it; otherwise it has an errno.
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
   UniqueFd outcome(ends[0]);

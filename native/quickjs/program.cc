@@ -7,14 +7,13 @@
 namespace vsock_proxy {
 namespace {
 
-// Far above what any file takes that may be read (8 MiB, 200,000 entries), and below what an enclave has.
-// Beyond it, and beyond the depth of calls that this stack holds, whatever is under way ends with an
-// exception.
+// The limit is far above what the largest file takes (8 MiB, 200,000 entries), and below the memory of an
+// enclave. Beyond it, or beyond the depth of calls for this stack, the running code ends with an exception.
 constexpr size_t kMemoryBytes = 256 * 1024 * 1024;
 constexpr size_t kStackBytes = 512 * 1024;
 
 constexpr double kMicrosPerMs = 1000;
-// A timer further away than that is set again: none is.
+// A longer timer is set again.
 constexpr double kLongestMs = 1e12;
 
 constexpr int kFailed = 1;
@@ -63,7 +62,7 @@ void Program::run(const Bytecode& code, JSValue (*makeHost)(JSContext*)) {
   JS_SetMaxStackSize(runtime_, kStackBytes);
   JS_SetHostPromiseRejectionTracker(runtime_, onRejection, this);
   JS_AddIntrinsicBaseObjects(context_);
-  // Without JS_AddIntrinsicEval, there is nothing that compiles text: neither `eval` nor `Function` does.
+  // Without JS_AddIntrinsicEval no text can be compiled, by `eval` or by `Function`.
   JS_AddIntrinsicDate(context_);
   JS_AddIntrinsicStringNormalize(context_);
   JS_AddIntrinsicRegExpCompiler(context_);
@@ -87,7 +86,7 @@ void Program::run(const Bytecode& code, JSValue (*makeHost)(JSContext*)) {
   exitProcess(kFailed);
 }
 
-// Whatever it throws ends the process.
+// An exception of it ends the process.
 void Program::call(JSValue function, std::initializer_list<JSValue> arguments) {
   std::vector<JSValue> copies(arguments);
   const JSValue held = JS_DupValue(context_, function);
@@ -126,7 +125,7 @@ void Program::onRejection(JSContext* context, JSValueConst promise, JSValueConst
 void Program::fail(JSValue error) {
   rejections_.clear();
   JS_Call(context_, uncaught_, JS_UNDEFINED, 1, &error);
-  // It has not ended the process, so it has failed itself, or is not there yet.
+  // It has not ended the process, so it has failed itself, or is not set yet.
   const char* text = JS_ToCString(context_, error);
   const std::string line = std::string("Error: ") + (text == nullptr ? "" : text) + "\n";
   writeWithoutWaiting(2, line.data(), line.size());

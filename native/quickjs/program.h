@@ -1,4 +1,4 @@
-// A program of JavaScript: the engine with its limits, the loop that calls it, and the data plane.
+// A JavaScript program: the engine with its limits, the loop that calls it, and the data plane.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace vsock_proxy {
 
-// Compiled by compile.cc.
+// The bytecode from compile.cc.
 struct Bytecode {
   const uint8_t* data;
   size_t size;
@@ -20,16 +20,16 @@ struct Bytecode {
 
 class Program {
  public:
-  // The words of the command line, the program's name first.
+  // The command line, with the program's name first.
   explicit Program(std::vector<std::string> words);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // Runs until JavaScript ends the process. It finds what `makeHost` makes as `host` in its global object.
+  // Runs until JavaScript ends the process. The result of `makeHost` is `host` in its global object.
   [[noreturn]] void run(const Bytecode& code, JSValue (*makeHost)(JSContext*));
 
-  // What follows is for host.cc. Functions are called on the loop, by which JavaScript lives.
+  // The following functions are for host.cc. JavaScript runs on the loop, and so do its callbacks.
   static Program& of(JSContext* context);
   const std::vector<std::string>& words() const { return words_; }
   Plane& plane() { return plane_; }
@@ -37,11 +37,11 @@ class Program {
   void stopPlane();
   uint32_t setTimer(double ms, Value fire);
   void clearTimer(uint32_t id);
-  // Calls `onReady` with the events of poll(2) that hold, again and again. Returns 0 or an errno.
+  // Calls `onReady` with the events of poll(2), as long as they hold. Returns 0 or an errno.
   int watch(int fd, uint32_t events, Value onReady);
   int rewatch(int fd, uint32_t events);
   void unwatch(int fd);
-  // Called with what nobody has caught, and is to end the process.
+  // Receives uncaught exceptions, and ends the process.
   void onUncaught(Value handler) { uncaught_ = JS_DupValue(context_, handler); }
 
  private:

@@ -12,7 +12,7 @@ struct Sequence {
   bool wellFormed;
 };
 
-// The first character, or as much of one as is there: table 3-7 of the Unicode standard.
+// The first character, or its available part: table 3-7 of the Unicode standard.
 Sequence firstOf(std::string_view bytes) {
   const unsigned lead = byteAt(bytes, 0);
   if (lead < 0x80) return {1, true};

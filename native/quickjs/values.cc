@@ -20,7 +20,7 @@ void Values::check(int outcome) const {
 Value Values::bytes(const std::string& bytes) const {
   Value buffer =
       keep(JS_NewArrayBufferCopy(context_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
-  Value arguments[] = {buffer, JS_UNDEFINED, JS_UNDEFINED};  // it reads all three, whatever their number
+  Value arguments[] = {buffer, JS_UNDEFINED, JS_UNDEFINED};  // it always reads all three
   return keep(JS_NewTypedArray(context_, 3, arguments, JS_TYPED_ARRAY_UINT8));
 }
 

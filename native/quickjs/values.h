@@ -1,4 +1,4 @@
-// JavaScript values, by calls of QuickJS whose outcome is checked. The same class as that of native/node.
+// JavaScript values, by calls of QuickJS whose results are checked. native/node has the same class.
 
 #pragma once
 
@@ -15,17 +15,18 @@
 
 namespace vsock_proxy {
 
-// Valid until the scope ends in which it was made: the engine counts references, and the scope holds one.
+// Valid until the end of the scope in which it was made. The engine counts references, and the scope holds
+// one.
 using Value = JSValue;
 
 class Values {
  public:
   using Property = std::pair<const char*, Value>;
 
-  // What is held for a context, by all of its scopes. It is the opaque of the context.
+  // The references that all scopes of a context hold. It is the opaque value of the context.
   using Held = std::vector<JSValue>;
 
-  // Values that are made while it lives end with it.
+  // Values that are made during its life end with it.
   class Scope {
    public:
     explicit Scope(const Values& js) : js_(js), begin_(js.held().size()) {}
@@ -45,7 +46,7 @@ class Values {
 
   JSContext* context() const { return context_; }
   Held& held() const { return *static_cast<Held*>(JS_GetContextOpaque(context_)); }
-  // Takes the reference over. Throws Failure where the engine has left an exception.
+  // Takes over the reference. Throws Failure if the engine has a pending exception.
   Value keep(JSValue value) const;
 
   Value undefined() const { return JS_UNDEFINED; }
@@ -64,10 +65,10 @@ class Values {
   Value array() const { return keep(JS_NewArray(context_)); }
   void set(Value object, const char* key, Value value) const;
   void push(Value array, Value value) const;
-  // Calls it without a `this`.
+  // Calls the function without `this`.
   void call(Value function, Value argument) const;
 
-  // Each throws Failure for a value of another type, or out of range.
+  // Each of these throws Failure if the value has another type or is out of range.
   double toNumber(Value value) const;
   template <class Integer>
   Integer toInteger(Value value) const {
@@ -75,18 +76,18 @@ class Values {
   }
   bool toBool(Value value) const;
   std::string toText(Value value) const;
-  // Of a Uint8Array.
+  // The bytes of a Uint8Array.
   std::string toBytes(Value value) const;
   struct View {
     uint8_t* data;
     size_t size;
   };
-  // The memory of a Uint8Array, for as long as it is not freed.
+  // The memory of a Uint8Array, valid until it is freed.
   View view(Value value) const;
   uint32_t length(Value array) const;
   Value at(Value array, uint32_t index) const { return keep(JS_GetPropertyUint32(context_, array, index)); }
   Value get(Value object, const char* key) const { return keep(JS_GetPropertyStr(context_, object, key)); }
-  // Nothing where the property is absent or undefined.
+  // Nothing if the property is absent or undefined.
   std::optional<Value> find(Value object, const char* key) const;
 
  private:
@@ -95,8 +96,8 @@ class Values {
   JSContext* context_;
 };
 
-// Runs a body that may throw Failure; if it does, JavaScript finds the exception. The caller owns what is
-// returned.
+// Runs a body that may throw Failure, and turns that into a JavaScript exception. The caller owns the
+// result.
 template <class Body>
 JSValue guarded(JSContext* context, const Body& body) {
   try {

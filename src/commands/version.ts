@@ -1,4 +1,4 @@
-/** What `--version` prints. */
+/** The text of `--version`. */
 
 /** The text before the version of AWS's proxy. Scripts look for it. */
 const REFERENCE = 'Vsock-TCP proxy 1.0.2 (compatible: vsock-proxy of the AWS Nitro Enclaves CLI 1.5.0)';

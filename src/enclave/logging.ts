@@ -23,7 +23,7 @@ const WEEK_MS = 7 * 24 * 3_600_000;
 /** The last listener of a plan. It waits for the parent without a limit. */
 export function relayTo(address: SocketAddress): ListenerPlan {
   return {
-    place: '--log',
+    place: 'option --log',
     on: { family: 'tcp', ip: '127.0.0.1', port: 0 },
     route: { kind: 'address', address, proxyHeader: false },
     policy: { allow: [], deny: [] },

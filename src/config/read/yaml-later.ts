@@ -1,10 +1,10 @@
 /**
- * What the package yaml has, loaded with the first file that needs it. The bundle has it in the place of that package
- * (scripts/bundle.ts): plain.ts reads most files, and the package takes a tenth of the time of a start to load.
+ * The exports of the package yaml, which is loaded with the first file that needs it. The bundle uses this file instead
+ * of the package (scripts/bundle.ts). plain.ts reads most files, and loading the package would take a tenth of a start.
  */
 type Library = typeof import('yaml');
 
-/** Of the bundle, with its parts by name. A name that is not written in the call is not bundled. */
+/** Provided by the bundle, which has its parts by name. A part is bundled only if its name is a literal in the call. */
 declare const require: (part: string) => { readonly default: Library };
 const PART = './yaml.js';
 

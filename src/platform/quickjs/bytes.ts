@@ -1,4 +1,4 @@
-/** `Buffer`, as far as the enclave's side and its libraries use it. Put into place by globals.ts. */
+/** `Buffer`, as far as the enclave's side and its libraries use it. globals.ts installs it. */
 
 type Encoding = 'utf8' | 'utf-8' | 'latin1' | 'ascii' | 'hex' | 'base64';
 
@@ -35,7 +35,7 @@ export class Bytes extends Uint8Array {
     return typeof value === 'string' ? encode(value, encoding).length : value.length;
   }
 
-  /** A view, as Node.js has it. */
+  /** A view, as in Node.js. */
   override slice(from?: number, to?: number): Bytes {
     return this.subarray(from, to);
   }
@@ -105,7 +105,7 @@ export class Bytes extends Uint8Array {
     return this.writeUInt16BE(value, at + 2);
   }
 
-  /** @throws RangeError beyond the end, as Node.js does */
+  /** @throws RangeError for a position after the end, as Node.js does */
   #byte(at: number): number {
     const byte = this[at];
     if (byte === undefined) throw new RangeError(`offset ${at} is out of range`);
@@ -113,7 +113,7 @@ export class Bytes extends Uint8Array {
   }
 }
 
-/** `Buffer.from`: of a text, of memory that is shared, or of bytes that are copied. */
+/** `Buffer.from`: a text, a view of shared memory, or a copy of bytes. */
 function bytesOf(source: string | ArrayBuffer | ArrayLike<number>, second?: Encoding | number, length?: number): Bytes {
   if (typeof source === 'string') return encode(source, second as Encoding | undefined);
   if (source instanceof ArrayBuffer) return new Bytes(source, (second as number | undefined) ?? 0, length);
@@ -122,7 +122,7 @@ function bytesOf(source: string | ArrayBuffer | ArrayLike<number>, second?: Enco
   return bytes;
 }
 
-// Not in the class, for arrays have another function of this name.
+// It is outside of the class, because arrays have another function of this name.
 Object.assign(Bytes, { from: bytesOf });
 
 function encode(text: string, encoding: Encoding = 'utf8'): Bytes {

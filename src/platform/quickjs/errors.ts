@@ -1,7 +1,7 @@
-/** Errnos and signals: their tables come from Node.js when the program is built (scripts/bundle-enclave.ts). */
+/** Errnos and signals. scripts/bundle-enclave.ts takes their tables from Node.js when the program is built. */
 import type * as Contract from '../system/errors.ts';
 
-/** Put in place by the bundler. */
+/** The bundler sets it. */
 declare const SYSTEM_ERRORS: readonly (readonly [errno: number, name: string, message: string])[];
 declare const SYSTEM_SIGNALS: Readonly<Record<string, number>>;
 
@@ -18,7 +18,7 @@ export const getSystemErrorName: typeof Contract.getSystemErrorName = (errno) =>
 export const getSystemErrorMessage: typeof Contract.getSystemErrorMessage = (errno) =>
   KNOWN.get(errno)?.[2] ?? `Unknown system error ${errno}`;
 
-/** As Node.js makes it. @param errno below 0 */
+/** The error that Node.js would make. @param errno a negative number */
 export function systemError(errno: number, syscall: string, path?: string): SystemError {
   const code = getSystemErrorName(errno);
   const where = path === undefined ? '' : ` '${path}'`;
@@ -29,7 +29,7 @@ export function systemError(errno: number, syscall: string, path?: string): Syst
   });
 }
 
-/** @throws SystemError for what is below 0 */
+/** @throws SystemError for a negative number */
 export function checked(result: number, syscall: string, path?: string): number {
   if (result < 0) throw systemError(result, syscall, path);
   return result;

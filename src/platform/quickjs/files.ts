@@ -1,7 +1,7 @@
 import type { Files } from '../system/files.ts';
 import { checked } from './errors.ts';
 
-/** open(2) and inode(7), the same on x86-64 and aarch64. */
+/** The values of open(2) and inode(7), which are the same on x86-64 and aarch64. */
 const O_RDONLY = 0;
 const O_WRONLY = 1;
 const O_CREAT = 0o100;
@@ -12,7 +12,7 @@ const FILE_TYPE = 0o170000;
 const REGULAR = 0o100000;
 const ENOENT = -2;
 
-/** At first; files that are read whole are small. */
+/** The first size of the buffer; files that are read whole are small. */
 const BLOCK_BYTES = 4096;
 
 const FLAGS = { r: O_RDONLY, wx: O_WRONLY | O_CREAT | O_EXCL };

@@ -1,10 +1,10 @@
-/** What the enclave's side finds in its global object besides what the language has: loaded before anything else. */
+/** Adds globals that the enclave's side needs and the language lacks. It is loaded before everything else. */
 import { Bytes } from './bytes.ts';
 import './host.ts';
 
 const BOM = '\ufeff';
 
-/** The only kind that is used: strict UTF-8. */
+/** Only strict UTF-8 is used. */
 class StrictDecoder {
   decode(bytes: Uint8Array): string {
     if (!host.isUtf8(bytes)) throw new TypeError('The encoded data was not valid for encoding utf-8');
@@ -52,7 +52,7 @@ for (const variable of host.environment) {
   if (at > 0) env[variable.slice(0, at)] ??= variable.slice(at + 1);
 }
 
-// commander wants it to be there.
+// commander requires it.
 Object.assign(Error, { captureStackTrace: () => undefined });
 
 Object.assign(globalThis, {
@@ -65,6 +65,6 @@ Object.assign(globalThis, {
   clearTimeout: (id: number | undefined) => id !== undefined && host.clearTimer(id),
   setImmediate: (fire: () => void) => host.setTimer(0, fire),
   queueMicrotask: (task: () => void) => void Promise.resolve().then(task),
-  // As commander and yaml look at it.
+  // The properties that commander and yaml read.
   process: { env, argv: host.words, platform: 'linux', versions: {}, execArgv: [], stdout: {}, stderr: {} },
 });

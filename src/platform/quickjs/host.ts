@@ -1,15 +1,15 @@
-/** What the program of native/quickjs offers: host.cc has the functions. Numbers below 0 are errnos. */
+/** The functions of native/quickjs (host.cc). Negative numbers are errnos. */
 
 export interface Opened {
   readonly fd: number;
-  /** The call that failed, with `error`; 0 where none has. */
+  /** The failed call, with `error`; 0: no call failed. */
   readonly call: string;
   readonly error: number;
 }
 
 export interface Host {
   readonly words: readonly string[];
-  /** `NAME=value` each. */
+  /** Entries of the form `NAME=value`. */
   readonly environment: readonly string[];
   readonly hostName: string;
   readonly processors: number;
@@ -19,7 +19,7 @@ export interface Host {
   now(): number;
   setTimer(ms: number, fire: () => void): number;
   clearTimer(id: number): void;
-  /** Calls `onReady` again and again while one of the events (of epoll(7)) holds. */
+  /** Calls `onReady` repeatedly while one of the events of epoll(7) holds. */
   watch(fd: number, events: number, onReady: (events: number) => void): number;
   rewatch(fd: number, events: number): number;
   unwatch(fd: number): void;
@@ -60,17 +60,17 @@ export interface Host {
   shutdownWrite(fd: number): void;
   unblock(fd: number): number;
 
-  /** UTF-8; what is none becomes U+FFFD, as the Encoding standard has it. */
+  /** Decodes UTF-8. Invalid parts become U+FFFD, as the Encoding standard says. */
   decode(bytes: Uint8Array): string;
   isUtf8(bytes: Uint8Array): boolean;
   encode(text: string): Uint8Array;
-  /** A byte for each character, and of others their last eight bits. */
+  /** One byte for each character: its lowest eight bits. */
   decodeLatin1(bytes: Uint8Array): string;
   encodeLatin1(text: string): Uint8Array;
 }
 
 declare global {
-  /** There under QuickJS only. */
+  /** Present under QuickJS only. */
   const host: Host;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Hosts as the URL standard has them, without the tables of IDNA: a name with letters beyond ASCII is refused, as one that is no
- * name. Who writes such a name writes it as DNS has it, `xn--…`.
+ * Host names by the URL standard, without the tables of IDNA. A name with letters beyond ASCII is refused as malformed.
+ * It must be written in its DNS form, `xn--…`.
  */
 import type * as Contract from '../system/idna.ts';
 import { formatIpv6, parseIpv6 } from './ipv6.ts';
@@ -19,7 +19,7 @@ export const domainToASCII: typeof Contract.domainToASCII = (written) => {
   return NUMBER.test(labels.at(-1) ?? '') ? ipv4(labels) : name;
 };
 
-/** The IPv4 number parser of the standard: up to four numbers, in any base, the last one for all that is left. */
+/** The IPv4 number parser of the standard: up to four numbers, in any base; the last one fills the remaining bytes. */
 function ipv4(parts: readonly string[]): string {
   const numbers = parts.map(toNumber);
   const last = numbers.pop();
@@ -29,7 +29,7 @@ function ipv4(parts: readonly string[]): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(word / 2 ** shift) % 256).join('.');
 }
 
-/** NaN for what is no number. */
+/** NaN if the text is not a number. */
 function toNumber(text: string): number {
   if (/^0x[\da-f]*$/.test(text)) return text === '0x' ? 0 : Number(text);
   if (/^0[0-7]+$/.test(text)) return Number.parseInt(text, 8);

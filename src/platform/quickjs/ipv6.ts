@@ -1,4 +1,4 @@
-/** IPv6 addresses in text: RFC 4291 section 2.2, and RFC 5952 for the one spelling. */
+/** IPv6 addresses as text: RFC 4291 section 2.2, and RFC 5952 for the canonical form. */
 
 const GROUPS = 8;
 const GROUP = /^[\da-f]{1,4}$/i;
@@ -10,7 +10,7 @@ export function parseIpv6(text: string): readonly number[] | undefined {
   if (halves.length > 2) return undefined;
   const [head, tail] = halves.map((half) => (half === '' ? [] : half.split(':')));
   if (head === undefined) return undefined;
-  // An IPv4 address may stand at the very end.
+  // An IPv4 address may be at the end.
   const last = tail ?? head;
   const dotted = last.at(-1);
   if (dotted?.includes('.')) {
@@ -26,7 +26,7 @@ export function parseIpv6(text: string): readonly number[] | undefined {
   return [...head, ...zeros, ...(tail ?? [])].map((group) => Number.parseInt(group, 16));
 }
 
-/** In the one spelling: the longest run of zeros, from two on, is left out; of equal ones the first. */
+/** The canonical form: the longest run of at least two zeros is left out, or the first of several. */
 export function formatIpv6(groups: readonly number[]): string {
   let from = 0;
   let length = 1;

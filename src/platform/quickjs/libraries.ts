@@ -1,4 +1,7 @@
-/** What commander and dns-packet import of Node.js, as far as they use it here: the bundler puts it in the place of each module. */
+/**
+ * The imports of commander and dns-packet from Node.js, as far as they are used here. The bundler replaces each module
+ * by this.
+ */
 import { Bytes } from './bytes.ts';
 
 export { Bytes as Buffer };
@@ -22,7 +25,7 @@ export class EventEmitter {
   }
 }
 
-/** Help has no colours here. */
+/** Help texts have no colours here. */
 export function stripVTControlCharacters(text: string): string {
   return text;
 }

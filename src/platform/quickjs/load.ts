@@ -1,4 +1,4 @@
-/** The data plane of this program itself. */
+/** The data plane in this program itself. */
 import { VsockProxyError } from '../errors.ts';
 import './host.ts';
 
@@ -6,7 +6,7 @@ export function loadAddon(): unknown {
   return host;
 }
 
-/** There is one only. */
+/** There is only one. */
 export function loadCopy(): never {
   throw new VsockProxyError('internal', 'The data plane runs already');
 }

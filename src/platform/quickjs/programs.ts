@@ -2,7 +2,7 @@ import type { startProgram as Contract, RunningProgram, StartOptions } from '../
 import { SIGNALS, systemError } from './errors.ts';
 import { onSignal } from './signals.ts';
 
-/** Of this process. */
+/** The streams of this process. */
 const INHERITED = [0, 1, 2];
 
 export const startProgram: typeof Contract = (program, args, { env, stdio }) => {
@@ -52,7 +52,7 @@ class Program implements RunningProgram {
     for (const listener of this.#failed) listener(error);
   }
 
-  /** Whether it has ended. */
+  /** Whether the program has ended. */
   #look(): void {
     if (this.pid === undefined || this.#ended.length === 0) return;
     const { ended, status, signal } = host.endOf(this.pid);

@@ -1,10 +1,10 @@
-/** Signals of this process, as `process.on` takes them. */
+/** Signals of this process, with the interface of `process.on`. */
 import { SIGNALS } from './errors.ts';
 import { READABLE } from './host.ts';
 
 const listeners = new Map<number, (() => void)[]>();
 
-/** From now on the signal does nothing but call its listeners, in the order in which they came. */
+/** From now on the signal only calls its listeners, in the order of their registration. */
 export function onSignal(name: string, listener: () => void): void {
   const number = SIGNALS[name] ?? 0;
   const known = listeners.get(number);

@@ -8,16 +8,16 @@ export type StreamServer = Contract.StreamServer;
 export type DatagramSocket = Contract.DatagramSocket;
 
 const EAGAIN = -11;
-/** Node.js has the same: beyond it a writer is to wait. */
+/** As in Node.js: a writer should wait if this many bytes are queued. */
 const HIGH_WATER_BYTES = 16 * 1024;
-/** What is read at once, and the longest datagram. */
+/** The size of one read, and of the longest datagram. */
 const BLOCK = new Uint8Array(64 * 1024);
-/** Datagrams that are taken before others have their turn. */
+/** How many datagrams are read before other events get their turn. */
 const MOST_AT_ONCE = 64;
 
 type Listener = (...args: never[]) => void;
 
-/** Those who listen, by the event. */
+/** The listeners of each event. */
 class Listeners {
   readonly #listeners = new Map<string, Listener[]>();
 
@@ -35,7 +35,7 @@ class Socket implements Connection {
   readonly #isPipe: boolean;
   readonly #listeners = new Listeners();
   readonly #queue: Uint8Array[] = [];
-  /** Bytes of the first one in the queue that are gone. */
+  /** The number of bytes of the first queued piece that are sent. */
   #sent = 0;
   #queued = 0;
   #connecting: boolean;
@@ -63,7 +63,7 @@ class Socket implements Connection {
   }
 
   once(event: 'close', listener: () => void): this {
-    return this.on(event, listener); // it comes once only
+    return this.on(event, listener); // the event comes only once
   }
 
   get writable(): boolean {
@@ -128,7 +128,7 @@ class Socket implements Connection {
     });
   }
 
-  /** What is waited for follows from the state. */
+  /** The watched events follow from the state. */
   #watch(): void {
     if (this.destroyed) return;
     const reads = this.#flowing && !this.#readEnded && !this.#connecting;
@@ -194,7 +194,7 @@ class Socket implements Connection {
   #endReading(): void {
     this.#readEnded = true;
     this.#listeners.tell('end');
-    // Nobody here keeps the other half open.
+    // The other half is never kept open here.
     if (this.#isPipe || (this.#ending && this.#queue.length === 0)) this.destroy();
     else this.end();
   }
@@ -298,7 +298,7 @@ class Datagrams implements DatagramSocket {
   }
 }
 
-/** @returns the descriptor, which is told of when it can be read */
+/** @returns the descriptor, and reports when it is readable */
 function opened(listeners: Listeners, { fd, error }: Opened, syscall: string, onReady: () => void): number {
   if (fd >= 0) host.watch(fd, READABLE, onReady);
   queueMicrotask(() => {

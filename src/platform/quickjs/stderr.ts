@@ -1,4 +1,4 @@
-/** Standard error: a full pipe or a gone reader costs lines, and stops nobody. */
+/** Standard error. A full pipe or a missing reader costs lines, and stops nothing. */
 import { lineWriter, type WriteLine } from '../line-writer.ts';
 import { checked } from './errors.ts';
 

@@ -1,4 +1,6 @@
-/** Files, as node:fs has them: so much of it as the enclave's side needs. Each throws with `code` and `errno` as Node.js does. */
+/**
+ * The functions of node:fs that the enclave's side needs. Each throws errors with `code` and `errno` as Node.js does.
+ */
 import * as fs from 'node:fs';
 
 export interface FileStatus {

@@ -1,2 +1,2 @@
-/** What users call this program. */
+/** The name of this program for users. */
 export const PROGRAM: string = 'vsock-proxy';
