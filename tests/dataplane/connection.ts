@@ -20,8 +20,8 @@ export type Identity = Pick<CloseRecord, 'listener' | 'connection' | 'client' | 
 
 export interface ConnectionEvents {
   onConnected(server: SocketAddress, target: TargetId | undefined): void;
-  onDecisionRequest(question: DecisionSubject): void;
-  /** The client gets a response that was not asked about. */
+  onDecisionRequest(subject: DecisionSubject): void;
+  /** The client gets a response without a decision request. */
   onAnswered(status: number): void;
   onClosed(record: CloseRecord): void;
 }
@@ -45,14 +45,14 @@ export class FakeConnection {
   #address: SocketAddress | undefined;
   /** Waiting: no upstream has been set yet. Asking: for a head or its decision. */
   #state: 'waiting' | 'deciding' | 'connecting' | 'relaying' | 'exchanging' | 'closed';
-  #asked: DecisionSubject | undefined;
+  #openRequest: DecisionSubject | undefined;
   /** Bytes and end that the last question showed, to ask again only when there is more. */
   #shown = '';
   /** What the last `more` waits for. */
   #wanted: { readonly atLeast: number; readonly until: number | undefined; readonly after: number } = ANYTHING;
   #decision: ConnectDecision | undefined;
   #target: TargetId | undefined;
-  /** To connect, which has been asked about. */
+  /** A decision to connect, which was requested. */
   #failure: Parameters<FakeConnection['close']> | undefined;
   /** Of an exchange: what is still to pass in each direction. */
   #up = new FakeBody({ kind: 'none' });
@@ -101,7 +101,7 @@ export class FakeConnection {
     const { kind, timeouts } = this.#spec;
     if (kind === 'fixed') return this.#setDeadline(timeouts.connectMs, 'no-upstream');
     this.#setDeadline(timeouts.headMs, 'head-timeout');
-    if (kind === 'decide-client') this.#ask({ kind: 'client', local });
+    if (kind === 'decide-client') this.#request({ kind: 'client', local });
     this.#client.watch(() => this.#look());
     this.#look();
   }
@@ -112,8 +112,8 @@ export class FakeConnection {
   }
 
   /** The question that is not answered yet. */
-  get asked(): DecisionSubject | undefined {
-    return this.#asked;
+  get openRequest(): DecisionSubject | undefined {
+    return this.#openRequest;
   }
 
   /** The client between two requests is left, the others after the one that is under way. */
@@ -124,22 +124,22 @@ export class FakeConnection {
 
   /** @param plain the request of an exchange that the cache has decided */
   decide(decision: Decision, plain?: ForwardRequest) {
-    const asked = this.#asked;
-    if (asked === undefined) return;
-    this.#asked = undefined;
+    const open = this.#openRequest;
+    if (open === undefined) return;
+    this.#openRequest = undefined;
     this.#plain = plain;
-    this.#plainHead = asked.kind === 'head' ? asked.bytes.subarray(0, plain?.headBytes) : undefined;
-    if (decision.action === 'reject') return this.#reject(decision, asked.kind);
-    switch (asked.kind) {
+    this.#plainHead = open.kind === 'head' ? open.bytes.subarray(0, plain?.headBytes) : undefined;
+    if (decision.action === 'reject') return this.#reject(decision, open.kind);
+    switch (open.kind) {
       case 'client':
         if (decision.action === 'connect') return this.#follow(decision);
         break;
       case 'head':
         if (decision.action === 'connect' || decision.action === 'exchange') return this.#follow(decision);
-        if (decision.action === 'more') return this.#awaitMore(asked, 'client', decision);
+        if (decision.action === 'more') return this.#awaitMore(open, 'client', decision);
         break;
       case 'response':
-        if (decision.action === 'more') return this.#awaitMore(asked, 'server', decision);
+        if (decision.action === 'more') return this.#awaitMore(open, 'server', decision);
         if (decision.action === 'interim' || decision.action === 'respond') return this.#respond(decision);
         if (decision.action === 'relay' && this.#isHandshake) return this.#relayAfter(decision);
         break;
@@ -153,7 +153,7 @@ export class FakeConnection {
     if (this.#state === 'closed') return;
     const phase = this.#phase();
     this.#state = 'closed';
-    this.#asked = undefined;
+    this.#openRequest = undefined;
     this.#cancelDeadline();
     if (this.#kept !== undefined) this.#drop();
     if (reason !== 'finished') {
@@ -177,7 +177,7 @@ export class FakeConnection {
   }
 
   #phase(): Phase {
-    if (this.#state === 'deciding' || this.#asked?.kind === 'failed') return 'deciding';
+    if (this.#state === 'deciding' || this.#openRequest?.kind === 'failed') return 'deciding';
     return this.#server === undefined ? 'connecting' : 'relaying';
   }
 
@@ -198,9 +198,9 @@ export class FakeConnection {
     };
   }
 
-  #ask(question: DecisionSubject): void {
-    this.#asked = question;
-    this.#events.onDecisionRequest(question);
+  #request(subject: DecisionSubject): void {
+    this.#openRequest = subject;
+    this.#events.onDecisionRequest(subject);
   }
 
   /** Like epoll: whatever has happened on either side, looks at both. */
@@ -209,7 +209,7 @@ export class FakeConnection {
     else if (this.#state === 'exchanging' && this.#server !== undefined) this.#exchange(this.#server);
     else if (this.#client.ending === 'reset') this.close('reset', 'client', 'ECONNRESET');
     else if (this.#kept !== undefined && !isQuiet(this.#server)) this.#drop();
-    else if (this.#state === 'deciding' && this.#asked === undefined) this.#showHead();
+    else if (this.#state === 'deciding' && this.#openRequest === undefined) this.#showHead();
   }
 
   /** Asks about what the client has sent, if that is more than the last time. */
@@ -227,7 +227,7 @@ export class FakeConnection {
       // The first byte of a later request.
       if (this.#shown === '' && this.#isLater) this.#setDeadline(this.#spec.timeouts.headMs, 'head-timeout');
       this.#shown = `${bytes.length} ${ended}`;
-      this.#ask({ kind: 'head', bytes: Uint8Array.from(bytes), ended });
+      this.#request({ kind: 'head', bytes: Uint8Array.from(bytes), ended });
     }
   }
 
@@ -332,7 +332,7 @@ export class FakeConnection {
     }
     this.#failure = [reason, endedBy, errno];
     this.#setDeadline(this.#spec.timeouts.headMs, reason);
-    this.#ask({
+    this.#request({
       kind: 'failed',
       target: decision.target,
       reason,
@@ -418,7 +418,7 @@ export class FakeConnection {
   #showResponse(server: FakeEnd) {
     const bytes = server.unread.subarray(0, HEAD_BYTES.server);
     const ended = server.ending !== undefined;
-    if (this.#asked !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
+    if (this.#openRequest !== undefined || this.#shown === `${bytes.length} ${ended}`) return;
     if (
       (bytes.length === 0 && !ended) ||
       this.#target === undefined ||
@@ -436,7 +436,13 @@ export class FakeConnection {
       this.#respond({ action: 'respond', consume, toClient, body, next, keep });
       return this.#events.onAnswered(status);
     }
-    this.#ask({ kind: 'response', target: this.#target, bytes: Uint8Array.from(bytes), ended, ...this.#tellHead() });
+    this.#request({
+      kind: 'response',
+      target: this.#target,
+      bytes: Uint8Array.from(bytes),
+      ended,
+      ...this.#tellHead(),
+    });
   }
 
   #respond(decision: Extract<Decision, { readonly action: 'interim' | 'respond' }>): void {
@@ -491,7 +497,7 @@ export class FakeConnection {
       // A fixed one that had addresses in time was connecting.
       if (reason === 'connect-timeout' || (reason === 'no-upstream' && this.#state === 'connecting')) {
         this.#fail('connect-timeout', 'proxy', 'ETIMEDOUT');
-      } else if (reason === 'head-timeout' && this.#asked !== undefined) {
+      } else if (reason === 'head-timeout' && this.#openRequest !== undefined) {
         this.close('decision-timeout', 'proxy', 'ETIMEDOUT');
       } else {
         this.close(reason, 'proxy', 'ETIMEDOUT');

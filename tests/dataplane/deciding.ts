@@ -1,4 +1,4 @@
-/** The part of the contract that is about asking: questions, decisions, exchanges, clients that are refused. */
+/** The part of the contract that is about asking: requests, decisions, exchanges, clients that are refused. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type {
@@ -38,14 +38,14 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     let told: Told;
     let dataPlane: DataPlane;
     let server: Server;
-    let questions: number;
+    let requests: number;
 
     beforeEach(async () => {
       harness = openHarness();
       told = new Told();
       dataPlane = harness.open(told);
       server = await harness.serve();
-      questions = 0;
+      requests = 0;
     });
     afterEach(() => harness.close());
 
@@ -56,19 +56,19 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     const nextRequest = async <Kind extends DecisionRequest['kind']>(
       kind: Kind,
     ): Promise<Extract<DecisionRequest, { kind: Kind }>> => {
-      const ask = await told.ask(questions);
-      questions += 1;
-      assert.equal(ask.kind, kind);
-      return ask as Extract<DecisionRequest, { kind: Kind }>;
+      const request = await told.request(requests);
+      requests += 1;
+      assert.equal(request.kind, kind);
+      return request as Extract<DecisionRequest, { kind: Kind }>;
     };
     /** Wants more until all of this text is shown. */
     const shown = async <Kind extends 'head' | 'response'>(kind: Kind, text: string) => {
       for (;;) {
-        const ask = await nextRequest<'head' | 'response'>(kind);
-        const seen = Buffer.from(ask.bytes).toString();
+        const request = await nextRequest<'head' | 'response'>(kind);
+        const seen = Buffer.from(request.bytes).toString();
         assert.ok(text.startsWith(seen), seen);
-        if (seen === text) return ask as Extract<DecisionRequest, { readonly kind: Kind }>;
-        dataPlane.decide(ask.connection, { action: 'more' });
+        if (seen === text) return request as Extract<DecisionRequest, { readonly kind: Kind }>;
+        dataPlane.decide(request.connection, { action: 'more' });
       }
     };
     const connectDecision = (consume = 0, to: readonly SocketAddress[] = [server.address]) =>
@@ -88,7 +88,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       body,
       next,
     });
-    const ask = async (text: string, changes: Partial<ListenSpec> = {}) => {
+    const sendHead = async (text: string, changes: Partial<ListenSpec> = {}) => {
       const { on } = await listen(changes);
       const client = await harness.connect(on);
       client.write(text);
@@ -100,7 +100,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       return record;
     };
     const exchange = async (body: Exclude<Framing, { kind: 'eof' }> = { kind: 'none' }) => {
-      const { client, connection } = await ask('head;');
+      const { client, connection } = await sendHead('head;');
       dataPlane.decide(connection, exchangeDecision(5, body));
       const accepted = await server.accept();
       await accepted.receives('HEAD;');
@@ -110,7 +110,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     describe('refusing', () => {
       for (const reason of ['denied', 'malformed'] as const) {
         it(`a client that is ${reason} gets the reply and the end`, async () => {
-          const { client, connection } = await ask('hello');
+          const { client, connection } = await sendHead('hello');
           dataPlane.decide(connection, { action: 'reject', target: TARGET, reason, toClient: bytes('no, and why') });
           await client.receives('no, and why');
           assert.equal(await client.ended, 'eof');
@@ -123,34 +123,34 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       }
 
       it('without a reply the client is reset', async () => {
-        const { client, connection } = await ask('hello');
+        const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, { action: 'reject', reason: 'denied' });
         assert.equal(await client.ended, 'reset');
         await endsAs('denied');
       });
 
       it('a decision that does not fit the question ends the connection as internal', async () => {
-        const { client, connection } = await ask('hello');
+        const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, respondDecision(0, { kind: 'none' }, false));
         assert.equal(await client.ended, 'reset');
         await endsAs('internal');
       });
 
       it('a client that says too little meets the head deadline', async () => {
-        const { connection } = await ask('hel', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
+        const { connection } = await sendHead('hel', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
         dataPlane.decide(connection, { action: 'more' });
         const record = await endsAs('head-timeout');
         assert.equal(record.phase, 'deciding');
       });
 
       it('without an answer the connection ends at the head deadline, and a late answer is ignored', async () => {
-        const { connection } = await ask('hello', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
+        const { connection } = await sendHead('hello', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
         await endsAs('decision-timeout');
         dataPlane.decide(connection, connectDecision());
       });
 
       it('a client that ends in the middle of a head is malformed to who wants more of it', async () => {
-        const { client, connection } = await ask('hel');
+        const { client, connection } = await sendHead('hel');
         client.end();
         dataPlane.decide(connection, { action: 'more' });
         const last = await nextRequest('head');
@@ -160,7 +160,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('more of a head is asked about when it is what the decision waits for', async () => {
-        const { client, connection } = await ask('ab');
+        const { client, connection } = await sendHead('ab');
         dataPlane.decide(connection, { action: 'more', atLeast: 5 });
         client.write('c');
         client.write('de');
@@ -174,7 +174,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('more of a head may be what an answer asks for', async () => {
-        const { client, connection } = await ask('ask;');
+        const { client, connection } = await sendHead('ask;');
         dataPlane.decide(connection, { action: 'more', atLeast: 5, toClient: bytes('S') });
         await client.receives('S');
         client.write('head');
@@ -228,7 +228,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
 
     describe('connecting', () => {
       it('what is not consumed goes on, and both sides first get what the decision has for them', async () => {
-        const { client, connection } = await ask('CONNECT;early');
+        const { client, connection } = await sendHead('CONNECT;early');
         const decision: Decision = { ...connectDecision(8), toServer: bytes('proxy;'), toClient: bytes('go;') };
         dataPlane.decide(connection, decision);
         const accepted = await server.accept();
@@ -257,7 +257,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('a failure is asked about if that is wanted, and keeps its reason and errno', async () => {
-        const { client, connection } = await ask('hello');
+        const { client, connection } = await sendHead('hello');
         const address = await harness.freeAddress();
         // What it would have been told once connected, it never is.
         dataPlane.decide(connection, {
@@ -277,7 +277,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('a failure is the end if nobody wants to explain it', async () => {
-        const { client, connection } = await ask('hello');
+        const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, connectDecision(0, [await harness.freeAddress()]));
         assert.equal(await client.ended, 'reset');
         assert.equal((await endsAs('connect-failed')).errno, 'ECONNREFUSED');
@@ -287,16 +287,16 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     describe('a cache', () => {
       const HEAD = 'CONNECT kms;';
       const cache = { bytes: HEAD.length, except: [8, 10], forMs: LATE_MS };
-      /** Says it until nobody is asked about it any more: each relay thread may ask once. */
+      /** Sends the head until no decision is requested any more: each relay thread may request one. */
       const settle = async (text: string, { on }: Listening) => {
         for (;;) {
           const client = await harness.connect(on);
           client.write(text);
           const accepted = server.accept();
-          const ask = await Promise.race([accepted, told.ask(questions)]);
-          if (!('kind' in ask)) return { client, accepted: ask };
-          questions += 1;
-          dataPlane.decide(ask.connection, { ...connectDecision(HEAD.length), toServer: bytes('kms;'), cache });
+          const request = await Promise.race([accepted, told.request(requests)]);
+          if (!('kind' in request)) return { client, accepted: request };
+          requests += 1;
+          dataPlane.decide(request.connection, { ...connectDecision(HEAD.length), toServer: bytes('kms;'), cache });
           await accepted;
         }
       };
@@ -356,7 +356,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
 
     describe('a handshake', () => {
       it("keeps the client's bytes back until the server has agreed", async () => {
-        const { client, connection } = await ask('head;early');
+        const { client, connection } = await sendHead('head;early');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
         const accepted = await server.accept();
         await accepted.receives('agree?');
@@ -369,7 +369,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
 
       it('that the server refuses is told to the client in our words', async () => {
-        const { client, connection } = await ask('head;');
+        const { client, connection } = await sendHead('head;');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
         const accepted = await server.accept();
         await accepted.receives('agree?');
@@ -384,7 +384,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
 
     describe('a handshake that the server does not agree to', () => {
       it('gives the client its response, and leaves it', async () => {
-        const { client, connection } = await ask('head;early');
+        const { client, connection } = await sendHead('head;early');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
         const accepted = await server.accept();
         await accepted.receives('agree?');

@@ -36,22 +36,22 @@ export class FakeDecisionCache {
     this.#clock = clock;
   }
 
-  add(client: SocketAddress, question: DecisionSubject, decision: Decision): void {
-    if (question.kind !== 'head' || (decision.action !== 'connect' && decision.action !== 'exchange')) return;
+  add(client: SocketAddress, subject: DecisionSubject, decision: Decision): void {
+    if (subject.kind !== 'head' || (decision.action !== 'connect' && decision.action !== 'exchange')) return;
     const { cache: rule } = decision;
     if (rule === undefined) return;
-    const head = 'bytes' in rule ? question.bytes.subarray(0, rule.bytes) : question.bytes;
+    const head = 'bytes' in rule ? subject.bytes.subarray(0, rule.bytes) : subject.bytes;
     const until = this.#clock.now() + rule.forMs;
     this.#entries = [{ client: keyOfClient(client), head, rule, decision, until }, ...this.#entries];
   }
 
-  find(client: SocketAddress, question: DecisionSubject): Known | undefined {
-    if (question.kind !== 'head') return undefined;
+  find(client: SocketAddress, subject: DecisionSubject): Known | undefined {
+    if (subject.kind !== 'head') return undefined;
     const key = keyOfClient(client);
     const now = this.#clock.now();
     for (const entry of this.#entries) {
       if (entry.until <= now || entry.client !== key) continue;
-      const known = apply(entry, question.bytes);
+      const known = apply(entry, subject.bytes);
       if (known !== undefined) return known;
     }
     return undefined;

@@ -60,7 +60,7 @@ export function testEndings(name: string, openHarness: () => Harness): void {
     const ask = async (changes: Partial<ListenSpec> = {}): Promise<ConnectionId> => {
       await listen({ kind: 'decide-head', ...changes });
       (await connect()).write('head');
-      return (await told.ask()).connection;
+      return (await told.request()).connection;
     };
     const askAndAnswer = async (decision: Decision): Promise<void> => dataPlane.decide(await ask(), decision);
     const timeouts = (changes: Partial<ListenSpec['timeouts']>) => ({ timeouts: { ...SPEC.timeouts, ...changes } });

@@ -72,7 +72,7 @@ export class FakeDataPlane implements DataPlane {
   #steps: Progress[] = [];
   #records: CloseRecord[] = [];
   #faults: Fault[] = [];
-  #asks: DecisionRequest[] = [];
+  #requests: DecisionRequest[] = [];
   #stopped = false;
   #onEmpty: (() => void) | undefined;
   /** What `beat` says, for tests of what follows when a thread hangs. */
@@ -120,13 +120,13 @@ export class FakeDataPlane implements DataPlane {
   }
 
   decide(connection: ConnectionId, decision: Decision): void {
-    const asking = this.#connections.get(connection);
-    if (asking?.asked === undefined) return;
-    const { listener, client } = asking.identity;
+    const deciding = this.#connections.get(connection);
+    if (deciding?.openRequest === undefined) return;
+    const { listener, client } = deciding.identity;
     const of = this.#listeners.get(listener);
-    of?.cache.add(client, asking.asked, decision);
+    of?.cache.add(client, deciding.openRequest, decision);
     const isFinal = decision.action === 'exchange' && of?.isOpen !== true;
-    asking.decide(isFinal ? { ...decision, persistent: false } : decision);
+    deciding.decide(isFinal ? { ...decision, persistent: false } : decision);
   }
 
   setUpstream(id: ListenerId, addresses: readonly SocketAddress[]): void {
@@ -282,15 +282,15 @@ export class FakeDataPlane implements DataPlane {
         if (lifecycle) this.#steps.push(step);
         this.#flushSoon();
       },
-      onDecisionRequest: (question) => {
-        const known = listener.isOpen ? listener.cache.find(client.address, question) : undefined;
+      onDecisionRequest: (subject) => {
+        const known = listener.isOpen ? listener.cache.find(client.address, subject) : undefined;
         if (known !== undefined) {
           totals.decisionsCached += 1;
           if (known.request !== undefined) totals.exchangesCached += 1;
           return connection.decide(known.decision, known.request);
         }
         totals.decisionsRequested += 1;
-        this.#asks.push({ ...common, ...question });
+        this.#requests.push({ ...common, ...subject });
         this.#flushSoon();
       },
       onAnswered: (status) => {
@@ -329,14 +329,14 @@ export class FakeDataPlane implements DataPlane {
   }
 
   #flush(): void {
-    const [steps, records, faults, asks] = [this.#steps, this.#records, this.#faults, this.#asks];
+    const [steps, records, faults, requests] = [this.#steps, this.#records, this.#faults, this.#requests];
     this.#steps = [];
     this.#records = [];
     this.#faults = [];
-    this.#asks = [];
+    this.#requests = [];
     if (this.#stopped) return;
     if (steps.length > 0) this.#events.onProgress(steps);
-    if (asks.length > 0) this.#events.onDecisionRequest(asks);
+    if (requests.length > 0) this.#events.onDecisionRequest(requests);
     if (records.length > 0) this.#events.onClose(records);
     if (faults.length > 0) this.#events.onFault(faults);
   }

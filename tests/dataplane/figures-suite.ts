@@ -138,7 +138,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
         const client = await harness.connect(listening.on);
         client.write('head');
         const accepting = server.accept();
-        const asked = told.ask(requested).then(({ connection }) => {
+        const decided = told.request(requested).then(({ connection }) => {
           dataPlane.decide(connection, {
             action: 'connect',
             target: 1,
@@ -150,7 +150,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
           requested += 1;
         });
         const accepted = await accepting;
-        await Promise.race([asked, Promise.resolve()]);
+        await Promise.race([decided, Promise.resolve()]);
         await finish({ client, accepted }, index);
       }
       const { decisionsCached, decisionsRequested } = countersOf(listening);

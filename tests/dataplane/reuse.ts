@@ -43,33 +43,33 @@ export function testReuse(name: string, openHarness: () => Harness): void {
     let told: Told;
     let dataPlane: DataPlane;
     let server: Server;
-    let questions: number;
+    let requests: number;
 
     beforeEach(async () => {
       harness = openHarness();
       told = new Told();
       dataPlane = harness.open(told);
       server = await harness.serve();
-      questions = 0;
+      requests = 0;
     });
     afterEach(() => harness.close());
 
     const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> =>
       dataPlane.listen({ ...SPEC, on: await harness.freeAddress(), ...changes });
     const next = async <Kind extends DecisionRequest['kind']>(kind: Kind) => {
-      const asked = await told.ask(questions);
-      questions += 1;
-      assert.equal(asked.kind, kind);
-      return asked as Extract<DecisionRequest, { kind: Kind }>;
+      const request = await told.request(requests);
+      requests += 1;
+      assert.equal(request.kind, kind);
+      return request as Extract<DecisionRequest, { kind: Kind }>;
     };
     /** Requests all these bytes, in however many parts they come. */
     const shown = async <Kind extends 'head' | 'response'>(kind: Kind, text: string) => {
       for (;;) {
-        const asked = await next<'head' | 'response'>(kind);
-        const seen = Buffer.from(asked.bytes).toString();
+        const request = await next<'head' | 'response'>(kind);
+        const seen = Buffer.from(request.bytes).toString();
         assert.ok(text.startsWith(seen), seen);
-        if (seen === text) return asked as Extract<DecisionRequest, { readonly kind: Kind }>;
-        dataPlane.decide(asked.connection, { action: 'more' });
+        if (seen === text) return request as Extract<DecisionRequest, { readonly kind: Kind }>;
+        dataPlane.decide(request.connection, { action: 'more' });
       }
     };
     const exchange = (consume: number, changes: Partial<ExchangeDecision> = {}): ExchangeDecision => ({
@@ -268,7 +268,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         accepted.write(RESPONSE);
         await client.receives(`ANSWER;ok${PASSED}`);
         const { decisionsCached, decisionsRequested, exchangesCached, answers } = countersOf(listening);
-        assert.deepEqual([decisionsCached, decisionsRequested, exchangesCached], [1, questions, 1]);
+        assert.deepEqual([decisionsCached, decisionsRequested, exchangesCached], [1, requests, 1]);
         assert.deepEqual(answers, [0, 1, 0, 0, 0]);
       });
 
@@ -349,15 +349,15 @@ export function testReuse(name: string, openHarness: () => Harness): void {
           clients.push(client);
           client.write(connect(`X-Request: ${index}\r\n`));
           const accepting = server.accept();
-          const asked = await Promise.race([accepting, told.ask(questions)]);
-          if (!('kind' in asked)) {
+          const request = await Promise.race([accepting, told.request(requests)]);
+          if (!('kind' in request)) {
             client.write('hello');
-            return await asked.receives('hello');
+            return await request.receives('hello');
           }
-          questions += 1;
+          requests += 1;
           const consume = connect(`X-Request: ${index}\r\n`).length;
           const addresses = [server.address];
-          dataPlane.decide(asked.connection, {
+          dataPlane.decide(request.connection, {
             ...{ action: 'connect', target: 1, addresses, consume, explain: false, cache: CACHE },
           });
           await accepting;

@@ -5,7 +5,7 @@ export class Told implements DataPlaneEvents {
   readonly steps: Progress[] = [];
   readonly records: CloseRecord[] = [];
   readonly faults: Fault[] = [];
-  readonly asks: DecisionRequest[] = [];
+  readonly requests: DecisionRequest[] = [];
   /** The four kinds in the order in which they came, one word each. */
   readonly order: string[] = [];
   readonly #watchers = new Set<() => void>();
@@ -25,9 +25,9 @@ export class Told implements DataPlaneEvents {
     this.#note(faults.map(({ kind }) => kind));
   }
 
-  onDecisionRequest(asks: readonly DecisionRequest[]): void {
-    this.asks.push(...asks);
-    this.#note(asks.map(({ kind }) => kind));
+  onDecisionRequest(requests: readonly DecisionRequest[]): void {
+    this.requests.push(...requests);
+    this.#note(requests.map(({ kind }) => kind));
   }
 
   /** The close record at this place, when it has come. */
@@ -39,8 +39,8 @@ export class Told implements DataPlaneEvents {
     return this.#at(this.faults, index);
   }
 
-  ask(index = 0): Promise<DecisionRequest> {
-    return this.#at(this.asks, index);
+  request(index = 0): Promise<DecisionRequest> {
+    return this.#at(this.requests, index);
   }
 
   step(index = 0): Promise<Progress> {
