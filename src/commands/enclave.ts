@@ -20,10 +20,11 @@ export interface EnclaveArguments {
 }
 
 const HELP = `
-It brings the loopback interface up, completes /etc/hosts, listens as the sections
-egress, ingress and forward of the file say, sets http_proxy and similar variables,
-and then runs the command. It passes on standard streams, signals and the exit
-status. The parent uses the same file: vsock-proxy serve --enclave-cid N
+It brings the loopback interface up, completes /etc/hosts, listens as the
+sections egress, ingress and forward of the file say, sets http_proxy and
+similar variables, and then runs the command. It passes on standard streams,
+signals and the exit status. The parent uses the same file:
+vsock-proxy serve --enclave-cid N
 
 With egress, a DNS server at 127.0.0.1:53 resolves the allowed names, and
 /etc/resolv.conf points to it. Applications without a proxy setting reach these
@@ -34,9 +35,9 @@ Example: the last lines of a Dockerfile whose CMD was ["python3", "app.py"]
   COPY vsock-proxy.yaml ${DEFAULT_CONFIG_PATH}
   CMD ["${PROGRAM}", "enclave", "--", "python3", "app.py"]
 
-Exit status: that of the command, 128 + n if signal n ended it; 127 if it was not
-found, 126 if it could not be executed; 1 if the enclave could not be set up, 2 if
-the command line is wrong.
+Exit status: that of the command, 128 + n if signal n ended it; 127 if it was
+not found, 126 if it could not be executed; 1 if the enclave could not be set
+up, 2 if the command line is wrong.
 `;
 
 /** The options as commander returns them. */

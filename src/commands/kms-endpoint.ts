@@ -32,8 +32,9 @@ export type EndpointSource =
 
 /** The variables that replace absent options. The service sets them in its sysconfig file. */
 const HELP = `
-Without --region, the instance metadata service gives the region. Requests go to
-169.254.169.254 and [fd00:ec2::254], and are repeated while the network comes up.
+Without --region, the instance metadata service gives the region. Requests go
+to 169.254.169.254 and [fd00:ec2::254], and are repeated while the network comes
+up.
 
 These environment variables replace absent options (yes or no):
 

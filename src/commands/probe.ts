@@ -30,7 +30,8 @@ Examples:
 A proxy accepts a connection before it reaches the server. Only the handshake of
 --tls proves that the server is reached. No request is sent.
 
-Exit status: 0 if every step succeeded, 1 if not, 2 if the command line is wrong.
+Exit status: 0 if every step succeeded, 1 if not, 2 if the command line is
+wrong.
 `;
 
 /**

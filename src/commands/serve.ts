@@ -43,8 +43,8 @@ RUST_LOG=info also logs every connection.
 
 SIGHUP reads the file again. Unchanged listeners and open connections are not
 touched, and a wrong file changes nothing. SIGTERM and SIGINT stop it after open
-connections had time to end. Exit status: 0 after that, 1 if it cannot start, 2 if
-the command line is wrong.
+connections had time to end. Exit status: 0 after that, 1 if it cannot start,
+2 if the command line is wrong.
 `;
 
 /**

@@ -44,9 +44,9 @@ export interface DoctorDependencies {
 }
 
 const HELP = `
-Each check prints one line: ok, warn, fail or skip, its name, what was found, and
-how to fix it. Nothing is changed. Without --network it connects to no server
-except the metadata service of the instance.
+Each check prints one line: ok, warn, fail or skip, its name, what was found,
+and how to fix it. Nothing is changed. Without --network it connects to no
+server except the metadata service of the instance.
 
 Examples:
 
@@ -54,8 +54,8 @@ Examples:
   vsock-proxy doctor --network --json
   vsock-proxy doctor --enclave --config /etc/vsock-proxy.yaml     in an enclave
 
-Exit status: 0 if no check fails (with --strict: and none warns), 1 if one does, 2
-if the command line is wrong.
+Exit status: 0 if no check fails (with --strict: and none warns), 1 if one does,
+2 if the command line is wrong.
 `;
 
 /** The options as commander returns them. */

@@ -42,8 +42,8 @@ Examples:
   vsock-proxy import /etc/systemd/system/vsock-proxy-*.service >serve.yaml
   vsock-proxy check --config serve.yaml
 
-Exit status: 0 if every proxy was taken over, 1 if one was not, or none was found,
-2 if the command line is wrong.
+Exit status: 0 if every proxy was taken over, 1 if one was not, or none was
+found, 2 if the command line is wrong.
 `;
 
 export interface ImportResult {

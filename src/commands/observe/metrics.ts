@@ -19,11 +19,11 @@ const HELP = `
   vsock-proxy metrics                                      print them
   vsock-proxy metrics write /var/lib/node_exporter/vsock_proxy.prom
 
-The file is replaced atomically, with mode 644, so that the collector never reads
-half of it.
+The file is replaced atomically, with mode 644, so that the collector never
+reads half of it.
 
-Exit status: 0, or 1 if no proxy answers or the file cannot be written, or 2 if the
-command line is wrong.
+Exit status: 0, or 1 if no proxy answers or the file cannot be written, or 2 if
+the command line is wrong.
 `;
 
 /**

@@ -33,7 +33,7 @@ Examples:
 
   vsock-proxy status
   vsock-proxy status --watch 2
-  vsock-proxy status --json | jq '.listeners[] | {address, open: .counters.active}'
+  vsock-proxy status --json | jq '.listeners[].counters.active'
 
 Exit status: 0, or 1 if no proxy answers, or 2 if the command line is wrong.
 `;
