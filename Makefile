@@ -314,7 +314,7 @@ test-unit: $(NPM) | build/deps/unit ## Run the tests of single modules
 
 NATIVE_TESTS := $(patsubst native/tests/%.cc,%,$(wildcard native/tests/*/*.cc))
 SANITIZED_NATIVE := $(filter-out %/main.cc,$(FORWARDER))
-SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer
+SANITIZED_FLAGS := $(CXXFLAGS) -O1 -g -fno-omit-frame-pointer -DVSOCK_PROXY_VERSION='"$(VERSION)"'
 # Without the check of vptr, which opens a pipe, and fails where tests run out of descriptors.
 ASAN := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 TSAN := -fsanitize=thread
