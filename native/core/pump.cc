@@ -26,16 +26,14 @@ bool refusesSplice(int error) {
 
 }  // namespace
 
-// TCP gives its pages to the pipe; any other socket copies into new pages. Before Linux 6.5 a pipe was
-// emptied page by page, which vsock turned into packets, and TCP into calls. Then copying is faster.
+// TCP gives its pages to the pipe; any other socket copies into new ones, which costs more than it saves.
+// Until Linux 6.5 a pipe is emptied page by page, and vsock makes a packet of each page.
 void Pump::between(sa_family_t source, sa_family_t sink) {
   const bool fromTcp = isTcp(source);
-  const bool toTcp = isTcp(sink);
-  const bool fromVsock = source == AF_VSOCK;
   const bool toVsock = sink == AF_VSOCK;
-  if (fromVsock || (fromTcp && toVsock)) copyBytes_ = kVsockBytes;
+  if (source == AF_VSOCK || (fromTcp && toVsock)) copyBytes_ = kVsockBytes;
   if (fromTcp && !toVsock) spliceBytes_ = Pipe::kBytes;
-  if (((fromTcp && toVsock) || (fromVsock && toTcp)) && splicesManyPages()) spliceBytes_ = kVsockBytes;
+  if (fromTcp && toVsock && splicesManyPages()) spliceBytes_ = kVsockBytes;
 }
 
 void Pump::prime(std::string_view bytes) {
