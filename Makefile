@@ -152,7 +152,9 @@ $(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
 ENGINE := quickjs libregexp libunicode cutils dtoa
 ENGINE_FLAGS := -D_GNU_SOURCE -DCONFIG_VERSION='"2025-04-26"' -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
   -fwrapv -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -O2 -fPIE
-ENCLAVE := $(CORE) $(BINDING) $(filter-out %/main.cc,$(wildcard native/forwarder/*.cc)) $(filter-out %/compile.cc,$(wildcard native/quickjs/*.cc))
+# Of the forwarder all but its main().
+ENCLAVE = $(patsubst native/%.cc,$(1)/forwarder/%.o,$(filter-out %/forwarder/main.cc,$(FORWARDER))) \
+  $(patsubst native/%.cc,$(1)/enclave/%.o,$(BINDING) $(filter-out %/compile.cc,$(wildcard native/quickjs/*.cc))) $(ENGINE:%=$(1)/engine/%.o)
 ENCLAVE_FLAGS := $(FORWARDER_FLAGS) -Inative/quickjs -isystem build/quickjs
 
 .PHONY: vsock-enclave
@@ -199,10 +201,10 @@ build/parsers-quickjs.js: tests/fuzz/quickjs/answering.ts
 build/%-quickjs.js: scripts/bundle-enclave.ts $(shell find src tests/dataplane tests/fuzz -name '*.ts') tests/wire.ts Makefile $(NPM)
 	$(NODE) $< $(VERSION) $(filter %/served.ts %/answering.ts,$(filter tests/$(if $(filter dataplane,$*),dataplane,fuzz)/%,$^)) $@ build/$*-quickjs.json
 
-build/%-quickjs: $(ENCLAVE:native/%.cc=build/enclave/%.o) $(ENGINE:%=build/engine/%.o) build/%-quickjs.o
+build/%-quickjs: $(call ENCLAVE,build) build/%-quickjs.o
 	g++ $^ $(FORWARDER_LINK) -o $@
 
-$(OUT)/vsock-enclave: $(ENCLAVE:native/%.cc=$(OUT)/enclave/%.o) $(ENGINE:%=$(OUT)/engine/%.o) $(OUT)/vsock-enclave.o
+$(OUT)/vsock-enclave: $(call ENCLAVE,$(OUT)) $(OUT)/vsock-enclave.o
 	$(PREFIX)g++ $^ $(FORWARDER_LINK) -o $@
 
 ## The package
@@ -217,7 +219,10 @@ PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/sel
 rpm: $(RPM) ## Build the package for Amazon Linux 2023, build/*.rpm (ARCH=aarch64: for that machine)
 
 $(OUT)/contents/sbom.cdx.json: build/vsock-proxy.cjs packaging/contents.ts $(wildcard packaging/licenses/*) Makefile
-	$(NODE) packaging/contents.ts build/bundle.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D)
+	$(NODE) packaging/contents.ts build/bundle.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D) node
+
+$(OUT)/enclave-contents/sbom.cdx.json: build/vsock-enclave.js build/quickjs/quickjs.c packaging/contents.ts $(wildcard packaging/licenses/*) Makefile
+	$(NODE) packaging/contents.ts build/bundle-enclave.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D) quickjs
 
 $(RPM): $(OUT)/vsock-proxy $(OUT)/contents/sbom.cdx.json $(PACKED) Makefile | build/deps/rpm
 	rpmbuild -bb --quiet --target $(ARCH)-linux --define 'project $(CURDIR)' --define 'out $(OUT)' \
@@ -241,7 +246,7 @@ $(OUT)/put-seccomp-profile: packaging/container/put-seccomp-profile.cc Makefile 
 	$(PREFIX)g++ $(FORWARDER_FLAGS) $< $(FORWARDER_LINK) -o $@
 
 .PHONY: image-parts
-image-parts: $(OUT)/vsock-proxy $(OUT)/vsock-forwarder $(OUT)/put-seccomp-profile $(OUT)/contents/sbom.cdx.json $(OUT)/libraries/var/lib/dpkg/status.d/libc6
+image-parts: $(OUT)/vsock-proxy $(OUT)/vsock-forwarder $(OUT)/vsock-enclave $(OUT)/put-seccomp-profile $(OUT)/contents/sbom.cdx.json $(OUT)/enclave-contents/sbom.cdx.json $(OUT)/libraries/var/lib/dpkg/status.d/libc6
 
 .PHONY: oci
 oci: ## Make the container images for both machines, build/oci
@@ -249,7 +254,7 @@ oci: ## Make the container images for both machines, build/oci
 	$(MAKE) image-parts ARCH=aarch64
 	$(MAKE) build/oci/vsock-proxy/index.json
 
-build/oci/vsock-proxy/index.json: $(foreach out,build build/aarch64,$(addprefix $(out)/,vsock-proxy vsock-forwarder put-seccomp-profile contents/sbom.cdx.json libraries/var/lib/dpkg/status.d/libc6)) \
+build/oci/vsock-proxy/index.json: $(foreach out,build build/aarch64,$(addprefix $(out)/,vsock-proxy vsock-forwarder vsock-enclave put-seccomp-profile contents/sbom.cdx.json enclave-contents/sbom.cdx.json libraries/var/lib/dpkg/status.d/libc6)) \
   packaging/container/image.ts packaging/container/seccomp.json configs/vsock-proxy.yaml
 	$(NODE) packaging/container/image.ts build/oci $(VERSION)
 
@@ -392,8 +397,9 @@ platform-docs: $(NPM) ## Write the table of docs/platforms.md, by what the last 
 	$(NODE) scripts/platform-docs.ts
 
 .PHONY: test-enclave-kernel
-test-enclave-kernel: vsock-proxy vsock-forwarder tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the enclave's side where no system call is newer than an enclave's kernel
+test-enclave-kernel: vsock-proxy vsock-forwarder vsock-enclave tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the enclave's side where no system call is newer than an enclave's kernel
 	VSOCK_PROXY=tests/integration/linux-4.14/vsock-proxy VSOCK_FORWARDER=tests/integration/linux-4.14/vsock-forwarder \
+	  VSOCK_ENCLAVE=tests/integration/linux-4.14/vsock-enclave \
 	  $(NODE) --test --test-reporter=spec tests/integration/enclave*.test.ts tests/integration/forwarder.test.ts
 
 .PHONY: test-ami

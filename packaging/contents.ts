@@ -1,7 +1,7 @@
 /**
- * contents.ts METAFILE GCC OUTPUT: tells what the executable consists of, beside the project's own sources.
+ * contents.ts METAFILE GCC OUTPUT ENGINE: tells what a program consists of, beside the project's own sources.
  *
- *   OUTPUT/sbom.cdx.json    CycloneDX, by `npm sbom`: the packages in the bundle; Node.js with what is in it; libstdc++
+ *   OUTPUT/sbom.cdx.json    CycloneDX, by `npm sbom`: the packages in the bundle; the engine with what is in it; libstdc++
  *   OUTPUT/licenses/PART/   the licence texts of each part
  *
  * METAFILE is what esbuild wrote beside the bundle, GCC the version of the compiler of the addon. The output depends on
@@ -12,6 +12,9 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, join } from 'node:path';
 
 const NODE_LICENSE = `node_modules/node-linux-${process.arch}/LICENSE`;
+/** Laid out by scripts/quickjs.sh. */
+const QUICKJS_LICENSE = 'build/quickjs/LICENSE';
+const QUICKJS_VERSION = 'build/quickjs/VERSION';
 const GCC_LICENSES = ['packaging/licenses/GPL-3.0.txt', 'packaging/licenses/GCC-exception-3.1.txt'];
 /** Entries of `process.versions` that are no software: interfaces, data of other entries, and Node.js itself. */
 const NO_SOFTWARE = ['node', 'modules', 'napi', 'cldr', 'tz', 'unicode'];
@@ -25,13 +28,15 @@ interface Component {
   readonly version?: string;
 }
 
-const [metafile, gcc, output] = process.argv.slice(2);
-if (!metafile || !gcc || !output) throw new Error('usage: contents.ts METAFILE GCC OUTPUT');
+const [metafile, gcc, output, engine] = process.argv.slice(2);
+if (!metafile || !gcc || !output || (engine !== 'node' && engine !== 'quickjs')) {
+  throw new Error('usage: contents.ts METAFILE GCC OUTPUT node|quickjs');
+}
 
 const packages = bundledPackages(metafile);
 rmSync(output, { recursive: true, force: true });
 for (const name of packages) copyLicenses(name, licensesOf(`node_modules/${name}`));
-copyLicenses('node', [NODE_LICENSE]);
+copyLicenses(engine, [engine === 'node' ? NODE_LICENSE : QUICKJS_LICENSE]);
 copyLicenses('libstdc++', GCC_LICENSES);
 writeFileSync(join(output, 'sbom.cdx.json'), `${JSON.stringify(describe(packages, gcc), undefined, 2)}\n`);
 
@@ -89,7 +94,7 @@ function describe(names: readonly string[], gccVersion: string): object {
         licenses: [{ license: { id: license } }],
       },
     },
-    components: [...components, nodejs(), libstdcxx(gccVersion)],
+    components: [...components, engine === 'node' ? nodejs() : quickjs(), libstdcxx(gccVersion)],
   };
 }
 
@@ -106,6 +111,19 @@ function nodejs(): Component & Readonly<Record<string, unknown>> {
     components: Object.entries(process.versions)
       .filter(([name, of]) => !NO_SOFTWARE.includes(name) && of)
       .map(([name, of]) => ({ type: 'library', name: FULL_NAMES[name] ?? name, version: of as string })),
+  };
+}
+
+/** Its Unicode tables and its arithmetic are its own. */
+function quickjs(): Component & Readonly<Record<string, unknown>> {
+  const version = readFileSync(QUICKJS_VERSION, 'utf8').trim();
+  return {
+    'bom-ref': `quickjs@${version}`,
+    type: 'platform',
+    name: 'quickjs',
+    version,
+    licenses: [{ license: { id: 'MIT' } }],
+    purl: `pkg:generic/quickjs@${version}`,
   };
 }
 

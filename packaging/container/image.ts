@@ -3,7 +3,7 @@
  *
  *   OUTPUT/vsock-proxy/                        an OCI image layout, both machines: VERSION, VERSION-amd64, VERSION-arm64
  *   OUTPUT/vsock-proxy-VERSION-ARCH.tar        the same of one machine for `docker load`
- *   OUTPUT/vsock-proxy-enclave…                the same with vsock-forwarder alone, for `COPY --from=`
+ *   OUTPUT/vsock-proxy-enclave…                vsock-enclave and vsock-forwarder alone, for `COPY --from=`
  *
  * The output depends on what was built and on the libraries of Debian in build/…/libraries only: no clock, no user, no host.
  * Formats: https://github.com/opencontainers/image-spec, and the tar file of `docker save`.
@@ -54,14 +54,16 @@ const IMAGES: readonly Image[] = [
   },
   {
     name: 'vsock-proxy-enclave',
-    title: 'vsock-forwarder: one static file for the image of an enclave',
+    title: 'vsock-enclave and vsock-forwarder: static files for the image of an enclave',
     entrypoint: ['/vsock-forwarder'],
     environment: [],
     compression: 'gzip',
     entries: ({ out }) => [
       file('vsock-forwarder', join(out, 'vsock-forwarder'), true),
+      file('vsock-enclave', join(out, 'vsock-enclave'), true),
+      file('sbom.cdx.json', join(out, 'enclave-contents/sbom.cdx.json')),
       file('licenses/LICENSE', 'LICENSE'),
-      ...tree('licenses/libstdc++', join(out, 'contents/licenses/libstdc++')),
+      ...tree('licenses', join(out, 'enclave-contents/licenses')),
     ],
   },
 ];

@@ -23,6 +23,10 @@ const MEGABYTE = 1_000_000;
 
 const DEFAULT = resolveConditions(read<DockerProfile>(join(PROJECT, 'packaging/container/moby/default.json')));
 
+/** Of the image for enclaves: the engine, and what is in the bundle. */
+const CONTENTS = ['@leichtgewicht/ip-codec', 'commander', 'dns-packet', 'libstdc++', 'quickjs', 'yaml'];
+const LICENSES = ['@leichtgewicht', 'LICENSE', 'commander', 'dns-packet', 'libstdc++', 'quickjs', 'yaml'];
+
 const work = mkdtempSync(join(PROJECT, 'build/container-'));
 after(() => rmSync(work, { recursive: true }));
 
@@ -31,7 +35,7 @@ suite('the image layout', () => {
 
   for (const [name, limit, entrypoint] of [
     ['vsock-proxy', 40 * MEGABYTE, '/usr/bin/vsock-proxy'],
-    ['vsock-proxy-enclave', MEGABYTE, '/vsock-forwarder'],
+    ['vsock-proxy-enclave', 2 * MEGABYTE, '/vsock-forwarder'],
   ] as const) {
     test(`${name}: skopeo reads each machine's image, which is small, not root's, and labelled`, async () => {
       for (const arch of MACHINES) {
@@ -65,16 +69,23 @@ suite('the image layout', () => {
     });
   }
 
-  test('the image for enclaves has one program, static, and no directory of a system', async () => {
+  test('the image for enclaves has two programs, static, and no directory of a system', async () => {
     for (const [arch, out] of [
       ['amd64', 'build'],
       ['arm64', 'build/aarch64'],
     ] as const) {
       const bundle = join(work, `enclave-${arch}`);
       await run('umoci', 'unpack', '--image', `${OCI}/vsock-proxy-enclave:${VERSION}-${arch}`, bundle);
-      assert.deepEqual(readdirSync(join(bundle, 'rootfs')).sort(), ['licenses', 'vsock-forwarder']);
-      const program = readFileSync(join(bundle, 'rootfs/vsock-forwarder'));
-      assert.deepEqual(program, readFileSync(join(PROJECT, out, 'vsock-forwarder')));
+      const programs = ['vsock-enclave', 'vsock-forwarder'];
+      assert.deepEqual(readdirSync(join(bundle, 'rootfs')).sort(), ['licenses', 'sbom.cdx.json', ...programs]);
+      for (const program of programs) {
+        const packed = readFileSync(join(bundle, 'rootfs', program));
+        assert.deepEqual(packed, readFileSync(join(PROJECT, out, program)));
+      }
+      const { components } = JSON.parse(readFileSync(join(bundle, 'rootfs/sbom.cdx.json'), 'utf8'));
+      const names = components.map(({ name }: { readonly name: string }) => name);
+      assert.deepEqual(names.sort(), CONTENTS);
+      assert.deepEqual(readdirSync(join(bundle, 'rootfs/licenses')).sort(), LICENSES);
     }
   });
 

@@ -23,13 +23,14 @@ test('what is newer than Linux 4.14 is refused as that kernel refuses it, and no
   assert.equal(stdout, 'ENOSYS True\n', stderr);
 });
 
-test('both programs run there: an enclave reaches all names that it may', async () => {
+test('the programs run there: an enclave reaches all names that it may', async () => {
   const forwarder = await run([join(PROGRAMS, 'vsock-forwarder'), '--version']);
   assert.match(forwarder.stdout, /^vsock-forwarder \d/, forwarder.stderr);
   const patterns = [NAMESPACES, STORY].map((name) => `--test-name-pattern=${name}`);
   const tests = join(import.meta.dirname, 'enclave.test.ts');
   const story = launch([process.execPath, '--test', '--test-reporter=spec', ...patterns, tests], {
     VSOCK_PROXY: join(PROGRAMS, 'vsock-proxy'),
+    VSOCK_ENCLAVE: join(PROGRAMS, 'vsock-enclave'),
   });
   const { status, stdout, stderr } = await story.outcome(STORY_MS);
   assert.equal(status, 0, stdout + stderr);
