@@ -1,13 +1,13 @@
-/** Proxies that are told by each client where it wants to go: how they are started, and what is compared. */
+/** Proxies whose clients name their server: how they are started, and what is compared. */
 import { writeFileSync } from 'node:fs';
 import { connections, haproxyCommand, type Place, type Startable, vsockProxy } from './contenders.ts';
 import { type Course, type Direction, type Measure, transfer, visits } from './race.ts';
 
-/** Ours by its routes (one to a fixed server, to which nobody is asked the way, among them), and two peers. */
+/** Ours by its routes, including a fixed one without decision requests, and two peers. */
 export const askedNames = ['fixed', 'CONNECT', 'SNI', 'CONNECT over TCP', 'tinyproxy', 'HAProxy'] as const;
 export type AskedName = (typeof askedNames)[number];
 
-/** What clients put into a ClientHello: any name whose address is known without a question to a server. */
+/** The name in a ClientHello. Its address is known without a DNS query. */
 const SERVER_NAME = 'localhost';
 
 /** Below the ports that clients' own ends are given: bench/run.sh. */

@@ -230,7 +230,7 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
   return [
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} CPUs ${cpus()[0]?.model}, ${gib} GiB, ${system()} ${release()}`,
     `Medians of ${race.rounds} interleaved rounds of ${race.roundMs} ms (round trips: half of that), niceness ${getPriority()}`,
-    `Beside it, something else kept ${foreign.toFixed(2)} CPUs busy (median); ${repeated} samples were repeated for that`,
+    `Other programs used ${foreign.toFixed(2)} CPUs (median); ${repeated} samples were repeated because of them`,
     ...versions(executable),
   ];
 }
@@ -241,53 +241,52 @@ function results(
 ): string {
   return `# Benchmark
 
-Written by \`make bench\` (\`bench/run.sh\`), which repeats it.
+\`make bench\` (\`bench/run.sh\`) writes this page. [README.md](README.md) says how to read it.
 
 ${facts.map((fact) => `- ${fact}`).join('\n')}
 
-## To one server
+## One server
 
-From a unix socket through the proxy to TCP on loopback, all on one machine; *direct* is the load generator's client
-straight on TCP, the limit. Up is from the unix socket to TCP, as from an enclave to a service. *Ratio*: how many times
-better than the best of the three peers, of the medians; \`level\` misses the goal by no more than 5 %. Of idle connections
-socat held 300 (it needs a process for each) and systemd-socket-proxyd 3,000 (six descriptors for each).
+Connections go from a unix socket through the proxy to TCP on loopback, all on one machine. *direct* is the load generator's client
+without a proxy, which is the limit. Up is from the unix socket to TCP, as from an enclave to a service. *Ratio* compares the medians
+with the best of the three peers; above 1 is better. \`level\` misses the goal by at most 5 %. socat held 300 idle connections (it needs a
+process for each), and systemd-socket-proxyd 3,000 (it needs six descriptors for each).
 
 ${markdownTable(fixed.lines)}
 
-## To where each client asks for
+## A server for each client
 
-The same clients, which say first where they want to go: by an HTTP CONNECT, or by the name in a TLS ClientHello (517
-bytes, which the server sends back before the one byte of every connection). Over a unix socket, but for tinyproxy, which
-listens on TCP only, and ours beside it. *fixed*: ours to one server, as above, where nobody is asked. No goal: what a
-question costs.
+The same clients first name their server: by an HTTP CONNECT, or by the name in a TLS ClientHello (517 bytes, which the server sends
+back before the one byte of every connection). They connect to a unix socket; for tinyproxy, which listens on TCP only, they and ours use
+TCP. *fixed* is ours with one server, as above, without decision requests. Rows without a goal show what a decision costs.
 
 ${markdownTable(asked.lines)}
 
 ## The whole chain
 
-An application, the enclave's forwarder, a unix socket in the place of vsock, the parent's HTTP proxy, a server. Beside it, socat
-and tinyproxy in the same places, and *one hop*: our HTTP proxy alone.
+The chain is an application, the enclave's forwarder, a unix socket instead of vsock, the parent's HTTP proxy, and a server. The
+comparisons are socat and tinyproxy in the same places, and *one hop*, our HTTP proxy alone.
 
 ${markdownTable(chain.lines)}
 
 ## Plain HTTP
 
-Clients that keep their connection and GET one URL after the other, each another one, with a response of 1 KiB; everyone listens on
-TCP. squid has no cache; nginx is no proxy for clients, but passes all requests on to the one server of its file. Below, clients who
-ask for a tunnel in a head that nobody has sent before.
+Clients keep their connection and GET one URL after the other, each a new one, with a response of 1 KiB. All proxies listen on TCP. squid
+has no cache. nginx is not a proxy for clients, but passes all requests on to the one server in its file. The rows below are about
+clients that request a tunnel in a head that is new each time.
 
 ${markdownTable(http.lines)}
 
-## Looked at
+## Metrics
 
-Ours with metrics, scraped once a second, beside ours without them: ours to one server, as above. The clients of the one scrape are
-IP addresses, which are counted as CIDs are; its processor time is that of the control thread.
+Ours with metrics, scraped once a second, is compared with ours without them, with one server, as above. The clients in the scrape are IP
+addresses, which are counted like CIDs. Its processor time is that of the control thread.
 
 ${markdownTable(observed.lines)}
 
 ## Behind the medians
 
-Least and greatest of the rounds, and the CPUs that the load generator itself took.
+The least and the greatest value of the rounds, and the CPUs that the load generator itself used.
 
 ${markdownTable(fixed.spreads)}
 

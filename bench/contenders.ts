@@ -1,4 +1,4 @@
-/** Who is measured, and how each is started: from a unix socket to a port of 127.0.0.1. */
+/** The measured programs, and how each is started: from a unix socket to a port of 127.0.0.1. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import type { Name } from './judge.ts';
