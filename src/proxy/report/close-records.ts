@@ -215,6 +215,7 @@ function tcpHint(errno: string): string {
     case 'ENETUNREACH':
       return 'there is no route to the address; for an IPv6 address without IPv6 on this machine, use --ipv4, or ip_family: ipv4';
     case 'EACCES':
+      return 'SELinux forbids it, perhaps (`ausearch -m avc`; docs/service.md names the booleans), or a firewall rule, or IPAddressDeny= of the service';
     case 'EPERM':
       return 'a firewall rule, a seccomp profile of the container, or IPAddressDeny= of the service forbids it';
     case 'EAFNOSUPPORT':

@@ -83,6 +83,7 @@ describe('a client that could not be served gives one warning that says why and 
     ],
     [{ ...REFUSED, errno: 'EHOSTUNREACH' }, /EHOSTUNREACH: .*Hint: there is no route/],
     [{ ...REFUSED, errno: 'ENETUNREACH' }, /ENETUNREACH: .*Hint: there is no route.*--ipv4/],
+    [{ ...REFUSED, errno: 'EACCES' }, /EACCES: .*Hint: SELinux forbids it, perhaps/],
     [{ ...REFUSED, errno: 'EPERM' }, /EPERM: .*Hint: a firewall rule, a seccomp profile/],
     [{ ...REFUSED, errno: 'EAFNOSUPPORT' }, /EAFNOSUPPORT: .*Hint: this machine has no such addresses/],
     [{ ...REFUSED, errno: 'ETIMEDOUT' }, /ETIMEDOUT: .*Hint: check security groups/],
