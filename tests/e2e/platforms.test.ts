@@ -72,7 +72,7 @@ describe(`the package on ${PLATFORM}`, () => {
       'namespaces: where vsock of new ones is their own, the service goes on, and a proxy in one says what is wrong',
       namespaces,
     ],
-    ['upgrade, downgrade, reinstall: the service runs, and an edited allowlist stays', upgrade],
+    ['upgrade: the service runs, and an edited allowlist stays', upgrade],
     ...(selinux ? ([['SELinux: without our policy again, the service runs on', unconfine]] as const) : []),
     ['remove: nothing is left', remove],
     ...(selinux ? ([['SELinux: nothing else was denied', nothingDenied]] as const) : []),
@@ -273,21 +273,13 @@ async function namespaces(): Promise<void> {
 
 async function upgrade(): Promise<void> {
   await using _metadata = await service.startMetadata();
-  const parts = (release: number) =>
-    `${service.ours(release)}${selinux ? ` ${service.ours(release, '-selinux')}` : ''}`;
-  const is = async (release: number) => {
-    assert.match(await parent.check(`rpm --query ${NAME}`), new RegExp(`-${release}\\.`));
-    assert.equal((await service.state()).active, 'active');
-    assert.match(await parent.check(`cat ${ALLOWLIST}`), /connections: 4/);
-    if (selinux) assert.equal(await domainOf(await service.mainPid()), DOMAIN);
-    await isLabelled();
-  };
-  await silently(`${service.dnfCommand} upgrade ${parts(2)}`);
-  await is(2);
-  await silently(`${service.dnfCommand} downgrade ${parts(1)}`);
-  await is(1);
-  await silently(`${service.dnfCommand} reinstall ${parts(1)}`);
-  await is(1);
+  const parts = `${service.ours(2)}${selinux ? ` ${service.ours(2, '-selinux')}` : ''}`;
+  await silently(`${service.dnfCommand} upgrade ${parts}`);
+  assert.match(await parent.check(`rpm --query ${NAME}`), /-2\./);
+  assert.equal((await service.state()).active, 'active');
+  assert.match(await parent.check(`cat ${ALLOWLIST}`), /connections: 4/);
+  if (selinux) assert.equal(await domainOf(await service.mainPid()), DOMAIN);
+  await isLabelled();
   await service.play('client_ends_first');
 }
 
@@ -334,7 +326,7 @@ async function denials(): Promise<readonly string[]> {
   const denied = await parent.check(
     'journalctl --sync; journalctl --output cat _TRANSPORT=kernel --grep denied || true',
   );
-  return denied.split('\n').filter((line) => /vsock.proxy|nitro/.test(line));
+  return denied.split('\n').filter((line) => /context=[^ ]*:vsock_proxy_|nitro-enclaves/.test(line));
 }
 
 async function nothingDenied(): Promise<void> {
