@@ -398,8 +398,7 @@ platform-docs: $(NPM) ## Write the table of docs/platforms.md, by what the last 
 
 .PHONY: test-enclave-kernel
 test-enclave-kernel: vsock-proxy vsock-forwarder vsock-enclave tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the enclave's side where no system call is newer than an enclave's kernel
-	VSOCK_PROXY=tests/integration/linux-4.14/vsock-proxy VSOCK_FORWARDER=tests/integration/linux-4.14/vsock-forwarder \
-	  VSOCK_ENCLAVE=tests/integration/linux-4.14/vsock-enclave \
+	python3 tests/integration/refuse.py after-4.14=ENOSYS memfd_create:1:0x10=EINVAL -- \
 	  $(NODE) --test --test-reporter=spec tests/integration/enclave*.test.ts tests/integration/forwarder.test.ts
 
 .PHONY: test-ami
