@@ -35,7 +35,7 @@ suite('the image layout', () => {
 
   for (const [name, limit, entrypoint] of [
     ['vsock-proxy', 40 * MEGABYTE, '/usr/bin/vsock-proxy'],
-    ['vsock-proxy-enclave', 2 * MEGABYTE, '/vsock-forwarder'],
+    ['vsock-proxy-enclave', 2.5 * MEGABYTE, '/vsock-forwarder'],
   ] as const) {
     test(`${name}: skopeo reads each machine's image, which is small, not root's, and labelled`, async () => {
       for (const arch of MACHINES) {
