@@ -1,12 +1,12 @@
 /**
  * Measures our executable on real vsock, on an emulated parent machine beside its peers; `make bench-vsock` calls it.
  *
- * vsock.ts [--quick] [--only WORDS] [--beside EXECUTABLE]
+ * vsock.ts [--quick] [--only WORDS] [--beside EXECUTABLE] [--on PLATFORM] [--by seconds|instructions]
  *
  * Seconds of an emulated machine are noisy, and depend on what else runs. So there are two machines: one with two processors,
  * for seconds, and one with a processor whose every instruction takes a nanosecond, for figures that repeat. A quick run is for
  * those who work on it: one round, and no VSOCK.md. `--only` measures the rows whose title has these words, `--beside` another
- * executable of ours, whose path is below the project.
+ * executable of ours, whose path is below the project. `--on` chooses one of tests/e2e/platforms.ts; there are three, else.
  */
 import { writeFileSync } from 'node:fs';
 import { cpus, release, type as system } from 'node:os';
@@ -116,6 +116,9 @@ function courses(splices: boolean): readonly Course[] {
   ];
 }
 
+/** Linux 6.1, 6.12 and 7.2. */
+const PLATFORMS = ['bookworm', 'trixie', 'sid'] as const;
+
 interface Options {
   readonly executables: Executables;
   readonly only: string;
@@ -129,9 +132,10 @@ interface Measured {
   readonly calls: readonly Line[];
 }
 
-async function measure(measuring: Measuring, { executables, only, quick }: Options): Promise<Measured> {
+async function measure(platform: string, measuring: Measuring, options: Options): Promise<Measured> {
+  const { executables, only, quick } = options;
   const files = [LOAD, 'bench/vsock/guest.py', ...Object.values(executables)];
-  await using machine = await Machine.start({ memoryMib: 1024, measures: measuring, files });
+  await using machine = await Machine.start({ platform, memoryMib: 1024, measures: measuring, files });
   const kernel = (await machine.check('uname -r')).trim();
   const rounds = quick ? 1 : ROUNDS[measuring];
   const chosen = courses(kernelSplices(kernel)).filter(({ name }) => name.includes(only));
@@ -220,10 +224,13 @@ async function main(args: readonly string[]): Promise<void> {
   const executables = { [OURS]: EXECUTABLE, ...(beside && { beside }) };
   const options = { executables, only: after('--only') ?? '', quick: args.includes('--quick') };
   const measured: Measured[] = [];
-  for (const measuring of ['instructions', 'seconds'] as const) {
-    const one = await measure(measuring, options);
-    process.stdout.write(`${one.title}\n\n${textTable(one.table)}\n\n${textTable(one.calls)}\n\n`);
-    measured.push(one);
+  const [on, by] = [after('--on'), after('--by')];
+  for (const platform of PLATFORMS.filter((name) => on === undefined || name === on)) {
+    for (const measuring of (['instructions', 'seconds'] as const).filter((way) => by === undefined || way === by)) {
+      const one = await measure(platform, measuring, options);
+      process.stdout.write(`${one.title}\n\n${textTable(one.table)}\n\n${textTable(one.calls)}\n\n`);
+      measured.push(one);
+    }
   }
   if (options.quick) return;
   const crowd = await measureCrowd();

@@ -25,7 +25,7 @@ function ratePerClient(absent?: string) {
 
 function vsockBuffer(absent?: string) {
   const description =
-    'The most KiB that a vsock peer may have sent and that are not read. Both ends of a connection must set it. Only unread bytes take memory';
+    'The most KiB that a vsock peer may have sent and that are not read. Both ends of a connection must set it. Only unread bytes take memory, of the kernel: at most this for each connection of a client that sends to a slow server';
   return wholeNumber({ description, ...(absent && { absent }) }, { min: 64, max: 4096 });
 }
 
