@@ -40,6 +40,7 @@ export async function runEnclaveCommand(argv: readonly string[], host: EnclavePr
   // Denials in an enclave are visible nowhere else.
   const logFor = host.processLog.open('warn', (line) => sender?.write(line));
   const { loadEnclavePlan } = await import('./config/enclave-plan.ts');
+  const { lookAround, refuseElsewhere } = await import('./enclave/elsewhere.ts');
   const { runEnclave } = await import('./enclave/run.ts');
   const { serve } = await import('./proxy/server.ts');
   const load = (): EnclavePlan => {
@@ -53,6 +54,7 @@ export async function runEnclaveCommand(argv: readonly string[], host: EnclavePr
     env: host.env,
     hostName: host.hostName,
     addLoopbackAddress,
+    refuseElsewhere: () => refuseElsewhere(lookAround()),
     bringUpLoopback,
     reapOrphans,
     signals,

@@ -25,6 +25,8 @@ export interface EnclaveDependencies extends AddressDependencies {
   readonly env: Environment;
   /** The host name, from uname(2). */
   readonly hostName: string;
+  /** @throws VsockProxyError on a machine that is no enclave: elsewhere.ts */
+  readonly refuseElsewhere: () => void;
   readonly bringUpLoopback: () => void;
   readonly serve: (plan: Plan, hostOf: (ip: string) => TargetHost | undefined) => Promise<RunningProxy>;
   /** Reaps orphans. Called when a child has ended, with the child that is awaited anyway. */
@@ -85,6 +87,7 @@ interface OpenEnclave {
 async function open(load: () => EnclavePlan, dependencies: EnclaveDependencies): Promise<OpenEnclave> {
   const { log, clock, hostName, logging } = dependencies;
   const plan = load();
+  dependencies.refuseElsewhere();
   dependencies.bringUpLoopback();
   changeFile('/etc/hosts', (text) => withOwnName(withHosts(text, [...LOCALHOST, ...plan.hosts]), hostName));
 
