@@ -160,8 +160,8 @@ ClosedGates ListenerState::leave(const CloseRecord& record) {
 bool ListenerState::closeGate(uint64_t bit) {
   std::atomic<uint64_t>& closed = occupancy_->closedGates;
   closed.fetch_or(bit);
-  // A place that became free before the bit was set would not open the gate. Whoever resets the bit opens
-  // the gate: this thread, or the thread that freed a place.
+  // A place that became free before the bit was set would not open the gate. The thread that resets the bit
+  // opens the gate: this thread, or the thread that freed a place.
   if (usedIn(occupancy_->places) < spec.limits.connections) return (closed.fetch_and(~bit) & bit) == 0;
   return true;
 }

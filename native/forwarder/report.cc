@@ -40,7 +40,7 @@ void Report::tell(const CloseRecord& record) {
         if (times != 0) log_.warn("The same for " + count(times, "more client") + kWithin + ": " + same);
         return times != 0;
       });
-  // Whoever reads the log of each connection also reads how each one ended.
+  // The log of each connection includes how each one ended.
   if (!isFirst) log_.info(line);
 }
 

@@ -4,7 +4,7 @@ import { type Malformed, malformed } from '../platform/malformed.ts';
 import { parseAuthority, parseBareIpv6 } from './authority.ts';
 import { checkLineEnd, decodeBytes, quoteBytes } from './head.ts';
 
-/** `status`: of the reply. */
+/** `status` is the status of the reply. */
 export interface MalformedRequest extends Malformed {
   readonly status: 400 | 431 | 501 | 505;
 }
@@ -19,22 +19,22 @@ export interface RequestLine {
 export interface RequestTarget {
   readonly host: string;
   readonly port: number;
-  /** Host and port as they stood in the target. */
+  /** The host and port as the client wrote them in the target. */
   readonly authority: string;
-  /** Path and query, or `*`: what the server gets. */
+  /** The target that the server gets: path and query, or `*`. */
   readonly origin: string;
-  /** Of a WebSocket: it stood as ws://. */
+  /** The scheme of the target was ws://. */
   readonly webSocket: boolean;
 }
 
-/** Servers that take `get` for `GET` would do what a method-aware policy has not seen, so methods are upper-case here. */
+/** Methods are upper-case: a server that accepts `get` as `GET` would bypass a policy that names methods. */
 const METHOD = /^[A-Z][A-Z\d_-]{0,31}$/;
 const REQUEST_LINE = /^([A-Z][A-Z\d_-]{0,31}) ([!-~\x80-\xff]+) HTTP\/1\.([01])$/;
-/** Bytes from 0x80 on, which many clients leave unescaped, go on in a path as they are. */
+/** Many clients do not escape bytes from 0x80 on in a path, so the proxy forwards them unchanged. */
 const ABSOLUTE = /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)([^#]*)(.*)$/i;
 const HTTP_PORT = 80;
 
-/** What is certainly wrong with a request line that has not ended. */
+/** Checks a request line that has not ended, and returns a problem only if the rest of the line cannot mend it. */
 export function checkRequestLineStart(text: string): MalformedRequest | undefined {
   const line = text.endsWith('\r') ? text.slice(0, -1) : text;
   if (line === '') return undefined;
@@ -46,7 +46,7 @@ export function checkRequestLineStart(text: string): MalformedRequest | undefine
 export function readRequestLine(line: string): RequestLine | MalformedRequest {
   const [, method, text, minor] = REQUEST_LINE.exec(line) ?? [];
   if (method === undefined || text === undefined) return explainRequestLine(line);
-  // It would show a client's own header fields, cookies too, to whoever can make it send one.
+  // The reply to TRACE would show the header fields of a client, cookies included, to a page or script that sends it.
   if (method === 'TRACE') return refuse(501, malformed('TRACE is not supported'));
   const target = method === 'CONNECT' ? readTunnelTarget(text) : readAbsoluteTarget(method, text);
   if ('kind' in target) return refuse(400, target);
@@ -108,7 +108,7 @@ function readAbsoluteTarget(method: string, text: string): RequestTarget | Malfo
   if (scheme !== 'http' && scheme !== 'ws') {
     return malformed(`the target ${showTarget(text)} is not http://. Hint: use CONNECT for other protocols`);
   }
-  // A fragment is for the client alone: it is left out. Some take what stands behind its "@" for the host.
+  // Only the client uses a fragment, so it is not forwarded. Some parsers read the text after its "@" as the host.
   if (rest === '' && fragment.includes('@')) {
     return malformed(`the target ${showTarget(text)} has a fragment with an "@" in place of a path`);
   }
@@ -121,14 +121,14 @@ function readAbsoluteTarget(method: string, text: string): RequestTarget | Malfo
     port: authority.port ?? HTTP_PORT,
     authority: host,
     webSocket: scheme === 'ws',
-    // RFC 9112 3.2.4: OPTIONS for a whole server.
+    // OPTIONS for the whole server (RFC 9112 section 3.2.4).
     origin: rest === '' && method === 'OPTIONS' ? '*' : rest.startsWith('/') ? rest : `/${rest}`,
   };
 }
 
 /**
- * User information is for the server, and stands in its Authorization field if the client has sent one: what clients
- * leave of it in the target goes nowhere. Not where parsers differ about where it ends.
+ * Removes the user information, which a client sends to the server in the Authorization field. A target is malformed
+ * if parsers differ about where its user information ends.
  */
 function withoutUserInfo(authority: string): string | Malformed {
   const at = authority.lastIndexOf('@');
@@ -137,7 +137,7 @@ function withoutUserInfo(authority: string): string | Malformed {
     : authority.slice(at + 1);
 }
 
-/** A target for messages, without what may be secret in it: user information and query. */
+/** Shows a target in a message without the parts that may be secret: user information and query. */
 function showTarget(text: string): string {
   return quoteBriefly(decodeBytes(text.split(/[?#]/, 1)[0] ?? '').replace(/^.*@/, '…@'));
 }

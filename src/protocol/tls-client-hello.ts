@@ -1,13 +1,13 @@
 /**
- * The server name that a TLS client asks for (RFC 8446 section 4.1.2, RFC 6066 section 3), read from its first bytes.
+ * Reads the server name (SNI) from the first bytes of a TLS client (RFC 8446 section 4.1.2, RFC 6066 section 3).
  *
  *   record   22 · version · length ─► fragments of one handshake message
  *   message  1 · length ─► version · random · session id · cipher suites · compression · extensions
  *   extension 0 (server_name) ─► list of type 0 (host_name) and name
  *
- * Nothing is decrypted or changed. With Encrypted ClientHello the name is that of the outer ClientHello: the one that
- * anybody on the way sees, and where the server's operator has the connection delivered. Which of the operator's sites
- * is meant in the encrypted part nobody here can know, nor whether there is one (browsers send random bytes there).
+ * Nothing is decrypted or changed. With Encrypted ClientHello the name is the one in the outer ClientHello, which is
+ * sent in clear and leads the connection to the server's operator. The proxy cannot read the name in the encrypted
+ * part, and cannot see whether there is one, because browsers also send random bytes there.
  */
 import { quoteBriefly } from '../platform/escape.ts';
 import { type Malformed, malformed } from '../platform/malformed.ts';
@@ -15,15 +15,15 @@ import { isIP, isIPv4 } from '../platform/system/ip.ts';
 import { HEAD_LIMIT, latin1 } from './head.ts';
 
 export type ParsedClientHello =
-  /** `atLeast`: of all bytes, how many it takes to say more; more than there are. */
+  /** More bytes are needed. `atLeast` is the total number of bytes before the next call is useful. */
   | { readonly kind: 'more'; readonly atLeast: number }
   | Malformed
-  /** A ClientHello that does not say where it wants to go. `problem` as of {@link Malformed}. */
+  /** The ClientHello has no server name. `problem` has the same form as in {@link Malformed}. */
   | { readonly kind: 'no-name'; readonly problem: string }
-  /** ASCII letters, digits, `-`, `.` and `_`, as sent but for the dot at its end; no IP address. */
+  /** The name as sent, without a dot at its end: ASCII letters, digits, `-`, `.` and `_`, and no IP address. */
   | { readonly kind: 'name'; readonly name: string };
 
-/** Clients send one record, or a few to slip through somewhere; each costs time whenever bytes come. */
+/** Clients send one record, or a few to pass a filter. Every record is read again whenever bytes arrive. */
 export const RECORD_LIMIT = 64;
 
 /** Reads a ClientHello from all bytes that the client has sent so far. */
@@ -35,17 +35,17 @@ export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
   return (bodyBytes === undefined ? undefined : readHello(body, bodyBytes)) ?? { kind: 'more', atLeast };
 }
 
-/** What of a ClientHello decides how it is read: the first `bytes` bytes, but for the ranges that `except` bounds. */
+/** The bytes of a ClientHello that decide its name: the first `bytes`, without the ranges that `except` bounds. */
 export interface Essence {
   readonly bytes: number;
   readonly except: readonly number[];
 }
 
 /**
- * What two ClientHellos must have in common to name the same server: everything but their random numbers, session ids,
- * lists, and the content of extensions other than server_name.
- * @param bytes where {@link parseClientHello} finds a name
- * @returns undefined for one that is spread over several records
+ * Finds the bytes that two ClientHellos must share to name the same server. They may differ in the random number, the
+ * session id, the lists and the content of extensions other than server_name.
+ * @param bytes a ClientHello in which {@link parseClientHello} finds a name
+ * @returns undefined for a ClientHello that is spread over several records
  */
 export function essence(bytes: Uint8Array): Essence | undefined {
   const bodyAt = RECORD_HEADER + MESSAGE_HEADER;
@@ -73,17 +73,17 @@ const HANDSHAKE = 22;
 const MESSAGE_HEADER = 4;
 const CLIENT_HELLO = 1;
 
-/** What has come of the first handshake message, without its header. */
+/** The part of the first handshake message that has arrived, without its header. */
 interface Message {
   readonly kind: 'message';
   readonly body: Uint8Array;
-  /** How long `body` is to become; undefined as long as the message's header has not come. */
+  /** The length of the whole body, or undefined until the header of the message has arrived. */
   readonly bodyBytes: number | undefined;
-  /** How many bytes there must be of everything before the header or the body can be whole. */
+  /** The total number of bytes before the header or the body can be whole. */
   readonly atLeast: number;
 }
 
-/** Puts the records' fragments together. */
+/** Joins the fragments of the records. */
 function readMessage(bytes: Uint8Array): Message | Malformed {
   let message: Uint8Array = bytes.subarray(0, 0);
   let bodyBytes: number | undefined;
@@ -96,7 +96,7 @@ function readMessage(bytes: Uint8Array): Message | Malformed {
     if (bytes.length < from) return soFar(message, bodyBytes, from + missing);
 
     const end = from + read16(bytes, at + 3);
-    // A part of one record, as nearly always, is not copied.
+    // Nearly every message is in one record, and is then not copied.
     const fragment = bytes.subarray(from, Math.min(end, bytes.length));
     const carried = message.length + end - from;
     message = record === 0 ? fragment : Buffer.concat([message, fragment]);
@@ -119,7 +119,7 @@ function soFar(message: Uint8Array, bodyBytes: number | undefined, atLeast: numb
   return { kind: 'message', body: message.subarray(MESSAGE_HEADER), bodyBytes, atLeast };
 }
 
-/** What is wrong with as much of a record's header as has come. */
+/** Checks the part of a record's header that has arrived. */
 function checkRecordHeader(bytes: Uint8Array, at: number): Malformed | undefined {
   const type = bytes[at] ?? HANDSHAKE;
   const major = bytes[at + 1] ?? 3;
@@ -135,14 +135,14 @@ function checkRecordHeader(bytes: Uint8Array, at: number): Malformed | undefined
 
 function explainFirstByte(byte: number): string {
   const hint = 'Hint: this listener routes by the server name in TLS, as https:// URLs lead to';
-  // Methods begin with an upper-case letter, and so do the greetings of most protocols in clear.
+  // HTTP methods and the greetings of most protocols in clear begin with an upper-case letter.
   if (byte >= 0x41 && byte <= 0x5a) return `that is HTTP or another protocol in clear, not TLS. ${hint}`;
   return byte >= 0x80 ? `that is SSL 2.0 or no TLS at all. ${hint}` : `that is not TLS (first byte ${byte}). ${hint}`;
 }
 
 const VERSION_AND_RANDOM = 2 + 32;
 
-/** What stands in a ClientHello before the extensions: lengths of how many bytes, and which are possible. */
+/** The vectors before the extensions of a ClientHello: the size of the length field, and the lengths that are valid. */
 const VECTORS: readonly { readonly name: string; readonly prefix: 1 | 2; readonly fits: (bytes: number) => boolean }[] =
   [
     { name: 'session id', prefix: 1, fits: (bytes) => bytes <= 32 },
@@ -160,7 +160,7 @@ const HIDDEN_NAME = 'the ClientHello has its server name encrypted only (ECH wit
 
 type Outcome = Exclude<ParsedClientHello, { readonly kind: 'more' }>;
 
-/** Reads the body of a ClientHello that is to be `length` bytes long. Undefined: right so far, but not whole. */
+/** Reads the body of a ClientHello of `length` bytes. Returns undefined if the body is valid so far but not whole. */
 function readHello(body: Uint8Array, length: number): Outcome | undefined {
   const major = body[0] ?? 3;
   const minor = body[1] ?? 3;
@@ -179,7 +179,7 @@ function readHello(body: Uint8Array, length: number): Outcome | undefined {
   if (typeof extensionsEnd !== 'number') return extensionsEnd;
   if (extensionsEnd !== length) return malformed('something follows the extensions of the ClientHello');
 
-  // There are a dozen or more of them: without a call for each.
+  // A ClientHello has a dozen or more extensions, so this loop makes no call for each.
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const { byteLength } = view;
   let name: Outcome | undefined;
@@ -206,7 +206,8 @@ function readHello(body: Uint8Array, length: number): Outcome | undefined {
 
 /** Reads the content of a server_name extension. */
 function readServerName(list: Uint8Array): Outcome {
-  // list length 2, then for each name: type 1, length 2, name; only host names (type 0) exist, and one at most.
+  // The list has 2 bytes of length, then for each name 1 byte of type, 2 of length, and the name. The only type that
+  // exists is 0 (host name), and a list has at most one.
   if (list.length < 2 || read16(list, 0) !== list.length - 2)
     return malformed('the list of server names has a wrong length');
   if (list.length === 2) return malformed('the list of server names is empty');
@@ -214,7 +215,7 @@ function readServerName(list: Uint8Array): Outcome {
   const end = vectorEnd(list, 3, 2, list.length);
   if (typeof end !== 'number') return malformed('a server name has a wrong length');
   if (end !== list.length) return malformed('the ClientHello has more than one server name');
-  // Without its dot at the end, says RFC 6066; OpenSSL, NSS, Python, Node.js and Erlang send what they were given.
+  // RFC 6066 forbids a dot at the end, but OpenSSL, NSS, Python, Node.js and Erlang send the name that they were given.
   const name = latin1(list.subarray(5)).replace(/\.$/, '');
   if (NAME.test(name) && !isIPv4(name)) return { kind: 'name', name };
   const shown = quoteBriefly(name);
@@ -223,12 +224,12 @@ function readServerName(list: Uint8Array): Outcome {
     : { kind: 'no-name', problem: `the server name is the IP address ${shown}, and TLS has names only there` };
 }
 
-/** RFC 6066: ASCII. */
+/** Names are ASCII (RFC 6066). */
 const NAME = /^(?!\.)[\w.-]{1,253}(?<!\.)$/;
 
 /**
- * Where the vector at `at`, with its length in `prefix` bytes, ends: `undefined` if its length has not come, malformed if
- * it does not fit into `limit`. What is in it may not have come either.
+ * Finds the end of the vector at `at`, whose length field has `prefix` bytes. Returns undefined if the length field has
+ * not arrived, and malformed if the vector does not fit into `limit`. The content may not have arrived yet.
  */
 function vectorEnd(bytes: Uint8Array, at: number, prefix: 1 | 2, limit: number): number | Malformed | undefined {
   const from = at + prefix;

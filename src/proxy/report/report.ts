@@ -218,7 +218,7 @@ export class Report {
     const key = `${record.listener} ${flood === undefined ? problem : `${record.reason} flood`}`;
     const first = () => this.#log.warn(`${line}${ending}`, fields);
     const isFirst = this.#throttle.report(key, { first, again }, flood?.subject);
-    // Whoever reads the log of each connection also reads how each one ended.
+    // The log of each connection includes how each one ended.
     if (!isFirst) this.#log.info(line, fields);
   }
 
