@@ -297,7 +297,7 @@ async function remove(): Promise<void> {
   await parent.check(`cp /usr/share/${NAME}/vsock-proxy.yaml ${ALLOWLIST}`);
   await silently(`${service.dnfCommand} remove ${NAME}`);
   assert.equal(await parent.check(`systemctl show -P LoadState ${NAME}`), 'not-found\n');
-  assert.equal(await parent.check(`find /etc /usr /run -xdev -path '*nitro*enclaves*' ! -path '/run/user/*'`), '');
+  assert.equal(await parent.check(`find /etc /usr /run -xdev -path '*nitro*enclaves*' ! -path '/run/e2e/*'`), '');
   await parent.check(`[ ! -e ${COMMAND} ] && [ ! -L ${COMMAND} ]`);
 }
 
