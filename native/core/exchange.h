@@ -89,7 +89,7 @@ class Exchange {
  private:
   enum class State : uint8_t { Deciding, Exchanging, Leaving };
 
-  // What is needed to dial once more.
+  // The addresses and the bytes for a second dial.
   struct Again {
     Addresses addresses;
     std::string toServer;

@@ -82,7 +82,7 @@ NAMED_ENUM(Step, VSOCK_PROXY_STEPS)
   X(Failed, "failed")
 NAMED_ENUM(RequestKind, VSOCK_PROXY_REQUEST_KINDS)
 
-// What a decision makes the connection do.
+// The step that a connection takes after a decision.
 #define VSOCK_PROXY_ACTIONS(X) \
   X(More, "more")              \
   X(Connect, "connect")        \

@@ -100,7 +100,7 @@ void Worker::decide(std::vector<ConnectionDecision> decisions) {
       if (Gate* gate = gateOf(connection.record().listener)) {
         gate->cache.add(connection.record().client, connection.head(), one.decision, loop_.now());
       } else {
-        // What was connected under the rules of a listener that is closed serves no further request.
+        // A connection made under the rules of a closed listener serves no further request.
         one.decision.persistent = false;
       }
       connection.decide(std::move(one.decision));

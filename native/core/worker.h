@@ -26,7 +26,7 @@ struct Accepted {
 
 class Worker;
 
-// What relay threads share. All of them call these functions.
+// The observer that all relay threads share.
 class WorkerObserver {
  public:
   // A new connection exists.

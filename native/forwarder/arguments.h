@@ -11,7 +11,7 @@
 
 namespace vsock_proxy {
 
-// What to run, with every value checked.
+// A checked command line that starts the forwarder.
 struct Forward {
   Address on;
   Address to;
