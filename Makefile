@@ -210,8 +210,8 @@ $(OUT)/vsock-enclave: $(call ENCLAVE,$(OUT)) $(OUT)/vsock-enclave.o
 ## The package
 
 RELEASE := 1
-# The package, and its part with the policy of SELinux, which comes from the same run.
-rpms = $(foreach name,nitro-enclaves-vsock-proxy nitro-enclaves-vsock-proxy-selinux,build/$(name)-$(VERSION)-$(1).$(2).rpm)
+# The package, its part with the policy of SELinux, and the one for images of enclaves, which come from the same run.
+rpms = $(foreach part,proxy proxy-selinux proxy-enclave,build/nitro-enclaves-vsock-$(part)-$(VERSION)-$(1).$(2).rpm)
 RPM := $(firstword $(call rpms,$(RELEASE),$(ARCH)))
 PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/selinux/* packaging/ami/* service/* configs/*.yaml configs/examples/* docs/* *.md) LICENSE
 
@@ -224,7 +224,7 @@ $(OUT)/contents/sbom.cdx.json: build/vsock-proxy.cjs packaging/contents.ts $(wil
 $(OUT)/enclave-contents/sbom.cdx.json: build/vsock-enclave.js build/quickjs/quickjs.c packaging/contents.ts $(wildcard packaging/licenses/*) Makefile
 	$(NODE) packaging/contents.ts build/bundle-enclave.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D) quickjs
 
-$(RPM): $(OUT)/vsock-proxy $(OUT)/contents/sbom.cdx.json $(PACKED) Makefile | build/deps/rpm
+$(RPM): $(OUT)/vsock-proxy $(OUT)/vsock-enclave $(OUT)/vsock-forwarder $(OUT)/contents/sbom.cdx.json $(OUT)/enclave-contents/sbom.cdx.json $(PACKED) Makefile | build/deps/rpm
 	rpmbuild -bb --quiet --target $(ARCH)-linux --define 'project $(CURDIR)' --define 'out $(OUT)' \
 	  --define 'upstream $(VERSION)' --define 'release_number $(RELEASE)' \
 	  --define '_topdir $(CURDIR)/$(OUT)/rpm' --define '_rpmdir $(@D)' --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' packaging/rpm/nitro-enclaves-vsock-proxy.spec
@@ -380,7 +380,7 @@ test-container: oci | build/deps/container ## Run the tests of the container ima
 	$(NODE) --test --test-reporter=spec 'tests/container/*.test.ts'
 
 .PHONY: test-e2e
-test-e2e: vsock-proxy vsock-forwarder e2e-packages | build/deps/repo build/deps/ami ## Run the tests on virtual machines with real vsock
+test-e2e: vsock-proxy vsock-forwarder vsock-enclave e2e-packages | build/deps/repo build/deps/ami ## Run the tests on virtual machines with real vsock
 	tests/e2e/run.sh
 
 PLATFORMS = $(shell $(NODE) -p 'Object.keys(require("./tests/e2e/platforms.ts").PLATFORMS).join(" ")')

@@ -17,7 +17,7 @@ for arch in x86_64 aarch64; do
   make rpm vsock-forwarder ARCH=$arch
   folder=build
   [ "$arch" = "$(uname -m)" ] || folder=build/$arch
-  for part in '' -selinux; do cp "build/nitro-enclaves-vsock-proxy$part-$version-1.$arch.rpm" "$out/"; done
+  for part in '' -selinux -enclave; do cp "build/nitro-enclaves-vsock-proxy$part-$version-1.$arch.rpm" "$out/"; done
   cp "$folder/vsock-forwarder" "$out/vsock-forwarder-$version.$arch"
 done
 (cd "$out" && sha256sum -- * >SHA256SUMS)

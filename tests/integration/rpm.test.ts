@@ -94,14 +94,41 @@ for (const { arch, out } of MACHINES) {
       }
       assert(files.includes(`/usr/share/licenses/${NAME}/LICENSE`));
     });
+
+    test('the part for images of enclaves has both programs, requires nothing, and names its engine', async () => {
+      const part = packageFor(arch, '-enclave');
+      const files = (await query(part, '--list')).trimEnd().split('\n');
+      for (const program of ['vsock-enclave', 'vsock-forwarder']) {
+        assert(files.includes(`/usr/libexec/${NAME}-enclave/${program}`), program);
+      }
+      const required = (await query(part, '--requires')).trimEnd().split('\n');
+      assert.deepEqual(
+        required.filter((name) => !name.startsWith('rpmlib(')),
+        [],
+      );
+      const { components } = JSON.parse(readFileSync(join(PROJECT, out, 'enclave-contents/sbom.cdx.json'), 'utf8'));
+      const tag = (await query(part, '--queryformat', '%{license}')).split(' AND ');
+      for (const { name, licenses } of components) {
+        assert(
+          files.some((file) => file.startsWith(`/usr/share/licenses/${NAME}-enclave/${name}/`)),
+          name,
+        );
+        for (const { license, expression } of licenses) assert(tag.includes(license?.id ?? expression), name);
+      }
+      assert(components.some(({ name }: { readonly name: string }) => name === 'quickjs'));
+    });
   });
 }
 
 test('rpmlint finds nothing but what packaging/rpm/rpmlint.toml explains', async () => {
   const config = join(PROJECT, 'packaging/rpm/rpmlint.toml');
-  const packages = MACHINES.flatMap(({ arch }) => [packageFor(arch), packageFor(arch, '-selinux')]);
+  const packages = MACHINES.flatMap(({ arch }) => [
+    packageFor(arch),
+    packageFor(arch, '-selinux'),
+    packageFor(arch, '-enclave'),
+  ]);
   const { stdout } = await run(['rpmlint', '-c', config, SPEC, ...packages]);
-  assert.match(stdout, /4 packages and 1 specfiles checked; 0 errors, 0 warnings/, stdout);
+  assert.match(stdout, /6 packages and 1 specfiles checked; 0 errors, 0 warnings/, stdout);
 });
 
 test('the manual page is well formed', async () => {
