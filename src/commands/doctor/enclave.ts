@@ -3,6 +3,7 @@ import { isExactNameRule } from '../../access/rules.ts';
 import { planEnclave } from '../../config/enclave-plan.ts';
 import { inspectFile, type LoadedFile } from '../../config/load.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
+import { writeAddress } from '../../dataplane/format.ts';
 import { parseHosts } from '../../dns/hosts.ts';
 import type { EnclavePlan, ListenerPlan } from '../../plan.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
@@ -136,14 +137,14 @@ async function checkParent(network: Network, plan: Planned): Promise<CheckResult
   return await Promise.all([...addresses.values()].map((address) => dialParent(network, address)));
 }
 
+/** Those of ingress lead to the application. */
 function parentOf({ route }: ListenerPlan): readonly SocketAddress[] {
-  if (route.kind === 'address') return [route.address];
+  if (route.kind === 'address') return route.address.family === 'tcp' ? [] : [route.address];
   return (route.kind === 'http' || route.kind === 'names') && route.via !== undefined ? [route.via] : [];
 }
 
 async function dialParent(network: Network, address: SocketAddress): Promise<CheckResult> {
-  const where =
-    address.family === 'vsock' ? `vsock port ${address.port} of CID ${address.cid}` : JSON.stringify(address);
+  const where = address.family === 'vsock' ? `vsock port ${address.port} of CID ${address.cid}` : writeAddress(address);
   const dialled = await network.dial(address, DIAL_MS);
   if (dialled.kind === 'connected') return ok(`${where} answers, after ${dialled.ms} ms`);
   return fail(`${where}: ${dialled.errno} after ${dialled.ms} ms`, 'on the parent: vsock-proxy doctor');

@@ -65,6 +65,14 @@ describe('doctor --enclave', () => {
     assert.equal(exitStatus, 0);
   });
 
+  it('asks for the ports of the parent, and not for those of the application, which ingress leads to', async () => {
+    const { lines } = await diagnose({ ...HEALTHY, config: `${CONFIG}ingress: [{listen_port: 3000}]\n` });
+    assert.deepEqual(
+      lines.filter((line) => line.includes(' parent: ')).map((line) => /vsock port \d+|tcp.*|\{.*/.exec(line)?.[0]),
+      ['vsock port 8001', 'vsock port 10000'],
+    );
+  });
+
   for (const [what, situation, line] of FAULTS) {
     it(`finds ${what}`, async () => {
       const { lines } = await diagnose(situation);
