@@ -325,7 +325,7 @@ ASAN := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=al
 TSAN := -fsanitize=thread
 
 .PHONY: test-native
-test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) build/native/asan/heads ## Run the data plane's tests under sanitizers
+test-native: $(NATIVE_TESTS:%=build/native/asan/%) $(NATIVE_TESTS:%=build/native/tsan/%) build/native/asan/heads | $(NPM) ## Run the data plane's tests under sanitizers
 	scripts/native-tests.sh $(filter-out %/heads,$^)
 	$(NODE) --test --test-reporter=spec 'tests/native/*.test.ts'
 
