@@ -1,9 +1,10 @@
 #!/bin/bash
-# image.sh [MACHINE SUITE KERNEL]: makes what test machines boot from, and prints the directory that holds it.
+# image.sh [MACHINE SUITE KERNEL [engines]]: makes what test machines boot from, and prints the directory that holds it.
 #
 #   MACHINE   x86_64 (unless told) or aarch64
 #   SUITE     of Debian: what the root file system is made of; bookworm unless told
 #   KERNEL    the suite whose cloud kernel it is; SUITE unless told
+#   engines   with container engines
 #
 #   vmlinuz              the kernel; NVMe and ext4 are built in, so it needs no initramfs
 #   root.img             Debian with systemd, ssh and the tools that scenarios use; image/ is copied over it. Where SELinux's
@@ -19,6 +20,7 @@ cache=$here/../../.cache/e2e
 machine=${1:-x86_64}
 suite=${2:-bookworm}
 kernel_suite=${3:-$suite}
+extra=${4:-}
 
 packages=systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,util-linux,openssh-server,python3,openssl,socat,curl,rpm,gnupg,runc
 selinux=,policycoreutils,selinux-utils
@@ -30,6 +32,10 @@ esac
 if [ "$machine" = x86_64 ] && [ "$suite" = bookworm ] && [ "$kernel_suite" = bookworm ]; then
   packages+=,qemu-system-x86,cloud-init$selinux # for the files of tests that run on nothing else
 fi
+if [ "$extra" = engines ]; then
+  packages+=,docker.io,containerd,podman,crun,netavark,catatonit,aardvark-dns,nftables,iptables,apparmor
+  [ "$suite" = bookworm ] || packages+=,docker-cli
+fi
 debian_machine=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$machine")
 
 fail() { echo "image.sh: $1. Hint: $2" >&2; exit 1; }
@@ -37,13 +43,13 @@ say() { echo "image.sh: $1" >&2; }
 
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
-key=$(cd "$here" && { echo "$machine $suite $kernel_suite"; find image.sh image -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
+key=$(cd "$here" && { echo "$machine $suite $kernel_suite $extra"; find image.sh image -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
 image=$cache/image-$key
 
 exec 9>"$cache/lock"
 flock --shared 9
 find "$cache" -maxdepth 1 -name 'image-*' -mtime +7 -exec rm -rf {} + # no run used them for a week
-exec 8>"$cache/lock.$machine-$suite-$kernel_suite"
+exec 8>"$cache/lock.$machine-$suite-$kernel_suite$extra"
 flock 8 # two runs that start together make it once
 if [ -e "$image" ]; then touch "$image"; echo "$image"; exit; fi
 
@@ -58,8 +64,8 @@ mirror=$(find_mirror)
 [ -n "$mirror" ] || fail "apt on this machine names no Debian mirror" "add one below /etc/apt/sources.list.d"
 
 started=$SECONDS
-rm -rf --one-file-system "$cache/work.$machine-$suite-$kernel_suite".* # of runs that were killed
-work=$(mktemp -d "$cache/work.$machine-$suite-$kernel_suite.XXXXXX")
+rm -rf --one-file-system "$cache/work.$machine-$suite-$kernel_suite$extra".* # of runs that were killed
+work=$(mktemp -d "$cache/work.$machine-$suite-$kernel_suite$extra.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 chmod 755 "$work"
 
@@ -169,7 +175,7 @@ fi
 
 say "writing the image"
 mkdir "$work/image"
-mke2fs -q -t ext4 -O ^has_journal -m0 -d "$root" "$work/image/root.img" 2G >/dev/null
+mke2fs -q -t ext4 -O ^has_journal -m0 -d "$root" "$work/image/root.img" 3G >/dev/null
 mv "$vmlinuz" "$work/image/vmlinuz"
 mv "$root/lib/modules" "$work/busybox/bin/busybox" "$work/vhost/usr/bin/vhost-device-vsock" \
   "$work/key" "$work/known_hosts" "$work/image/"

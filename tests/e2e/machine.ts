@@ -46,6 +46,8 @@ export interface MachineOptions {
   readonly memoryMib: number;
   /** One of platforms.ts; {@link PLATFORM_NAME}, unless it says otherwise. */
   readonly platform?: string;
+  /** Whether it has container engines. */
+  readonly engines?: true;
   /** Two, unless it says otherwise. */
   readonly processors?: number;
   /**
@@ -89,7 +91,7 @@ export class Machine implements AsyncDisposable {
   private constructor(options: MachineOptions) {
     this.#options = options;
     this.#platform = platformOf(options.platform ?? PLATFORM_NAME);
-    this.#image = imageOf(this.#platform);
+    this.#image = imageOf(this.#platform, options.engines);
   }
 
   /** Resolves when the machine takes commands. */
@@ -192,7 +194,10 @@ export class Machine implements AsyncDisposable {
     await this.#startVsockDevice();
     const emulator = this.#startEmulator();
     this.#emulator = emulator;
-    await Promise.race([emulator.stdout.match(/machine is ready/, BOOT_MS), failure(emulator)]);
+    const ready = emulator.stdout.match(/machine is ready/, BOOT_MS).catch((error: Error) => {
+      throw new Error(`${error.message}${emulator.stderr.text}`, { cause: error });
+    });
+    await Promise.race([ready, failure(emulator)]);
     await this.#logIn();
     await this.check(`mkdir -p ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
   }
@@ -217,6 +222,7 @@ export class Machine implements AsyncDisposable {
       ...['-machine', `${board},memory-backend=memory`],
       ...['-object', `memory-backend-memfd,id=memory,share=on,size=${memoryMib}M`],
       ...['-kernel', join(this.#image, 'vmlinuz'), '-append', `console=${console} ${KERNEL_ARGUMENTS}${selinux}`],
+      ...['-trace', 'pci_nvme_err_aio'], // why a read or write of the disk failed, should one
       ...['-drive', `if=none,id=root,format=raw,cache=unsafe,file=${root}`],
       ...['-drive', `if=none,id=files,file=${this.#path('files.img')},format=raw,readonly=on`],
       ...['-device', 'nvme,id=nvme,serial=e2e'],
@@ -281,9 +287,11 @@ export class Machine implements AsyncDisposable {
 }
 
 /** The directory of the image that a platform boots from: see image.sh, which makes it where no run has before. */
-export function imageOf({ machine, suite, kernel }: Platform): string {
+export function imageOf({ machine, suite, kernel }: Platform, engines = false): string {
   const script = join(ROOT, 'tests/e2e/image.sh');
-  const printed = execFileSync(script, [machine, suite, kernel ?? suite], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const printed = execFileSync(script, [machine, suite, kernel ?? suite, ...(engines ? ['engines'] : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   return printed.toString().trim();
 }
 

@@ -19,7 +19,7 @@ if [ "${1:-}" = --on ]; then
   shift 2
   groups+=(platforms)
   # The names of tests have no spaces.
-  [ $# -gt 0 ] || set -- $(grep -lE "^ \* Platforms:( [^ ]+)* (all|${E2E_PLATFORM//./\\.})( |$)" "$here"/*.test.ts)
+  [ $# -gt 0 ] || set -- $(grep -lE "^ \* Platforms:( [^ ]+)* (all|${E2E_PLATFORM//./\\.})( |$)" "$here"/*.test.ts "$here"/engines/*.test.ts)
 fi
 "$project/scripts/deps.sh" "${groups[@]}"
 [ -x "$node" ] || fail "Node 24 is not there" "run 'npm ci'"
