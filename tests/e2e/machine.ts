@@ -199,7 +199,7 @@ export class Machine implements AsyncDisposable {
     });
     await Promise.race([ready, failure(emulator)]);
     await this.#logIn();
-    await this.check(`mkdir -p ${PROJECT} && mount -o ro /dev/nvme0n2 ${PROJECT}`);
+    await this.check(`mkdir -p ${PROJECT} && modprobe virtio_blk && mount -o ro /dev/vda ${PROJECT}`);
   }
 
   async #startVsockDevice(): Promise<void> {
@@ -225,8 +225,8 @@ export class Machine implements AsyncDisposable {
       ...['-trace', 'pci_nvme_err_aio'], // why a read or write of the disk failed, should one
       ...['-drive', `if=none,id=root,format=raw,cache=unsafe,file=${root}`],
       ...['-drive', `if=none,id=files,file=${this.#path('files.img')},format=raw,readonly=on`],
-      ...['-device', 'nvme,id=nvme,serial=e2e'],
-      ...['-device', 'nvme-ns,drive=root,bus=nvme,nsid=1', '-device', 'nvme-ns,drive=files,bus=nvme,nsid=2'],
+      // The only one of its kind: Linux from 6.12 on names several in the order in which it has found them.
+      ...['-device', 'nvme,serial=e2e,drive=root', '-device', 'virtio-blk-pci,drive=files'],
       ...['-device', 'virtio-rng-pci'],
       ...['-chardev', `socket,id=vsock,path=${this.#socket('vsock-device')}`],
       ...['-device', 'vhost-user-vsock-pci,chardev=vsock'],
