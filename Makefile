@@ -387,7 +387,7 @@ PLATFORMS = $(shell $(NODE) -p 'Object.keys(require("./tests/e2e/platforms.ts").
 PLATFORM_TESTS :=
 
 .PHONY: test-platforms
-test-platforms: vsock-proxy vsock-forwarder e2e-packages | build/deps/repo build/deps/ami build/deps/platforms ## Run what runs on each platform there (PLATFORMS='arm64 sid' PLATFORM_TESTS=tests/e2e/platforms.test.ts)
+test-platforms: vsock-proxy vsock-forwarder vsock-enclave e2e-packages oci | build/deps/repo build/deps/ami build/deps/platforms ## Run what runs on each platform there (PLATFORMS='arm64 sid' PLATFORM_TESTS=tests/e2e/platforms.test.ts)
 	$(MAKE) e2e-packages ARCH=aarch64
 	$(MAKE) test-enclave-kernel
 	@for platform in $(PLATFORMS); do echo "on $$platform:"; tests/e2e/run.sh --on $$platform $(PLATFORM_TESTS) || failed=1; done; [ -z "$$failed" ]

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { PLATFORMS, platformOf } from '../../e2e/platforms.ts';
 
 const DIRECTORY = new URL('../../e2e/', import.meta.url);
-const FILES = readdirSync(DIRECTORY).filter((name) => name.endsWith('.test.ts'));
+const FILES = readdirSync(DIRECTORY, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.test.ts'));
 const NAMES: readonly string[] = [...Object.keys(PLATFORMS), 'all', 'none'];
 
 test('each file of end-to-end tests says in its head on which platforms it runs', () => {
