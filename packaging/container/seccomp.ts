@@ -10,8 +10,7 @@
  *   or later.
  * - The result has the native system calls of x86-64 and aarch64 only. The 32-bit ones include socketcall(2), whose
  *   address family no filter sees.
- * - A filter compares 64 bits, and the kernel uses 32 of them as the family. A value "above 40" may be any family with
- *   a higher bit set. The result compares every family by its whole value, and leaves out those above AF_VSOCK.
+ * - The result compares every family by its whole value, and leaves out those above AF_VSOCK.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
