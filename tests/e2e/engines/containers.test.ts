@@ -104,11 +104,11 @@ before(async () => {
   server = await machine.spawn(`python3 ${GUEST}/tls_server.py ${SERVER} 8443 ${STATE}/server.pem`);
   await server.stdout.match(/listening/, SOON_MS);
   await machine.check(`cat >${STATE}/proxy.yaml <<'END'
-${CONFIG()}END`);
+${config()}END`);
 });
 after(() => machine?.[Symbol.asyncDispose]());
 
-function CONFIG(port = 8000): string {
+function config(port = 8000): string {
   return stringify({
     allowlist: [{ address: SERVER, port: 8443 }],
     listeners: [{ listen: `vsock:${port}`, connect: `${SERVER}:8443` }],
@@ -148,13 +148,16 @@ for (const engine of ENGINES) {
   });
 }
 
-describe(`podman kube play of Debian ${suite}`, () => {
+// Podman 4.3 does not get over the end of an init container.
+if (suite !== 'bookworm') describe(`podman kube play of Debian ${suite}`, playPod);
+
+function playPod(): void {
   /** As kubelet would run it, but for what podman has no counterpart of: nodes, and probes by HTTP from outside. */
   function pod(): string {
     const documents = parseAllDocuments(readFileSync(join(ROOT, MANIFESTS), 'utf8')).map((one) => one.toJS());
     const { spec } = documents.find(({ kind }) => kind === 'DaemonSet').spec.template;
     const configMap = documents.find(({ kind }) => kind === 'ConfigMap');
-    configMap.data['vsock-proxy.yaml'] = `${CONFIG()}metrics: {listen: "tcp:0.0.0.0:9465"}\n`;
+    configMap.data['vsock-proxy.yaml'] = `${config()}metrics: {listen: "tcp:0.0.0.0:9465"}\n`;
     for (const container of spec.containers) {
       for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) delete container[probe];
       container.ports[0].hostPort = 9465;
@@ -180,13 +183,13 @@ describe(`podman kube play of Debian ${suite}`, () => {
       'same\n',
     );
     const volume = (await machine.check("podman volume inspect --format '{{.Mountpoint}}' vsock-proxy")).trim();
-    await machine.check(`cat >${volume}/new <<'END'\n${CONFIG(8001)}END
+    await machine.check(`cat >${volume}/new <<'END'\n${config(8001)}END
       mv ${volume}/new ${volume}/vsock-proxy.yaml`);
     await until(`${logs} | grep -q 'Reloaded: '`, logs);
     assert.equal(await asEnclave(8001), answer());
     await machine.check(`podman kube down ${STATE}/pod.yaml`, SLOW_MS);
   });
-});
+}
 
 function answer(): string {
   return `TLSv1.3, certificate of ${SERVER_NAME} issued by test authority\n200 hello from ${SERVER_NAME}\n`;
