@@ -12,12 +12,14 @@ import { after, before, describe, test } from 'node:test';
 import { Machine, PROJECT, type RemoteProgram } from './machine.ts';
 
 const EXECUTABLE = `${PROJECT}/build/vsock-proxy`;
+/** The enclave's side without Node.js. */
+const SMALL = `${PROJECT}/build/vsock-enclave`;
 const GUEST = `${PROJECT}/tests/e2e/guest`;
 const DIRECTORY = '/run/e2e';
 const CERTIFICATE = `${DIRECTORY}/ca.pem`;
 /** Of what runs in an enclave: its log level, and for OpenSSL the authority of the test. */
 const ENVIRONMENT = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
-const ENTRY_POINT = `${ENVIRONMENT} ${EXECUTABLE} enclave --config ${DIRECTORY}/enclave.yaml --`;
+const entryPoint = (program: string) => `${ENVIRONMENT} ${program} enclave --config ${DIRECTORY}/enclave.yaml --`;
 const SERVE = `serve --config ${DIRECTORY}/parent.yaml --enclave-cid 1`;
 /** The manifest, and what each side has to say of metrics. */
 const FILES = {
@@ -48,7 +50,7 @@ describe('an enclave and its parent', () => {
     execFileSync('gcc', ['-O2', ...warnings, '-o', GET, join(import.meta.dirname, 'guest/get.c')]);
     parent = await Machine.start({
       memoryMib: 1024,
-      files: ['build/vsock-proxy', 'build/vsock-forwarder', 'tests/e2e/guest', GET],
+      files: ['build/vsock-proxy', 'build/vsock-forwarder', 'build/vsock-enclave', 'tests/e2e/guest', GET],
     });
     await parent.check(`printf '10.77.0.1 %s\\n' ${NAMES.join(' ')} >>/etc/hosts`);
     await parent.check(`sh ${GUEST}/certificates.sh ${DIRECTORY} ${NAMES.join(' ')}`);
@@ -63,8 +65,11 @@ describe('an enclave and its parent', () => {
 
   describe('the workshop, line by line', workshop);
   describe("the page that documents Enclaver's manifest", manifest);
-  describe('the first process of an enclave', firstProcess);
-  describe('the log of an enclave', logs);
+  for (const program of [EXECUTABLE, SMALL]) {
+    const name = program.replace(/^.*\//, '');
+    describe(`the first process of an enclave, ${name}`, () => firstProcess(program));
+    describe(`the log of an enclave by ${name}`, () => logs(program));
+  }
 });
 
 function workshop(): void {
@@ -76,7 +81,7 @@ function workshop(): void {
   });
   after(() => proxy?.[Symbol.asyncDispose]());
 
-  for (const forwarder of [`${EXECUTABLE} forward`, `${PROJECT}/build/vsock-forwarder`]) {
+  for (const forwarder of [`${EXECUTABLE} forward`, `${SMALL} forward`, `${PROJECT}/build/vsock-forwarder`]) {
     test(`the client prints the prefixes of its region, by ${forwarder.replace(/^.*\//, '')}`, async () => {
       await using enclave = await startEnclave('workshop', `${ENVIRONMENT} sh ${GUEST}/workshop.sh ${forwarder}`);
       await enclave.stdout.match(/listening\n/, SOON_MS);
@@ -156,6 +161,19 @@ function manifest(): void {
     assert.equal(await throughApplication(`http://${S3}/`), `hello from ${S3}\n`);
   });
 
+  test('doctor --enclave finds the way to the parent good, and warns that there is no NSM device', async (t) => {
+    const command = `${EXECUTABLE} doctor --enclave --config ${DIRECTORY}/enclave.yaml`;
+    const { status, stdout, stderr } = await inside(command);
+    t.diagnostic(stdout);
+    const named = (kind: string) => [...stdout.matchAll(new RegExp(`^${kind} +(\\S+)`, 'gm'))].map(([, name]) => name);
+    assert.deepEqual({ status, failed: named('fail') }, { status: 0, failed: [] }, stdout + stderr);
+    // The first exact name is "host", the parent itself, where nothing listens on port 443.
+    assert.deepEqual(named('warn'), ['nsm', 'policy']);
+    assert.deepEqual(named('ok'), ['vsock', 'loopback', 'config', 'hosts', 'resolv-conf', 'clock', 'dns', 'parent']);
+    assert.match(stdout, /^ok {4}parent +vsock port 10000 of CID 3 answers, after \d+ ms$/m);
+    assert.match(stdout, /^warn {2}policy +both sides allow host:443, and it cannot be reached: 502 /m);
+  });
+
   test('the metrics of the enclave stand among those of its parent, with its CID', async () => {
     const metrics = await readMetrics();
     assert.match(metrics, /^vsock_proxy_enclave_up\{cid="1"\} 1$/m);
@@ -174,6 +192,14 @@ function manifest(): void {
     assert.match(await readMetrics(), /^vsock_proxy_enclave_up\{cid="1"\} 1$/m);
   });
 
+  test('vsock-enclave in the place of vsock-proxy: the same names, and no others', async () => {
+    await enclave[Symbol.asyncDispose]();
+    enclave = await startApplication(SMALL);
+    assert.equal(await throughApplication(`https://${KMS}/`), `hello from ${KMS}\n`);
+    assert.equal((await inside(`${curl} https://${S3}/`)).stdout, `hello from ${S3}\n`);
+    assert.equal((await inside(`${curl} https://${OTHER}/`)).status, 6);
+  });
+
   test('a parent that is killed and started again under load: all clients of the enclave go on', async (t) => {
     await proxy[Symbol.asyncDispose]();
     const scenario = `python3 ${GUEST}/recovery.py page ${S3} ${EXECUTABLE} ${SERVE}`;
@@ -181,9 +207,9 @@ function manifest(): void {
   });
 }
 
-function firstProcess(): void {
+function firstProcess(program: string): void {
   test('reaps orphans, passes TERM on, and returns the status of the command', async () => {
-    await using enclave = await startEnclave('first', `${ENTRY_POINT} sh ${GUEST}/orphans.sh`);
+    await using enclave = await startEnclave('first', `${entryPoint(program)} sh ${GUEST}/orphans.sh`);
     await enclave.stdout.match(/no zombies\n/, SOON_MS);
     await parent.check(`pkill -TERM --parent "$(cat ${DIRECTORY}/first.pid)"`);
     const { status, stdout, stderr } = await enclave.outcome(SOON_MS);
@@ -192,16 +218,16 @@ function firstProcess(): void {
   });
 }
 
-function logs(): void {
+function logs(program: string): void {
   let journal: RemoteProgram['stdout'];
   before(async () => {
     await startReceiver();
-    journal = (await parent.spawn('journalctl --follow --identifier vsock-proxy --output cat')).stdout;
+    journal = (await parent.spawn('journalctl --follow --lines 0 --identifier vsock-proxy --output cat')).stdout;
   });
   after(() => parent?.run('systemctl stop log-receiver'));
 
   test('of an enclave that may not log there, nothing is in the journal of the parent, but who it is', async () => {
-    await using enclave = await startLogging(9016, 'echo secret');
+    await using enclave = await startLogging(program, 9016, 'echo secret');
     await journal.match(/WARN .*Client on cid: 1 port: \d+ refused: CID 1 may not connect\. Hint: .*cids/, SOON_MS);
     assert.equal((await enclave.outcome(SOON_MS)).status, 0);
     assert.doesNotMatch(await parent.check('journalctl --sync; journalctl --output cat'), /secret/);
@@ -209,7 +235,7 @@ function logs(): void {
 
   test('the output of its command, and the lines about it, are in the journal of the parent and on no console', async () => {
     const script = `echo out; printf "err\\033[2J\\n" >&2; getent hosts ${OTHER}; printf last; exit 5`;
-    await using enclave = await startLogging(9000, script);
+    await using enclave = await startLogging(program, 9000, script);
     const { status, stdout, stderr } = await enclave.outcome(SOON_MS);
     assert.equal(status, 5, stderr);
     assert.doesNotMatch(stdout + stderr, /^(out|err|last)/m);
@@ -221,7 +247,7 @@ function logs(): void {
 
   test('what was written before the parent listens comes when it does, and nothing is lost when it restarts', async () => {
     await parent.check('systemctl stop log-receiver');
-    await using enclave = await startLogging(9000, 'while read line; do echo "line $line"; done');
+    await using enclave = await startLogging(program, 9000, 'while read line; do echo "line $line"; done');
     await enclave.stderr.match(/Proxy is now in listening state/, SOON_MS);
     let count = 0;
     const lines = setInterval(() => enclave.stdin.write(`${++count}\n`), 100);
@@ -254,9 +280,9 @@ function readMetrics(): Promise<string> {
 }
 
 /** Starts an enclave that logs to this port of its parent. */
-function startLogging(port: number, script: string): Promise<RemoteProgram> {
-  const entryPoint = `${EXECUTABLE} enclave --config ${GUEST}/enclaver.yaml --log vsock:3:${port}`;
-  return startEnclave('logging', `${ENVIRONMENT} ${entryPoint} -- sh -c '${script}'`);
+function startLogging(program: string, port: number, script: string): Promise<RemoteProgram> {
+  const words = `${program} enclave --config ${GUEST}/enclaver.yaml --log vsock:3:${port}`;
+  return startEnclave('logging', `${ENVIRONMENT} ${words} -- sh -c '${script}'`);
 }
 
 /** Starts the parent's half, in the directory of what the tests make, and waits until it listens. */
@@ -272,8 +298,8 @@ function startEnclave(name: string, command: string): Promise<RemoteProgram> {
 }
 
 /** The enclave of the manifest, when its application listens. */
-async function startApplication(): Promise<RemoteProgram> {
-  const enclave = await startEnclave('page', `${ENTRY_POINT} python3 ${GUEST}/application.py`);
+async function startApplication(program = EXECUTABLE): Promise<RemoteProgram> {
+  const enclave = await startEnclave('page', `${entryPoint(program)} python3 ${GUEST}/application.py`);
   await enclave.stdout.match(/listening\n/, SOON_MS);
   return enclave;
 }
