@@ -115,19 +115,18 @@ std::optional<std::string_view> readAuthority(std::string_view head, size_t& at,
   return head.substr(from, at - from);
 }
 
-// The meaning of a field for the proxy.
-enum class Meaning : uint8_t { Close, KeepAlive, Other };
-Meaning connectionOption(std::string_view value) {
-  if (equals(value, "close")) return Meaning::Close;
-  return equals(value, "keep-alive") ? Meaning::KeepAlive : Meaning::Other;
+// A field for proxies, of which the server or the client is not to hear.
+bool isForProxies(std::string_view name) {
+  constexpr std::string_view kPrefix = "proxy-";
+  return name.size() > kPrefix.size() && equals(name.substr(0, kPrefix.size()), kPrefix);
 }
 
 // Reads an option that may occur once. Returns whether it is known here.
 bool takeOption(std::string_view value, bool& seen, bool& keepAlive) {
-  const Meaning meaning = connectionOption(value);
-  if (seen || meaning == Meaning::Other) return false;
+  const bool close = equals(value, "close");
+  if (seen || !(close || equals(value, "keep-alive"))) return false;
   seen = true;
-  if (meaning == Meaning::Close) keepAlive = false;
+  if (close) keepAlive = false;
   return true;
 }
 
@@ -164,7 +163,7 @@ bool readRequestFields(FieldReader reader, PlainRequest& request) {
         break;
       case 'p':
         // One field for proxies is harmless and common.
-        if (isGet && name.size() > 6 && equals(name.substr(0, 6), "proxy-")) {
+        if (isGet && isForProxies(name)) {
           if (!equals(name, "proxy-connection")) return false;
           if (!takeOption(field.value, proxyConnection, request.keepAlive)) return false;
           continue;
@@ -218,7 +217,7 @@ bool readResponseFields(FieldReader reader, PlainResponse& response) {
         if (equals(name, "keep-alive")) continue;
         break;
       case 'p':
-        if (name.size() > 6 && equals(name.substr(0, 6), "proxy-")) return false;
+        if (isForProxies(name)) return false;
         break;
       case 't':
         if (equals(name, "te")) return false;

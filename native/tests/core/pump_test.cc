@@ -315,6 +315,17 @@ TEST("a sink that fails while a pipe is full: the pipe is not lent again") {
   CHECK_EQ(pipesOpen(), pipesBefore);
 }
 
+// Writes `data` until the sink takes no more, and bytes are in a pipe. Returns the bytes written.
+template <class Bench>
+size_t fillUntilInPipe(Bench& bench, const std::string& data, size_t pipesBefore) {
+  size_t written = 0;
+  while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
+    written = fill(bench.source.theirs.get(), data, written);
+    CHECK_EQ(bench.run(), 0);
+  }
+  return written;
+}
+
 // Unix sockets stand for those of vsock, which this machine may not have. What the kernel does with vsock
 // itself, tests/e2e shows.
 using FromVsock = BenchOf<Pair, TcpPair>;
@@ -366,11 +377,7 @@ TEST("a source that ends while its last bytes are in a pipe: they arrive, and th
   bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
   const std::string data = pattern(30'000'000);
-  size_t written = 0;
-  while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
-    written = fill(bench.source.theirs.get(), data, written);
-    CHECK_EQ(bench.run(), 0);
-  }
+  size_t written = fillUntilInPipe(bench, data, pipesBefore);
   bench.source.theirs.reset();
   std::string received;
   while (bench.pump.state() == Pump::State::Flowing) {
@@ -408,11 +415,7 @@ TEST("splice(2) is forbidden while bytes are in a pipe: they go on from a buffer
     bench.pump.between(AF_INET, AF_UNIX);
     const size_t pipesBefore = pipesOpen();
     const std::string data = pattern(30'000'000);
-    size_t written = 0;
-    while (!bench.pump.wantsSink() || pipesOpen() == pipesBefore) {
-      written = fill(bench.source.theirs.get(), data, written);
-      CHECK_EQ(bench.run(), 0);
-    }
+    size_t written = fillUntilInPipe(bench, data, pipesBefore);
     forbidSplice(EINVAL);
     std::string received;
     while (received.size() < data.size()) {
