@@ -21,7 +21,7 @@ const DATA_PLANE = ['dataplane/contract.ts', 'dataplane/format.ts', 'dataplane/s
  * always import from itself. The first entry that covers a file is its rule. Only the composition root has no rule.
  */
 const SRC: Readonly<Record<string, readonly string[]>> = {
-  'start.ts': ['main.ts', 'commands/version.ts', 'platform/version.ts', 'node:fs'],
+  'start.ts': ['main.ts', 'commands/version.ts', 'platform/stdout.ts', 'platform/version.ts'],
   'main.ts': ['*'],
   'enclave-command.ts': [
     'commands/',
@@ -39,6 +39,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'dataplane/addon.ts',
     'enclave-command.ts',
     'platform/quickjs/',
+    'platform/stdout.ts',
     'process-log.ts',
     'proxy/server.ts',
     ...PURE,
@@ -114,6 +115,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/vsock.ts': [],
   'platform/log.ts': ['platform/escape.ts', 'platform/rust-regex.ts'],
   'platform/rust-regex.ts': [],
+  'platform/stdout.ts': [SYSTEM],
   'platform/quickjs/': ['platform/environment.ts', 'platform/errors.ts', 'platform/line-writer.ts', SYSTEM],
   'platform/': ['node:*'],
 };

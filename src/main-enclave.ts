@@ -2,14 +2,14 @@
 import './platform/quickjs/globals.ts';
 import { describeFailure } from './commands/failure.ts';
 import { COMMANDS } from './commands/list.ts';
-import { openDataPlane } from './dataplane/addon.ts';
+import { openDataPlane, relayThreads } from './dataplane/addon.ts';
 import { runEnclaveCommand } from './enclave-command.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
 import { quoteBriefly } from './platform/escape.ts';
 import { onSignal } from './platform/quickjs/signals.ts';
 import { isTerminal, openStderr } from './platform/quickjs/stderr.ts';
-import { writeFileSync } from './platform/system/files.ts';
+import { print } from './platform/stdout.ts';
 import { PROGRAM } from './platform/system/program.ts';
 import { ProcessLog } from './process-log.ts';
 import type { ServeDependencies } from './proxy/server.ts';
@@ -17,10 +17,7 @@ import type { ServeDependencies } from './proxy/server.ts';
 /** The bundler sets it. */
 declare const VSOCK_PROXY_VERSION: string;
 
-const STDOUT = 1;
 const STDERR = 2;
-/** The same as in main.ts. */
-const MAX_RELAY_THREADS = 4;
 
 const HELP = `Usage: ${PROGRAM} <command>
 
@@ -60,7 +57,7 @@ async function main(): Promise<number> {
       now: () => new Date(),
       onPlan: ({ logFormat }) => processLog.follow(logFormat),
       resolver: { resolve: refuseToResolve },
-      openDataPlane: (events) => openDataPlane(events, { threads: Math.min(host.processors, MAX_RELAY_THREADS) }),
+      openDataPlane: (events) => openDataPlane(events, { threads: relayThreads(host.processors) }),
       activatedSockets: () => Promise.resolve(new Map()),
       hasOwnVsock: () => false,
     }),
@@ -76,15 +73,6 @@ async function main(): Promise<number> {
 /** All routes of an enclave lead to addresses, or to its parent, which resolves names. */
 function refuseToResolve(name: string): Promise<never> {
   return Promise.reject(new VsockProxyError('internal', `${name} was to be resolved inside the enclave`));
-}
-
-function print(text: string): number {
-  try {
-    writeFileSync(STDOUT, text);
-    return 0;
-  } catch {
-    return 1;
-  }
 }
 
 function fail(error: unknown): never {

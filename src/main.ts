@@ -9,7 +9,7 @@ import { describeFailure } from './commands/failure.ts';
 import type { EndpointSource } from './commands/kms-endpoint.ts';
 import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
-import { openDataPlane } from './dataplane/addon.ts';
+import { openDataPlane, relayThreads } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
 import { sendDatagram, unblockSignals } from './dataplane/process.ts';
 import type { RecordLookUp } from './dns/records.ts';
@@ -23,6 +23,7 @@ import { quote, quoteBriefly } from './platform/escape.ts';
 import type { Level, Log, LogFor } from './platform/log.ts';
 import { isJournal } from './platform/log-output.ts';
 import { openStderr } from './platform/stderr.ts';
+import { print, STDOUT } from './platform/stdout.ts';
 import type { Notifier } from './platform/systemd.ts';
 import { isTerminal } from './platform/terminal.ts';
 import { VERSION } from './platform/version.ts';
@@ -31,13 +32,9 @@ import { ProcessLog } from './process-log.ts';
 import type { RouteSupport } from './proxy/handlers/open.ts';
 import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
-const STDOUT = 1;
 const STDERR = 2;
 /** The socket of the journal for records: systemd-journald.service(8). */
 const JOURNAL = '/run/systemd/journal/socket';
-
-/** One thread relays tens of Gbit/s. More than a few threads would only take processors from the enclaves. */
-const MAX_RELAY_THREADS = 4;
 
 /** How long `check --resolve` tries the metadata service, which is either up or absent. */
 const CHECK_METADATA_MS = 5_000;
@@ -110,16 +107,6 @@ function nameProcess(): void {
     writeFileSync('/proc/self/comm', 'vsock-proxy');
   } catch {
     return; // without /proc, no tool shows the name
-  }
-}
-
-/** @returns the exit status */
-function print(text: string, exitStatus = 0): number {
-  try {
-    writeFileSync(STDOUT, text);
-    return exitStatus;
-  } catch {
-    return 1; // the text could not be written, and there is no better place for the error
   }
 }
 
@@ -488,7 +475,7 @@ function dependenciesOfProcess(logFor: LogFor): ServeDependencies {
     now: () => new Date(),
     onPlan: ({ logFormat }) => processLog.follow(logFormat),
     resolver: createSystemResolver(),
-    openDataPlane: (events) => openDataPlane(events, { threads: Math.min(availableParallelism(), MAX_RELAY_THREADS) }),
+    openDataPlane: (events) => openDataPlane(events, { threads: relayThreads(availableParallelism()) }),
     activatedSockets() {
       activatedSockets ??= env.LISTEN_FDS === undefined ? Promise.resolve(new Map()) : takeActivatedSocketsOfProcess();
       return activatedSockets;

@@ -64,6 +64,14 @@ interface Listing {
 /** With the number of the errno, if any, instead of its name. */
 type WithError<Event> = Event & { readonly error?: number };
 
+/** One thread relays tens of Gbit/s. More than a few threads would only take processors from the enclaves. */
+const MAX_RELAY_THREADS = 4;
+
+/** How many relay threads a proxy has on a machine with this many processors. */
+export function relayThreads(processors: number): number {
+  return Math.min(processors, MAX_RELAY_THREADS);
+}
+
 /** A copy of the addon has one data plane at a time. The first data plane uses the shared copy. */
 let sharedIsTaken = false;
 
