@@ -24,7 +24,7 @@ import {
   observedNames,
   startObserved,
 } from './observed.ts';
-import { type RaceEffort, races, type Samples, Track } from './race.ts';
+import { fullRace, type RaceEffort, races, type Samples, Track } from './race.ts';
 import {
   duelHeading,
   duelLines,
@@ -48,9 +48,8 @@ interface Effort {
   readonly observed: ObservedEffort;
 }
 
-/** Many short rounds rather than few long ones: each connection may fall on other CPUs. Together ten seconds. */
 const full: Effort = {
-  race: { rounds: 25, roundMs: 400, repeats: 500 },
+  race: fullRace,
   footprint: { idle: 9000, churned: 20_000, starts: 11 },
   crowd: { many: 100_000, rounds: 11 },
   observed: { starts: 7, scrapes: 21 },

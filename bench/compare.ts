@@ -7,13 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { contests, ourRelays } from './asked.ts';
 import { type Contender, type Startable, start } from './contenders.ts';
-import { median, ratioTo } from './judge.ts';
 import { serve } from './load.ts';
-import { type Course, type Measure, races, Track } from './race.ts';
-import { decimal, type Line, spread, textTable, valuesOf } from './report.ts';
-
-/** The same as in the full benchmark. */
-const effort = { rounds: 25, roundMs: 400, repeats: 300 };
+import { type Course, fullRace, type Measure, races, Track } from './race.ts';
+import { type Line, pairOf, textTable } from './report.ts';
 
 /** Where the two listen on TCP. */
 const ports = [803, 804] as const;
@@ -51,13 +47,12 @@ async function main([executable, earlier]: readonly string[]): Promise<void> {
       try {
         await enter('now', relay);
         await enter('before', before[index] ?? relay);
-        const track = new Track(both, server.pid, effort);
+        const track = new Track(both, server.pid, fullRace);
         for (const heat of heats(relay.name)) {
           const samples = await track.run(heat, ['now', 'before']);
-          for (const { title, unit, figure, better } of heat.rows) {
-            const [now, then] = [median(valuesOf(samples.now, figure)), median(valuesOf(samples.before, figure))];
-            const spreads = [spread(samples.now, figure), spread(samples.before, figure)];
-            const line = [title, unit, decimal(now), decimal(then), ratioTo(then, now, better).toFixed(2), ...spreads];
+          for (const row of heat.rows) {
+            const { cells, ratio, spreads } = pairOf(row, samples.now, samples.before);
+            const line = [row.title, row.unit, ...cells, ratio.toFixed(2), ...spreads];
             process.stderr.write(`${line.join(', ')}\n`);
             lines.push(line);
           }

@@ -2,7 +2,7 @@
 import type { Contest } from './asked.ts';
 import type { Footprint } from './footprint.ts';
 import { markLimit, markRatio, median, type Name, names, ratioTo, ratioToBestPeer } from './judge.ts';
-import type { Race, Sample, Samples } from './race.ts';
+import type { Measure, Race, Sample, Samples } from './race.ts';
 
 /** Every cell as text. */
 export type Line = readonly string[];
@@ -65,6 +65,16 @@ export function duelLines<N extends string>({ ours, peer, duels }: Contest<N>, s
   const failed = ours.reduce((sum, name) => sum + failuresOf(samples[name]), 0);
   const theirs = String(failuresOf(samples[peer]));
   return [...lines, ['connections that failed', '', String(failed), peer, theirs, '', '0', markLimit(failed, 0)]];
+}
+
+/** Two that are measured in one run; how many times better the first is; and the spreads of both. */
+export function pairOf({ figure, better }: Measure, one: readonly Sample[], other: readonly Sample[]) {
+  const [ours, theirs] = [median(valuesOf(one, figure)), median(valuesOf(other, figure))];
+  return {
+    cells: [decimal(ours), decimal(theirs)],
+    ratio: ratioTo(theirs, ours, better),
+    spreads: [spread(one, figure), spread(other, figure)],
+  };
 }
 
 export const duelSpreadHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', ''];
