@@ -198,7 +198,7 @@ dataplane-quickjs parsers-quickjs: %: build/%
 
 build/dataplane-quickjs.js: tests/dataplane/quickjs/served.ts
 build/parsers-quickjs.js: tests/fuzz/quickjs/answering.ts
-build/%-quickjs.js: scripts/bundle-enclave.ts $(shell find src tests/dataplane tests/fuzz -name '*.ts') tests/wire.ts Makefile $(NPM)
+build/%-quickjs.js: scripts/bundle-enclave.ts $(shell find src tests/dataplane tests/fuzz -name '*.ts') tests/wire.ts tests/quickjs-lines.ts Makefile $(NPM)
 	$(NODE) $< $(VERSION) $(filter %/served.ts %/answering.ts,$(filter tests/$(if $(filter dataplane,$*),dataplane,fuzz)/%,$^)) $@ build/$*-quickjs.json
 
 build/%-quickjs: $(call ENCLAVE,build) build/%-quickjs.o

@@ -11,6 +11,7 @@ import { type AddressInfo, createServer, connect as dial, type Socket } from 'no
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { freePort } from '../free-port.ts';
 import { seeded } from '../random.ts';
 import { Bundle, type Container, OURS, PROJECT } from './runc.ts';
 
@@ -142,15 +143,6 @@ async function connected(): Promise<Socket | undefined> {
   } catch {
     return undefined;
   }
-}
-
-async function freePort(): Promise<number> {
-  const taker = createServer().listen(0, LOOPBACK);
-  await once(taker, 'listening');
-  const port = portOf(taker);
-  taker.close();
-  await once(taker, 'close');
-  return port;
 }
 
 function portOf(of: typeof server): number {

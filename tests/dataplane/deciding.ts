@@ -5,7 +5,6 @@ import type {
   CloseReason,
   DataPlane,
   Decision,
-  DecisionRequest,
   Listening,
   ListenSpec,
   SocketAddress,
@@ -13,6 +12,7 @@ import type {
 } from '../../src/dataplane/contract.ts';
 import type { Framing } from '../../src/protocol/framing.ts';
 import type { Harness, Peer, Server } from './harness.ts';
+import { Requests } from './requests.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
@@ -38,38 +38,20 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     let told: Told;
     let dataPlane: DataPlane;
     let server: Server;
-    let requests: number;
+    let requests: Requests;
 
     beforeEach(async () => {
       harness = openHarness();
       told = new Told();
       dataPlane = harness.open(told);
       server = await harness.serve();
-      requests = 0;
+      requests = new Requests(told, dataPlane);
     });
     afterEach(() => harness.close());
 
     const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> => {
       const on = await harness.freeAddress();
       return dataPlane.listen({ ...SPEC, on, ...changes });
-    };
-    const nextRequest = async <Kind extends DecisionRequest['kind']>(
-      kind: Kind,
-    ): Promise<Extract<DecisionRequest, { kind: Kind }>> => {
-      const request = await told.request(requests);
-      requests += 1;
-      assert.equal(request.kind, kind);
-      return request as Extract<DecisionRequest, { kind: Kind }>;
-    };
-    /** Wants more until all of this text is shown. */
-    const shown = async <Kind extends 'head' | 'response'>(kind: Kind, text: string) => {
-      for (;;) {
-        const request = await nextRequest<'head' | 'response'>(kind);
-        const seen = Buffer.from(request.bytes).toString();
-        assert.ok(text.startsWith(seen), seen);
-        if (seen === text) return request as Extract<DecisionRequest, { readonly kind: Kind }>;
-        dataPlane.decide(request.connection, { action: 'more' });
-      }
     };
     const connectDecision = (consume = 0, to: readonly SocketAddress[] = [server.address]) =>
       ({ action: 'connect', target: TARGET, addresses: to, consume, explain: false }) as const;
@@ -92,7 +74,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       const { on } = await listen(changes);
       const client = await harness.connect(on);
       client.write(text);
-      return { client, on, connection: (await shown('head', text)).connection };
+      return { client, on, connection: (await requests.shown('head', text)).connection };
     };
     const endsAs = async (reason: CloseReason, index = 0) => {
       const record = await told.record(index);
@@ -153,7 +135,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const { client, connection } = await sendHead('hel');
         client.end();
         dataPlane.decide(connection, { action: 'more' });
-        const last = await nextRequest('head');
+        const last = await requests.next('head');
         assert.equal(last.ended, true);
         dataPlane.decide(connection, { action: 'more' });
         await endsAs('malformed');
@@ -164,12 +146,12 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         dataPlane.decide(connection, { action: 'more', atLeast: 5 });
         client.write('c');
         client.write('de');
-        const second = await nextRequest('head');
+        const second = await requests.next('head');
         assert.equal(Buffer.from(second.bytes).toString(), 'abcde');
         dataPlane.decide(connection, { action: 'more', until: 0x3b });
         client.write('fg');
         client.write('h;');
-        const third = await nextRequest('head');
+        const third = await requests.next('head');
         assert.equal(Buffer.from(third.bytes).toString(), 'abcdefgh;');
       });
 
@@ -178,7 +160,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         dataPlane.decide(connection, { action: 'more', atLeast: 5, toClient: bytes('S') });
         await client.receives('S');
         client.write('head');
-        const { connection: again } = await shown('head', 'ask;head');
+        const { connection: again } = await requests.shown('head', 'ask;head');
         dataPlane.decide(again, connectDecision(4));
         const accepted = await server.accept();
         await accepted.receives('head');
@@ -194,7 +176,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const { on } = await listen();
         const client = await harness.connect(on);
         client.write('x'.repeat(17 * 1024));
-        const { connection } = await shown('head', 'x'.repeat(16 * 1024));
+        const { connection } = await requests.shown('head', 'x'.repeat(16 * 1024));
         dataPlane.decide(connection, { action: 'more' });
         await endsAs('malformed');
       });
@@ -248,7 +230,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       it('a client is asked about before it speaks, with where it connected to', async () => {
         const { on } = await listen({ kind: 'decide-client' });
         const client = await harness.connect(on);
-        const { connection, local } = await nextRequest('client');
+        const { connection, local } = await requests.next('client');
         assert.deepEqual(local, on);
         dataPlane.decide(connection, { ...connectDecision(), toServer: bytes('PROXY;') });
         const accepted = await server.accept();
@@ -265,7 +247,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
           toClient: bytes('connected;'),
           explain: true,
         });
-        const failed = await nextRequest('failed');
+        const failed = await requests.next('failed');
         assert.equal(failed.reason, 'connect-failed');
         assert.equal(failed.errno, 'ECONNREFUSED');
         assert.equal(failed.target, TARGET);
@@ -293,9 +275,9 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
           const client = await harness.connect(on);
           client.write(text);
           const accepted = server.accept();
-          const request = await Promise.race([accepted, told.request(requests)]);
+          const request = await Promise.race([accepted, requests.peek()]);
           if (!('kind' in request)) return { client, accepted: request };
-          requests += 1;
+          requests.take();
           dataPlane.decide(request.connection, { ...connectDecision(HEAD.length), toServer: bytes('kms;'), cache });
           await accepted;
         }
@@ -322,7 +304,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
           [HEAD, (await listen()).on],
         ] as const) {
           (await harness.connect(on)).write(text);
-          await shown('head', text);
+          await requests.shown('head', text);
         }
       });
 
@@ -339,7 +321,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         dataPlane.listen({ ...SPEC, on: { family: 'predecessor', listener: listening.id } });
         dataPlane.closeListener(listening.id);
         (await harness.connect(listening.on)).write(HEAD);
-        await shown('head', HEAD);
+        await requests.shown('head', HEAD);
       });
 
       it('ends with its time', async () => {
@@ -347,7 +329,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         for (let time = 0; time < 2; time++) {
           const client = await harness.connect(listening.on);
           client.write(HEAD);
-          const { connection } = await shown('head', HEAD);
+          const { connection } = await requests.shown('head', HEAD);
           dataPlane.decide(connection, { ...connectDecision(), cache: { ...cache, forMs: 0 } });
           await server.accept();
         }
@@ -361,7 +343,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const accepted = await server.accept();
         await accepted.receives('agree?');
         accepted.write('yes;and');
-        const response = await shown('response', 'yes;and');
+        const response = await requests.shown('response', 'yes;and');
         assert.equal(response.target, TARGET);
         dataPlane.decide(connection, { action: 'relay', consume: 4, toClient: bytes('go;') });
         await accepted.receives('agree?early');
@@ -374,7 +356,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const accepted = await server.accept();
         await accepted.receives('agree?');
         accepted.write('no;');
-        await shown('response', 'no;');
+        await requests.shown('response', 'no;');
         dataPlane.decide(connection, { action: 'reject', reason: 'connect-failed', toClient: bytes('it said no') });
         await client.receives('it said no');
         client.end();
@@ -389,9 +371,9 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const accepted = await server.accept();
         await accepted.receives('agree?');
         accepted.write('soon;no;12345');
-        await shown('response', 'soon;no;12345');
+        await requests.shown('response', 'soon;no;12345');
         dataPlane.decide(connection, { action: 'interim', consume: 5, toClient: bytes('SOON;') });
-        await shown('response', 'no;12345');
+        await requests.shown('response', 'no;12345');
         dataPlane.decide(connection, respondDecision(3, { kind: 'length', bytes: 5 }, true));
         await client.receives('SOON;ANSWER;12345');
         assert.equal(await client.ended, 'eof');
@@ -406,15 +388,15 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         client.write('bodynext;');
         await accepted.receives('HEAD;body');
         accepted.write('status;12345');
-        await shown('response', 'status;12345');
+        await requests.shown('response', 'status;12345');
         dataPlane.decide(connection, respondDecision(7, { kind: 'length', bytes: 5 }, true));
         await client.receives('ANSWER;12345');
-        await shown('head', 'next;');
+        await requests.shown('head', 'next;');
         dataPlane.decide(connection, exchangeDecision(5, { kind: 'none' }));
         const second = await server.accept();
         await second.receives('HEAD;');
         second.write('s;');
-        await shown('response', 's;');
+        await requests.shown('response', 's;');
         dataPlane.decide(connection, respondDecision(2, { kind: 'none' }, true));
         await client.receives('ANSWER;12345ANSWER;');
         client.end();
@@ -427,7 +409,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         client.write(chunks);
         await accepted.receives(`HEAD;${chunks}`);
         accepted.write(`status;${chunks}`);
-        await shown('response', `status;${chunks}`);
+        await requests.shown('response', `status;${chunks}`);
         dataPlane.decide(connection, respondDecision(7, { kind: 'chunked' }, false));
         await client.receives(`ANSWER;${chunks}`);
         assert.equal(await client.ended, 'eof');
@@ -446,7 +428,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       it('with a response that lasts until the server ends it', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('status;and');
-        await shown('response', 'status;and');
+        await requests.shown('response', 'status;and');
         dataPlane.decide(connection, respondDecision(7, { kind: 'eof' }, false));
         accepted.write(' more');
         accepted.end();
@@ -459,10 +441,10 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       it('passes interim responses on ahead of the final one', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('100;200;');
-        await shown('response', '100;200;');
+        await requests.shown('response', '100;200;');
         dataPlane.decide(connection, { action: 'interim', consume: 4, toClient: bytes('go on;') });
         await client.receives('go on;');
-        await shown('response', '200;');
+        await requests.shown('response', '200;');
         dataPlane.decide(connection, respondDecision(4, { kind: 'none' }, true));
         await client.receives('go on;ANSWER;');
       });
@@ -470,7 +452,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       it('whose server ends without an answer is asked about with its end', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.end();
-        const response = await nextRequest('response');
+        const response = await requests.next('response');
         assert.equal(response.ended, true);
         assert.equal(response.bytes.length, 0);
         dataPlane.decide(connection, { action: 'reject', reason: 'malformed', toClient: bytes('bad gateway') });
@@ -482,7 +464,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       it('whose response breaks off is reset', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('status;123');
-        await shown('response', 'status;123');
+        await requests.shown('response', 'status;123');
         dataPlane.decide(connection, respondDecision(7, { kind: 'length', bytes: 100 }, true));
         await client.receives('ANSWER;123');
         accepted.end();

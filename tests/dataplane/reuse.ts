@@ -6,11 +6,11 @@ import type {
   ConnectionId,
   DataPlane,
   Decision,
-  DecisionRequest,
   Listening,
   ListenSpec,
 } from '../../src/dataplane/contract.ts';
 import type { Harness, Peer, Server } from './harness.ts';
+import { Requests } from './requests.ts';
 import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
@@ -43,35 +43,19 @@ export function testReuse(name: string, openHarness: () => Harness): void {
     let told: Told;
     let dataPlane: DataPlane;
     let server: Server;
-    let requests: number;
+    let requests: Requests;
 
     beforeEach(async () => {
       harness = openHarness();
       told = new Told();
       dataPlane = harness.open(told);
       server = await harness.serve();
-      requests = 0;
+      requests = new Requests(told, dataPlane);
     });
     afterEach(() => harness.close());
 
     const listen = async (changes: Partial<ListenSpec> = {}): Promise<Listening> =>
       dataPlane.listen({ ...SPEC, on: await harness.freeAddress(), ...changes });
-    const next = async <Kind extends DecisionRequest['kind']>(kind: Kind) => {
-      const request = await told.request(requests);
-      requests += 1;
-      assert.equal(request.kind, kind);
-      return request as Extract<DecisionRequest, { kind: Kind }>;
-    };
-    /** Requests all these bytes, in however many parts they come. */
-    const shown = async <Kind extends 'head' | 'response'>(kind: Kind, text: string) => {
-      for (;;) {
-        const request = await next<'head' | 'response'>(kind);
-        const seen = Buffer.from(request.bytes).toString();
-        assert.ok(text.startsWith(seen), seen);
-        if (seen === text) return request as Extract<DecisionRequest, { readonly kind: Kind }>;
-        dataPlane.decide(request.connection, { action: 'more' });
-      }
-    };
     const exchange = (consume: number, changes: Partial<ExchangeDecision> = {}): ExchangeDecision => ({
       action: 'exchange',
       target: 1,
@@ -98,7 +82,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
       const listening = await listen(changes);
       const client = await harness.connect(listening.on);
       client.write('head;');
-      const { connection } = await shown('head', 'head;');
+      const { connection } = await requests.shown('head', 'head;');
       dataPlane.decide(connection, exchange(5, { persistent }));
       const accepted = await server.accept();
       await accepted.receives('HEAD;');
@@ -107,7 +91,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
     };
     const answer = async (connection: ConnectionId, client: Peer, accepted: Peer, all: string, keep = true) => {
       accepted.write('status;ok');
-      await shown('response', 'status;ok');
+      await requests.shown('response', 'status;ok');
       dataPlane.decide(connection, respond(7, keep));
       await client.receives(all);
     };
@@ -116,7 +100,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
       it('goes to the server of the one before, and is told of like any other', async () => {
         const { client, connection, accepted } = await first();
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         await accepted.receives('HEAD;HEAD;');
         await answer(connection, client, accepted, 'ANSWER;okANSWER;ok');
@@ -133,7 +117,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         it(`is followed by one ${what} with a server of its own`, async () => {
           const { client, connection, accepted } = await first();
           client.write('more;');
-          await shown('head', 'more;');
+          await requests.shown('head', 'more;');
           dataPlane.decide(connection, exchange(5, changes));
           const second = await server.accept();
           await second.receives('HEAD;');
@@ -145,7 +129,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const { client, connection, accepted } = await first();
         const other = await harness.serve();
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5, { addresses: [other.address] }));
         await (await other.accept()).receives('HEAD;');
         assert.equal(await accepted.ended, 'eof');
@@ -165,7 +149,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const { accepted, client, connection } = await first({ timeouts: { ...SPEC.timeouts, reuseMs: SOON_MS } });
         assert.equal(await accepted.ended, 'eof');
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         await (await server.accept()).receives('HEAD;');
       });
@@ -175,7 +159,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         accepted.write('status;NO');
         await accepted.ended;
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         const second = await server.accept();
         await second.receives('HEAD;');
@@ -186,11 +170,11 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const listening = await listen();
         const client = await harness.connect(listening.on);
         client.write('head;');
-        const { connection } = await shown('head', 'head;');
+        const { connection } = await requests.shown('head', 'head;');
         dataPlane.decide(connection, exchange(5));
         const accepted = await server.accept();
         accepted.write('status;okNO');
-        await shown('response', 'status;okNO');
+        await requests.shown('response', 'status;okNO');
         dataPlane.decide(connection, respond(7));
         await client.receives('ANSWER;ok');
         assert.equal(await accepted.ended, 'eof');
@@ -201,7 +185,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         accepted.end();
         assert.equal(await accepted.ended, 'eof');
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         await (await server.accept()).receives('HEAD;');
       });
@@ -209,35 +193,35 @@ export function testReuse(name: string, openHarness: () => Harness): void {
       it('whose server goes when it sees the request connects another one, once', async () => {
         const { accepted, client, connection } = await first();
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         await accepted.receives('HEAD;HEAD;');
         accepted.end();
         const second = await server.accept();
         await second.receives('HEAD;');
         second.end();
-        const { ended, bytes: none } = await next('response');
+        const { ended, bytes: none } = await requests.next('response');
         assert.deepEqual([ended, none.length], [true, 0]);
       });
 
       it('whose server goes behind the first byte of its response is asked about', async () => {
         const { accepted, client, connection } = await first();
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         await accepted.receives('HEAD;HEAD;');
         accepted.write('s');
-        await shown('response', 's');
+        await requests.shown('response', 's');
         dataPlane.decide(connection, { action: 'more' });
         accepted.end();
-        assert.equal((await next('response')).ended, true);
+        assert.equal((await requests.next('response')).ended, true);
       });
 
       it('has a server of its own once the listener is closed', async () => {
         const { listening, accepted, client, connection } = await first();
         dataPlane.closeListener(listening.id);
         client.write('more;');
-        await shown('head', 'more;');
+        await requests.shown('head', 'more;');
         dataPlane.decide(connection, exchange(5));
         const second = await server.accept();
         await second.receives('HEAD;');
@@ -254,7 +238,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const client = await harness.connect(listening.on);
         const text = get('/first');
         client.write(text);
-        const { connection } = await shown('head', text);
+        const { connection } = await requests.shown('head', text);
         dataPlane.decide(connection, exchange(text.length, { cache: CACHE, ...changes }));
         const accepted = await server.accept();
         await answer(connection, client, accepted, 'ANSWER;ok');
@@ -268,7 +252,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         accepted.write(RESPONSE);
         await client.receives(`ANSWER;ok${PASSED}`);
         const { decisionsCached, decisionsRequested, exchangesCached, answers } = countersOf(listening);
-        assert.deepEqual([decisionsCached, decisionsRequested, exchangesCached], [1, requests, 1]);
+        assert.deepEqual([decisionsCached, decisionsRequested, exchangesCached], [1, requests.taken, 1]);
         assert.deepEqual(answers, [0, 1, 0, 0, 0]);
       });
 
@@ -299,11 +283,11 @@ export function testReuse(name: string, openHarness: () => Harness): void {
           get('/').replace('Host', 'Upgrade: x\r\nHost'),
         ]) {
           client.write(text);
-          await shown('head', text);
+          await requests.shown('head', text);
           dataPlane.decide(connection, exchange(text.length, { target: 2, persistent: false }));
           const accepted = await server.accept();
           accepted.write('status;ok');
-          await shown('response', 'status;ok');
+          await requests.shown('response', 'status;ok');
           dataPlane.decide(connection, respond(7));
         }
       });
@@ -312,7 +296,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const { listening, client } = await known();
         dataPlane.closeListener(listening.id);
         client.write(get('/second'));
-        await shown('head', get('/second'));
+        await requests.shown('head', get('/second'));
       });
 
       it('asks about a response that is not plain, with the request', async () => {
@@ -320,11 +304,11 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         client.write(get('/second'));
         await accepted.receives(`HEAD;${written('/second')}`);
         accepted.write('status;ok');
-        const { head } = await next('response');
+        const { head } = await requests.next('response');
         assert.equal(Buffer.from(head ?? '').toString(), get('/second'));
         dataPlane.decide(connection, { action: 'more' });
         accepted.write('!');
-        assert.equal((await next('response')).head, undefined);
+        assert.equal((await requests.next('response')).head, undefined);
       });
 
       it('asks about a server that cannot be connected, with the request', async () => {
@@ -335,7 +319,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         const second = await server.accept();
         await second.receives(written('/second'));
         second.reset();
-        const { ended, head } = await next('response');
+        const { ended, head } = await requests.next('response');
         assert.equal(ended, true);
         assert.equal(Buffer.from(head ?? '').toString(), get('/second'));
       });
@@ -349,12 +333,12 @@ export function testReuse(name: string, openHarness: () => Harness): void {
           clients.push(client);
           client.write(connect(`X-Request: ${index}\r\n`));
           const accepting = server.accept();
-          const request = await Promise.race([accepting, told.request(requests)]);
+          const request = await Promise.race([accepting, requests.peek()]);
           if (!('kind' in request)) {
             client.write('hello');
             return await request.receives('hello');
           }
-          requests += 1;
+          requests.take();
           const consume = connect(`X-Request: ${index}\r\n`).length;
           const addresses = [server.address];
           dataPlane.decide(request.connection, {

@@ -15,6 +15,7 @@ import { type Machine, ROOT } from './machine.ts';
 import { platformOf } from './platforms.ts';
 import {
   ALLOWLIST,
+  ANSWER,
   COMMAND,
   EXECUTABLE,
   GUEST,
@@ -31,7 +32,6 @@ const PLATFORM = process.env.E2E_PLATFORM ?? 'sid-selinux';
 const { selinux = false } = platformOf(PLATFORM);
 /** What the policy of the system knows nothing of, and what our part of the package adds. */
 const DOMAIN = 'vsock_proxy_t';
-const ANSWER = `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`;
 const NAMESPACE_MODE = '/proc/sys/net/vsock/child_ns_mode';
 
 let service: Service;

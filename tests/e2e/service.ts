@@ -13,6 +13,8 @@ export const ALLOWLIST = '/etc/nitro_enclaves/vsock-proxy.yaml';
 export const DEFAULT_LIST = `/usr/share/${NAME}/vsock-proxy.yaml`;
 export const GUEST = `${PROJECT}/tests/e2e/guest`;
 export const KMS = 'kms.us-east-1.amazonaws.com';
+/** What guest/tls_client.py prints when KMS answers. */
+export const ANSWER = `TLSv1.3, certificate of ${KMS} issued by test authority\n200 hello from ${KMS}\n`;
 export const SOON_MS = 120_000;
 export const INSTALL_MS = 300_000;
 

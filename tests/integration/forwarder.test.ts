@@ -10,18 +10,11 @@ import type { Socket } from 'node:net';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { freePort } from '../free-port.ts';
 import { Output, type Program } from '../program.ts';
 import { launch, run, untilMade, withMounts } from './launch.ts';
 import { afterTest, buffer, connect, ending, LOOPBACK, listen, text } from './loopback.ts';
-import {
-  ENCLAVE,
-  EXECUTABLE,
-  FORWARDER,
-  type ForwarderOptions,
-  freePort,
-  type RunningProxy,
-  startForwarder,
-} from './proxy.ts';
+import { ENCLAVE, EXECUTABLE, FORWARDER, type ForwarderOptions, type RunningProxy, startForwarder } from './proxy.ts';
 import { testRelay } from './relay.ts';
 
 if (process.getuid?.() !== 0) throw new Error('These tests change the root directory. Hint: run them as root');

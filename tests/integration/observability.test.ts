@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { PANELS } from '../../scripts/dashboard.ts';
+import { freePort } from '../free-port.ts';
 import { Program } from '../program.ts';
 import { startDnsServer } from '../unit/dns/server.ts';
 import { refusing, run } from './launch.ts';
@@ -291,16 +292,6 @@ metrics: {listen: "tcp:127.0.0.1:${port}"}
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert(typeof address === 'object' && address !== null);
-  return address.port;
-}
 
 /** Connections, tunnels, requests and denials, one after the other. */
 async function loadUntil(signal: AbortSignal): Promise<void> {

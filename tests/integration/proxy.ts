@@ -1,10 +1,9 @@
 /** The built programs as child processes, listening on loopback for one test. */
 
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../free-port.ts';
 import { Program } from '../program.ts';
 
 /** What is tested; another one by the environment variable VSOCK_PROXY. */
@@ -92,14 +91,4 @@ async function start(
       rmSync(directory, { recursive: true });
     },
   };
-}
-
-/** A port of loopback that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

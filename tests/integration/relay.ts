@@ -9,9 +9,10 @@ import { once } from 'node:events';
 import { connect as dial, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
+import { freePort } from '../free-port.ts';
 import { makeCertificate } from './certificate.ts';
 import { afterTest, assertSame, buffer, connect, ending, LOOPBACK, listen, next, started, text } from './loopback.ts';
-import { freePort, type RunningProxy } from './proxy.ts';
+import type { RunningProxy } from './proxy.ts';
 
 export interface RelayOptions {
   /** Of the server, on loopback. */

@@ -3,17 +3,15 @@ import '../../../src/platform/quickjs/globals.ts';
 import { openDataPlane } from '../../../src/dataplane/addon.ts';
 import type { DataPlane, DataPlaneEvents } from '../../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
-import { READABLE } from '../../../src/platform/quickjs/host.ts';
-import { type Answer, type Call, decode, encode, type Told } from '../../wire.ts';
+import { writeFileSync } from '../../../src/platform/quickjs/files.ts';
+import { onMessage } from '../../quickjs-lines.ts';
+import { type Answer, type Call, encode, type Told } from '../../wire.ts';
 
 const TOLD = 1;
 const CALLS = 3;
 const ANSWERS = 4;
 
-const write = (fd: number, message: Answer | Told): void => {
-  const bytes = host.encode(encode(message));
-  for (let at = 0; at < bytes.length; ) at += Math.max(host.writeFile(fd, bytes, at), 0);
-};
+const write = (fd: number, message: Answer | Told) => writeFileSync(fd, encode(message));
 
 const tell = (event: keyof DataPlaneEvents) => (args: readonly unknown[]) => write(TOLD, { event, args });
 
@@ -28,15 +26,7 @@ const dataPlane = openDataPlane(
 );
 
 let called = 0;
-let text = '';
-const block = new Uint8Array(64 * 1024);
-host.watch(CALLS, READABLE, () => {
-  const count = host.readFile(CALLS, block);
-  if (count <= 0) host.exit(1);
-  const lines = (text + host.decode(block.subarray(0, count))).split('\n');
-  text = lines.pop() ?? '';
-  for (const line of lines) write(ANSWERS, answer(decode(line) as Call));
-});
+onMessage(CALLS, 1, (call) => write(ANSWERS, answer(call as Call)));
 
 function answer({ call, args }: Call): Answer {
   const number = called;

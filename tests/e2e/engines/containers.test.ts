@@ -11,6 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { parseAllDocuments, stringify } from 'yaml';
 import { Machine, PLATFORM_NAME, PROJECT, type RemoteProgram, ROOT } from '../machine.ts';
 import { platformOf } from '../platforms.ts';
+import { ANSWER, GUEST, KMS, SOON_MS } from '../service.ts';
 
 const { version: VERSION } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   readonly version: string;
@@ -20,14 +21,11 @@ const IMAGE = `vsock-proxy:${VERSION}`;
 const PROFILE = 'packaging/container/seccomp.json';
 const APPARMOR = 'packaging/container/apparmor';
 const MANIFESTS = 'packaging/kubernetes/manifests/vsock-proxy.yaml';
-const GUEST = `${PROJECT}/tests/e2e/guest`;
-const SERVER_NAME = 'kms.us-east-1.amazonaws.com';
 /** An address of the machine that no guard refuses and every network of containers reaches. */
 const SERVER = '10.99.0.1';
 const STATE = '/var/lib/e2e';
 /** An emulated machine unpacks 118 MB, and starts a daemon in Go. */
 const SLOW_MS = 600_000;
-const SOON_MS = 120_000;
 
 const { suite } = platformOf(PLATFORM_NAME);
 
@@ -98,7 +96,7 @@ before(async () => {
     engines: true,
     files: [ARCHIVE, PROFILE, APPARMOR, MANIFESTS, 'tests/e2e/guest'],
   });
-  await machine.check(`sh ${GUEST}/certificates.sh ${STATE} ${SERVER_NAME}`);
+  await machine.check(`sh ${GUEST}/certificates.sh ${STATE} ${KMS}`);
   await machine.check(`ip link add server type dummy; ip address add ${SERVER}/32 dev server; ip link set server up`);
   await machine.check(`apparmor_parser --replace ${PROJECT}/${APPARMOR}`, SOON_MS);
   server = await machine.spawn(`python3 ${GUEST}/tls_server.py ${SERVER} 8443 ${STATE}/server.pem`);
@@ -131,7 +129,7 @@ for (const engine of ENGINES) {
       assert.match(status, /^Uid:\t65532\t65532\t65532\t65532$/m);
       assert.match(status, /^CapEff:\t0+$/m);
       assert.match(status, /^Seccomp:\t2$/m);
-      assert.equal(await asEnclave(8000), answer());
+      assert.equal(await asEnclave(8000), ANSWER);
       assert.match((await machine.check(engine.stop, SLOW_MS)).trim(), /(^|\n)0$/);
       await machine.check(engine.remove, SLOW_MS);
     });
@@ -177,7 +175,7 @@ function playPod(): void {
       const curl = `curl --fail --silent --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:9465/${path}`;
       assert.notEqual(await machine.check(curl, SLOW_MS), '');
     }
-    assert.equal(await asEnclave(8000), answer());
+    assert.equal(await asEnclave(8000), ANSWER);
     assert.equal(
       await machine.check(`cmp /var/lib/kubelet/seccomp/vsock-proxy.json ${PROJECT}/${PROFILE} && echo same`),
       'same\n',
@@ -186,18 +184,14 @@ function playPod(): void {
     await machine.check(`cat >${volume}/new <<'END'\n${config(8001)}END
       mv ${volume}/new ${volume}/vsock-proxy.yaml`);
     await until(`${logs} | grep -q 'Reloaded: '`, logs);
-    assert.equal(await asEnclave(8001), answer());
+    assert.equal(await asEnclave(8001), ANSWER);
     await machine.check(`podman kube down ${STATE}/pod.yaml`, SLOW_MS);
   });
 }
 
-function answer(): string {
-  return `TLSv1.3, certificate of ${SERVER_NAME} issued by test authority\n200 hello from ${SERVER_NAME}\n`;
-}
-
 /** What a client gets that speaks TLS over vsock with the parent's port. */
 function asEnclave(port: number): Promise<string> {
-  return machine.check(`python3 ${GUEST}/tls_client.py 3 ${port} ${SERVER_NAME} ${STATE}/ca.pem`);
+  return machine.check(`python3 ${GUEST}/tls_client.py 3 ${port} ${KMS} ${STATE}/ca.pem`);
 }
 
 function listens(engine: Engine): Promise<void> {

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { promises as dns } from 'node:dns';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, suite, test } from 'node:test';
 import * as packet from 'dns-packet';
 import type { LookUp } from '../../../src/enclave/dns-message.ts';
 import { openDnsServer } from '../../../src/enclave/dns-server.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
+import { freePort } from '../../free-port.ts';
 import { ip } from '../access/fixture.ts';
 import { settle } from '../proxy/fixture.ts';
 
@@ -18,16 +19,6 @@ afterEach(() => {
   for (const cleanUp of cleanUps.splice(0)) cleanUp();
 });
 
-/** A port that is free for UDP and TCP. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, IP);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 const lookUp: LookUp = (name, type) => {
   if (name === 'slow.example') return settle().then(() => (type === 'TXT' ? { type, records: [['late']] } : []));
   if (name === 'a.example') return [ip('127.64.0.1')];
@@ -35,7 +26,7 @@ const lookUp: LookUp = (name, type) => {
 };
 
 async function setUp() {
-  const port = await freePort();
+  const port = await freePort(IP);
   const server = await openDnsServer(IP, port, lookUp);
   cleanUps.push(() => server.close());
   const resolver = new dns.Resolver({ timeout: 5000, tries: 1 });
@@ -82,7 +73,7 @@ suite('the DNS server refuses', () => {
       assert(error instanceof VsockProxyError);
       assert.match(error.line, new RegExp(`DNS server to ${IP}:${port}: .*EADDRINUSE\\. Hint: another DNS server`));
     };
-    const port = await freePort();
+    const port = await freePort(IP);
     const tcp = createServer().listen(port, IP);
     await once(tcp, 'listening');
     await refused(port);
