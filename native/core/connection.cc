@@ -150,7 +150,7 @@ void Connection::onAttemptReady(Attempt& attempt) {
   const auto failed =
       std::find_if(attempts.begin(), attempts.end(),
                    [&](const std::unique_ptr<Attempt>& one) { return one.get() == &attempt; });
-  attempt.fd.reset();
+  link_.loop.close(attempt.fd);
   link_.loop.retire(std::move(*failed));
   attempts.erase(failed);
   link_.loop.disarm(dial_->nextStart);
@@ -175,7 +175,7 @@ void Connection::endDial() {
   if (!dial_) return;
   link_.loop.disarm(dial_->nextStart);
   for (auto& attempt : dial_->attempts) {
-    attempt->fd.reset();
+    if (attempt->fd) link_.loop.close(attempt->fd);
     link_.loop.retire(std::move(attempt));
   }
   link_.loop.retire(std::move(dial_));  // its timer may be the caller
@@ -387,8 +387,8 @@ void Connection::close(const Ending& ending, bool reset) {
     link_.discardUnread(link_.client, link_.up);
     if (link_.server.fd) link_.discardUnread(link_.server, link_.down);
   }
-  link_.client.fd.reset();
-  link_.server.fd.reset();
+  link_.close(link_.client);
+  link_.close(link_.server);
 
   record_.bytesUp += link_.up.bytes();
   record_.bytesDown += link_.down.bytes();

@@ -160,7 +160,7 @@ Exchange::Next Exchange::decide(Decision decision) {
       if (!ofServer || !fits || !round_.handshake) break;
       return relayAfter(decision);
     case Action::Reject:
-      if (ofClient) link_.dropServer();
+      if (ofClient) link_.close(link_.server);
       if (decision.target != kNoTarget) record_.target = decision.target;
       link_.down.prime(decision.toClient);
       if (kind != RequestKind::Failed)
@@ -171,7 +171,7 @@ Exchange::Next Exchange::decide(Decision decision) {
 }
 
 Exchange::Next Exchange::connect(Decision& decision) {
-  link_.dropServer();
+  link_.close(link_.server);
   record_.target = decision.target;
   std::string early = round_.bytes.substr(decision.consume);
   link_.up.prime(decision.toServer);
@@ -202,7 +202,7 @@ Exchange::Next Exchange::exchange(Decision& decision) {
   round_.persistent = decision.persistent;
   round_.plain = std::move(decision.plain);
   if (!reuse) {
-    link_.dropServer();
+    link_.close(link_.server);
     return dial(std::move(decision.addresses));
   }
   record_.server = kept_.address;
@@ -223,7 +223,7 @@ bool Exchange::mayReuse(const Decision& decision) const {
 Exchange::Next Exchange::dialAgain() {
   const std::unique_ptr<Again> again = std::move(round_.again);
   const std::string behind = link_.up.takeBehind();
-  link_.dropServer();
+  link_.close(link_.server);
   link_.up = Pump();
   link_.up.prime(again->toServer);
   link_.up.limit(Body::none(), behind);
@@ -260,7 +260,7 @@ Exchange::Next Exchange::onReady(Side& side, uint32_t events) {
     case State::Deciding:
       // A kept server ended, or sent bytes without a request.
       if (&side == &link_.server) {
-        link_.dropServer();
+        link_.close(link_.server);
         return {};
       }
       return round_.requested ? Next() : collectHead();
@@ -415,7 +415,7 @@ void Exchange::keepOrDropServer() {
     return;
   }
   link_.discardUnread(link_.server, link_.down);
-  link_.dropServer();
+  link_.close(link_.server);
 }
 
 // The client's answer is decided here, exactly as src/protocol/http-response.ts would.
@@ -441,7 +441,7 @@ Exchange::Next Exchange::afterResponse(bool wasLast) {
   link_.down = Pump();
   round_ = Round();
   if (!next) {
-    link_.dropServer();
+    link_.close(link_.server);
     return leave({CloseReason::Finished, Party::Server});
   }
   state_ = State::Deciding;
@@ -473,7 +473,7 @@ Exchange::Next Exchange::leave(const Ending& ending) {
   if (!link_.down.wantsSink() && ending.reason != CloseReason::Finished) return close(ending, true);
   if (link_.server.fd) {
     resetOnClose(link_.server.fd.get());
-    link_.dropServer();
+    link_.close(link_.server);
   }
   state_ = State::Leaving;
   round_.ending = ending;
@@ -508,7 +508,7 @@ Exchange::Next Exchange::onDeadline() {
   if (round_.handshake) {
     const Ending late{CloseReason::ConnectTimeout, Party::Proxy, ETIMEDOUT};
     if (round_.requested) return close(late, true);
-    link_.dropServer();
+    link_.close(link_.server);
     return onDialFailed(late);
   }
   if (state_ == State::Exchanging || isBetweenRequests()) {
@@ -519,7 +519,7 @@ Exchange::Next Exchange::onDeadline() {
     if (state_ == State::Exchanging) {
       link_.armQuietDeadline();
     } else {
-      if (link_.server.fd && kept_.until <= link_.loop.now()) link_.dropServer();
+      if (link_.server.fd && kept_.until <= link_.loop.now()) link_.close(link_.server);
       armIdleDeadline();
     }
     return {};

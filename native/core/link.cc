@@ -49,10 +49,11 @@ void Link::discardUnread(const Side& side, const Pump& from) {
   }
 }
 
-void Link::dropServer() {
-  server.fd.reset();
-  server.watched = server.hungUp = server.keptAlive = false;
-  server.interest = 0;
+void Link::close(Side& side) {
+  if (side.watched) loop.close(side.fd);
+  side.fd.reset();
+  side.watched = side.hungUp = side.keptAlive = false;
+  side.interest = 0;
 }
 
 void Link::keepAliveIfQuiet() {

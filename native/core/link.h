@@ -58,7 +58,8 @@ struct Link {
   // Reads and drops bytes of a side. With TCP, a close(2) with unread bytes is a reset, which destroys what
   // the peer has not received yet. `from` is the pump that reads from the side.
   void discardUnread(const Side& side, const Pump& from);
-  void dropServer();
+  // Closes a side, which is then as new.
+  void close(Side& side);
 
   // No byte has passed for the allowed time.
   bool isIdleTooLong() const { return timeouts.idle != 0 && activeAt + timeouts.idle <= loop.now(); }

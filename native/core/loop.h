@@ -57,6 +57,12 @@ class Loop {
   int watch(int fd, uint32_t events, Watch& watch) { return pollAdd(poller_.get(), fd, events, &watch); }
   int rewatch(int fd, uint32_t events, Watch& watch) { return pollModify(poller_.get(), fd, events, &watch); }
   void unwatch(int fd) { pollRemove(poller_.get(), fd); }
+  // Closes a watched descriptor. close(2) alone ends the watch only if nobody has a copy of the descriptor,
+  // and a child process has copies of all until it calls exec(3): see epoll(7), Q6.
+  void close(UniqueFd& watched) {
+    unwatch(watched.get());
+    watched.reset();
+  }
 
   // The time when this round of the loop began.
   Micros now() const { return now_; }

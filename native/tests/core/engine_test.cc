@@ -798,3 +798,60 @@ TEST("stop: ends with connections open and clients waiting") {
   route->plane.engine.stop();
   CHECK(client.readAll().empty());
 }
+
+namespace {
+
+// Copies of all sockets of the process, as a child process has between fork(2) and exec(3).
+struct Copies {
+  Copies() {
+    for (int fd = 3; fd < 1024; ++fd) {
+      int type = 0;
+      socklen_t size = sizeof type;
+      if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0)
+        all.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 1024));
+    }
+  }
+  // Makes an event of each socket: it has hung up.
+  void hangUp() const {
+    for (const UniqueFd& copy : all) shutdown(copy.get(), SHUT_RDWR);
+  }
+  std::vector<UniqueFd> all;
+};
+
+// Returns when each relay thread has waited for events at least once more.
+void nextRound(Plane& plane) {
+  while (!plane.engine.beat()) std::this_thread::yield();
+  while (!plane.engine.beat()) std::this_thread::yield();
+}
+
+}  // namespace
+
+TEST("a child process that has copies of its sockets: a closed connection gets no more events") {
+  const Server server;
+  Route route({server.address()});
+  const Peer client = route.client();
+  const Peer accepted = server.accept();
+  client.write("x");
+  CHECK(accepted.read(1) == "x");
+  const Copies copies;
+  client.endWriting();
+  accepted.endWriting();
+  CHECK(route.plane.nextClose().reason == CloseReason::Finished);
+  copies.hangUp();
+  nextRound(route.plane);
+}
+
+TEST("a child process that has copies of its sockets: an attempt that lost gets no more events") {
+  const Silent silent;
+  const Server server;
+  ListenSpec with = spec();
+  with.timeouts.connect = kSecond / 20;  // within the head start, so that the attempt is dropped
+  Route route({silent.server.address(), server.address()}, with);
+  const Peer client = route.client();
+  route.plane.next<Progress>();
+  nextRound(route.plane);
+  const Copies copies;
+  CHECK(route.plane.nextClose().reason == CloseReason::ConnectTimeout);
+  copies.hangUp();
+  nextRound(route.plane);
+}
