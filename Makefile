@@ -4,6 +4,11 @@
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
+PROCESSORS := $(shell nproc)
+# As many jobs at a time, unless the command line or the make above this one says how many.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(PROCESSORS)
+endif
 
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 HOST := $(shell uname -m)
@@ -373,11 +378,11 @@ build/fuzz/%: native/fuzz/%_fuzz.cc native/core/%.cc $(NATIVE_HEADERS) | build/d
 test-integration: tests/integration/npm/node_modules/.package-lock.json | build/deps/test ## Run the tests of the built executable
 	$(MAKE) rpm vsock-forwarder vsock-enclave dataplane-quickjs parsers-quickjs ARCH=$(HOST)
 	$(MAKE) rpm vsock-forwarder vsock-enclave ARCH=aarch64
-	$(NODE) --test --test-reporter=spec 'tests/integration/**/*.test.ts'
+	$(NODE) --test --test-concurrency=$(PROCESSORS) --test-reporter=spec 'tests/integration/**/*.test.ts'
 
 .PHONY: test-container
 test-container: oci | build/deps/container ## Run the tests of the container images and of what goes with them
-	$(NODE) --test --test-reporter=spec 'tests/container/*.test.ts'
+	$(NODE) --test --test-concurrency=$(PROCESSORS) --test-reporter=spec 'tests/container/*.test.ts'
 
 .PHONY: test-e2e
 test-e2e: vsock-proxy vsock-forwarder vsock-enclave e2e-packages | build/deps/repo build/deps/ami ## Run the tests on virtual machines with real vsock
@@ -404,7 +409,7 @@ test-enclave-kernel: vsock-proxy vsock-forwarder vsock-enclave tests/integration
 .PHONY: test-ami
 test-ami: e2e-packages | build/deps/repo build/deps/ami ## Run the tests of the repository and of what images are made by
 	$(MAKE) rpm ARCH=aarch64
-	$(NODE) --test --test-reporter=spec 'tests/ami/*.test.ts'
+	$(NODE) --test --test-concurrency=$(PROCESSORS) --test-reporter=spec 'tests/ami/*.test.ts'
 
 .PHONY: e2e-packages
 e2e-packages: rpm

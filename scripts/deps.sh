@@ -107,6 +107,10 @@ else
   column=none
 fi
 
+# make may ask for two groups at once, and apt-get cannot run twice.
+exec 9<"$0"
+flock 9
+
 missing=()
 while read -r group sign debian amazon; do
   [[ " $* " == *" $group "* ]] || continue

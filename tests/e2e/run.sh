@@ -60,8 +60,9 @@ elif [ -n "${E2E_PLATFORM:-}" ]; then
 elif [ $# -gt 0 ]; then
   run --test --test-isolation=none "$@" || status=$?
 else
-  # A machine keeps one processor busy, so there are as many at a time as processors, each of them with a file of tests.
-  run --test --test-concurrency="$(nproc)" "$here"/*.test.ts || status=$?
+  # A machine keeps at most one processor busy, and waits at times, so there is one more of them than processors, each with a file
+  # of tests.
+  run --test --test-concurrency="$(($(nproc) + 1))" "$here"/*.test.ts || status=$?
 fi
 if [ $status -ne 0 ] && compgen -G "$E2E_WORK/*/console.log" >/dev/null; then
   mkdir -p "$project/build/e2e"
