@@ -10,7 +10,7 @@ import { after, before, suite, test } from 'node:test';
 import { makeCertificate } from '../integration/certificate.ts';
 import type { Outcome, Program } from '../program.ts';
 import { PROJECT, Root } from './root.ts';
-import { KEY_FILE, Keyring, NAME, PACKAGES } from './signing.ts';
+import { KEY_FILE, Keyring, NAME, PACKAGES, VERSION } from './signing.ts';
 
 const OURS = 'ours@example.com';
 const CLI = 'aws-nitro-enclaves-cli';
@@ -195,7 +195,7 @@ for (const distribution of ['bookworm', 'sid'] as const) {
       const record = JSON.parse(await machine.check('cat /etc/nitro_enclaves/image.json'));
       assert.deepEqual(
         [record.packages, record.serve, record.enclaves],
-        [{ [NAME]: `${NAME}-0.1.0-1.x86_64`, [CLI]: `${CLI}-1.5.0-1.noarch` }, true, { cpus: '2', memory: '50%' }],
+        [{ [NAME]: `${NAME}-${VERSION}-1.x86_64`, [CLI]: `${CLI}-1.5.0-1.noarch` }, true, { cpus: '2', memory: '50%' }],
       );
       assert.match(await machine.check('cat /etc/yum.repos.d/nitro*.repo'), /^gpgcheck=1\nrepo_gpgcheck=1\n/m);
 
@@ -246,13 +246,13 @@ for (const distribution of ['bookworm', 'sid'] as const) {
       const [first = ''] = PACKAGES;
       const next = join(PROJECT, 'build/e2e-packages', basename(first).replace('-1.x86_64', '-2.x86_64'));
       await keyring.build(join(machine.shared, 'repo'), OURS, 'file:///shared/repo', [first, next]);
-      const upgrade = `${PROVISION} --image ${REPO} --package-version 0.1.0-2`;
+      const upgrade = `${PROVISION} --image ${REPO} --package-version ${VERSION}-2`;
       await hangsIn(machine, 'systemd-tmpfiles', '*');
       await killed(machine, (run) => appears(join(machine.shared, 'hangs'), run), upgrade);
       await hangsNoMore(machine, 'systemd-tmpfiles');
       assert.equal((await machine.check(`rpm -q ${NAME}`)).trimEnd().split('\n').length, 2);
       await machine.check(upgrade);
-      assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-0.1.0-2.x86_64\n`);
+      assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-${VERSION}-2.x86_64\n`);
       await machine.check(`rpm --verify ${NAME} && ${VALIDATE}`);
     });
 

@@ -59,7 +59,7 @@ suite('make repo', () => {
     const [built = ''] = PACKAGES;
     const query = async (file: string) =>
       (await run(['rpm', '-qp', '--nosignature', '--qf', payload, file])).stdout.split(' ');
-    const [signed, source] = [await query(join(repo(), `x86_64/${NAME}-0.1.0-1.x86_64.rpm`)), await query(built)];
+    const [signed, source] = [await query(join(repo(), `x86_64/${NAME}-${VERSION}-1.x86_64.rpm`)), await query(built)];
     assert.equal(signed[0], source[0]);
     assert.deepEqual(source.slice(1), ['(none)', '(none)']);
     assert.match(signed.join(' '), /RSA\/SHA256/);
@@ -142,7 +142,7 @@ const FAULTS: readonly {
       const [list = ''] = readdirSync(directory).filter((name) => name.endsWith('primary.xml.gz'));
       const text = gunzipSync(readFileSync(join(directory, list)))
         .toString()
-        .replace('ver="0.1.0"', 'ver="0.2.0"');
+        .replace(`ver="${VERSION}"`, 'ver="9.9.9"');
       writeFileSync(join(directory, list), gzipSync(text));
     },
     said: /[Cc]hecksum/,
@@ -151,7 +151,7 @@ const FAULTS: readonly {
   {
     what: 'unsigned package, in metadata that are signed',
     spoil: async (repo, keyring) => {
-      cpSync(PACKAGES[0] ?? '', join(repo, `x86_64/${NAME}-0.1.0-1.x86_64.rpm`));
+      cpSync(PACKAGES[0] ?? '', join(repo, `x86_64/${NAME}-${VERSION}-1.x86_64.rpm`));
       rmSync(join(repo, 'x86_64/repodata'), { recursive: true });
       await run(['createrepo_c', '--quiet', join(repo, 'x86_64')]);
       keyring.gpg('--local-user', OURS, '--armor', '--detach-sign', join(repo, REPOMD));
@@ -162,7 +162,7 @@ const FAULTS: readonly {
   {
     what: 'package that is not the listed one',
     spoil: (repo) => {
-      const file = join(repo, `x86_64/${NAME}-0.1.0-1.x86_64.rpm`);
+      const file = join(repo, `x86_64/${NAME}-${VERSION}-1.x86_64.rpm`);
       const bytes = readFileSync(file);
       bytes[bytes.length - 1000] = (bytes[bytes.length - 1000] ?? 0) ^ 1;
       writeFileSync(file, bytes);
@@ -214,7 +214,7 @@ for (const [distribution, program, versions] of [
     test('right key: installed by the .repo file as it is, and signed as rpm itself sees it', async () => {
       using machine = copy();
       await machine.check(`${program} --assumeyes install ${NAME}`);
-      assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-0.1.0-1.x86_64\n`);
+      assert.equal(await machine.check(`rpm -q ${NAME}`), `${NAME}-${VERSION}-1.x86_64\n`);
       assert.match(await machine.check(`rpm -qi ${NAME}`), /^ *Signature *:(\s+|.*)RSA\/SHA256/m);
       await machine.check(`/usr/bin/vsock-proxy check && ${program} --assumeyes remove ${NAME}`);
     });
@@ -283,5 +283,5 @@ function digests(directory: string): Readonly<Record<string, string>> {
 }
 
 function signedFiles(arch: string): readonly string[] {
-  return [`${arch}/${NAME}-0.1.0-1.${arch}.rpm`, `${arch}/repodata/repomd.xml`, `${arch}/repodata/repomd.xml.asc`];
+  return [`${arch}/${NAME}-${VERSION}-1.${arch}.rpm`, `${arch}/repodata/repomd.xml`, `${arch}/repodata/repomd.xml.asc`];
 }
