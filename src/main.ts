@@ -160,7 +160,7 @@ async function runDoctorCommand(argv: readonly string[]): Promise<number> {
   const { text, exitStatus } = await runDoctor(parsed.arguments, {
     host: await openHostOfProcess(),
     network,
-    async askStatus() {
+    async requestStatus() {
       const { askJson } = await import('./observe/client.ts');
       const { controlPath } = await import('./commands/line/control.ts');
       return await askJson(controlPath({}, env), '/status');
@@ -297,9 +297,9 @@ async function runServe(argv: readonly string[]): Promise<number> {
       directory ??= openEnclaveDirectory(nitroCli, log);
       return (await directory).cidOf(name);
     },
-    async lookUpRecords(name, type, asker) {
+    async lookUpRecords(name, type, client) {
       lookUpRecords ??= import('./dns/record-look-up.ts').then(({ createRecordLookUp }) => createRecordLookUp());
-      return await (await lookUpRecords)(name, type, asker);
+      return await (await lookUpRecords)(name, type, client);
     },
     async openLogReceiver() {
       const { openLogReceiver } = await import('./enclave/log-receiver.ts');
@@ -454,9 +454,9 @@ async function openObservers(proxy: RunningProxy, log: Log): Promise<Observers> 
   return new Observers({
     log,
     expose: (on, port) => exposeOnVsock(open, on, port),
-    askEnclave: async (enclave) => {
+    fetchMetrics: async (enclave) => {
       path ??= openPath(open);
-      return (await import('./observe/ask.ts')).askMetrics(path, enclave);
+      return (await import('./observe/enclave-metrics.ts')).fetchMetrics(path, enclave);
     },
     observed: {
       version: VERSION,

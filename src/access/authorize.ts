@@ -40,7 +40,7 @@ import {
 } from './rules.ts';
 
 /** Everything that a decision depends on, except the addresses of names. */
-export interface AccessQuestion {
+export interface AccessRequest {
   readonly policy: Policy;
   readonly target: Target;
   /** The client. It has no CID if its kind has none, or if it stands for all clients that no rule names. */
@@ -52,7 +52,7 @@ export interface AccessQuestion {
    * whether its address is listed, a client could send data out in the names that it requests, to their DNS servers.
    * For a target that the operator wrote, the addresses of names count, too.
    */
-  readonly askedBy: 'client' | 'operator';
+  readonly namedBy: 'client' | 'operator';
 }
 
 export type AccessState = AccessOutcome | NeedsAddresses | NeedsNames;
@@ -107,20 +107,20 @@ export type NameLookUp = (name: Hostname, family: Family) => Found | Promise<Fou
 export const UNUSED_FAMILY = 'EAFNOSUPPORT';
 
 /** Decides as far as possible without a look-up. */
-export function begin(question: AccessQuestion): AccessState {
-  const { policy, target, client, family } = question;
+export function begin(request: AccessRequest): AccessState {
+  const { policy, target, client, family } = request;
   const { host, port } = target;
-  if (host.kind === 'name') return beginWithName(question, host.name);
+  if (host.kind === 'name') return beginWithName(request, host.name);
 
   const guarded = guardAddress(policy, port, client, undefined, host.ip);
-  const state = 'reason' in guarded ? beginWithRefused(question, guarded) : allow(guarded);
+  const state = 'reason' in guarded ? beginWithRefused(request, guarded) : allow(guarded);
   if (state.kind === 'denied' || family === 'any' || family === `ipv${host.ip.family}`) return state;
   const problem = `${host.ip.text} is an IPv${host.ip.family} address, and only IPv${family.slice(-1)} is used here`;
   return { kind: 'unresolved', error: new VsockProxyError('resolve-failed', problem, { errno: UNUSED_FAMILY }) };
 }
 
-function beginWithName(question: AccessQuestion, name: Hostname): AccessState {
-  const { policy, target, client, askedBy } = question;
+function beginWithName(request: AccessRequest, name: Hostname): AccessState {
+  const { policy, target, client, namedBy } = request;
   const { host, port } = target;
   const match = findDenyRule(policy, host, port, client);
   if (match !== undefined) return denyByRule(match, target);
@@ -128,40 +128,40 @@ function beginWithName(question: AccessQuestion, name: Hostname): AccessState {
   const rule = findRule(policy.allow, host, applies);
   if (rule !== undefined && isNameRule(rule)) {
     const state = { kind: 'needs-addresses', name, rule } as const;
-    return rule.leadsTo === undefined ? state : settleAddresses(question, state, { addresses: [rule.leadsTo] });
+    return rule.leadsTo === undefined ? state : settleAddresses(request, state, { addresses: [rule.leadsTo] });
   }
-  if (askedBy === 'client') return denyUnlisted(policy, target, client);
+  if (namedBy === 'client') return denyUnlisted(policy, target, client);
   const mayLeadToListed = policy.allow.some((each) => !isNameRule(each) && applies(each));
-  const names = listedNames(question);
+  const names = listedNames(request);
   return mayLeadToListed || (policy.matchNamesByIp === true && names.length > 0)
     ? { kind: 'needs-addresses', name }
     : suggestByIp(denyUnlisted(policy, target, client), names);
 }
 
-function beginWithRefused(question: AccessQuestion, refused: RefusedAddress): Denial | NeedsNames {
-  return needsNames(question, [refused]) ?? denyAddress(question, refused);
+function beginWithRefused(request: AccessRequest, refused: RefusedAddress): Denial | NeedsNames {
+  return needsNames(request, [refused]) ?? denyAddress(request, refused);
 }
 
 /** Decides by the current addresses of the name. */
 export function settleAddresses(
-  question: AccessQuestion,
+  request: AccessRequest,
   { rule }: NeedsAddresses,
   found: Found,
 ): AccessOutcome | NeedsNames {
   if (found instanceof VsockProxyError) return { kind: 'unresolved', error: found };
-  const { admitted, refused } = guardAll(question, rule, found.addresses);
+  const { admitted, refused } = guardAll(request, rule, found.addresses);
   const [first] = admitted;
   if (first !== undefined) return { kind: 'allowed', rule: rule ?? first.rule, admitted, refused };
-  const { policy, target } = question;
+  const { policy, target } = request;
   if (rule !== undefined) return denyAddresses(target, true, refused);
   const denial = denyAddresses(target, false, refused);
   return policy.matchNamesByIp === true
-    ? (needsNames(question, refused) ?? denial)
-    : suggestByIp(denial, listedNames(question));
+    ? (needsNames(request, refused) ?? denial)
+    : suggestByIp(denial, listedNames(request));
 }
 
 /** The exact names that are listed for the port and the client of a target that the operator wrote. */
-function listedNames({ policy, target, client }: AccessQuestion): readonly ExactNameRule[] {
+function listedNames({ policy, target, client }: AccessRequest): readonly ExactNameRule[] {
   const { port } = target;
   return policy.allow
     .filter(isExactNameRule)
@@ -170,16 +170,16 @@ function listedNames({ policy, target, client }: AccessQuestion): readonly Exact
 }
 
 /** Undefined if no listed name could change the decision. */
-function needsNames(question: AccessQuestion, refused: readonly RefusedAddress[]): NeedsNames | undefined {
-  if (question.askedBy === 'client') return undefined;
+function needsNames(request: AccessRequest, refused: readonly RefusedAddress[]): NeedsNames | undefined {
+  if (request.namedBy === 'client') return undefined;
   const open = refused.filter(({ by }) => by !== 'rule');
   if (open.length === 0) return undefined;
-  const rules = listedNames(question).filter((rule) => open.some(({ address }) => mayLeadTo(rule, address)));
+  const rules = listedNames(request).filter((rule) => open.some(({ address }) => mayLeadTo(rule, address)));
   return rules.length === 0 ? undefined : { kind: 'needs-names', refused, rules };
 }
 
 function guardAll(
-  { policy, target, client }: AccessQuestion,
+  { policy, target, client }: AccessRequest,
   rule: NameRule | undefined,
   addresses: readonly IpAddress[],
 ): Pick<Allowed, 'admitted' | 'refused'> {
@@ -198,30 +198,30 @@ function guardAll(
  * denied.
  */
 export async function settleNames(
-  question: AccessQuestion,
+  request: AccessRequest,
   { refused, rules }: NeedsNames,
   lookUp: NameLookUp,
 ): Promise<AccessOutcome> {
-  const { target } = question;
+  const { target } = request;
   const addresses = refused.map(({ address }) => address);
   let failure: VsockProxyError | undefined;
   const foundBy = await searchNames(rules, async (rule) => {
     const found = await lookUp(rule.address.name, familyOf(addresses));
     if (!(found instanceof VsockProxyError)) {
       const shared = addresses.filter(({ text }) => found.addresses.some((each) => each.text === text));
-      return guardAll(question, rule, shared).admitted.length > 0;
+      return guardAll(request, rule, shared).admitted.length > 0;
     }
     // The answer that a name does not exist is not a failure.
     if (!isDefinitive(found.errno ?? '')) failure ??= found;
     return false;
   });
   if (foundBy !== undefined) {
-    return { kind: 'allowed', rule: foundBy, foundBy, ...guardAll(question, foundBy, addresses) };
+    return { kind: 'allowed', rule: foundBy, foundBy, ...guardAll(request, foundBy, addresses) };
   }
   if (failure !== undefined) return { kind: 'unresolved', error: failure };
   const [first] = refused;
   return target.host.kind === 'ip' && first !== undefined
-    ? denyAddress(question, first)
+    ? denyAddress(request, first)
     : denyAddresses(target, false, refused);
 }
 
@@ -231,27 +231,27 @@ function familyOf([first, ...others]: readonly IpAddress[]): Family {
 }
 
 /** Decides, with all look-ups that this takes. The result is immediate if there is nothing to wait for. */
-export function authorize(question: AccessQuestion, lookUp: NameLookUp): AccessOutcome | Promise<AccessOutcome> {
+export function authorize(request: AccessRequest, lookUp: NameLookUp): AccessOutcome | Promise<AccessOutcome> {
   const goOn = (state: AccessState): AccessOutcome | Promise<AccessOutcome> => {
     switch (state.kind) {
       case 'needs-addresses': {
-        const found = lookUp(state.name, question.family);
+        const found = lookUp(state.name, request.family);
         return found instanceof Promise
-          ? found.then((settled) => goOn(settleAddresses(question, state, settled)))
-          : goOn(settleAddresses(question, state, found));
+          ? found.then((settled) => goOn(settleAddresses(request, state, settled)))
+          : goOn(settleAddresses(request, state, found));
       }
       case 'needs-names':
-        return settleNames(question, state, lookUp);
+        return settleNames(request, state, lookUp);
       default:
         return state;
     }
   };
-  return goOn(begin(question));
+  return goOn(begin(request));
 }
 
 /** The reason why the target is denied, whatever its names resolve to; undefined if it may be allowed. */
-export function findDenial(question: AccessQuestion): Denial | undefined {
-  const state = begin(question);
+export function findDenial(request: AccessRequest): Denial | undefined {
+  const state = begin(request);
   return state.kind === 'denied' ? state : undefined;
 }
 
@@ -261,16 +261,16 @@ export function findDenial(question: AccessQuestion): Denial | undefined {
  * @param clients whether clients may have CIDs, and the only CIDs that may connect, if not all
  */
 export function denyAll(
-  question: Omit<AccessQuestion, 'client' | 'askedBy'>,
+  request: Omit<AccessRequest, 'client' | 'namedBy'>,
   clients: Parameters<typeof clientsToldApart>[1],
 ): Denial | undefined {
-  const denials = clientsToldApart(question.policy, clients).map((client) =>
-    findDenial({ ...question, client, askedBy: 'operator' }),
+  const denials = clientsToldApart(request.policy, clients).map((client) =>
+    findDenial({ ...request, client, namedBy: 'operator' }),
   );
   return denials.includes(undefined) ? undefined : denials[0];
 }
 
-function denyAddress({ policy, target, client }: AccessQuestion, refused: RefusedAddress): Denial {
+function denyAddress({ policy, target, client }: AccessRequest, refused: RefusedAddress): Denial {
   const { host, port } = target;
   if (refused.rule !== undefined) return denyByRule({ rule: refused.rule, reason: refused.reason }, target);
   const wide =

@@ -45,7 +45,7 @@ const TOKEN = /^[\x21-\x7e]+$/;
  * @throws VsockProxyError `metadata`; it has an `errno` if the service could not be reached, and none if the answer is
  * useless
  */
-export async function askService(address: ServiceAddress, { version, signal }: Conversation): Promise<Placement> {
+export async function requestPlacement(address: ServiceAddress, { version, signal }: Conversation): Promise<Placement> {
   const fail = (problem: string, hint: string) => failure(address, problem, { hint });
 
   const fetchToken = async (): Promise<string> => {
@@ -115,7 +115,7 @@ function exchange(
   const lose = (reason: NodeJS.ErrnoException) => reject(explain(address, reason, signal));
   // Node's default agent keeps connections, and the environment can make it use a proxy.
   const agent = new Agent();
-  const asking = request({ agent, host: address.ip, port: address.port, method, path, headers, signal }, (answer) => {
+  const outgoing = request({ agent, host: address.ip, port: address.port, method, path, headers, signal }, (answer) => {
     const chunks: Buffer[] = [];
     let length = 0;
     answer.on('error', lose);
@@ -128,8 +128,8 @@ function exchange(
     });
     answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks).toString('latin1') }));
   });
-  asking.on('error', lose);
-  asking.end();
+  outgoing.on('error', lose);
+  outgoing.end();
   return promise;
 }
 

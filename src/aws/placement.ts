@@ -2,7 +2,7 @@
 import type { Clock } from '../platform/clock.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
-import { askService, type Conversation, SERVICE_ADDRESSES, type ServiceAddress } from './metadata-service.ts';
+import { type Conversation, requestPlacement, SERVICE_ADDRESSES, type ServiceAddress } from './metadata-service.ts';
 import type { Placement } from './partitions.ts';
 
 export interface PlacementOptions {
@@ -23,7 +23,7 @@ export interface PlacementOptions {
  */
 export interface MetadataService {
   readonly addresses: readonly ServiceAddress[];
-  readonly ask: (address: ServiceAddress, conversation: Conversation) => Promise<Placement>;
+  readonly request: (address: ServiceAddress, conversation: Conversation) => Promise<Placement>;
 }
 
 /** The service answers within milliseconds. If it does not, the network is not up yet. */
@@ -42,7 +42,7 @@ const REPORT_MS = 60_000;
  */
 export async function readPlacement(
   { timeoutMs, version, clock, random, log, elsewhere }: PlacementOptions,
-  { addresses, ask }: MetadataService = { addresses: SERVICE_ADDRESSES, ask: askService },
+  { addresses, request }: MetadataService = { addresses: SERVICE_ADDRESSES, request: requestPlacement },
 ): Promise<Placement> {
   const hint = `on EC2, the metadata service must be enabled for the instance; elsewhere, ${elsewhere}`;
   const started = clock.now();
@@ -53,7 +53,7 @@ export async function readPlacement(
   try {
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await withinLimit(clock, over.signal, (signal) => {
-        return askAll(addresses, hint, (address) => ask(address, { version, signal }));
+        return requestFromAll(addresses, hint, (address) => request(address, { version, signal }));
       });
       const waitedMs = clock.now() - started;
       if (!(outcome instanceof VsockProxyError)) {
@@ -99,13 +99,13 @@ async function withinLimit<T>(
 }
 
 /** @returns the first answer, or the reason why there is none */
-async function askAll(
+async function requestFromAll(
   addresses: readonly ServiceAddress[],
   hint: string,
-  ask: (address: ServiceAddress) => Promise<Placement>,
+  request: (address: ServiceAddress) => Promise<Placement>,
 ): Promise<Placement | VsockProxyError> {
   try {
-    return await Promise.any(addresses.map(ask));
+    return await Promise.any(addresses.map(request));
   } catch (error) {
     const failures: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
     const known = failures.filter((failure) => failure instanceof VsockProxyError);

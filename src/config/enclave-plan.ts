@@ -88,8 +88,8 @@ function listedAddresses(policy: Policy, ports: readonly TcpPort[]): readonly Ip
   const listed = policy.allow.flatMap(({ address }) => (address.kind === 'ip' ? [address.ip] : []));
   const reached = listed.filter((ip) => {
     if (NOT_OUTSIDE.some((cidr) => cidrCovers(cidr, ip))) return false;
-    const question = { policy, client: {}, family: 'any', askedBy: 'client' } as const;
-    return ports.some((port) => findDenial({ ...question, target: { host: { kind: 'ip', ip }, port } }) === undefined);
+    const request = { policy, client: {}, family: 'any', namedBy: 'client' } as const;
+    return ports.some((port) => findDenial({ ...request, target: { host: { kind: 'ip', ip }, port } }) === undefined);
   });
   return [...new Map(reached.map((ip) => [ip.text, ip])).values()];
 }

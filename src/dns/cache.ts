@@ -27,7 +27,7 @@ export interface NameCacheOptions {
 export const MAX_NAMES = 4096;
 /** The most queries at the same time for new names, and as many again to renew answers. Each query holds sockets. */
 export const MAX_QUERIES = 128;
-/** The most queries for new names of one asker. */
+/** The most queries for new names of one client. */
 export const MAX_QUERIES_OF_ONE = 32;
 /** How long clients wait for servers that may have failed while there is an old answer: RFC 8767 section 5. */
 const PATIENCE_MS = 1_800;
@@ -48,7 +48,7 @@ interface Entry {
   query: Promise<Answer | VsockProxyError> | undefined;
 }
 
-/** Running queries, each with its asker. */
+/** Running queries, each with the client that it is for. */
 type Queries = Map<AbortController, string>;
 
 export class NameCache {
@@ -66,18 +66,18 @@ export class NameCache {
   /**
    * Returns the same `Answer` object as long as the answer is the same. A failure is a value, not an exception:
    * VsockProxyError `resolve-failed`. A promise takes about six seconds at most, and is never rejected.
-   * @param asker the client on whose behalf the name is resolved; new names of one asker cannot take all queries
+   * @param client the client on whose behalf the name is resolved; new names of one client cannot take all queries
    */
-  lookUp(name: Hostname, family: Family, asker = ''): Answer | VsockProxyError | Promise<Answer | VsockProxyError> {
+  lookUp(name: Hostname, family: Family, client = ''): Answer | VsockProxyError | Promise<Answer | VsockProxyError> {
     const { clock } = this.#options;
     const now = clock.now();
-    const entry = this.#find(name, family, asker);
+    const entry = this.#find(name, family, client);
     if (entry === undefined) return tooMany(name);
     const answer = unlessTooOld(entry.last, now)?.answer;
     const isFresh = answer !== undefined && now < entry.refreshAt;
     if (isFresh) return answer;
     const mayQuery = entry.query === undefined && (entry.error === undefined || now >= entry.retryAt);
-    const query = mayQuery ? this.#start(entry, answer === undefined ? 'first' : 'again', asker) : entry.query;
+    const query = mayQuery ? this.#start(entry, answer === undefined ? 'first' : 'again', client) : entry.query;
     if (answer === undefined) return query ?? entry.error ?? tooMany(name);
     return query === undefined || now < entry.expiresAt ? answer : withPatience(query, answer, clock);
   }
@@ -94,23 +94,23 @@ export class NameCache {
   }
 
   /** Undefined for a new name that cannot be resolved now. Such a name must not displace another one. */
-  #find(name: Hostname, family: Family, asker: string): Entry | undefined {
+  #find(name: Hostname, family: Family, client: string): Entry | undefined {
     const key = `${family} ${name}`;
     const known = this.#entries.get(key);
     if (known !== undefined) this.#entries.delete(key);
-    else if (!this.#mayStart('first', asker)) return undefined;
+    else if (!this.#mayStart('first', client)) return undefined;
     else if (this.#entries.size >= MAX_NAMES) this.#forgetOldest();
     const entry = known ?? newEntry(name, family);
     this.#entries.set(key, entry);
     return entry;
   }
 
-  #mayStart(kind: 'first' | 'again', asker: string): boolean {
+  #mayStart(kind: 'first' | 'again', client: string): boolean {
     const running = this.#queries[kind];
     if (this.#stopped || running.size >= MAX_QUERIES) return false;
     if (kind === 'again' || running.size < MAX_QUERIES_OF_ONE) return true;
     let own = 0;
-    for (const other of running.values()) if (other === asker) own += 1;
+    for (const other of running.values()) if (other === client) own += 1;
     return own < MAX_QUERIES_OF_ONE;
   }
 
@@ -125,17 +125,17 @@ export class NameCache {
   }
 
   /** Undefined if too many queries are running. */
-  #start(entry: Entry, kind: 'first' | 'again', asker: string): Entry['query'] {
-    if (this.#mayStart(kind, asker)) entry.query = this.#query(entry, this.#queries[kind], asker);
+  #start(entry: Entry, kind: 'first' | 'again', client: string): Entry['query'] {
+    if (this.#mayStart(kind, client)) entry.query = this.#query(entry, this.#queries[kind], client);
     return entry.query;
   }
 
-  async #query(entry: Entry, running: Queries, asker: string): Promise<Answer | VsockProxyError> {
+  async #query(entry: Entry, running: Queries, client: string): Promise<Answer | VsockProxyError> {
     const { resolver, clock } = this.#options;
     const { name, family } = entry;
     const ending = new AbortController();
     const cancelDeadline = clock.setTimer(DEADLINE_MS, () => ending.abort(timeout(name)));
-    running.set(ending, asker);
+    running.set(ending, client);
     try {
       return this.#succeed(entry, await resolver.resolve(name, family, ending.signal));
     } catch (reason) {

@@ -22,12 +22,12 @@ export const MAX_ADDRESSES = 64;
 export async function queryName(channel: dns.Resolver, name: Hostname, family: Family): Promise<Answer | NoAnswer> {
   if (family !== 'any') return queryFamily(channel, name, family === 'ipv4' ? 4 : 6);
   const impatience: NodeJS.Timeout[] = [];
-  const ask = async (each: 4 | 6) => {
+  const query = async (each: 4 | 6) => {
     const outcome = await queryFamily(channel, name, each);
     if (!('code' in outcome)) impatience.push(setTimeout(() => channel.cancel(), SECOND_FAMILY_MS));
     return outcome;
   };
-  const [four, six] = await Promise.all([ask(4), ask(6)]);
+  const [four, six] = await Promise.all([query(4), query(6)]);
   impatience.forEach(clearTimeout);
   if (!('code' in four)) return 'code' in six ? withoutFamily(four, 6, six.code) : both(four, six);
   if (!('code' in six)) return withoutFamily(six, 4, four.code);

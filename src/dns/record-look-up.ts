@@ -24,10 +24,10 @@ export interface RecordLookUpOptions {
 
 export function createRecordLookUp({ servers, deadlineMs = DEADLINE_MS }: RecordLookUpOptions = {}): RecordLookUp {
   const running: string[] = [];
-  return async (name, type, asker) => {
-    const own = running.filter((other) => other === asker).length;
+  return async (name, type, client) => {
+    const own = running.filter((other) => other === client).length;
     if (running.length >= MAX_RECORD_QUERIES || own >= MAX_RECORD_QUERIES_OF_ONE) return { code: 'EBUSY' };
-    running.push(asker);
+    running.push(client);
     // A channel reads resolv.conf when it is made, and can only be cancelled as a whole.
     const channel = new dns.Resolver({ timeout: deadlineMs * 0.4, tries: 2 });
     if (servers !== undefined) channel.setServers(servers);
@@ -40,7 +40,7 @@ export function createRecordLookUp({ servers, deadlineMs = DEADLINE_MS }: Record
       return { code: code === 'ECANCELLED' ? 'ETIMEOUT' : code };
     } finally {
       clearTimeout(deadline);
-      running.splice(running.indexOf(asker), 1);
+      running.splice(running.indexOf(client), 1);
     }
   };
 }

@@ -26,9 +26,9 @@ export interface NoRecords {
 
 /**
  * Looks up records. A failure is a value. A promise takes about four seconds at most, and is never rejected.
- * @param asker the client on whose behalf the records are looked up; one asker cannot take all queries
+ * @param client the client on whose behalf the records are looked up; one client cannot take all queries
  */
-export type RecordLookUp = (name: Hostname, type: RecordType, asker: string) => Promise<RecordSet | NoRecords>;
+export type RecordLookUp = (name: Hostname, type: RecordType, client: string) => Promise<RecordSet | NoRecords>;
 
 export const MAX_RECORD_QUERIES = 64;
 export const MAX_RECORD_QUERIES_OF_ONE = 16;

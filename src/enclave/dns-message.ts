@@ -90,9 +90,9 @@ function readQuery(message: Buffer): Query | undefined {
   const question = sliceQuestion(message);
   if (question === undefined) return undefined;
   try {
-    const { id = 0, flags = 0, questions: [asked] = [], additionals: [extra] = [] } = decode(message);
-    if (asked === undefined) return undefined;
-    const { name, type, class: ofClass = '' } = asked;
+    const { id = 0, flags = 0, questions: [first] = [], additionals: [extra] = [] } = decode(message);
+    if (first === undefined) return undefined;
+    const { name, type, class: ofClass = '' } = first;
     const edns = extra?.type === 'OPT' ? { version: extra.ednsVersion, payloadBytes: extra.udpPayloadSize } : undefined;
     return { id, flags, question, name, type, class: ofClass, edns };
   } catch {

@@ -55,7 +55,7 @@ export class ParentRecords {
     if (relay?.family !== 'tcp' || this.#running >= MAX_QUERIES) return 'failed';
     this.#running += 1;
     try {
-      return this.#read(await this.#ask(relay, name, type), `${type} records of ${name}`);
+      return this.#read(await this.#request(relay, name, type), `${type} records of ${name}`);
     } finally {
       this.#running -= 1;
     }
@@ -76,7 +76,7 @@ export class ParentRecords {
     return 'failed';
   }
 
-  async #ask(
+  async #request(
     { ip, port }: { readonly ip: string; readonly port: number },
     name: Hostname,
     type: RecordType,

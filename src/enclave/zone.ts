@@ -35,7 +35,7 @@ export function openZone({ table, hosts, policy, ports, lookUpRecords, onDenied 
     let reason = NOT_LISTED;
     for (const port of ports) {
       const target = { host: { kind: 'name', name }, port } as const;
-      const denial = findDenial({ policy, target, client, family: 'any', askedBy: 'client' });
+      const denial = findDenial({ policy, target, client, family: 'any', namedBy: 'client' });
       if (denial === undefined) return undefined;
       if (denial.rule !== undefined) reason = denial.reason;
     }

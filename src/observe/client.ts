@@ -21,7 +21,7 @@ export function askControl(socketPath: string, path: string, accept = 'applicati
   const signal = AbortSignal.timeout(DEADLINE_MS);
   const lose = (error: NodeJS.ErrnoException) => reject(explain(socketPath, error, signal.aborted));
   // A connection of its own: one that was kept may have ended.
-  const asking = request({ socketPath, path, signal, agent: false, headers: { accept } }, (response) => {
+  const outgoing = request({ socketPath, path, signal, agent: false, headers: { accept } }, (response) => {
     const chunks: Buffer[] = [];
     let length = 0;
     response.on('error', lose);
@@ -34,8 +34,8 @@ export function askControl(socketPath: string, path: string, accept = 'applicati
       resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
     );
   });
-  asking.on('error', lose);
-  asking.end();
+  outgoing.on('error', lose);
+  outgoing.end();
   return promise;
 }
 

@@ -81,14 +81,14 @@ export function converse(socket: Socket, answers: Answers): void {
     while (!leaving && !socket.destroyed) {
       const lines = splitHead(received, 0, MOST_HEAD_BYTES);
       if (lines.kind === 'more' && received.length < MOST_HEAD_BYTES) break;
-      const asked = lines.kind === 'more' ? { status: 431 as const } : readRequest(lines.ended);
-      if ('status' in asked) {
-        await say(write(answers.toRefused(asked.status), { last: true, allow: asked.status === 405 }));
+      const read = lines.kind === 'more' ? { status: 431 as const } : readRequest(lines.ended);
+      if ('status' in read) {
+        await say(write(answers.toRefused(read.status), { last: true, allow: read.status === 405 }));
         leave();
         break;
       }
       received = received.subarray(lines.kind === 'whole' ? lines.headBytes : 0);
-      const { request, last, headOnly } = asked;
+      const { request, last, headOnly } = read;
       await say(write(await answers.toRequest(request), { last, headOnly }));
       if (last) leave();
       else limitTime(REQUEST_MS, () => undefined);

@@ -12,7 +12,7 @@ import type { Pages } from './http.ts';
 import { FAMILY_NAMES } from './metrics.ts';
 
 /** The text of `/metrics` at a vsock address. @throws VsockProxyError */
-export type AskEnclave = (enclave: { readonly cid: number; readonly port: number }) => Promise<string>;
+export type FetchMetrics = (enclave: { readonly cid: number; readonly port: number }) => Promise<string>;
 
 /** A line that is not a comment: name, labels if any, value. */
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? ([-+0-9.eE]+|[-+]?Inf|NaN)$/;
@@ -20,7 +20,12 @@ const SUFFIX = /_(bucket|sum|count)$/;
 const UP = 'vsock_proxy_enclave_up';
 
 /** The same pages, with the samples of enclaves in `/metrics`. */
-export function mergeEnclaves(pages: Pages, enclaves: MetricsPlan['enclaves'], ask: AskEnclave, log: Log): Pages {
+export function mergeEnclaves(
+  pages: Pages,
+  enclaves: MetricsPlan['enclaves'],
+  fetchMetrics: FetchMetrics,
+  log: Log,
+): Pages {
   const { '/metrics': own } = pages;
   if (own === undefined) return pages;
   const merged = async (request: Request): Promise<Reply> => {
@@ -28,7 +33,7 @@ export function mergeEnclaves(pages: Pages, enclaves: MetricsPlan['enclaves'], a
     // text.
     const [reply, ...theirs] = await Promise.all([
       own({ ...request, accept: 'text/plain' }),
-      ...enclaves.map(async (enclave) => ({ cid: enclave.cid, samples: await samplesOf(enclave, ask, log) })),
+      ...enclaves.map(async (enclave) => ({ cid: enclave.cid, samples: await samplesOf(enclave, fetchMetrics, log) })),
     ]);
     return { ...reply, body: merge(reply.body, theirs) };
   };
@@ -43,11 +48,11 @@ interface EnclaveSamples {
 
 async function samplesOf(
   enclave: MetricsPlan['enclaves'][number],
-  ask: AskEnclave,
+  fetchMetrics: FetchMetrics,
   log: Log,
 ): Promise<EnclaveSamples['samples']> {
   try {
-    return parseSamples(await ask(enclave), enclave.cid);
+    return parseSamples(await fetchMetrics(enclave), enclave.cid);
   } catch (error) {
     const reason = error instanceof VsockProxyError ? error.line : String(error);
     log.debug(`The enclave with CID ${enclave.cid} does not tell its metrics: ${reason}`);

@@ -4,7 +4,7 @@ import { writeAddress } from '../dataplane/format.ts';
 import type { MetricsPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
-import { type AskEnclave, mergeEnclaves } from './enclaves.ts';
+import { type FetchMetrics, mergeEnclaves } from './enclaves.ts';
 import { type PageAddress, type PageServer, type Pages, servePages } from './http.ts';
 import { controlPages, metricsPages, type Observed } from './pages.ts';
 
@@ -14,7 +14,7 @@ export interface ObserversOptions {
   /** Forwards clients of a vsock address to this TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
   readonly expose: (on: SocketAddress, port: number) => { close(): void };
   /** Requests the metrics of an enclave. */
-  readonly askEnclave: AskEnclave;
+  readonly fetchMetrics: FetchMetrics;
 }
 
 interface Door {
@@ -80,9 +80,9 @@ export class Observers {
   }
 
   #pagesFor({ enclaves }: MetricsPlan): Pages {
-    const { observed, askEnclave, log } = this.#options;
+    const { observed, fetchMetrics, log } = this.#options;
     const pages = metricsPages(observed);
-    return enclaves.length === 0 ? pages : mergeEnclaves(pages, enclaves, askEnclave, log);
+    return enclaves.length === 0 ? pages : mergeEnclaves(pages, enclaves, fetchMetrics, log);
   }
 
   async #serve(address: SocketAddress, pages: Pages): Promise<() => Promise<void>> {

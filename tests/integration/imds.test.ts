@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { askService } from '../../src/aws/metadata-service.ts';
+import { requestPlacement } from '../../src/aws/metadata-service.ts';
 import { VsockProxyError } from '../../src/platform/errors.ts';
 import { type Outcome, Program } from '../program.ts';
 import { launch } from './launch.ts';
@@ -127,7 +127,7 @@ function insideNamespace(files: string): void {
   for (const [options, says] of faults) {
     test(`a service with ${options.join(' ')}`, async () => {
       await serveAt(IPV4, ...options);
-      const asking = askService({ ip: IPV4, port: 80 }, { version: 2, signal: AbortSignal.timeout(PATIENCE_MS) });
+      const asking = requestPlacement({ ip: IPV4, port: 80 }, { version: 2, signal: AbortSignal.timeout(PATIENCE_MS) });
       await assert.rejects(asking, (error) => {
         assert(error instanceof VsockProxyError && error.code === 'metadata');
         assert.match(error.line, says);

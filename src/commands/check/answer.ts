@@ -14,7 +14,7 @@ export interface CheckedListener {
   readonly route: PartialListener['route'];
 }
 
-export interface TargetQuestion {
+export interface TargetQuery {
   readonly target: Target;
   /** The CID of the only client to check. */
   readonly cid?: number;
@@ -38,37 +38,40 @@ export interface TargetAnswer {
 export type ListenerJudgement = Judgement & { readonly listener?: CheckedListener };
 
 /** Judges each listener that clients can use for the target. */
-export async function askListeners(
+export async function answerByListeners(
   listeners: readonly CheckedListener[],
   egress: EgressPlan | undefined,
-  question: TargetQuestion,
+  query: TargetQuery,
 ): Promise<TargetAnswer> {
   const judgements: ListenerJudgement[] = [];
   for (const listener of listeners) {
-    for (const judgement of await askListener(listener, question)) judgements.push({ ...judgement, listener });
+    for (const judgement of await judgeByListener(listener, query)) judgements.push({ ...judgement, listener });
   }
-  const byName = egress && (await askByName(egress, question.target));
-  return { ...answer(question, judgements), ...(byName && { byName }) };
+  const byName = egress && (await judgeByName(egress, query.target));
+  return { ...answer(query, judgements), ...(byName && { byName }) };
 }
 
 /** Judges by the rules of the file, as the drop-in form does. */
-export async function askRules(file: LoadedFile, { target, cid, resolveName }: TargetQuestion): Promise<TargetAnswer> {
-  const subject = { policy: globalPolicy(file), family: 'any', askedBy: 'operator', mayHaveCids: true } as const;
+export async function answerByRules(
+  file: LoadedFile,
+  { target, cid, resolveName }: TargetQuery,
+): Promise<TargetAnswer> {
+  const subject = { policy: globalPolicy(file), family: 'any', namedBy: 'operator', mayHaveCids: true } as const;
   return answer({ target }, await judgeListener(subject, target, cid, resolveName));
 }
 
-function answer({ target }: TargetQuestion, judgements: readonly ListenerJudgement[]): TargetAnswer {
+function answer({ target }: TargetQuery, judgements: readonly ListenerJudgement[]): TargetAnswer {
   const kinds = judgements.map(({ kind }) => kind);
   const kind = (['allowed', 'undecided'] as const).find((candidate) => kinds.includes(candidate)) ?? 'denied';
   return { target, kind, judgements };
 }
 
 /** In the enclave, neither its CID nor the addresses of names are known. */
-async function askByName(
+async function judgeByName(
   { policy, addresses, transparentPorts: ports }: EgressPlan,
   target: Target,
 ): Promise<Judgement | undefined> {
-  const subject = { policy, family: 'any', askedBy: 'client', mayHaveCids: false } as const;
+  const subject = { policy, family: 'any', namedBy: 'client', mayHaveCids: false } as const;
   const [judgement] = await judgeListener(subject, target, undefined, undefined);
   if (judgement?.kind !== 'allowed') return undefined;
   const hint = 'let the application use the proxy that http_proxy names';
@@ -84,26 +87,23 @@ async function askByName(
 }
 
 /** There is no judgement if no client reaches the target, whatever the rules say. */
-async function askListener(
-  { partial, route }: CheckedListener,
-  question: TargetQuestion,
-): Promise<readonly Judgement[]> {
-  const { target, cid, resolveName } = question;
+async function judgeByListener({ partial, route }: CheckedListener, query: TargetQuery): Promise<readonly Judgement[]> {
+  const { target, cid, resolveName } = query;
   const { policy, family, cids, on } = partial;
-  const ask = (askedBy: Subject['askedBy']) =>
+  const judge = (namedBy: Subject['namedBy']) =>
     judgeListener(
-      { policy, family, askedBy, mayHaveCids: mayHaveCids(on), ...(cids && { cids }) },
+      { policy, family, namedBy, mayHaveCids: mayHaveCids(on), ...(cids && { cids }) },
       target,
       cid,
       resolveName,
     );
   switch (route.kind) {
     case 'http':
-      return await ask('client');
+      return await judge('client');
     case 'sni':
-      return route.port === target.port && target.host.kind === 'name' ? await ask('client') : [];
+      return route.port === target.port && target.host.kind === 'name' ? await judge('client') : [];
     case 'target':
-      return isSameTarget(route.target, target) ? await ask('operator') : [];
+      return isSameTarget(route.target, target) ? await judge('operator') : [];
     case 'template': {
       const reason = `it connects to ${route.host}, which may be this`;
       return mayBecome(route, target) ? [{ kind: 'undecided', reason, hint: '--resolve tells more' }] : [];

@@ -13,7 +13,7 @@ import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
 import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
 import { parseEnclaveCid, parseNumberOption } from '../line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
-import { askListeners, askRules, type CheckedListener, mayBecome, type TargetQuestion } from './answer.ts';
+import { answerByListeners, answerByRules, type CheckedListener, mayBecome, type TargetQuery } from './answer.ts';
 import type { ResolveName } from './judge.ts';
 import { type CheckReport, type DropInView, exitStatusOf, formatJson, formatText } from './report.ts';
 
@@ -149,8 +149,8 @@ async function check(options: CheckArguments, { resolveName, readPlacement }: Ch
   const { configPath: config, target, cid, resolve, listener: only } = options;
   const file = inspectFile(config, 'any');
   if ('problems' in file) {
-    const question = target && { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
-    return { config, ...file, listeners: [], enclave: [], dropIn: await readAsDropIn(config, question) };
+    const query = target && { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
+    return { config, ...file, listeners: [], enclave: [], dropIn: await readAsDropIn(config, query) };
   }
 
   const partials = partialListeners(file);
@@ -172,21 +172,21 @@ async function check(options: CheckArguments, { resolveName, readPlacement }: Ch
   const report = { config, problems, more: 0, listeners, enclave: enclave.listeners };
   if (problems.length > 0 || target === undefined) return report;
 
-  const question = { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
+  const query = { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
   // A file without listeners is for the drop-in form, unless it has listeners of an enclave.
   const isForProxy = file.settings.allowlist !== undefined || enclave.listeners.length === 0;
   if (listeners.length === 0 && only === undefined && isForProxy) {
-    return { ...report, answer: await askRules(file, question) };
+    return { ...report, answer: await answerByRules(file, query) };
   }
   const egress = only === undefined ? enclave.egress : undefined;
-  return { ...report, answer: await askListeners(choose(listeners, only), egress, question) };
+  return { ...report, answer: await answerByListeners(choose(listeners, only), egress, query) };
 }
 
-async function readAsDropIn(config: string, question: TargetQuestion | undefined): Promise<DropInView> {
+async function readAsDropIn(config: string, query: TargetQuery | undefined): Promise<DropInView> {
   try {
     const file = loadLeniently(config);
     const { ignored, more } = file;
-    return { kind: 'read', ignored, more, ...(question && { answer: await askRules(file, question) }) };
+    return { kind: 'read', ignored, more, ...(query && { answer: await answerByRules(file, query) }) };
   } catch (error) {
     if (error instanceof VsockProxyError && error.code === 'config') return { kind: 'refused' };
     throw error;

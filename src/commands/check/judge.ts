@@ -2,7 +2,7 @@
 
 import type { Hostname, IpAddress } from '../../access/address.ts';
 import {
-  type AccessQuestion,
+  type AccessRequest,
   type AccessState,
   authorize,
   begin,
@@ -19,7 +19,7 @@ import { VsockProxyError } from '../../platform/errors.ts';
 
 /** A listener, or the drop-in form with the rules of the file. */
 export type Subject = Pick<PartialListener, 'policy' | 'family' | 'cids'> &
-  Pick<AccessQuestion, 'askedBy'> & {
+  Pick<AccessRequest, 'namedBy'> & {
     /** Whether its clients may have CIDs. */
     readonly mayHaveCids: boolean;
   };
@@ -78,7 +78,7 @@ function clientsOf(subject: Subject, cid: number | undefined): readonly Client[]
 }
 
 async function judge(
-  { policy, cids, family, askedBy }: Subject,
+  { policy, cids, family, namedBy }: Subject,
   target: Target,
   client: Client,
   resolveName: ResolveName | undefined,
@@ -86,22 +86,22 @@ async function judge(
   if (cids !== undefined && client.cid !== undefined && !cids.includes(client.cid)) {
     return { kind: 'denied', reason: `only ${describeCids(cids)} may connect`, hint: 'see the cids of the listener' };
   }
-  const question = { policy, target, client, family, askedBy };
-  if (resolveName === undefined) return judgementOf(begin(question), question);
+  const request = { policy, target, client, family, namedBy };
+  if (resolveName === undefined) return judgementOf(begin(request), request);
   const lookUps: Trace['lookUps'][number][] = [];
   const lookUp: NameLookUp = async (name, wanted) => {
     const found = await resolveName(name, wanted).then((addresses) => ({ addresses }), resolveFailure);
     lookUps.push({ name, found });
     return found;
   };
-  const outcome = await authorize(question, lookUp);
-  const judgement = judgementOf(outcome, question);
+  const outcome = await authorize(request, lookUp);
+  const judgement = judgementOf(outcome, request);
   if (lookUps.length === 0) return judgement;
   const { admitted, refused } = { admitted: [], refused: [], ...outcome };
   return { ...judgement, trace: { lookUps, admitted, refused } };
 }
 
-function judgementOf(state: AccessState, { target, policy }: AccessQuestion): Judgement {
+function judgementOf(state: AccessState, { target, policy }: AccessRequest): Judgement {
   const { port } = target;
   switch (state.kind) {
     case 'allowed':

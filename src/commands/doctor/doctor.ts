@@ -15,7 +15,7 @@ import { describeConfig } from './file.ts';
 import type { Host } from './host.ts';
 import { type Network, networkChecks } from './network.ts';
 import { nitroChecks } from './nitro.ts';
-import { type AskStatus, runningChecks } from './running.ts';
+import { type RequestStatus, runningChecks } from './running.ts';
 import { readUnit, SERVICE, serviceChecks } from './service.ts';
 import { type Purpose, readPurpose } from './targets.ts';
 import { vsockChecks } from './vsock.ts';
@@ -38,7 +38,7 @@ export interface DoctorDependencies {
   readonly host: Host;
   readonly network: Network;
   /** The state of the running proxy. */
-  readonly askStatus: AskStatus;
+  readonly requestStatus: RequestStatus;
   /** Whether the rules of the file allow the target for a client, as `vsock-proxy check` decides. */
   readonly judge: (configPath: string, target: Target) => Promise<CheckResult>;
 }
@@ -166,7 +166,7 @@ async function examine(check: Check, skipped: readonly string[]): Promise<readon
 }
 
 async function parentChecks(
-  { host, network, askStatus, judge }: DoctorDependencies,
+  { host, network, requestStatus, judge }: DoctorDependencies,
   options: { readonly configPath: string | undefined; readonly network: boolean; readonly nitroCli: string },
 ): Promise<readonly Check[]> {
   const unit = await readUnit(host);
@@ -179,7 +179,7 @@ async function parentChecks(
     ...vsockChecks(host, purpose.ports, unit?.pid),
     ...nitroChecks(host, options.nitroCli),
     ...serviceChecks(host, unit, connectionsOf(file, purpose)),
-    ...runningChecks(askStatus),
+    ...runningChecks(requestStatus),
     { name: 'config', run: () => describeConfig(configPath, loaded) },
     { name: 'endpoint', run: () => checkEndpoint(configPath, file, purpose, judge) },
     ...networkChecks({

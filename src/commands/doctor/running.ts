@@ -10,20 +10,20 @@ export interface RunningListener extends Pick<OfStatus, 'address' | 'target' | '
 }
 
 /** @throws VsockProxyError `control` if there is no answer */
-export type AskStatus = () => Promise<{ readonly listeners: readonly RunningListener[] }>;
+export type RequestStatus = () => Promise<{ readonly listeners: readonly RunningListener[] }>;
 
-export function runningChecks(ask: AskStatus): readonly Check[] {
+export function runningChecks(requestStatus: RequestStatus): readonly Check[] {
   // One request serves both checks.
-  const asked = ask().then(
+  const requested = requestStatus().then(
     (status) => status,
     (error: unknown) => {
       if (error instanceof VsockProxyError) return error;
       throw error;
     },
   );
-  asked.catch(() => undefined); // each check handles the rejection
+  requested.catch(() => undefined); // each check handles the rejection
   const perListener = (check: (listener: RunningListener) => CheckResult | undefined) => async () => {
-    const status = await asked;
+    const status = await requested;
     if (!(status instanceof VsockProxyError)) {
       const findings = status.listeners.map(check).filter((each) => each !== undefined);
       return findings.length > 0 ? findings : skip('no listener has a fixed server that is a name');

@@ -85,12 +85,12 @@ export function importProxies(
 }
 
 function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
-  const { place, arguments: asked } = proxy;
-  const listen = formatListen(asked.listenOn);
+  const { place, arguments: given } = proxy;
+  const listen = formatListen(given.listenOn);
   const same = others.find((other) => other.listen === listen);
   if (same !== undefined) return { place, problem: `${same.place} listens on ${listen}, too` };
   try {
-    const { settings, source } = loadLeniently(asked.configPath);
+    const { settings, source } = loadLeniently(given.configPath);
     const own = Object.keys(settings).filter(
       (key) => !SHARED_KEYS.includes(key) && settings[key as keyof FileSettings] !== undefined,
     );
@@ -100,7 +100,7 @@ function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
     return problem === undefined ? listener : { place, problem: `it could not start: ${problem}` };
   } catch (error) {
     if (!(error instanceof VsockProxyError)) throw error;
-    return { place, problem: `its allowlist cannot be read: ${error.place ?? asked.configPath}: ${error.message}` };
+    return { place, problem: `its allowlist cannot be read: ${error.place ?? given.configPath}: ${error.message}` };
   }
 }
 
@@ -130,13 +130,13 @@ function format(listeners: readonly Listener[], left: readonly Left[]): string {
   }
   if (first !== undefined) lines.push('', 'listeners:');
   for (const listener of listeners) {
-    const { place, listen, connect, arguments: asked, notes } = listener;
+    const { place, listen, connect, arguments: given, notes } = listener;
     lines.push(`  # ${escapeControls(place)}`, ...notes.map((note) => `  # ${escapeControls(note)}`));
     lines.push(`  - listen: ${JSON.stringify(listen)}`, `    connect: ${JSON.stringify(connect)}`);
-    if (asked.family !== 'any') lines.push(`    ip_family: ${asked.family}`);
-    if (asked.connections !== undefined) lines.push(`    limits: {connections: ${asked.connections}}`);
+    if (given.family !== 'any') lines.push(`    ip_family: ${given.family}`);
+    if (given.connections !== undefined) lines.push(`    limits: {connections: ${given.connections}}`);
     if (!shared) {
-      lines.push(`    allowlist: # ${escapeControls(asked.configPath)}`, ...formatEntries(listener, '      '));
+      lines.push(`    allowlist: # ${escapeControls(given.configPath)}`, ...formatEntries(listener, '      '));
     }
   }
   if (left.length > 0) lines.push('', '# Not taken over:');

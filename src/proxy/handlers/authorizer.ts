@@ -6,7 +6,7 @@
 import { formatHost } from '../../access/address.ts';
 import {
   type AccessOutcome,
-  type AccessQuestion,
+  type AccessRequest,
   type AccessState,
   begin,
   type NameLookUp,
@@ -42,7 +42,7 @@ export type Authorization = {
   | { readonly kind: 'unresolved'; readonly error: VsockProxyError }
 );
 
-export interface AuthorizerOptions extends Omit<AccessQuestion, 'target' | 'client'> {
+export interface AuthorizerOptions extends Omit<AccessRequest, 'target' | 'client'> {
   readonly names: Pick<NameCache, 'lookUp'>;
 }
 
@@ -52,7 +52,7 @@ const REMEMBERED = 1024;
 /** A cached decision. */
 interface Grant {
   readonly text: string;
-  readonly question: AccessQuestion;
+  readonly request: AccessRequest;
   state: AccessState;
   /** The decision for the last answer, or a result that stays valid. */
   authorization: Authorization | undefined;
@@ -95,23 +95,23 @@ export class Authorizer {
   }
 
   #begin(target: Target, client: Client, key: string): Authorization | Promise<Authorization> {
-    const { policy, family, askedBy } = this.#options;
-    const question = { policy, target, client, family, askedBy };
+    const { policy, family, namedBy } = this.#options;
+    const request = { policy, target, client, family, namedBy };
     const text = formatTarget(target);
-    const state = begin(question);
+    const state = begin(request);
     // This is not cached, because clients may name any number of targets.
-    if (state.kind === 'denied' && askedBy === 'client') return { text, kind: 'denied', denial: state };
-    const grant: Grant = { text, question, state, authorization: undefined, answer: undefined, search: undefined };
+    if (state.kind === 'denied' && namedBy === 'client') return { text, kind: 'denied', denial: state };
+    const grant: Grant = { text, request, state, authorization: undefined, answer: undefined, search: undefined };
     this.#grants.set(key, grant);
     return this.#settle(grant, client);
   }
 
   /** @param client the present client, which may differ from the one for which the grant was made */
   #settle(grant: Grant, client: Client): Authorization | Promise<Authorization> {
-    const { state, question } = grant;
+    const { state, request } = grant;
     switch (state.kind) {
       case 'needs-addresses': {
-        const found = this.#options.names.lookUp(state.name, question.family, askerOf(client));
+        const found = this.#options.names.lookUp(state.name, request.family, quotaKeyOf(client));
         return found instanceof Promise
           ? found.then((settled) => this.#settleWith(grant, state, settled, client))
           : this.#settleWith(grant, state, found, client);
@@ -131,7 +131,7 @@ export class Authorizer {
     client: Client,
   ): Authorization | Promise<Authorization> {
     if (grant.authorization !== undefined && grant.answer === found) return grant.authorization;
-    const next = settleAddresses(grant.question, state, found);
+    const next = settleAddresses(grant.request, state, found);
     if (next.kind === 'needs-names') return this.#search(grant, next, client);
     const authorization = authorizationOf(grant, next);
     if (found instanceof VsockProxyError) return authorization;
@@ -143,8 +143,8 @@ export class Authorizer {
   /** One search serves every client that comes meanwhile. */
   #search(grant: Grant, state: NeedsNames, client: Client): Promise<Authorization> {
     const { names } = this.#options;
-    const lookUp: NameLookUp = (name, family) => names.lookUp(name, family, askerOf(client));
-    grant.search ??= settleNames(grant.question, state, lookUp).then((outcome) => {
+    const lookUp: NameLookUp = (name, family) => names.lookUp(name, family, quotaKeyOf(client));
+    grant.search ??= settleNames(grant.request, state, lookUp).then((outcome) => {
       grant.search = undefined;
       const authorization = authorizationOf(grant, outcome);
       if (outcome.kind !== 'allowed') return authorization;
@@ -160,10 +160,10 @@ export class Authorizer {
   }
 }
 
-function authorizationOf({ text, question }: Grant, outcome: AccessOutcome): Authorization {
+function authorizationOf({ text, request }: Grant, outcome: AccessOutcome): Authorization {
   switch (outcome.kind) {
     case 'allowed':
-      return { text, kind: 'allowed', addresses: addressesOf(outcome, question.target) };
+      return { text, kind: 'allowed', addresses: addressesOf(outcome, request.target) };
     case 'denied':
       return { text, kind: 'denied', denial: outcome };
     case 'unresolved':
@@ -172,6 +172,6 @@ function authorizationOf({ text, question }: Grant, outcome: AccessOutcome): Aut
 }
 
 /** The client whose names are counted together. */
-export function askerOf({ cid }: Client): string {
+export function quotaKeyOf({ cid }: Client): string {
   return cid === undefined ? '' : String(cid);
 }

@@ -52,7 +52,7 @@ export function handleHttp({ targets, authorizer, hop, reuse = false }: HttpHand
       const request = parseRequest(decisionRequest.bytes, { reuse });
       if (request.kind === 'more') return decisionRequest.ended ? refuseRequest(CUT_OFF) : MORE;
       if (request.kind === 'malformed') return refuseRequest(request);
-      figures.countRequest(askedBy(request)?.method ?? 'CONNECT');
+      figures.countRequest(forwardRequestOf(request)?.method ?? 'CONNECT');
       const authorization = authorizer.find(request.host, request.port, clientOf(decisionRequest.client));
       if (authorization instanceof Promise) return authorization.then((settled) => decide(request, settled));
       if (authorization.kind !== 'malformed') return decide(request, authorization);
@@ -121,7 +121,7 @@ function consumeHead({ headBytes }: ConnectRequest) {
 }
 
 function refuse(request: Request, authorization: Exclude<Authorization, Allowed>, targets: TargetIds): Handled {
-  return refuseUnauthorized(authorization, targets, fail(...explain(authorization), askedBy(request)));
+  return refuseUnauthorized(authorization, targets, fail(...explain(authorization), forwardRequestOf(request)));
 }
 
 /** A request and its response; after an answer of 101, a WebSocket. */
@@ -238,6 +238,6 @@ function fail(kind: FailureKind, reason: string, request?: Pick<Asked, 'method' 
   return reply(status, { reason, proxyStatus, form, ...(method === undefined ? {} : { method }) });
 }
 
-function askedBy(request: Request): ForwardRequest | undefined {
+function forwardRequestOf(request: Request): ForwardRequest | undefined {
   return request.kind === 'forward' ? request : undefined;
 }

@@ -68,11 +68,11 @@ export function openHandlers({
   const names = new NameCache(options);
   const authorizerFor = (
     { policy, family, upstreamProxy: proxy }: ListenerPlan,
-    askedBy: 'client' | 'operator',
+    namedBy: 'client' | 'operator',
   ): Pick<Authorizer, 'find' | 'findTarget'> => {
-    const asked = { policy, family, names, askedBy };
-    const direct = new Authorizer(asked);
-    return proxy === undefined ? direct : new UpstreamAuthorizer({ ...asked, proxy, direct });
+    const common = { policy, family, names, namedBy };
+    const direct = new Authorizer(common);
+    return proxy === undefined ? direct : new UpstreamAuthorizer({ ...common, proxy, direct });
   };
   let receiver: Promise<LogReceiver> | undefined;
   const drain = (): void => {

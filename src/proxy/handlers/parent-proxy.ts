@@ -25,7 +25,7 @@ export class ParentProxy implements Pick<Authorizer, 'find' | 'findTarget'> {
 
   findTarget(target: Target, client: Client): Authorization {
     const text = formatTarget(target);
-    const denial = findDenial({ policy: this.#policy, target, client, family: 'any', askedBy: 'client' });
+    const denial = findDenial({ policy: this.#policy, target, client, family: 'any', namedBy: 'client' });
     if (denial !== undefined) return { text, kind: 'denied', denial };
     return { text, kind: 'allowed', addresses: this.#addresses, through: true };
   }

@@ -9,7 +9,7 @@ import {
   type RecordRequest,
 } from '../../dns/record-exchange.ts';
 import type { RecordLookUp } from '../../dns/records.ts';
-import { askerOf } from './authorizer.ts';
+import { quotaKeyOf } from './authorizer.ts';
 import type { Handled, Handler } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 
@@ -41,7 +41,7 @@ async function answer(
   const denial = findRecordDenial(policy, name, client);
   if (denial === 'unlisted') return refuse(request, `no entry of the allowlist matches ${name}`);
   if (denial !== undefined) return refuse(request, `${name} is denied by ${denial.text} (${denial.place})`);
-  return reply(await lookUp(name, request.type, askerOf(client)));
+  return reply(await lookUp(name, request.type, quotaKeyOf(client)));
 }
 
 function reply(outcome: RecordReply): Handled {

@@ -23,7 +23,7 @@ export interface SniHandlerOptions {
   readonly hop?: ProxyHop;
 }
 
-type Ask = Extract<FirstRequest, { readonly kind: 'head' }>;
+type HeadRequest = Extract<FirstRequest, { readonly kind: 'head' }>;
 
 export function handleSni({ targets, authorizer, port, starttls, hop }: SniHandlerOptions): Handler {
   const decide = (authorization: Authorization, hello: Uint8Array, prefaceBytes: number): Handled => {
@@ -43,7 +43,7 @@ export function handleSni({ targets, authorizer, port, starttls, hop }: SniHandl
     return { decision: { ...common, ...(through ?? { explain: false }), ...cache } };
   };
 
-  const route = ({ bytes, ended, client }: Ask, prefaceBytes: number): Handled | Promise<Handled> => {
+  const route = ({ bytes, ended, client }: HeadRequest, prefaceBytes: number): Handled | Promise<Handled> => {
     const shown = bytes.subarray(prefaceBytes);
     const hello = parseClientHello(shown);
     switch (hello.kind) {

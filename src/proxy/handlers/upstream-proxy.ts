@@ -3,7 +3,7 @@
  * by the upstream proxy. A target that is allowed by its address alone is resolved here, and requested by that address.
  */
 
-import type { AccessQuestion } from '../../access/authorize.ts';
+import type { AccessRequest } from '../../access/authorize.ts';
 import { begin } from '../../access/authorize.ts';
 import { type Client, parseTarget, type Target } from '../../access/rules.ts';
 import { isReachedDirectly, type UpstreamProxy } from '../../access/upstream-proxy.ts';
@@ -15,7 +15,7 @@ import { formatIpPort, formatTarget } from '../report/format.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
 import type { ProxyHop } from './parent-tunnel.ts';
 
-export interface UpstreamAuthorizerOptions extends Omit<AccessQuestion, 'target' | 'client'> {
+export interface UpstreamAuthorizerOptions extends Omit<AccessRequest, 'target' | 'client'> {
   readonly proxy: UpstreamProxy;
   /** Decides about servers that are reached directly. */
   readonly direct: Pick<Authorizer, 'findTarget'>;
@@ -41,10 +41,10 @@ export class UpstreamAuthorizer implements Pick<Authorizer, 'find' | 'findTarget
   }
 
   findTarget(target: Target, client: Client): Authorization | Promise<Authorization> {
-    const { proxy, direct, policy, family, askedBy } = this.#options;
+    const { proxy, direct, policy, family, namedBy } = this.#options;
     if (isReachedDirectly(proxy, target)) return direct.findTarget(target, client);
     const text = formatTarget(target);
-    const state = begin({ policy, target, client, family, askedBy });
+    const state = begin({ policy, target, client, family, namedBy });
     if (state.kind === 'denied') return { text, kind: 'denied', denial: state };
     const isByName = state.kind === 'needs-addresses' && state.rule !== undefined;
     if (isByName || (state.kind === 'allowed' && target.host.kind === 'ip')) return this.#goThrough(text, client);

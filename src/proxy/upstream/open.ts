@@ -21,8 +21,8 @@ import { ResolvedUpstream } from './watched-name.ts';
 /** @throws VsockProxyError `denied` if the allowlist denies the route, whatever its name resolves to */
 export function openUpstream(options: UpstreamOptions): Upstream {
   const { target, policy, client, family, log } = options;
-  const question = { target, policy, client, family, askedBy: 'operator' } as const;
-  const state = begin(question);
+  const request = { target, policy, client, family, namedBy: 'operator' } as const;
+  const state = begin(request);
   switch (state.kind) {
     case 'denied':
       throw denialError(state);
@@ -32,9 +32,9 @@ export function openUpstream(options: UpstreamOptions): Upstream {
       return listedIp(state, options);
     case 'needs-addresses':
       if (state.rule !== undefined) logMatchedName(log, writtenHost(options), target);
-      return new ResolvedUpstream(question, state, options);
+      return new ResolvedUpstream(request, state, options);
     case 'needs-names':
-      return findListedName(question, state, options);
+      return findListedName(request, state, options);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Searches the listed names for one that has an address of the target, which is not listed itself. */
 
 import {
-  type AccessQuestion,
+  type AccessRequest,
   type Allowed,
   type NameLookUp,
   type NeedsNames,
@@ -37,12 +37,12 @@ export interface SearchEvents {
  * @returns a function that ends the search; no event follows it
  */
 export function searchListedNames(
-  question: AccessQuestion,
+  request: AccessRequest,
   needs: NeedsNames,
   { resolver, clock, log }: Pick<UpstreamOptions, 'resolver' | 'clock' | 'log'>,
   events: SearchEvents,
 ): () => void {
-  const { target } = question;
+  const { target } = request;
   const stopping = new AbortController();
   let cancelRetry: (() => void) | undefined;
 
@@ -58,7 +58,7 @@ export function searchListedNames(
         return error;
       });
     };
-    const outcome = await settleNames(question, needs, lookUp);
+    const outcome = await settleNames(request, needs, lookUp);
     if (stopping.signal.aborted) return;
     switch (outcome.kind) {
       case 'allowed':
@@ -102,14 +102,14 @@ export function searchListedNames(
 }
 
 /** The upstream of a route to an IP address that is not listed itself. */
-export function findListedName(question: AccessQuestion, needs: NeedsNames, options: UpstreamOptions): Upstream {
+export function findListedName(request: AccessRequest, needs: NeedsNames, options: UpstreamOptions): Upstream {
   const { log, onChange } = options;
   const { promise: decided, resolve: decide, reject } = Promise.withResolvers<void>();
   const resolution = new ResolutionLog(writtenHost(options), options);
-  let absence = `the listed names for port ${question.target.port} are not resolved yet`;
-  const stop = searchListedNames(question, needs, options, {
+  let absence = `the listed names for port ${request.target.port} are not resolved yet`;
+  const stop = searchListedNames(request, needs, options, {
     onFound(allowed) {
-      onChange(addressesOf(allowed, question.target));
+      onChange(addressesOf(allowed, request.target));
       for (const { address } of allowed.admitted) resolution.useLiteral(address);
       decide();
     },

@@ -1,7 +1,7 @@
 /** The common parts of all upstreams. */
 
 import { formatHost, type IpAddress } from '../../access/address.ts';
-import type { AccessQuestion, Allowed } from '../../access/authorize.ts';
+import type { AccessRequest, Allowed } from '../../access/authorize.ts';
 import type { Denial } from '../../access/denial.ts';
 import type { Target } from '../../access/rules.ts';
 import type { SocketAddress } from '../../dataplane/contract.ts';
@@ -12,7 +12,7 @@ import { VsockProxyError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 
 /** The target is one that the operator wrote. */
-export interface UpstreamOptions extends Omit<AccessQuestion, 'askedBy'> {
+export interface UpstreamOptions extends Omit<AccessRequest, 'namedBy'> {
   readonly resolver: Resolver;
   readonly clock: Clock;
   readonly log: Log;

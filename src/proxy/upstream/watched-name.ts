@@ -2,7 +2,7 @@
 
 import type { IpAddress } from '../../access/address.ts';
 import {
-  type AccessQuestion,
+  type AccessRequest,
   type Allowed,
   type NeedsAddresses,
   type NeedsNames,
@@ -26,7 +26,7 @@ export class ResolvedUpstream implements Upstream {
   readonly decided: Promise<void>;
   readonly #decide: () => void;
   readonly #deny: (error: VsockProxyError) => void;
-  readonly #question: AccessQuestion;
+  readonly #request: AccessRequest;
   /** It has the rule that lists the name, once there is one. */
   #needs: NeedsAddresses;
   readonly #options: UpstreamOptions;
@@ -39,7 +39,7 @@ export class ResolvedUpstream implements Upstream {
   /** Whether an answer is in use, whether or not the guard admits any of its addresses. */
   #answered = false;
 
-  constructor(question: AccessQuestion, needs: NeedsAddresses, options: UpstreamOptions) {
+  constructor(request: AccessRequest, needs: NeedsAddresses, options: UpstreamOptions) {
     const { name, rule } = needs;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.decided = promise;
@@ -48,7 +48,7 @@ export class ResolvedUpstream implements Upstream {
       resolve();
     };
     this.#deny = reject;
-    this.#question = question;
+    this.#request = request;
     this.#needs = needs;
     this.#options = options;
     this.#resolution = new ResolutionLog(writtenHost(options), options);
@@ -112,12 +112,12 @@ export class ResolvedUpstream implements Upstream {
   }
 
   #settle(answer: Answer): ReturnType<typeof settleAddresses> {
-    return settleAddresses(this.#question, this.#needs, answer);
+    return settleAddresses(this.#request, this.#needs, answer);
   }
 
   #search(needs: NeedsNames, answer: Answer): void {
     const { onChange } = this.#options;
-    this.#stopSearch = searchListedNames(this.#question, needs, this.#options, {
+    this.#stopSearch = searchListedNames(this.#request, needs, this.#options, {
       onFound: (allowed) => {
         this.#needs = { ...this.#needs, ...(allowed.foundBy && { rule: allowed.foundBy }) };
         this.#useAllowed(allowed, answer);

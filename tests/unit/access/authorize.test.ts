@@ -4,12 +4,12 @@ import { parse } from 'yaml';
 import { parseHost } from '../../../src/access/address.ts';
 import { begin } from '../../../src/access/authorize.ts';
 import type { Client } from '../../../src/access/rules.ts';
-import { policy, port, question, target } from './fixture.ts';
+import { policy, port, request, target } from './fixture.ts';
 
 const NOBODY: Client = {};
 
 function denial(rules: readonly string[], written: string, client = NOBODY) {
-  const state = begin(question(policy(rules), target(written), client));
+  const state = begin(request(policy(rules), target(written), client));
   assert(state.kind === 'denied', `${written}: ${state.kind}`);
   return state;
 }
@@ -20,7 +20,7 @@ function outcome(
   written: string,
   { deny = [], client = NOBODY }: { readonly deny?: readonly string[]; readonly client?: Client } = {},
 ): string {
-  const state = begin(question(policy(rules, deny), target(written), client));
+  const state = begin(request(policy(rules, deny), target(written), client));
   switch (state.kind) {
     case 'allowed':
       return `allowed by ${state.rule.place}`;
@@ -175,7 +175,7 @@ suite('deny', () => {
       const parsed = parseHost(host);
       assert(parsed.kind !== 'malformed');
       const asked = { host: parsed, port: port(443) };
-      const state = begin(question(policy(['**', '0.0.0.0/0', '::/0'], deny), asked, NOBODY, 'client'));
+      const state = begin(request(policy(['**', '0.0.0.0/0', '::/0'], deny), asked, NOBODY, 'client'));
       assert(state.kind === 'denied');
       assert.notEqual(state.rule, undefined);
     });
@@ -228,7 +228,7 @@ suite('deny', () => {
 
 suite('target that a client asks for', () => {
   const decide = (allow: readonly string[], written: string, client = NOBODY) => {
-    const state = begin(question(policy(allow), target(written), client, 'client'));
+    const state = begin(request(policy(allow), target(written), client, 'client'));
     return 'rule' in state ? state.rule?.place : state.kind;
   };
 
@@ -323,7 +323,7 @@ suite('denial', () => {
       ],
     ] as const) {
       const rules = policy(['**', '::/0', '0.0.0.0/0'], [deny]);
-      const state = begin(question(rules, target(written), { cid: 16 }, 'client'));
+      const state = begin(request(rules, target(written), { cid: 16 }, 'client'));
       assert(state.kind === 'denied');
       assert.equal(state.reason, `The given address and port are not allowed: ${why}`);
       assert.match(state.hint, /^deny goes before allow: .*narrow or remove the rule/);
@@ -332,7 +332,7 @@ suite('denial', () => {
   });
 
   test('says that nothing matches', () => {
-    const state = begin(question(policy(['10.0.0.0/8 443']), target('a.example 443'), NOBODY, 'client'));
+    const state = begin(request(policy(['10.0.0.0/8 443']), target('a.example 443'), NOBODY, 'client'));
     assert.equal(
       'reason' in state && state.reason,
       'The given address and port are not allowed: no entry of the allowlist matches a.example on port 443',

@@ -6,7 +6,7 @@ import {
   parseTcpPort,
   type TcpPort,
 } from '../../../src/access/address.ts';
-import type { AccessQuestion } from '../../../src/access/authorize.ts';
+import type { AccessRequest } from '../../../src/access/authorize.ts';
 import { type PortSet, parsePorts } from '../../../src/access/ports.ts';
 import {
   type Client,
@@ -62,13 +62,13 @@ export function nameRule(entry: string): NameRule {
 }
 
 /** A target of the operator, for a client without a CID, by default. */
-export function question(
+export function request(
   policy: Policy,
   target: Target,
   client: Client = {},
-  askedBy: AccessQuestion['askedBy'] = 'operator',
-): AccessQuestion {
-  return { policy, target, client, family: 'any', askedBy };
+  namedBy: AccessRequest['namedBy'] = 'operator',
+): AccessRequest {
+  return { policy, target, client, family: 'any', namedBy };
 }
 
 /** A target in the form `host port`. */

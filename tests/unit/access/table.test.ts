@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { formatHost } from '../../../src/access/address.ts';
 import {
   type AccessOutcome,
-  type AccessQuestion,
+  type AccessRequest,
   authorize,
   type NameLookUp,
   UNUSED_FAMILY,
@@ -26,7 +26,7 @@ interface Row {
   readonly target: string;
   readonly names?: Names;
   readonly cid?: number;
-  readonly family?: AccessQuestion['family'];
+  readonly family?: AccessRequest['family'];
   /** `match_names_by_ip`. */
   readonly byIp?: true;
   /** The addresses that are used; or what is denied, or the code of what cannot be resolved. For what the operator wrote. */
@@ -345,7 +345,7 @@ const ROWS: readonly Row[] = [
   { byIp: true, allow: ['a.test'], target: 'a.test 80', names: { 'a.test': ['10.0.0.1'] }, operator: '10.0.0.1' },
 ];
 
-function questionOf(row: Row, askedBy: AccessQuestion['askedBy']): AccessQuestion {
+function requestOf(row: Row, namedBy: AccessRequest['namedBy']): AccessRequest {
   const { allow, deny = [], family = 'any', cid, byIp = false } = row;
   const client = cid === undefined ? {} : { cid };
   return {
@@ -353,39 +353,39 @@ function questionOf(row: Row, askedBy: AccessQuestion['askedBy']): AccessQuestio
     target: target(row.target),
     client,
     family,
-    askedBy,
+    namedBy,
   };
 }
 
 interface Caller {
   /** What it is never asked. */
-  readonly skips?: (question: AccessQuestion) => boolean;
-  readonly ask: (question: AccessQuestion, names: Names) => Promise<string>;
+  readonly skips?: (request: AccessRequest) => boolean;
+  readonly decide: (request: AccessRequest, names: Names) => Promise<string>;
   /** What it says in place of what the table says, if that tells more. */
-  readonly means?: (expected: string, question: AccessQuestion) => string;
+  readonly means?: (expected: string, request: AccessRequest) => string;
 }
 
 const CALLERS: Readonly<Record<string, Caller>> = {
   authorize: {
-    ask: async (question, names) => outcomeOf(await authorize(question, lookUpIn(names))),
+    decide: async (request, names) => outcomeOf(await authorize(request, lookUpIn(names))),
   },
   'a route that asks': {
-    async ask(question, names) {
-      const { family, policy, askedBy, client } = question;
+    async decide(request, names) {
+      const { family, policy, namedBy, client } = request;
       const cache = new NameCache({ resolver: resolverOf(names), clock: new ManualClock(), onStale: assert.fail });
-      const authorizer = new Authorizer({ policy, family, askedBy, names: cache });
-      const first = authorizationOf(await authorizer.findTarget(question.target, client));
-      assert.equal(authorizationOf(await authorizer.findTarget(question.target, client)), first, 'asked again');
+      const authorizer = new Authorizer({ policy, family, namedBy, names: cache });
+      const first = authorizationOf(await authorizer.findTarget(request.target, client));
+      assert.equal(authorizationOf(await authorizer.findTarget(request.target, client)), first, 'decided again');
       return first;
     },
   },
   'a fixed route': {
-    skips: ({ askedBy }) => askedBy === 'client',
-    ask: askFixedRoute,
+    skips: ({ namedBy }) => namedBy === 'client',
+    decide: decideFixedRoute,
     means: (expected) => (/^E/.test(expected) ? 'unresolved' : kindOf(expected)),
   },
   check: {
-    async ask({ client, target, ...subject }, names) {
+    async decide({ client, target, ...subject }, names) {
       const [judgement] = await judgeListener(
         { ...subject, mayHaveCids: true },
         target,
@@ -401,10 +401,10 @@ const CALLERS: Readonly<Record<string, Caller>> = {
     means: (expected) => (expected === UNUSED_FAMILY ? 'denied' : kindOf(expected)),
   },
   'a route to a parent proxy': {
-    skips: ({ askedBy, family }) => askedBy === 'operator' || family !== 'any',
-    ask(question) {
-      const proxy = new ParentProxy({ family: 'tcp', ip: '10.0.0.9', port: 3128 }, question.policy);
-      return Promise.resolve(proxy.findTarget(question.target, question.client).kind);
+    skips: ({ namedBy, family }) => namedBy === 'operator' || family !== 'any',
+    decide(request) {
+      const proxy = new ParentProxy({ family: 'tcp', ip: '10.0.0.9', port: 3128 }, request.policy);
+      return Promise.resolve(proxy.findTarget(request.target, request.client).kind);
     },
     means: (expected, { target }) =>
       expected === TARGET || (expected === ADDRESSES && target.host.kind === 'ip') ? 'denied' : 'allowed',
@@ -413,12 +413,12 @@ const CALLERS: Readonly<Record<string, Caller>> = {
 
 const NEVER = new AbortController().signal;
 
-async function askFixedRoute(question: AccessQuestion, names: Names): Promise<string> {
+async function decideFixedRoute(request: AccessRequest, names: Names): Promise<string> {
   const clock = new ManualClock();
   let addresses: readonly SocketAddress[] | undefined;
   try {
     const upstream = openUpstream({
-      ...question,
+      ...request,
       resolver: resolverOf(names),
       clock,
       log: recordLog().logFor('vsock_proxy::proxy'),
@@ -475,30 +475,30 @@ function kindOf(expected: string): string {
 }
 
 /** Tests every row, as the operator and as a client. */
-const QUESTIONS = ROWS.flatMap((row) =>
-  (['operator', 'client'] as const).map((askedBy) => {
+const REQUESTS = ROWS.flatMap((row) =>
+  (['operator', 'client'] as const).map((namedBy) => {
     const { allow, deny = [], names = {}, cid, family, byIp } = row;
-    const expected = askedBy === 'operator' ? row.operator : (row.client ?? row.operator);
-    const what = `${row.target} by the ${askedBy}, given ${JSON.stringify({ allow, deny, names, cid, family, byIp })}`;
-    return { question: questionOf(row, askedBy), names, expected, what };
+    const expected = namedBy === 'operator' ? row.operator : (row.client ?? row.operator);
+    const what = `${row.target} by the ${namedBy}, given ${JSON.stringify({ allow, deny, names, cid, family, byIp })}`;
+    return { request: requestOf(row, namedBy), names, expected, what };
   }),
 );
 
-for (const [caller, { ask, skips = () => false, means = (said: string) => said }] of Object.entries(CALLERS)) {
+for (const [caller, { decide, skips = () => false, means = (said: string) => said }] of Object.entries(CALLERS)) {
   suite(`what ${caller} says`, () => {
-    for (const { question, names, expected, what } of QUESTIONS) {
-      if (skips(question)) continue;
-      const meant = means(expected, question);
-      test(`${meant}: ${what}`, async () => assert.equal(await ask(question, names), meant));
+    for (const { request, names, expected, what } of REQUESTS) {
+      if (skips(request)) continue;
+      const meant = means(expected, request);
+      test(`${meant}: ${what}`, async () => assert.equal(await decide(request, names), meant));
     }
   });
 }
 
 suite('what check says without asking anybody', () => {
   const kinds = new Set<string>();
-  for (const { question, expected, what } of QUESTIONS) {
+  for (const { request, expected, what } of REQUESTS) {
     test(`does not contradict ${expected}: ${what}`, async () => {
-      const { client, target, ...subject } = question;
+      const { client, target, ...subject } = request;
       const [judgement] = await judgeListener({ ...subject, mayHaveCids: true }, target, client.cid, undefined);
       assert(judgement !== undefined);
       kinds.add(judgement.kind);

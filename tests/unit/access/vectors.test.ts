@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { parseHost } from '../../../src/access/address.ts';
 import { findDenial } from '../../../src/access/authorize.ts';
 import { parseRuleAddress } from '../../../src/access/rules.ts';
-import { policy, port, question } from './fixture.ts';
+import { policy, port, request } from './fixture.ts';
 
 /**
  * The result of Enclaver's filters for a host (`expected`), and the result of ours where it differs on purpose
@@ -29,7 +29,7 @@ function isAllowed(allow: readonly string[], deny: readonly string[], host: stri
   const rulesAreValid = [...allow, ...deny].every((text) => parseRuleAddress(text).kind !== 'malformed');
   const target = parseHost(host);
   if (!rulesAreValid || target.kind === 'malformed') return false;
-  return findDenial(question(policy(allow, deny), { host: target, port: port(443) }, {}, 'client')) === undefined;
+  return findDenial(request(policy(allow, deny), { host: target, port: port(443) }, {}, 'client')) === undefined;
 }
 
 suite('vectors', () => {

@@ -11,7 +11,7 @@ const domain = parseDomain('amazonaws.com');
 assert(region !== undefined && domain !== undefined);
 const HERE: Placement = { region, domain };
 
-interface Question {
+interface PlacementRequest {
   readonly ip: string;
   readonly version: 1 | 2;
   readonly signal: AbortSignal;
@@ -23,10 +23,10 @@ interface Question {
 function stage(options: Partial<PlacementOptions> = {}) {
   const clock = new ManualClock();
   const log = recordLog();
-  let asked: Question[] = [];
-  const ask = ({ ip }: ServiceAddress, { version, signal }: { version: 1 | 2; signal: AbortSignal }) => {
+  let requested: PlacementRequest[] = [];
+  const request = ({ ip }: ServiceAddress, { version, signal }: { version: 1 | 2; signal: AbortSignal }) => {
     const { promise, resolve, reject } = Promise.withResolvers<Placement>();
-    asked.push({ ip, version, signal, answer: resolve, fail: reject });
+    requested.push({ ip, version, signal, answer: resolve, fail: reject });
     // As the real one does when its time is over.
     signal.addEventListener('abort', () => reject(unreachable(ip, 'no answer in time')));
     return promise;
@@ -41,13 +41,13 @@ function stage(options: Partial<PlacementOptions> = {}) {
       elsewhere: 'give it',
       ...options,
     },
-    { addresses: SERVICE_ADDRESSES, ask },
+    { addresses: SERVICE_ADDRESSES, request },
   );
   outcome.catch(() => undefined); // it may fail before the test looks
-  /** The questions since the last time. */
-  const take = (): Question[] => {
-    const taken = asked;
-    asked = [];
+  /** The requests since the last time. */
+  const take = (): PlacementRequest[] => {
+    const taken = requested;
+    requested = [];
     return taken;
   };
   /** Both addresses fail in the way of a network that is down. */
@@ -73,7 +73,7 @@ async function refusal(outcome: Promise<Placement>): Promise<string> {
 }
 
 suite('while the metadata service does not answer', () => {
-  test('it is asked again after 250 ms, then after twice as long each time, at most after 5 s', async () => {
+  test('the request is repeated after 250 ms, then after twice as long each time, at most after 5 s', async () => {
     const { clock, take, failRound } = stage({ timeoutMs: 0 });
     for (const pauseMs of [250, 500, 1000, 2000, 4000, 5000, 5000]) {
       await failRound();
@@ -84,7 +84,7 @@ suite('while the metadata service does not answer', () => {
     assert.equal(take().length, 2);
   });
 
-  test('pauses are up to half as long by chance, so that instances do not ask in step', async () => {
+  test('pauses are up to half as long by chance, so that the requests of instances are not in step', async () => {
     const { clock, take, failRound } = stage({ random: () => 0.999 });
     await failRound();
     await clock.advance(126);
@@ -169,7 +169,7 @@ suite('while the metadata service does not answer', () => {
 });
 
 suite('the metadata service', () => {
-  test('is asked at both addresses at once, and the first good answer ends the other question', async () => {
+  test('both addresses get a request at once, and the first good answer ends the other request', async () => {
     const { clock, log, outcome, take } = stage({ version: 1 });
     const questions = take();
     assert.deepEqual(

@@ -308,7 +308,7 @@ ingress: [{listen_port: 8001, healthcheck: {interval_seconds: 30, timeout_second
       const { policy } = await only(text);
       const target = parseTarget(host, 8080);
       assert(!('problem' in target));
-      return begin({ policy, target, client: { cid: 16 }, family: 'any', askedBy: 'client' });
+      return begin({ policy, target, client: { cid: 16 }, family: 'any', namedBy: 'client' });
     };
     for (const [text, host] of [
       ['egress: {allow: [a.example]}', 'host'],

@@ -9,7 +9,7 @@ import { findDenial } from '../../../src/access/authorize.ts';
 import { domainOf, kmsEndpoint, PARTITIONS, parseRegion } from '../../../src/aws/partitions.ts';
 import { inspectText, loadFile } from '../../../src/config/load.ts';
 import { globalPolicy } from '../../../src/config/partial-plan.ts';
-import { question, target } from '../access/fixture.ts';
+import { request, target } from '../access/fixture.ts';
 
 const CONFIGS = fileURLToPath(new URL('../../../configs/', import.meta.url));
 const DEFAULT = join(CONFIGS, 'vsock-proxy.yaml');
@@ -28,7 +28,7 @@ const REGIONS_OF_AWS_PROXY = `
 suite('the default allowlist', () => {
   const file = loadFile(DEFAULT, 'proxy');
   const policy = globalPolicy(file);
-  const decide = (written: string) => findDenial(question(policy, target(written)))?.kind ?? 'allowed';
+  const decide = (written: string) => findDenial(request(policy, target(written)))?.kind ?? 'allowed';
 
   for (const written of [
     'kms.eu-west-1.amazonaws.com 80',
@@ -95,8 +95,8 @@ const APPENDED = '- {address: added.example, port: 8443}\n';
 function assertTakesALine(path: string): void {
   const loaded = inspectText(`${readFileSync(path, 'utf8')}${APPENDED}`, path, 'any');
   assert(!('problems' in loaded), 'problems' in loaded ? loaded.problems.map(({ line }) => line).join('\n') : '');
-  assert.equal(findDenial(question(globalPolicy(loaded), target('added.example 8443'))), undefined);
-  assert.equal(findDenial(question(globalPolicy(loaded), target('added.example 443')))?.kind, 'denied');
+  assert.equal(findDenial(request(globalPolicy(loaded), target('added.example 8443'))), undefined);
+  assert.equal(findDenial(request(globalPolicy(loaded), target('added.example 443')))?.kind, 'denied');
 }
 
 test('a line appended to the default allowlist is an entry of it', () => assertTakesALine(DEFAULT));

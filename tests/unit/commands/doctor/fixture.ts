@@ -147,7 +147,7 @@ export async function diagnose(situation: Situation = {}) {
       {
         host,
         network: { ...NETWORK, ...situation.network },
-        askStatus: () =>
+        requestStatus: () =>
           situation.running instanceof VsockProxyError
             ? Promise.reject(situation.running)
             : Promise.resolve({ listeners: [{ ...LISTENER, ...situation.running }] }),

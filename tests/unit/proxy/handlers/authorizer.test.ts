@@ -19,7 +19,7 @@ function setUp(allow: readonly string[], deny: readonly string[] = []) {
       return says.outcome;
     },
   };
-  const authorizer = new Authorizer({ policy: policy(allow, deny), family: 'any', names, askedBy: 'client' });
+  const authorizer = new Authorizer({ policy: policy(allow, deny), family: 'any', names, namedBy: 'client' });
   return { asked, says, find: (host: string, port: number, cid = 16) => authorizer.find(host, port, { cid }) };
 }
 
@@ -91,7 +91,7 @@ describe('an IP address that one of many listed names may lead to', () => {
   function setUpSearch(resolver: Resolver) {
     const names = new NameCache({ resolver, clock: new ManualClock(), onStale: assert.fail });
     const allow = LISTED.map((name) => `${name} 443`);
-    const authorizer = new Authorizer({ policy: policy(allow), family: 'any', names, askedBy: 'operator' });
+    const authorizer = new Authorizer({ policy: policy(allow), family: 'any', names, namedBy: 'operator' });
     return { names, find: (cid = 16) => authorizer.findTarget(ADDRESS, { cid }) };
   }
 

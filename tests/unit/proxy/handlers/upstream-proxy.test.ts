@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { AccessQuestion } from '../../../../src/access/authorize.ts';
+import type { AccessRequest } from '../../../../src/access/authorize.ts';
 import type { NameCache } from '../../../../src/dns/cache.ts';
 import { VsockProxyError } from '../../../../src/platform/errors.ts';
 import { Authorizer } from '../../../../src/proxy/handlers/authorizer.ts';
@@ -21,7 +21,7 @@ const ADDRESSES: Readonly<Record<string, string>> = {
 };
 
 /** The decision, as one text, and what was looked up for it. */
-async function decide(written: string, askedBy: AccessQuestion['askedBy'] = 'client', proxy = 'proxy.corp 3128') {
+async function decide(written: string, namedBy: AccessRequest['namedBy'] = 'client', proxy = 'proxy.corp 3128') {
   const lookedUp: string[] = [];
   const names: Pick<NameCache, 'lookUp'> = {
     lookUp(name) {
@@ -31,7 +31,7 @@ async function decide(written: string, askedBy: AccessQuestion['askedBy'] = 'cli
       return { addresses: [ip(found)], ttlMs: 60_000, source: 'dns' };
     },
   };
-  const asked = { policy: policy(ALLOW, ['denied.example', '10.9.0.0/16']), family: 'any', names, askedBy } as const;
+  const asked = { policy: policy(ALLOW, ['denied.example', '10.9.0.0/16']), family: 'any', names, namedBy } as const;
   const except = policy(['**.internal', '10.2.0.0/16']).allow;
   const direct = new Authorizer(asked);
   const authorizer = new UpstreamAuthorizer({ ...asked, proxy: { ...target(proxy), except }, direct });
@@ -44,7 +44,7 @@ async function decide(written: string, askedBy: AccessQuestion['askedBy'] = 'cli
 }
 
 describe('with an upstream proxy', () => {
-  for (const [written, askedBy, text, lookedUp] of [
+  for (const [written, namedBy, text, lookedUp] of [
     ['denied.example 443', 'client', 'denied', []],
     ['b.test 443', 'client', 'denied', []],
     ['a.example 80', 'client', 'denied', []],
@@ -73,8 +73,8 @@ describe('with an upstream proxy', () => {
     ['::1 443', 'client', '[::1]:443 at ::1 443', []],
     ['169.254.169.254 80', 'client', '169.254.169.254:80 at 169.254.169.254 80', []],
   ] as const) {
-    it(`${written}, asked for by the ${askedBy}: ${text}`, async () => {
-      assert.deepEqual(await decide(written, askedBy), { text, lookedUp });
+    it(`${written}, asked for by the ${namedBy}: ${text}`, async () => {
+      assert.deepEqual(await decide(written, namedBy), { text, lookedUp });
     });
   }
 

@@ -8,7 +8,7 @@ const DEADLINE_MS = 2_000;
 const MOST_BYTES = 2 * 1024 * 1024;
 
 /** @throws VsockProxyError `control` */
-export async function askMetrics(
+export async function fetchMetrics(
   path: Path,
   { cid, port }: { readonly cid: number; readonly port: number },
 ): Promise<string> {
@@ -24,7 +24,7 @@ export async function askMetrics(
     signal,
     headers: { accept: 'text/plain', connection: 'close' },
   };
-  const asking = request(options, (response) => {
+  const outgoing = request(options, (response) => {
     const chunks: Buffer[] = [];
     let length = 0;
     response.on('error', reject);
@@ -38,8 +38,8 @@ export async function askMetrics(
       else reject(fail(`status ${response.statusCode}`));
     });
   });
-  asking.on('error', reject);
-  asking.end();
+  outgoing.on('error', reject);
+  outgoing.end();
   try {
     return await promise;
   } finally {
