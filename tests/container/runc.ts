@@ -127,7 +127,7 @@ export class Bundle {
   }
 
   /** Process id on this machine. */
-  async pid({ id }: Container): Promise<number> {
+  async pid({ id }: Pick<Container, 'id'>): Promise<number> {
     const { pid } = JSON.parse(await run('runc', ...this.#runc, 'state', id)) as { readonly pid: number };
     return pid;
   }
