@@ -1,4 +1,4 @@
-/** What a test and a program under QuickJS tell each other: a line of JSON each. */
+/** The messages between a test and a program under QuickJS, each a line of JSON. */
 
 export type Call = { readonly call: string; readonly args: readonly unknown[] };
 
@@ -6,21 +6,21 @@ export type Answer =
   | { readonly value?: unknown }
   | { readonly error: { readonly code: string; readonly message: string; readonly errno?: string } };
 
-/** Of the data plane; `settled` is the outcome of the call of this number that gave a promise. */
-export type Told =
+/** From the data plane. `settled` is the number of the call that returned a promise, which now has this value. */
+export type EventMessage =
   | { readonly event: string; readonly args: readonly unknown[] }
   | { readonly settled: number; readonly value: unknown };
 
-/** For a parser, by its name. */
+/** The input of the parser with this name. */
 export type Input = { readonly parser: string; readonly bytes: Uint8Array };
 
 const BYTES = '$bytes';
 
-export function encode(message: Call | Answer | Told | Input): string {
+export function encode(message: Call | Answer | EventMessage | Input): string {
   return `${JSON.stringify(plain(message))}\n`;
 }
 
-/** Bytes as the characters of their numbers. */
+/** Encodes bytes as the characters with their values. */
 function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return { [BYTES]: String.fromCharCode(...value) };
   if (Array.isArray(value)) return value.map(plain);

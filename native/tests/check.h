@@ -1,4 +1,4 @@
-// The smallest test frame that serves: named cases, checks that print where they failed, bounded waits.
+// A small test framework: named cases, checks that print where they failed, bounded waits.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// What tests of the engine play on: clients and servers on loopback, and the engine with its events.
+// Tools for tests of the engine: clients and servers on loopback, and the engine with its events.
 
 #pragma once
 
@@ -26,7 +26,7 @@ constexpr int kPatienceSeconds = 20;
 constexpr Micros kSecond = 1000 * 1000;
 inline const std::string kSocketPath = "/tmp/vsock-proxy-test-" + std::to_string(getpid()) + ".sock";
 
-// An end of a connection that blocks, as test peers do; no call waits longer than kPatienceSeconds.
+// A blocking end of a connection. No call waits longer than kPatienceSeconds.
 class Peer {
  public:
   explicit Peer(int fd) : fd_(fd) {
@@ -56,7 +56,7 @@ class Peer {
       sent += moved.bytes;
     }
   }
-  // Writes on from `sent`, as far as it can. Returns 0 or the errno.
+  // Writes from `sent` on, as far as it can. Returns 0 or the errno.
   int tryWrite(const std::string& data, size_t& sent) const {
     const Moved moved = vsock_proxy::send(fd_.get(), data.data() + sent, data.size() - sent);
     sent += moved.bytes;

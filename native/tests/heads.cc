@@ -1,5 +1,5 @@
 // Reads heads from standard input and prints what native/core/http_head.h makes of each: for
-// tests/native/heads.test.ts, which holds it against the parsers of the control plane.
+// tests/native/heads.test.ts, which compares it with the parsers of the control plane.
 //
 // Input: `q` (a request) or `s` (a response), the number of bytes as 4 bytes (the lowest first), and the
 // bytes. Output: a line for each; `-` where the head is not plain.
@@ -45,7 +45,7 @@ int main() {
   while (std::fread(start, 1, sizeof start, stdin) == sizeof start) {
     size_t size = 0;
     for (int i = 4; i > 0; --i) size = size << 8 | start[i];
-    // Exactly as large, so that a sanitizer sees what reads too far.
+    // The buffer has exactly this size, so that a sanitizer sees a read beyond its end.
     const std::string bytes = [size] {
       std::string all(size, '\0');
       return std::fread(all.data(), 1, size, stdin) == size ? all : std::string();

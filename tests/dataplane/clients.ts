@@ -1,4 +1,4 @@
-/** Which clients a listener of the data plane in memory takes, and how many connections of each. */
+/** The admission and the limits per client of the data plane in memory. */
 import { BlockList } from 'node:net';
 import type { Fault, ListenSpec, SocketAddress } from '../../src/dataplane/contract.ts';
 import type { Clock } from '../../src/platform/clock.ts';
@@ -17,7 +17,7 @@ export class FakeClients {
     this.#clock = clock;
   }
 
-  /** @returns why this client is refused, if it is; otherwise it must leave in the end */
+  /** @returns the reason if the client is refused; otherwise the caller must let it leave later */
   enter(client: SocketAddress): Extract<Fault, { readonly client: SocketAddress }>['kind'] | undefined {
     const { connectionsPerClient, ratePerClient } = this.#limits.limits;
     if (!this.#admits(client)) return 'not-admitted';
@@ -55,7 +55,7 @@ export class FakeClients {
   }
 }
 
-/** By what clients are told apart. */
+/** The key that identifies a client. */
 export function keyOfClient(client: SocketAddress): string {
   switch (client.family) {
     case 'vsock':

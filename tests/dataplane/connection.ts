@@ -26,7 +26,7 @@ export interface ConnectionEvents {
   onClosed(record: CloseRecord): void;
 }
 
-/** So much of a head is collected, by whose it is. */
+/** The limits of heads, of requests and of responses. */
 const HEAD_BYTES = { client: LIMITS.requestHeadBytes, server: LIMITS.responseHeadBytes };
 
 const ANYTHING = { atLeast: 0, until: undefined, after: 0 };
@@ -43,10 +43,10 @@ export class FakeConnection {
   #server: FakeEnd | undefined;
   /** Connected, or tried last. */
   #address: SocketAddress | undefined;
-  /** Waiting: no upstream has been set yet. Asking: for a head or its decision. */
+  /** Waiting: no upstream has been set yet. Deciding: a head or its decision is missing. */
   #state: 'waiting' | 'deciding' | 'connecting' | 'relaying' | 'exchanging' | 'closed';
   #openRequest: DecisionSubject | undefined;
-  /** Bytes and end that the last question showed, to ask again only when there is more. */
+  /** Bytes and end of the last request: the next one comes only when there is more. */
   #shown = '';
   /** What the last `more` waits for. */
   #wanted: { readonly atLeast: number; readonly until: number | undefined; readonly after: number } = ANYTHING;
@@ -111,7 +111,7 @@ export class FakeConnection {
     if (this.#state === 'waiting') this.#dial(addresses);
   }
 
-  /** The question that is not answered yet. */
+  /** The open decision request. */
   get openRequest(): DecisionSubject | undefined {
     return this.#openRequest;
   }
@@ -203,7 +203,7 @@ export class FakeConnection {
     this.#events.onDecisionRequest(subject);
   }
 
-  /** Like epoll: whatever has happened on either side, looks at both. */
+  /** Looks at both sides after an event of either, as with epoll. */
   #look(): void {
     if (this.#state === 'relaying' && this.#server !== undefined) this.#relay(this.#server);
     else if (this.#state === 'exchanging' && this.#server !== undefined) this.#exchange(this.#server);
@@ -212,7 +212,7 @@ export class FakeConnection {
     else if (this.#state === 'deciding' && this.#openRequest === undefined) this.#showHead();
   }
 
-  /** Asks about what the client has sent, if that is more than the last time. */
+  /** Requests a decision about the bytes of the client, if there are more than the last time. */
   #showHead(): void {
     const bytes = this.#client.unread.subarray(0, HEAD_BYTES.client);
     const ended = this.#client.ending === 'eof';
@@ -301,11 +301,11 @@ export class FakeConnection {
     this.#server = undefined;
   }
 
-  /** Once: who hears of it reads the rest of the exchange. */
+  /** Returns the request once: its receiver then reads the rest of the exchange. */
   #tellHead(): { readonly head?: Uint8Array } {
-    const told = this.#plain === undefined || this.#plainHead === undefined ? {} : { head: this.#plainHead };
+    const events = this.#plain === undefined || this.#plainHead === undefined ? {} : { head: this.#plainHead };
     this.#plain = undefined;
-    return told;
+    return events;
   }
 
   #dial(addresses: readonly SocketAddress[]) {

@@ -1,4 +1,4 @@
-/** The part of the contract that is about asking: requests, decisions, exchanges, clients that are refused. */
+/** The contract as tests: decision requests, decisions, exchanges, refused clients. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type {
@@ -12,8 +12,8 @@ import type {
 } from '../../src/dataplane/contract.ts';
 import type { Framing } from '../../src/protocol/framing.ts';
 import type { Harness, Peer, Server } from './harness.ts';
+import { RecordedEvents } from './recorded-events.ts';
 import { Requests } from './requests.ts';
-import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
 const SOON_MS = 80;
@@ -33,19 +33,19 @@ const SPEC: Omit<ListenSpec, 'on'> = {
 const bytes = (text: string) => Buffer.from(text);
 
 export function testDeciding(name: string, openHarness: () => Harness): void {
-  describe(`${name}, asking`, { timeout: LATE_MS }, () => {
+  describe(`${name}, decisions`, { timeout: LATE_MS }, () => {
     let harness: Harness;
-    let told: Told;
+    let events: RecordedEvents;
     let dataPlane: DataPlane;
     let server: Server;
     let requests: Requests;
 
     beforeEach(async () => {
       harness = openHarness();
-      told = new Told();
-      dataPlane = harness.open(told);
+      events = new RecordedEvents();
+      dataPlane = harness.open(events);
       server = await harness.serve();
-      requests = new Requests(told, dataPlane);
+      requests = new Requests(events, dataPlane);
     });
     afterEach(() => harness.close());
 
@@ -77,7 +77,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       return { client, on, connection: (await requests.shown('head', text)).connection };
     };
     const endsAs = async (reason: CloseReason, index = 0) => {
-      const record = await told.record(index);
+      const record = await events.record(index);
       assert.equal(record.reason, reason);
       return record;
     };
@@ -89,9 +89,9 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       return { client, connection, accepted };
     };
 
-    describe('refusing', () => {
+    describe('a refusal', () => {
       for (const reason of ['denied', 'malformed'] as const) {
-        it(`a client that is ${reason} gets the reply and the end`, async () => {
+        it(`a client that is ${reason} gets the reply, and then an EOF`, async () => {
           const { client, connection } = await sendHead('hello');
           dataPlane.decide(connection, { action: 'reject', target: TARGET, reason, toClient: bytes('no, and why') });
           await client.receives('no, and why');
@@ -104,34 +104,34 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         });
       }
 
-      it('without a reply the client is reset', async () => {
+      it('resets the client if there is no reply', async () => {
         const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, { action: 'reject', reason: 'denied' });
         assert.equal(await client.ended, 'reset');
         await endsAs('denied');
       });
 
-      it('a decision that does not fit the question ends the connection as internal', async () => {
+      it('a decision that does not fit the request ends the connection as internal', async () => {
         const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, respondDecision(0, { kind: 'none' }, false));
         assert.equal(await client.ended, 'reset');
         await endsAs('internal');
       });
 
-      it('a client that says too little meets the head deadline', async () => {
+      it('a client that sends too little ends at the head deadline', async () => {
         const { connection } = await sendHead('hel', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
         dataPlane.decide(connection, { action: 'more' });
         const record = await endsAs('head-timeout');
         assert.equal(record.phase, 'deciding');
       });
 
-      it('without an answer the connection ends at the head deadline, and a late answer is ignored', async () => {
+      it('without a decision the connection ends at the head deadline, and a late decision is ignored', async () => {
         const { connection } = await sendHead('hello', { timeouts: { ...SPEC.timeouts, headMs: SOON_MS } });
         await endsAs('decision-timeout');
         dataPlane.decide(connection, connectDecision());
       });
 
-      it('a client that ends in the middle of a head is malformed to who wants more of it', async () => {
+      it('a client that ends within a head is malformed if the decision is `more`', async () => {
         const { client, connection } = await sendHead('hel');
         client.end();
         dataPlane.decide(connection, { action: 'more' });
@@ -141,7 +141,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('malformed');
       });
 
-      it('more of a head is asked about when it is what the decision waits for', async () => {
+      it('the next request comes when the head has the bytes that the decision waits for', async () => {
         const { client, connection } = await sendHead('ab');
         dataPlane.decide(connection, { action: 'more', atLeast: 5 });
         client.write('c');
@@ -155,7 +155,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         assert.equal(Buffer.from(third.bytes).toString(), 'abcdefgh;');
       });
 
-      it('more of a head may be what an answer asks for', async () => {
+      it('a decision may reply to a head and wait for more of it', async () => {
         const { client, connection } = await sendHead('ask;');
         dataPlane.decide(connection, { action: 'more', atLeast: 5, toClient: bytes('S') });
         await client.receives('S');
@@ -172,7 +172,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         assert.deepEqual([record.bytesUp, record.bytesDown], [4, 6]);
       });
 
-      it('16 KiB and more are not collected', async () => {
+      it('a head of more than 16 KiB is not collected', async () => {
         const { on } = await listen();
         const client = await harness.connect(on);
         client.write('x'.repeat(17 * 1024));
@@ -181,35 +181,35 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('malformed');
       });
 
-      it('a client from elsewhere is not admitted', async () => {
+      it('a client with another source address is not admitted', async () => {
         const { on } = await listen({ admission: { sources: [{ ip: '192.0.2.0', prefixLength: 24 }] } });
         const client = await harness.connect(on);
         assert.equal(await client.ended, 'reset');
-        assert.equal((await told.fault()).kind, 'not-admitted');
-        assert.equal(told.records.length, 0);
+        assert.equal((await events.fault()).kind, 'not-admitted');
+        assert.equal(events.records.length, 0);
       });
 
       it('a client with another CID, or none, is not admitted where CIDs are listed', async () => {
         const { on } = await listen({ admission: { cids: [4242] } });
         assert.equal(await (await harness.connect(on)).ended, 'reset');
-        assert.equal((await told.fault()).kind, 'not-admitted');
+        assert.equal((await events.fault()).kind, 'not-admitted');
       });
 
-      it('one client may have so many connections at once, and no more', async () => {
+      it('the connections of one client are limited', async () => {
         const { on, id } = await listen({ kind: 'fixed', limits: { ...SPEC.limits, connectionsPerClient: 1 } });
         dataPlane.setUpstream(id, [server.address]);
         const first = await harness.connect(on);
         const accepted = await server.accept();
         assert.equal(await (await harness.connect(on)).ended, 'reset');
-        assert.equal((await told.fault()).kind, 'client-limit');
+        assert.equal((await events.fault()).kind, 'client-limit');
         first.write('still here');
         await accepted.receives('still here');
         assert.equal(dataPlane.counters()[0]?.closed['client-limit'], 1);
       });
     });
 
-    describe('connecting', () => {
-      it('what is not consumed goes on, and both sides first get what the decision has for them', async () => {
+    describe('a decision to connect', () => {
+      it('passes on the bytes that it does not consume, behind its own bytes for both sides', async () => {
         const { client, connection } = await sendHead('CONNECT;early');
         const decision: Decision = { ...connectDecision(8), toServer: bytes('proxy;'), toClient: bytes('go;') };
         dataPlane.decide(connection, decision);
@@ -223,11 +223,11 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         const record = await endsAs('finished');
         assert.equal(record.target, TARGET);
         assert.deepEqual(record.server, server.address);
-        const connected = told.steps.find(({ step }) => step === 'connected');
+        const connected = events.steps.find(({ step }) => step === 'connected');
         assert.ok(connected?.step === 'connected' && connected.target === TARGET);
       });
 
-      it('a client is asked about before it speaks, with where it connected to', async () => {
+      it('can come before the first byte of a client; the request has the address that it connected to', async () => {
         const { on } = await listen({ kind: 'decide-client' });
         const client = await harness.connect(on);
         const { connection, local } = await requests.next('client');
@@ -238,10 +238,10 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await accepted.receives('PROXY;hello');
       });
 
-      it('a failure is asked about if that is wanted, and keeps its reason and errno', async () => {
+      it('makes a request after a failure if `explain` is set; reason and errno stay', async () => {
         const { client, connection } = await sendHead('hello');
         const address = await harness.freeAddress();
-        // What it would have been told once connected, it never is.
+        // Bytes for a connected client never reach this one.
         dataPlane.decide(connection, {
           ...connectDecision(0, [address]),
           toClient: bytes('connected;'),
@@ -258,7 +258,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('connect-failed');
       });
 
-      it('a failure is the end if nobody wants to explain it', async () => {
+      it('ends the connection after a failure if `explain` is not set', async () => {
         const { client, connection } = await sendHead('hello');
         dataPlane.decide(connection, connectDecision(0, [await harness.freeAddress()]));
         assert.equal(await client.ended, 'reset');
@@ -266,7 +266,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
     });
 
-    describe('a cache', () => {
+    describe('a cached decision', () => {
       const HEAD = 'CONNECT kms;';
       const cache = { bytes: HEAD.length, except: [8, 10], forMs: LATE_MS };
       /** Sends the head until no decision is requested any more: each relay thread may request one. */
@@ -283,18 +283,18 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         }
       };
 
-      it('holds for clients who say the same, and they are told of as others are', async () => {
+      it('serves clients that send the same bytes, with the same events as others', async () => {
         const listening = await listen();
         const { client, accepted } = await settle(`${HEAD}early`, listening);
         await accepted.receives('kms;early');
         client.end();
         accepted.end();
-        const record = await told.record(0);
+        const record = await events.record(0);
         assert.equal(record.reason, 'finished');
         assert.equal(record.target, TARGET);
       });
 
-      it('does not hold for other bytes, fewer bytes, or another listener', async () => {
+      it('serves no other bytes, no fewer bytes, and no other listener', async () => {
         const listening = await listen();
         await settle(HEAD, listening);
         for (const [text, on] of [
@@ -308,14 +308,14 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         }
       });
 
-      it('leaves out what its ranges say', async () => {
+      it('ignores the ranges of bytes that it excludes', async () => {
         const listening = await listen();
         await settle(HEAD, listening);
         const { accepted } = await settle('CONNECT s3s;', listening);
         await accepted.receives('kms;');
       });
 
-      it('ends with its listener, though another one has its socket', async () => {
+      it('ends with its listener, although another one has its socket', async () => {
         const listening = await listen();
         await settle(HEAD, listening);
         dataPlane.listen({ ...SPEC, on: { family: 'predecessor', listener: listening.id } });
@@ -324,7 +324,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await requests.shown('head', HEAD);
       });
 
-      it('ends with its time', async () => {
+      it('expires', async () => {
         const listening = await listen();
         for (let time = 0; time < 2; time++) {
           const client = await harness.connect(listening.on);
@@ -350,7 +350,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await client.receives('go;and');
       });
 
-      it('that the server refuses is told to the client in our words', async () => {
+      it('that the server refuses gives the client the reply of the proxy', async () => {
         const { client, connection } = await sendHead('head;');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
         const accepted = await server.accept();
@@ -364,8 +364,8 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
       });
     });
 
-    describe('a handshake that the server does not agree to', () => {
-      it('gives the client its response, and leaves it', async () => {
+    describe('a handshake that the server refuses', () => {
+      it('can pass the response on, and end', async () => {
         const { client, connection } = await sendHead('head;early');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
         const accepted = await server.accept();
@@ -383,7 +383,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     });
 
     describe('an exchange', () => {
-      it('passes one request and its response, and then the next head is asked about', async () => {
+      it('passes one request and its response, and then requests a decision about the next head', async () => {
         const { client, connection, accepted } = await exchange({ kind: 'length', bytes: 4 });
         client.write('bodynext;');
         await accepted.receives('HEAD;body');
@@ -403,7 +403,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('finished');
       });
 
-      it('with chunks in both directions', async () => {
+      it('passes chunks in both directions', async () => {
         const chunks = '5\r\nhello\r\n0\r\n\r\n';
         const { client, connection, accepted } = await exchange({ kind: 'chunked' });
         client.write(chunks);
@@ -417,7 +417,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('finished');
       });
 
-      it('with chunks that are malformed ends as that, reset on both sides', async () => {
+      it('with malformed chunks ends as malformed, and resets both sides', async () => {
         const { client, accepted } = await exchange({ kind: 'chunked' });
         client.write('5\r\nhelloXX\r\n');
         assert.equal(await accepted.ended, 'reset');
@@ -425,7 +425,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         assert.equal((await endsAs('malformed')).endedBy, 'client');
       });
 
-      it('with a response that lasts until the server ends it', async () => {
+      it('passes a response that lasts until the EOF of the server', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('status;and');
         await requests.shown('response', 'status;and');
@@ -438,7 +438,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('finished');
       });
 
-      it('passes interim responses on ahead of the final one', async () => {
+      it('passes interim responses on before the final one', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('100;200;');
         await requests.shown('response', '100;200;');
@@ -449,7 +449,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await client.receives('go on;ANSWER;');
       });
 
-      it('whose server ends without an answer is asked about with its end', async () => {
+      it('whose server ends without an answer makes a request that has its end', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.end();
         const response = await requests.next('response');
@@ -461,7 +461,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await endsAs('malformed');
       });
 
-      it('whose response breaks off is reset', async () => {
+      it('with a response that breaks off is reset', async () => {
         const { client, connection, accepted } = await exchange();
         accepted.write('status;123');
         await requests.shown('response', 'status;123');
@@ -473,7 +473,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
     });
 
     describe('sockets', () => {
-      it('a listener with the socket of another takes over its clients', async () => {
+      it('a listener with the socket of another one takes over its clients', async () => {
         const old = await listen({ kind: 'fixed' });
         dataPlane.setUpstream(old.id, [server.address]);
         const before = await connectThrough(old);
@@ -492,7 +492,7 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await before.accepted.receives('old');
       });
 
-      it('threads that run show it from one beat to the next', async () => {
+      it('running threads answer each heartbeat', async () => {
         dataPlane.beat();
         while (!dataPlane.beat()) await new Promise((resolve) => setImmediate(resolve));
       });

@@ -1,4 +1,4 @@
-/** Decisions that the data plane in memory gives again, unasked. */
+/** Decisions that the data plane in memory uses again without a request. */
 
 import type {
   AuthorityRule,

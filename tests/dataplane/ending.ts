@@ -1,4 +1,4 @@
-/** The part of the contract that is about counting: whichever way a connection ends, its places are free again. */
+/** The contract as tests: however a connection ends, its places are free again. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type {
@@ -10,7 +10,7 @@ import type {
   ListenSpec,
 } from '../../src/dataplane/contract.ts';
 import type { Harness, Peer, Server } from './harness.ts';
-import { Told } from './told.ts';
+import { RecordedEvents } from './recorded-events.ts';
 
 /** A deadline that a test waits for. */
 const SOON_MS = 80;
@@ -30,15 +30,15 @@ const SPEC: Omit<ListenSpec, 'on'> = {
 export function testEndings(name: string, openHarness: () => Harness): void {
   describe(`${name}, one place for each client`, { timeout: LATE_MS }, () => {
     let harness: Harness;
-    let told: Told;
+    let events: RecordedEvents;
     let dataPlane: DataPlane;
     let server: Server;
     let listening: Listening;
 
     beforeEach(async () => {
       harness = openHarness();
-      told = new Told();
-      dataPlane = harness.open(told);
+      events = new RecordedEvents();
+      dataPlane = harness.open(events);
       server = await harness.serve();
     });
     afterEach(() => harness.close());
@@ -60,7 +60,7 @@ export function testEndings(name: string, openHarness: () => Harness): void {
     const ask = async (changes: Partial<ListenSpec> = {}): Promise<ConnectionId> => {
       await listen({ kind: 'decide-head', ...changes });
       (await connect()).write('head');
-      return (await told.request()).connection;
+      return (await events.request()).connection;
     };
     const askAndAnswer = async (decision: Decision): Promise<void> => dataPlane.decide(await ask(), decision);
     const timeouts = (changes: Partial<ListenSpec['timeouts']>) => ({ timeouts: { ...SPEC.timeouts, ...changes } });
@@ -70,7 +70,7 @@ export function testEndings(name: string, openHarness: () => Harness): void {
       return found;
     };
 
-    /** How one connection of the client comes to end so, with the listener that it takes. */
+    /** How one connection of the client ends with the reason, and the listener for it. */
     const served: Readonly<
       Record<Exclude<CloseReason, 'not-admitted' | 'client-limit' | 'client-rate'>, () => unknown>
     > = {
@@ -105,16 +105,16 @@ export function testEndings(name: string, openHarness: () => Harness): void {
     };
 
     for (const [reason, end] of Object.entries(served) as [keyof typeof served, () => unknown][]) {
-      it(`a connection that ends as ${reason} gives its place back`, async () => {
+      it(`a connection that ends as ${reason} frees its place`, async () => {
         await end();
-        assert.equal((await told.record()).reason, reason);
+        assert.equal((await events.record()).reason, reason);
         const { active, closed } = counters();
         assert.deepEqual({ active, closed: closed[reason] }, { active: 0, closed: 1 });
         if (reason === 'drained') return; // nobody comes any more
-        const steps = told.steps.length;
+        const steps = events.steps.length;
         const next = await connect();
-        const refused = next.ended.then(() => told.fault());
-        const step = await Promise.race([told.step(steps), refused]);
+        const refused = next.ended.then(() => events.fault());
+        const step = await Promise.race([events.step(steps), refused]);
         assert.ok('step' in step && step.step === 'accepted', `the next client: ${JSON.stringify(step)}`);
       });
     }
@@ -135,7 +135,7 @@ export function testEndings(name: string, openHarness: () => Harness): void {
       for (let i = 0; i < FLOOD; i += 1) assert.equal(await (await connect()).ended, 'reset');
       assert.equal(counters().closed['client-limit'], FLOOD);
       await finish(first);
-      await told.record();
+      await events.record();
       await relay();
       assert.equal(counters().closed['client-limit'], FLOOD);
     });
@@ -144,8 +144,8 @@ export function testEndings(name: string, openHarness: () => Harness): void {
       await listen({ limits: { ...SPEC.limits, connectionsPerClient: FLOOD, ratePerClient: FLOOD - 1 } });
       const clients = await Promise.all(Array.from({ length: FLOOD }, connect));
       assert.equal(await Promise.race(clients.map(({ ended }) => ended)), 'reset');
-      await told.fault();
-      assert.equal((await told.fault()).kind, 'client-rate');
+      await events.fault();
+      assert.equal((await events.fault()).kind, 'client-rate');
       const { active, closed } = counters();
       assert.deepEqual({ active, refused: closed['client-rate'] }, { active: FLOOD - 1, refused: 1 });
     });

@@ -1,6 +1,6 @@
 /**
- * A data plane in memory, true to src/dataplane/contract.ts, for tests of what sits on top of it. The same suite runs
- * against it and against the addon.
+ * A data plane in memory by src/dataplane/contract.ts, for tests of the control plane. The same suite runs against it
+ * and against the addon.
  */
 import type {
   ClientCounters,
@@ -75,7 +75,7 @@ export class FakeDataPlane implements DataPlane {
   #requests: DecisionRequest[] = [];
   #stopped = false;
   #onEmpty: (() => void) | undefined;
-  /** What `beat` says, for tests of what follows when a thread hangs. */
+  /** The result of `beat`, for tests of a hanging thread. */
   beats = true;
 
   constructor(network: FakeNetwork, events: DataPlaneEvents) {

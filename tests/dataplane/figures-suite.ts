@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { DataPlane, Histogram, Listening, ListenSpec } from '../../src/dataplane/contract.ts';
 import { BOUNDS } from './figures.ts';
 import type { Harness, Peer, Server } from './harness.ts';
-import { Told } from './told.ts';
+import { RecordedEvents } from './recorded-events.ts';
 
 const LATE_MS = 20_000;
 
@@ -21,13 +21,13 @@ const total = ({ counts }: Histogram) => counts.reduce((sum, count) => sum + cou
 export function testFigures(name: string, openHarness: () => Harness): void {
   describe(`figures of ${name}`, { timeout: LATE_MS }, () => {
     let harness: Harness;
-    let told: Told;
+    let events: RecordedEvents;
     let dataPlane: DataPlane;
 
     beforeEach(() => {
       harness = openHarness();
-      told = new Told();
-      dataPlane = harness.open(told);
+      events = new RecordedEvents();
+      dataPlane = harness.open(events);
     });
     afterEach(() => harness.close());
 
@@ -43,7 +43,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
     const finish = async ({ client, accepted }: { client: Peer; accepted: Peer }, index: number): Promise<void> => {
       client.end();
       accepted.end();
-      await told.record(index);
+      await events.record(index);
     };
     const countersOf = ({ id }: Listening) => {
       const counters = dataPlane.counters().find(({ listener }) => listener === id);
@@ -51,7 +51,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       return counters;
     };
 
-    it('histograms have the same bounds, and nothing at first', async () => {
+    it('histograms have the same bounds, and are empty at first', async () => {
       const { connect, duration, queued } = countersOf(await listenTo(await harness.serve()));
       for (const each of [connect, duration, queued]) {
         assert.deepEqual([each.bounds, total(each), each.sum], [BOUNDS, 0, 0]);
@@ -59,14 +59,14 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       }
     });
 
-    it('a connection that was made counts in both, one that was not in its duration alone', async () => {
+    it('an established connection counts in both, a failed one in the durations alone', async () => {
       const server = await harness.serve();
       const listening = await listenTo(server);
       await finish(await connectThrough(listening, server), 0);
       assert.deepEqual([total(countersOf(listening).connect), total(countersOf(listening).duration)], [1, 1]);
       dataPlane.setUpstream(listening.id, [await harness.freeAddress()]);
       (await harness.connect(listening.on)).end();
-      await told.record(1);
+      await events.record(1);
       assert.deepEqual([total(countersOf(listening).connect), total(countersOf(listening).duration)], [1, 2]);
     });
 
@@ -75,14 +75,14 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       const listening = await listenTo(server, { limits: { ...SPEC.limits, connections: 1 } });
       const first = await connectThrough(listening, server);
       const second = harness.connect(listening.on);
-      await told.fault();
+      await events.fault();
       await finish(first, 0);
       const accepted = await server.accept();
       await finish({ client: await second, accepted }, 1);
       assert.equal(total(countersOf(listening).queued), 1);
     });
 
-    it('clients have their totals, the refused ones too, and bytes when a connection has ended', async () => {
+    it('each client has totals, a refused one too, and its bytes count when a connection ends', async () => {
       const server = await harness.serve();
       const listening = await listenTo(server, { limits: { ...SPEC.limits, connectionsPerClient: 1 } });
       const open = await connectThrough(listening, server);
@@ -90,7 +90,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       await open.accepted.receives('four');
       const refused = await harness.connect(listening.on).catch(() => undefined);
       await refused?.ended;
-      await told.fault();
+      await events.fault();
       const [client, ...others] = dataPlane.clients();
       assert.deepEqual(others, []);
       assert.deepEqual(
@@ -102,7 +102,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       assert.deepEqual([gone?.active, gone?.accepted, gone?.bytesUp, gone?.client], [0, 1, 4, client?.client]);
     });
 
-    it('open connections are told with what has passed so far', async () => {
+    it('open connections are listed with their bytes so far', async () => {
       const server = await harness.serve();
       const listening = await listenTo(server);
       assert.deepEqual(await dataPlane.connections(), []);
@@ -111,7 +111,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       await open.accepted.receives('four');
       open.accepted.write('answer');
       await open.client.receives('answer');
-      const { client } = await told.step();
+      const { client } = await events.step();
       const [live, ...others] = await dataPlane.connections();
       assert.deepEqual(others, []);
       assert.ok(live);
@@ -129,7 +129,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       assert.deepEqual(await dataPlane.connections(), []);
     });
 
-    it('decisions are counted by where they came from', async () => {
+    it('decisions are counted by their origin', async () => {
       const server = await harness.serve();
       const listening = dataPlane.listen({ ...SPEC, kind: 'decide-head', on: await harness.freeAddress() });
       // Each relay thread has a cache of its own.
@@ -138,7 +138,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
         const client = await harness.connect(listening.on);
         client.write('head');
         const accepting = server.accept();
-        const decided = told.request(requested).then(({ connection }) => {
+        const decided = events.request(requested).then(({ connection }) => {
           dataPlane.decide(connection, {
             action: 'connect',
             target: 1,
@@ -157,7 +157,7 @@ export function testFigures(name: string, openHarness: () => Harness): void {
       assert.deepEqual([decisionsCached + decisionsRequested, decisionsRequested], [3, requested]);
     });
 
-    it('threads have spent some time', () => {
+    it('threads have used processor time', () => {
       for (const seconds of dataPlane.threadSeconds()) assert.ok(seconds >= 0 && seconds < 60, `${seconds}`);
     });
   });

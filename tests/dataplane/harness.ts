@@ -1,12 +1,12 @@
-/** What the contract suite plays on: clients and servers around a data plane, of sockets or in memory. */
+/** The harness of the contract suite: clients and servers around a data plane, with sockets or in memory. */
 import type { DataPlane, DataPlaneEvents, SocketAddress } from '../../src/dataplane/contract.ts';
 
-/** One end of a stream, in the hands of a test. */
+/** The end of a stream that a test uses. */
 export interface Peer {
   write(data: string | Uint8Array): void;
   /** Sends EOF; receiving goes on. */
   end(): void;
-  /** Breaks the stream off. */
+  /** Resets the stream. */
   reset(): void;
   /** Waits until this text and nothing else has arrived, in all. */
   receives(text: string): Promise<void>;
@@ -22,12 +22,12 @@ export interface Server {
 
 export interface Harness {
   open(events: DataPlaneEvents): DataPlane;
-  /** Where nobody listens. */
+  /** An address where no one listens. */
   freeAddress(): Promise<SocketAddress>;
   /** Connects as a client; rejects when nobody listens. */
   connect(to: SocketAddress): Promise<Peer>;
   serve(): Promise<Server>;
-  /** An address that never answers, neither yes nor no. */
+  /** An address that never answers. */
   silentAddress(): Promise<SocketAddress>;
   /** Ends everything that the harness has started. */
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-/** A network in memory: streams, listening sockets, servers, clients, addresses that answer or do not. */
+/** A network in memory: streams, listening sockets, servers, clients, silent addresses. */
 
 import type { SocketAddress } from '../../src/dataplane/contract.ts';
 import { type Clock, systemClock } from '../../src/platform/clock.ts';
@@ -9,7 +9,7 @@ export class FakeEnd implements Peer {
   readonly address: SocketAddress;
   readonly ended: Promise<'eof' | 'reset'>;
   ending: 'eof' | 'reset' | undefined;
-  /** What has come and nobody has consumed. */
+  /** Bytes that have arrived and are not consumed. */
   unread: Buffer = Buffer.alloc(0);
   #received: Buffer = Buffer.alloc(0);
   #sentEof = false;
@@ -133,7 +133,7 @@ export class FakeSocket {
 
 export interface FakeNetworkOptions {
   readonly clock?: Clock;
-  /** The errno with which binding fails, if it is to. */
+  /** The errno of a bind that shall fail. */
   readonly bindErrno?: (on: SocketAddress) => string | undefined;
 }
 
@@ -163,7 +163,7 @@ export class FakeNetwork {
     return address;
   }
 
-  /** From now on it answers neither yes nor no. */
+  /** Makes the address silent from now on. */
   silence(address: SocketAddress): void {
     this.#silent.add(keyOf(address));
   }

@@ -1,17 +1,17 @@
 /** The decision requests of a data plane, which a test takes one after the other. */
 import assert from 'node:assert/strict';
 import type { DataPlane, DecisionRequest } from '../../src/dataplane/contract.ts';
-import type { Told } from './told.ts';
+import type { RecordedEvents } from './recorded-events.ts';
 
 type OfKind<Kind> = Extract<DecisionRequest, { readonly kind: Kind }>;
 
 export class Requests {
-  readonly #told: Told;
+  readonly #events: RecordedEvents;
   readonly #dataPlane: DataPlane;
   #taken = 0;
 
-  constructor(told: Told, dataPlane: DataPlane) {
-    this.#told = told;
+  constructor(events: RecordedEvents, dataPlane: DataPlane) {
+    this.#events = events;
     this.#dataPlane = dataPlane;
   }
 
@@ -22,7 +22,7 @@ export class Requests {
 
   /** The next one when it comes; it is not taken yet. */
   peek(): Promise<DecisionRequest> {
-    return this.#told.request(this.#taken);
+    return this.#events.request(this.#taken);
   }
 
   /** Takes the one that was peeked at. */

@@ -1,4 +1,4 @@
-/** The part of the contract that is about servers that are kept, and about decisions for an authority. */
+/** The contract as tests: kept servers, and decisions for an authority. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type {
@@ -10,8 +10,8 @@ import type {
   ListenSpec,
 } from '../../src/dataplane/contract.ts';
 import type { Harness, Peer, Server } from './harness.ts';
+import { RecordedEvents } from './recorded-events.ts';
 import { Requests } from './requests.ts';
-import { Told } from './told.ts';
 
 /** A deadline that a test waits for. */
 const SOON_MS = 80;
@@ -31,26 +31,26 @@ type ExchangeDecision = Extract<Decision, { readonly action: 'exchange' }>;
 const bytes = (text: string) => Buffer.from(text);
 const CACHE: AuthorityRule = { form: { absolute: false, fields: '' }, forMs: LATE_MS };
 const RESPONSE = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
-/** As the client gets it. */
+/** The head that the client gets. */
 const PASSED = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 vsock-proxy\r\nConnection: keep-alive\r\n\r\nok';
 const get = (path: string, host = 'a.example') => `GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 const written = (path: string, host = 'a.example') =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nVia: 1.1 vsock-proxy\r\n\r\n`;
 
 export function testReuse(name: string, openHarness: () => Harness): void {
-  describe(`${name}, with servers that are kept`, { timeout: LATE_MS }, () => {
+  describe(`${name}, kept servers`, { timeout: LATE_MS }, () => {
     let harness: Harness;
-    let told: Told;
+    let events: RecordedEvents;
     let dataPlane: DataPlane;
     let server: Server;
     let requests: Requests;
 
     beforeEach(async () => {
       harness = openHarness();
-      told = new Told();
-      dataPlane = harness.open(told);
+      events = new RecordedEvents();
+      dataPlane = harness.open(events);
       server = await harness.serve();
-      requests = new Requests(told, dataPlane);
+      requests = new Requests(events, dataPlane);
     });
     afterEach(() => harness.close());
 
@@ -97,7 +97,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
     };
 
     describe('a persistent exchange', () => {
-      it('goes to the server of the one before, and is told of like any other', async () => {
+      it('goes to the server of the previous one, with the same events as any other', async () => {
         const { client, connection, accepted } = await first();
         client.write('more;');
         await requests.shown('head', 'more;');
@@ -105,16 +105,16 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await accepted.receives('HEAD;HEAD;');
         await answer(connection, client, accepted, 'ANSWER;okANSWER;ok');
         client.end();
-        assert.equal((await told.record(0)).reason, 'finished');
+        assert.equal((await events.record(0)).reason, 'finished');
         assert.equal(await accepted.ended, 'eof');
-        assert.equal(told.steps.filter(({ step }) => step === 'connected').length, 2);
+        assert.equal(events.steps.filter(({ step }) => step === 'connected').length, 2);
       });
 
       for (const [what, changes] of [
         ['of another target', { target: 2 }],
         ['that is not persistent', { persistent: false }],
       ] as const) {
-        it(`is followed by one ${what} with a server of its own`, async () => {
+        it(`is followed by one ${what}, which gets a server of its own`, async () => {
           const { client, connection, accepted } = await first();
           client.write('more;');
           await requests.shown('head', 'more;');
@@ -125,7 +125,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         });
       }
 
-      it('for which another address is right has a server of its own', async () => {
+      it('to another address gets a server of its own', async () => {
         const { client, connection, accepted } = await first();
         const other = await harness.serve();
         client.write('more;');
@@ -139,13 +139,13 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         ['whose response forbids it', { keep: false }],
         ['that was not persistent', { persistent: false }],
       ] as const) {
-        it(`leaves a server ${what}`, async () => {
+        it(`closes a server ${what}`, async () => {
           const { accepted } = await first({}, how);
           assert.equal(await accepted.ended, 'eof');
         });
       }
 
-      it('leaves a server that nobody needs in time', async () => {
+      it('closes a server that is not used in time', async () => {
         const { accepted, client, connection } = await first({ timeouts: { ...SPEC.timeouts, reuseMs: SOON_MS } });
         assert.equal(await accepted.ended, 'eof');
         client.write('more;');
@@ -154,7 +154,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await (await server.accept()).receives('HEAD;');
       });
 
-      it('leaves a server that speaks out of turn, and that is for nobody', async () => {
+      it('closes a server that sends bytes unasked, and drops these bytes', async () => {
         const { accepted, client, connection } = await first();
         accepted.write('status;NO');
         await accepted.ended;
@@ -166,7 +166,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await answer(connection, client, second, 'ANSWER;okANSWER;ok');
       });
 
-      it('leaves a server that says more than its response', async () => {
+      it('closes a server that sends more than its response', async () => {
         const listening = await listen();
         const client = await harness.connect(listening.on);
         client.write('head;');
@@ -180,7 +180,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.equal(await accepted.ended, 'eof');
       });
 
-      it('whose server has gone connects one', async () => {
+      it('connects again if its server has gone', async () => {
         const { accepted, client, connection } = await first();
         accepted.end();
         assert.equal(await accepted.ended, 'eof');
@@ -190,7 +190,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await (await server.accept()).receives('HEAD;');
       });
 
-      it('whose server goes when it sees the request connects another one, once', async () => {
+      it('connects again, once, if its server goes when it gets the request', async () => {
         const { accepted, client, connection } = await first();
         client.write('more;');
         await requests.shown('head', 'more;');
@@ -204,7 +204,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.deepEqual([ended, none.length], [true, 0]);
       });
 
-      it('whose server goes behind the first byte of its response is asked about', async () => {
+      it('makes a request if its server goes after the first byte of its response', async () => {
         const { accepted, client, connection } = await first();
         client.write('more;');
         await requests.shown('head', 'more;');
@@ -217,7 +217,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.equal((await requests.next('response')).ended, true);
       });
 
-      it('has a server of its own once the listener is closed', async () => {
+      it('gets a server of its own once the listener is closed', async () => {
         const { listening, accepted, client, connection } = await first();
         dataPlane.closeListener(listening.id);
         client.write('more;');
@@ -232,7 +232,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
     });
 
     describe('a decision for an authority', () => {
-      /** A client that was asked about once, and what it has got. */
+      /** A client with one decision, and the bytes that it has received. */
       const known = async (changes: Partial<ExchangeDecision> = {}) => {
         const listening = await listen();
         const client = await harness.connect(listening.on);
@@ -245,7 +245,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         return { listening, client, connection, accepted };
       };
 
-      it('holds for other GETs: the data plane writes them, and the responses', async () => {
+      it('serves other GETs: the data plane writes their heads and those of the responses', async () => {
         const { listening, client, accepted } = await known();
         client.write(get('/second'));
         await accepted.receives(`HEAD;${written('/second')}`);
@@ -256,7 +256,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.deepEqual(answers, [0, 1, 0, 0, 0]);
       });
 
-      it('is written as another proxy takes it, where that is the server', async () => {
+      it('writes the form for a proxy if the server is one', async () => {
         const form = { absolute: true, fields: 'X-Own: 1\r\n' };
         const { client, accepted } = await known({ cache: { form, forMs: LATE_MS } });
         client.write(get('/second'));
@@ -264,7 +264,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await accepted.receives(`HEAD;${head}`);
       });
 
-      it('says that it is the last, where it is', async () => {
+      it('writes that the exchange is the last, if it is', async () => {
         const { client, accepted } = await known();
         client.write(get('/second').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
         const second = await server.accept();
@@ -275,7 +275,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.equal(await accepted.ended, 'eof');
       });
 
-      it('does not hold for another authority, another method, or a head that is not plain', async () => {
+      it('serves no other authority, no other method, and no head that is not plain', async () => {
         const { client, connection } = await known();
         for (const text of [
           get('/', 'b.example'),
@@ -299,7 +299,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         await requests.shown('head', get('/second'));
       });
 
-      it('asks about a response that is not plain, with the request', async () => {
+      it('leads to a request about a response that is not plain, which has the head of the GET', async () => {
         const { client, connection, accepted } = await known();
         client.write(get('/second'));
         await accepted.receives(`HEAD;${written('/second')}`);
@@ -311,7 +311,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.equal((await requests.next('response')).head, undefined);
       });
 
-      it('asks about a server that cannot be connected, with the request', async () => {
+      it('leads to a request about a failed connect, which has the head of the GET', async () => {
         const { client, accepted } = await known({ addresses: [server.address] });
         accepted.end();
         assert.equal(await accepted.ended, 'eof');
@@ -324,7 +324,7 @@ export function testReuse(name: string, openHarness: () => Harness): void {
         assert.equal(Buffer.from(head ?? '').toString(), get('/second'));
       });
 
-      it('makes tunnels, whatever else their heads say', async () => {
+      it('makes tunnels, whatever other fields their heads have', async () => {
         const listening = await listen();
         const connect = (fields: string) => `CONNECT a.example:443 HTTP/1.1\r\n${fields}\r\n`;
         const clients: Peer[] = [];

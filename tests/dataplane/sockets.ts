@@ -1,4 +1,4 @@
-/** The harness of real sockets, on loopback, around a data plane: the addon, unless told. */
+/** The harness with real sockets on loopback around a data plane, by default the addon. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
@@ -39,7 +39,7 @@ export function openSocketHarness(threads: number, open: typeof openDataPlane = 
       const peer = peerOf(socket);
       await new Promise<void>((resolve, reject) => {
         socket.once('connect', resolve);
-        // Accepted and reset, before Node looked: the peer tells of it.
+        // Accepted and reset before Node looked: the peer reports it.
         socket.once('error', (error: NodeJS.ErrnoException) =>
           error.code === 'ECONNRESET' ? resolve() : reject(error),
         );
@@ -69,7 +69,7 @@ export function openSocketHarness(threads: number, open: typeof openDataPlane = 
     async silentAddress() {
       const { worker, port } = await startDeafServer();
       cleanUps.push(() => worker.terminate());
-      // Until its queue is full, the kernel answers in its name.
+      // The kernel completes connections until the queue is full.
       for (let i = 0; i <= DEAF_BACKLOG; i += 1) {
         const socket = dial({ host: LOOPBACK, port }).on('error', () => undefined); // when the worker ends
         cleanUps.push(() => socket.destroy());
@@ -86,7 +86,7 @@ export function openSocketHarness(threads: number, open: typeof openDataPlane = 
 
 const DEAF_BACKLOG = 1;
 
-/** A server that never accepts, as its thread waits for ever: once its queue is full, SYNs to it go unanswered. */
+/** A server that never accepts, because its thread waits for ever. Once its queue is full, SYNs to it get no answer. */
 export async function startDeafServer(): Promise<{ readonly worker: Worker; readonly port: number }> {
   const worker = new Worker(
     `const { parentPort } = require('node:worker_threads');

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { DataPlane, ListenerId, Listening, ListenSpec } from '../../src/dataplane/contract.ts';
 import { VsockProxyError } from '../../src/platform/errors.ts';
 import type { Harness, Peer, Server } from './harness.ts';
-import { Told } from './told.ts';
+import { RecordedEvents } from './recorded-events.ts';
 
 /** A deadline that a test waits for. */
 const SOON_MS = 80;
@@ -13,7 +13,7 @@ const LATE_MS = 20_000;
 
 const NOBODY = 4242 as ListenerId;
 
-/** All but the address. */
+/** A listener without its address. */
 const SPEC: Omit<ListenSpec, 'on'> = {
   kind: 'fixed',
   limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
@@ -25,13 +25,13 @@ const SPEC: Omit<ListenSpec, 'on'> = {
 export function testDataPlane(name: string, openHarness: () => Harness): void {
   describe(name, { timeout: LATE_MS }, () => {
     let harness: Harness;
-    let told: Told;
+    let events: RecordedEvents;
     let dataPlane: DataPlane;
 
     beforeEach(() => {
       harness = openHarness();
-      told = new Told();
-      dataPlane = harness.open(told);
+      events = new RecordedEvents();
+      dataPlane = harness.open(events);
     });
     afterEach(() => harness.close());
 
@@ -48,7 +48,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
       const client = await harness.connect(on);
       return { client, accepted: await server.accept() };
     };
-    /** Every thread must hear of it first: until then the kernel may still take a client, whom nobody serves. */
+    /** Waits until every thread has closed its socket. Until then the kernel may take a client that nobody serves. */
     const refusesSoon = async ({ on }: Listening): Promise<void> => {
       const slipsIn = () =>
         harness.connect(on).then(
@@ -63,8 +63,8 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
       return counters;
     };
 
-    describe('what cannot be', () => {
-      it('listening where somebody listens already fails with EADDRINUSE', async () => {
+    describe('errors', () => {
+      it('listening at an address in use fails with EADDRINUSE', async () => {
         const { on } = await listen();
         assert.throws(
           () => dataPlane.listen({ ...SPEC, on }),
@@ -72,12 +72,12 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         );
       });
 
-      it('without any address a client is refused, and the record says so', async () => {
+      it('without any address a client is refused, and the record has the reason', async () => {
         const listening = await listen();
         dataPlane.setUpstream(listening.id, []);
         const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'no-upstream');
         assert.equal(record.phase, 'connecting');
         assert.equal(record.endedBy, 'proxy');
@@ -88,7 +88,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
         const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'no-upstream');
         assert.ok(record.totalMs >= SOON_MS - 1, `${record.totalMs} ms`);
       });
@@ -99,7 +99,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         dataPlane.setUpstream(listening.id, [address]);
         const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'connect-failed');
         assert.equal(record.errno, 'ECONNREFUSED');
         assert.deepEqual(record.server, address);
@@ -107,13 +107,13 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         assert.equal(record.phase, 'connecting');
       });
 
-      it('a server that does not answer meets the connect deadline', async () => {
+      it('a server that does not answer ends the connection at the connect deadline', async () => {
         const listening = await listen({ timeouts: { ...SPEC.timeouts, connectMs: SOON_MS } });
         const address = await harness.silentAddress();
         dataPlane.setUpstream(listening.id, [address]);
         const client = await harness.connect(listening.on);
         assert.equal(await client.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'connect-timeout');
         assert.deepEqual(record.server, address);
         assert.ok(record.connectMs >= SOON_MS - 1, `${record.connectMs} ms`);
@@ -125,7 +125,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         assert.deepEqual(dataPlane.counters(), []);
       });
 
-      it('after stop nothing can be done, and stop again does nothing', async () => {
+      it('after stop each call fails, and a second stop does nothing', async () => {
         const listening = await listen();
         dataPlane.stop();
         dataPlane.stop();
@@ -144,7 +144,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         await client.receives('the answer');
         client.end();
         accepted.end();
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'finished');
         assert.equal(record.bytesUp, 8);
         assert.equal(record.bytesDown, 10);
@@ -163,7 +163,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         await client.receives('reply');
         accepted.end();
         assert.equal(await client.ended, 'eof');
-        assert.equal((await told.record()).endedBy, 'client');
+        assert.equal((await events.record()).endedBy, 'client');
       });
 
       it("half-close: the client's bytes still arrive after the server's EOF", async () => {
@@ -174,10 +174,10 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         client.write('late');
         await accepted.receives('late');
         client.end();
-        assert.equal((await told.record()).endedBy, 'server');
+        assert.equal((await events.record()).endedBy, 'server');
       });
 
-      it('what a client sends before the server is reached is not lost', async () => {
+      it('bytes that a client sends before the server is connected are not lost', async () => {
         const server = await harness.serve();
         const listening = await listen();
         const client = await harness.connect(listening.on);
@@ -196,7 +196,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         await accepted.receives('x');
         client.reset();
         assert.equal(await accepted.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'reset');
         assert.equal(record.endedBy, 'client');
         assert.equal(record.errno, 'ECONNRESET');
@@ -207,7 +207,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         const { client, accepted } = await connectThrough(await listenTo(server), server);
         accepted.reset();
         assert.equal(await client.ended, 'reset');
-        assert.equal((await told.record()).endedBy, 'server');
+        assert.equal((await events.record()).endedBy, 'server');
       });
 
       it('a connection without traffic ends at the idle deadline', async () => {
@@ -216,7 +216,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         const { client, accepted } = await connectThrough(listening, server);
         assert.equal(await client.ended, 'reset');
         assert.equal(await accepted.ended, 'reset');
-        const record = await told.record();
+        const record = await events.record();
         assert.equal(record.reason, 'idle-timeout');
         assert.equal(record.endedBy, 'proxy');
       });
@@ -229,7 +229,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         dataPlane.setUpstream(listening.id, [await harness.freeAddress(), server.address]);
         const { client } = await connectThrough(listening, server);
         client.reset();
-        assert.deepEqual((await told.record()).server, server.address);
+        assert.deepEqual((await events.record()).server, server.address);
       });
 
       it('the next one is tried when the first does not answer', async () => {
@@ -238,10 +238,10 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         dataPlane.setUpstream(listening.id, [await harness.silentAddress(), server.address]);
         const { client } = await connectThrough(listening, server);
         client.reset();
-        assert.deepEqual((await told.record()).server, server.address);
+        assert.deepEqual((await events.record()).server, server.address);
       });
 
-      it('new ones are for new connections: established ones stay', async () => {
+      it('new ones serve new connections: established ones stay', async () => {
         const [old, young] = [await harness.serve(), await harness.serve()];
         const listening = await listenTo(old);
         const first = await connectThrough(listening, old);
@@ -253,7 +253,7 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         await second.accepted.receives('to the young');
       });
 
-      it('taken away and given again, they serve again', async () => {
+      it('removed and set again, they serve again', async () => {
         const server = await harness.serve();
         const listening = await listenTo(server);
         dataPlane.setUpstream(listening.id, []);
@@ -266,13 +266,13 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
     });
 
     describe('the limit', () => {
-      it('a client beyond it waits, which is told and counted, and is served when a place is free', async () => {
+      it('a client beyond it waits, with a fault and a count, and is served when a place is free', async () => {
         const server = await harness.serve();
         const listening = await listenTo(server, { limits: { ...SPEC.limits, connections: 1 } });
         const first = await connectThrough(listening, server);
         const second = await harness.connect(listening.on);
         second.write('patience');
-        assert.deepEqual(await told.fault(), { kind: 'limit', listener: listening.id });
+        assert.deepEqual(await events.fault(), { kind: 'limit', listener: listening.id });
         const waiting = countersOf(listening);
         assert.equal(waiting.active, 1);
         assert.equal(waiting.accepted, 1);
@@ -288,27 +288,27 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         assert.equal(served.waitingMs, 0);
         assert.ok(served.limitWaitMs > 0, `${served.limitWaitMs} ms`);
         second.reset();
-        assert.ok((await told.record(1)).queuedMs > 0);
+        assert.ok((await events.record(1)).queuedMs > 0);
       });
     });
 
-    describe('what is told', () => {
-      it('of the lifecycle: accepted, connected, closed, in this order and once each', async () => {
+    describe('events', () => {
+      it('of the lifecycle are accepted, connected, closed, in this order and once each', async () => {
         const server = await harness.serve();
         const listening = await listenTo(server);
         const { client, accepted } = await connectThrough(listening, server);
         client.end();
         accepted.end();
-        const { connection, client: address } = await told.record();
-        assert.deepEqual(told.order, ['accepted', 'connected', 'closed']);
+        const { connection, client: address } = await events.record();
+        assert.deepEqual(events.order, ['accepted', 'connected', 'closed']);
         const common = { listener: listening.id, connection, client: address };
-        assert.deepEqual(told.steps, [
+        assert.deepEqual(events.steps, [
           { step: 'accepted', ...common },
           { step: 'connected', ...common, server: server.address },
         ]);
       });
 
-      it('of failures only: nothing but the records of those, while counters count all', async () => {
+      it('of failures only are their records, while the counters count all', async () => {
         const server = await harness.serve();
         const listening = await listenTo(server, { report: 'failures' });
         const good = await connectThrough(listening, server);
@@ -317,19 +317,19 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         assert.equal(await good.client.ended, 'eof');
         const bad = await connectThrough(listening, server);
         bad.client.reset();
-        assert.equal((await told.record()).reason, 'reset');
-        assert.deepEqual(told.order, ['closed']);
+        assert.equal((await events.record()).reason, 'reset');
+        assert.deepEqual(events.order, ['closed']);
         const { accepted, active, closed } = countersOf(listening);
         assert.deepEqual({ accepted, active }, { accepted: 2, active: 0 });
         assert.deepEqual({ finished: closed.finished, reset: closed.reset }, { finished: 1, reset: 1 });
       });
 
-      it('of each connection under its own number', async () => {
+      it('of each connection have its own number', async () => {
         const listening = await listen();
         dataPlane.setUpstream(listening.id, []);
         const clients = [await harness.connect(listening.on), await harness.connect(listening.on)];
         await Promise.all(clients.map(({ ended }) => ended));
-        assert.notEqual((await told.record(0)).connection, (await told.record(1)).connection);
+        assert.notEqual((await events.record(0)).connection, (await events.record(1)).connection);
       });
     });
 
@@ -363,17 +363,17 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         accepted.end();
         assert.equal(await drained, 0);
         assert.equal(countersOf(listening).closed.finished, 1);
-        assert.ok(told.records.some(({ reason }) => reason === 'finished'));
+        assert.ok(events.records.some(({ reason }) => reason === 'finished'));
       });
 
-      it('a drain resets what is still open at its deadline, and all is told before it ends', async () => {
+      it('a drain resets open connections at its deadline, and all events come before it ends', async () => {
         const server = await harness.serve();
         const listening = await listenTo(server);
         const one = await connectThrough(listening, server);
         const other = await connectThrough(listening, server);
         assert.equal(await dataPlane.drain(SOON_MS), 2);
         assert.deepEqual(
-          told.records.map(({ reason, endedBy }) => ({ reason, endedBy })),
+          events.records.map(({ reason, endedBy }) => ({ reason, endedBy })),
           [
             { reason: 'drained', endedBy: 'proxy' },
             { reason: 'drained', endedBy: 'proxy' },

@@ -172,14 +172,14 @@ const KINDS = [
 
 for (const { kind, check, target, plain, others } of KINDS) {
   suite(`a ${kind} head`, () => {
-    test('that is plain is read, and as the control plane does', () => {
+    test('that is plain is read with the same result as by the control plane', () => {
       for (const [index, read] of readAll(kind, plain).entries()) {
         assert.ok(read, JSON.stringify(plain[index]?.toString('latin1')));
         check(plain[index] ?? Buffer.alloc(0), read);
       }
     });
 
-    test('that is not plain, or not whole, is left to the control plane', () => {
+    test('that is not plain or not complete is left to the control plane', () => {
       const cut = plain.flatMap((input) =>
         Array.from({ length: input.indexOf('\r\n\r\n') + 3 }, (_, size) => input.subarray(0, size)),
       );
@@ -189,7 +189,7 @@ for (const { kind, check, target, plain, others } of KINDS) {
       }
     });
 
-    test('that was changed at random is read as the control plane does, or not', () => {
+    test('with random changes is read with the same result as by the control plane, or not read', () => {
       assert.ok(target);
       const random = seeded(SEED);
       const seeds = [...plain, ...target.seeds, ...readCorpus(kind)];

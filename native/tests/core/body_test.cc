@@ -17,7 +17,7 @@ struct Taken {
   bool malformed;
 };
 
-// Takes `text` in parts of `step` bytes, as it would come from a socket.
+// Feeds `text` in parts of `step` bytes, as a socket would.
 Taken take(Body body, const std::string& text, size_t step = SIZE_MAX) {
   std::string bytes;
   for (size_t at = 0; at < text.size() && !body.done() && !body.malformed();) {
@@ -47,7 +47,7 @@ void checkWhole(const std::string& text) {
 
 }  // namespace
 
-TEST("malformed chunks: refused at the byte that makes them so, however they are cut") {
+TEST("malformed chunks are refused at the first wrong byte, however they are cut") {
   const std::vector<std::string> all = {
       "\r\n",                            // no size
       ";a\r\n",                          //
@@ -86,7 +86,7 @@ TEST("malformed chunks: refused at the byte that makes them so, however they are
   }
 }
 
-TEST("extensions and trailers without end are refused") {
+TEST("endless extensions and trailers are refused") {
   CHECK(take(Body::chunked(), "5;" + std::string(9000, 'a')).malformed);
   CHECK(take(Body::chunked(), "0\r\nname: " + std::string(9000, 'a')).malformed);
   std::string many = "0\r\n";
@@ -97,7 +97,7 @@ TEST("extensions and trailers without end are refused") {
   CHECK(take(Body::chunked(), chunks).malformed);
 }
 
-TEST("chunks: all of them, and nothing behind them") {
+TEST("chunks end with the last one, and no byte behind it is taken") {
   checkWhole("0\r\n\r\n");
   checkWhole("000\r\n\r\n");
   checkWhole("5\r\nhello\r\n0\r\n\r\n");
@@ -107,7 +107,7 @@ TEST("chunks: all of them, and nothing behind them") {
   checkWhole("5\r\nhello\r\n0\r\nName: value\r\nOther:\r\n\r\n");
 }
 
-TEST("a length: as many bytes, however they are cut") {
+TEST("a body with a length has exactly that many bytes, however they are cut") {
   for (size_t step = 1; step < 12; ++step) {
     const Taken taken = take(Body::length(5), "hello" + kBehind, step);
     CHECK(taken.done && !taken.malformed);
@@ -118,7 +118,7 @@ TEST("a length: as many bytes, however they are cut") {
   CHECK(take(Body::none(), kBehind).bytes.empty());
 }
 
-TEST("what is read at once is bounded: a length by its end, chunks by what may have to be kept") {
+TEST("a read is bounded: by the end of a length, and for chunks by what may have to be kept") {
   Body body = Body::length(5);
   CHECK_EQ(body.mostToRead(100), 5);
   CHECK_EQ(body.mostToRead(3), 3);

@@ -16,7 +16,7 @@ Address clientAt(unsigned index) {
 
 }  // namespace
 
-TEST("a client is its CID, whatever its port, and the busiest comes first") {
+TEST("clients with one CID are counted together, whatever their ports, and the busiest comes first") {
   ClientTotals totals;
   totals.refused(Address::vsock(17, 5000), 3);
   totals.accepted(Address::vsock(16, 5000), 1);
@@ -40,7 +40,7 @@ TEST("a CID and an IPv4 address of the same bytes are two clients") {
   CHECK_EQ(totals.read().size(), 2u);
 }
 
-TEST("of ever new clients the oldest are forgotten, and none with an open connection") {
+TEST("the oldest clients are forgotten when new ones come, but none with an open connection") {
   ClientTotals totals;
   totals.accepted(clientAt(0), 0);
   for (unsigned i = 1; i < 20'000; ++i) totals.refused(clientAt(i), i);

@@ -26,21 +26,23 @@ struct Known {
 
 }  // namespace
 
-TEST("a cache holds for the same bytes of the same client, from any port, with more behind them") {
+TEST(
+    "a cached decision serves the same bytes of the same client, from any port and with more bytes behind "
+    "them") {
   const Known known(verdictOn(kHead.size()));
   CHECK(known.covers(kHead));
   CHECK(known.covers(kHead + "more"));
   CHECK(known.covers(kHead, Address::vsock(16, 9)));
 }
 
-TEST("a cache holds for no other client") {
+TEST("a cached decision serves no other client") {
   const Known known(verdictOn(kHead.size()));
   CHECK(!known.covers(kHead, Address::vsock(17, 1234)));
   CHECK(!known.covers(kHead, Address::tcp("127.0.0.1", 1234)));
   CHECK(!known.covers(kHead, Address::unixPath("/run/x")));
 }
 
-TEST("a cache holds for no other byte that counts, wherever it stands") {
+TEST("a cached decision serves no head that differs in a byte that counts, wherever the byte stands") {
   const Known known(verdictOn(kHead.size(), {{16, 21}, {21, 21}}));
   for (size_t at = 0; at < kHead.size(); ++at) {
     std::string other = kHead;
@@ -50,13 +52,13 @@ TEST("a cache holds for no other byte that counts, wherever it stands") {
   for (size_t size = 0; size < kHead.size(); ++size) CHECK(!known.covers(kHead.substr(0, size)));
 }
 
-TEST("a cache ends with its time") {
+TEST("a cached decision expires") {
   const Known known(verdictOn(kHead.size()));
   CHECK(known.covers(kHead, kClient, 99));
   CHECK(!known.covers(kHead, kClient, 100));
 }
 
-TEST("a later decision on the same takes its place") {
+TEST("a later decision about the same bytes replaces the earlier one") {
   Known known(verdictOn(kHead.size()));
   Decision later = verdictOn(kHead.size());
   later.target = 8;
@@ -64,7 +66,7 @@ TEST("a later decision on the same takes its place") {
   CHECK_EQ(known.cache.find(kClient, kHead, 149)->target, 8);
 }
 
-TEST("what cannot be a cache is none") {
+TEST("a decision that cannot be cached is not cached") {
   Decision consumesMore = verdictOn(7);
   consumesMore.consume = 8;
   for (const Decision& decision : {
@@ -83,7 +85,7 @@ TEST("what cannot be a cache is none") {
   CHECK(!cache.find(kClient, longHead, 1));
 }
 
-TEST("at most so many are kept, and the oldest goes first") {
+TEST("the cache has a limit, and drops the oldest decision first") {
   Known known(verdictOn(kHead.size()));
   for (size_t i = 0; i < kCachedDecisions; ++i) {
     CHECK(known.covers(kHead));
@@ -112,7 +114,7 @@ Decision exchangeFor(Micros lasts = 100) {
 
 }  // namespace
 
-TEST("for an authority a cache holds for each plain GET, and writes it") {
+TEST("a cached decision for an authority serves each plain GET to it, and writes its head") {
   DecisionCache cache;
   cache.add(kClient, get("a.example", "/one"), exchangeFor(), 0);
   const auto known = cache.find(Address::vsock(16, 9), get("a.example", "/two") + "more", 99);
@@ -124,7 +126,7 @@ TEST("for an authority a cache holds for each plain GET, and writes it") {
   CHECK(known->persistent && known->plain.keepAlive);
 }
 
-TEST("for an authority a cache holds for no other one, no other client, no other kind, and not for ever") {
+TEST("a cached decision for an authority serves no other authority, client or kind of request, and expires") {
   DecisionCache cache;
   const std::string one = get("a.example", "/");
   cache.add(kClient, one, exchangeFor(), 0);
@@ -136,12 +138,12 @@ TEST("for an authority a cache holds for no other one, no other client, no other
   CHECK(!cache.find(kClient, get("a.example:80", "/"), 99));
   CHECK(!cache.find(kClient, "CONNECT a.example:80 HTTP/1.1\r\n\r\n", 99));
   CHECK(!cache.find(kClient, one.substr(0, one.size() - 1), 99));
-  // Nor is one that is not about a plain GET kept.
+  // A decision about another request than a plain GET is not kept either.
   cache.add(kClient, "POST http://c.example/ HTTP/1.1\r\n\r\n", exchangeFor(), 0);
   CHECK(!cache.find(kClient, get("c.example", "/"), 1));
 }
 
-TEST("decisions for an authority are bounded in number, and those that are over make way first") {
+TEST("decisions for authorities are limited in number, and expired ones are dropped first") {
   DecisionCache cache;
   const auto nameOf = [](size_t i) { return "host-" + std::to_string(i) + ".example"; };
   cache.add(kClient, get(nameOf(0), "/"), exchangeFor(1000), 0);

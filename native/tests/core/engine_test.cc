@@ -1,4 +1,4 @@
-// The engine as its users see it: real sockets on loopback, two relay threads, one event queue.
+// The engine from outside: real sockets on loopback, two relay threads, one event queue.
 
 #include "../harness.h"
 
@@ -36,7 +36,7 @@ TEST("listen: a unix path that is too long is an error and no crash") {
   CHECK(plane.engine.listen(spec(Address::unixPath(std::string(200, 'x')))).error != 0);
 }
 
-TEST("no upstream: the client is ended and the record says why") {
+TEST("no upstream: the client is closed, and the record has the reason") {
   Route route({});
   const Peer client = route.client();
   CHECK_EQ(client.read(1).size(), 0u);
@@ -46,7 +46,7 @@ TEST("no upstream: the client is ended and the record says why") {
   CHECK_EQ(record.server.family(), AF_UNSPEC);
 }
 
-TEST("upstream not known yet: the client waits for it and is then served") {
+TEST("upstream not known yet: the client waits for it, and is then served") {
   const Server server;
   Plane plane;
   const ListenerId id = plane.engine.listen(spec()).id;
@@ -57,7 +57,7 @@ TEST("upstream not known yet: the client waits for it and is then served") {
   CHECK(server.accept().read(5) == "early");
 }
 
-TEST("upstream never known: the connect deadline ends the client") {
+TEST("upstream never known: the connect deadline ends the connection") {
   Plane plane;
   ListenSpec with = spec();
   with.timeouts.connect = kSecond / 20;
@@ -69,7 +69,7 @@ TEST("upstream never known: the connect deadline ends the client") {
   CHECK_EQ(record.error, ETIMEDOUT);
 }
 
-TEST("refused: the client is ended at once, and the record has the address and ECONNREFUSED") {
+TEST("refused: the client is closed at once, and the record has the address and ECONNREFUSED") {
   const Server refusing("127.0.0.1", -1);
   ListenSpec with = tcpSpec();
   with.timeouts.connect = 10 * kPatienceSeconds * kSecond;
@@ -94,7 +94,7 @@ TEST("refused, then a working upstream: the same listener serves again") {
   CHECK(server.accept().read(5) == "again");
 }
 
-TEST("several addresses: a refused one is passed over at once") {
+TEST("several addresses: after a refusal the next one is tried at once") {
   const Server refusing("127.0.0.1", -1);
   const Server server;
   Route route({refusing.address(), refusing.address(), server.address()});
@@ -112,7 +112,7 @@ namespace {
 // A server whose queue is full: the kernel drops further SYNs, as a firewall would.
 struct Silent {
   Silent() : server("127.0.0.1", 0) {
-    // Non-blocking connects fill the queue; the last of them stays unanswered.
+    // Non-blocking connects fill the queue. The last of them gets no answer.
     for (int i = 0; i < 8; ++i) fillers.push_back(startConnect(server.address()).fd);
   }
   Server server;
@@ -121,7 +121,7 @@ struct Silent {
 
 }  // namespace
 
-TEST("several addresses: a silent one loses its head start to the next") {
+TEST("several addresses: after the head start of a silent one the next one is tried") {
   const Silent silent;
   const Server server;
   Route route({silent.server.address(), server.address()});
@@ -130,7 +130,7 @@ TEST("several addresses: a silent one loses its head start to the next") {
   CHECK(server.accept().read(1) == "x");
 }
 
-TEST("connect deadline: a silent upstream ends in time, and the record says so") {
+TEST("connect deadline: the attempt at a silent server ends in time, and the record says so") {
   const Silent silent;
   ListenSpec with = spec();
   with.timeouts.connect = kSecond / 10;
@@ -143,7 +143,7 @@ TEST("connect deadline: a silent upstream ends in time, and the record says so")
 
 namespace {
 
-// A server's unix socket, whose file is there as long as this is.
+// A server's unix socket. The destructor removes its file.
 struct UnixServer {
   explicit UnixServer(const std::string& path, int backlog = 128) : file(Address::unixPath(path)) {
     fd.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -162,7 +162,7 @@ struct UnixServer {
 
 const std::string kServerPath = kSocketPath + ".server";
 
-// Told in the round in which the first attempt was made, after it.
+// Waits for the progress event of the round of the first attempt, which comes after the attempt.
 void awaitFirstAttempt(Plane& plane) { CHECK(plane.next<Progress>().step == Step::Accepted); }
 
 }  // namespace
@@ -177,7 +177,9 @@ TEST("absent unix server: tried again, and the client is served once it is there
   CHECK(route.plane.next<Progress>().step == Step::Connected);
 }
 
-TEST("restarted unix server: its stale file refuses, and clients are served once it listens again") {
+TEST(
+    "restarted unix server: connecting to its stale file fails, and clients are served once it listens "
+    "again") {
   std::optional<UnixServer> server(kServerPath);
   Route route({Address::unixPath(kServerPath)});
   server->fd.reset();
@@ -192,7 +194,7 @@ TEST("restarted unix server: its stale file refuses, and clients are served once
   for (int i = 0; i < 20; ++i) CHECK(server->accept().read(1) == "x");
 }
 
-TEST("unix server whose queue is full: the client is served when there is room") {
+TEST("unix server with a full queue: the client is served when there is room") {
   const UnixServer server(kServerPath, 0);
   std::vector<UniqueFd> fillers;
   for (Opened filler; (filler = startConnect(Address::unixPath(kServerPath))).error == 0;) {
@@ -216,7 +218,7 @@ TEST("absent unix server after a TCP server that refuses: both are tried again")
   CHECK(refusing.accept().read(1) == "x");
 }
 
-TEST("absent unix server: the connect deadline ends the client, and the record says what is wrong") {
+TEST("absent unix server: the connect deadline ends the connection, and the record has the errno") {
   ListenSpec with = tcpSpec();
   with.timeouts.connect = kSecond / 10;
   Route route({Address::unixPath(kServerPath)}, with);
@@ -229,7 +231,7 @@ TEST("absent unix server: the connect deadline ends the client, and the record s
   CHECK(record.totalMicros >= kSecond / 10);
 }
 
-TEST("absent unix server: a drain does not wait for it longer than for others") {
+TEST("absent unix server: its clients do not delay a drain") {
   Route route({Address::unixPath(kServerPath)});
   const Peer client = route.client();
   awaitFirstAttempt(route.plane);
@@ -237,7 +239,7 @@ TEST("absent unix server: a drain does not wait for it longer than for others") 
   CHECK(route.plane.nextClose().reason == CloseReason::Drained);
 }
 
-TEST("absent unix server: stop ends the client that waits for it") {
+TEST("absent unix server: stop ends the connection of a waiting client") {
   Route route({Address::unixPath(kServerPath)});
   const Peer client = route.client();
   awaitFirstAttempt(route.plane);
@@ -309,7 +311,7 @@ TEST("a client's reset reaches the server as a reset") {
   CHECK(route.plane.nextClose().endedBy == Party::Client);
 }
 
-TEST("a client's reset after its EOF is not overlooked") {
+TEST("a client's reset after its EOF ends the connection") {
   const Server server;
   Route route({server.address()}, tcpSpec());
   Peer client = route.client();
@@ -323,7 +325,9 @@ TEST("a client's reset after its EOF is not overlooked") {
   CHECK(record.endedBy == Party::Client);
 }
 
-TEST("a server that resets while the client still uploads: a cut answer does not look whole") {
+TEST(
+    "a server that resets while the client still uploads: the client sees a reset, so a cut answer does not "
+    "look complete") {
   const Server server;
   Route route({server.address()}, tcpSpec());
   for (int i = 0; i < 50; ++i) {
@@ -341,7 +345,7 @@ TEST("a server that resets while the client still uploads: a cut answer does not
   }
 }
 
-TEST("a client that closes without reading: what it sent arrives whole, and its place is free at once") {
+TEST("a client that closes without reading: all its bytes arrive, and its place is free at once") {
   const Server server;
   Route route({server.address()});
   const std::string data = pattern(200'000, 1);
@@ -355,7 +359,7 @@ TEST("a client that closes without reading: what it sent arrives whole, and its 
   CHECK(record.endedBy == Party::Client);
 }
 
-TEST("a client that ends its writing and leaves later: its place is free though the server says nothing") {
+TEST("a client that half-closes and leaves later: its place is free although the server sends nothing") {
   const Server server;
   Route route({server.address()});
   Peer client = route.client();
@@ -404,7 +408,7 @@ TEST("back-pressure: a server that does not read stops its client, and not the o
   Route route({server.address()});
   const Peer stuck = route.client();
   const Peer stuckServer = server.accept();
-  // Non-blocking writes until nobody takes any more: bounded by the kernel's buffers and one of ours.
+  // Non-blocking writes until no buffer takes more: the kernel's buffers and one of the engine limit them.
   const std::string chunk = pattern(1 << 20, 4);
   std::thread writer([&] {
     stuck.write(chunk + chunk + chunk + chunk + chunk + chunk + chunk + chunk);
@@ -451,7 +455,7 @@ TEST("300 connections at once: each gets its own bytes back, and its own record"
   CHECK_EQ(counters.bytesUp, kConnections * 5000u);
 }
 
-TEST("the limit: the next client waits, is told of, and is served when a place is free") {
+TEST("the limit: the next client waits, a fault reports it, and it is served when a place is free") {
   const Server server;
   ListenSpec with = spec();
   with.limits.connections = 2;
@@ -485,7 +489,7 @@ TEST("the limit: the next client waits, is told of, and is served when a place i
   CHECK_EQ(counters.waitingSince, 0);
 }
 
-TEST("the limit under pressure: nobody is forgotten in the queue") {
+TEST("the limit under load: every client in the queue is served") {
   const Server server("127.0.0.1", 512);
   ListenSpec with = spec();
   with.limits.connections = 1;
@@ -542,7 +546,7 @@ void runOutOfDescriptors(size_t left) {
   const Fault fault = route.plane.next<Fault>();
   CHECK(fault.kind == FaultKind::Accept);
   CHECK_EQ(fault.error, EMFILE);
-  // What is connected goes on meanwhile.
+  // Connections that are open go on meanwhile.
   served.write("still here");
   CHECK(servedServer.read(10) == "still here");
   hoard.clear();
@@ -553,15 +557,15 @@ void runOutOfDescriptors(size_t left) {
 
 }  // namespace
 
-TEST("out of descriptors: accepting pauses, is told of, and goes on when there are some again") {
+TEST("out of descriptors: accepting pauses with a fault, and goes on when there are descriptors again") {
   runOutOfDescriptors(0);
 }
 
-TEST("out of descriptors: no client is accepted for whose server none is left") {
+TEST("out of descriptors: no client is accepted unless a descriptor is left for its server") {
   for (const size_t left : {1, 2, 3, 4}) runOutOfDescriptors(left);
 }
 
-TEST("idle deadline: a silent connection is ended; one that talks is not") {
+TEST("idle deadline: a silent connection ends; an active one does not") {
   const Server server;
   ListenSpec with = spec();
   with.timeouts.idle = kSecond / 5;
@@ -629,7 +633,7 @@ TEST("small writes to a TCP client are not held back either") {
   CHECK_EQ(sockets, 1);
 }
 
-TEST("a quiet connection gets keepalive, and stays") {
+TEST("a quiet connection gets keepalive, and stays open") {
   const Server server;
   ListenSpec with = spec();
   with.timeouts.quiet = kSecond / 50;
@@ -642,7 +646,9 @@ TEST("a quiet connection gets keepalive, and stays") {
   CHECK(accepted.read(10) == "still here");
 }
 
-TEST("client gone, server that neither reads nor says so: noticed when the connection is quiet") {
+TEST(
+    "a client that has gone, with a server that neither reads nor writes, is noticed when the connection is "
+    "quiet") {
   const UnixServer server(kServerPath);
   ListenSpec with = spec();
   with.timeouts.quiet = kSecond / 20;
@@ -688,7 +694,7 @@ TEST("closeListener: the address is free at once") {
   }
 }
 
-TEST("drain: what runs may finish, and then the drain is over") {
+TEST("drain: open connections may finish, and then the drain is over") {
   const Server server;
   Route route({server.address()});
   const Peer client = route.client();
@@ -702,7 +708,7 @@ TEST("drain: what runs may finish, and then the drain is over") {
   CHECK(route.plane.nextClose().reason == CloseReason::Finished);
 }
 
-TEST("drain: what is still open at the deadline is reset and counted") {
+TEST("drain: connections that are open at the deadline are reset and counted") {
   const Server server;
   Route route({server.address()}, tcpSpec());
   const Peer client = route.client();
@@ -729,7 +735,7 @@ TEST("drain: clients in the queue are accepted first, and served") {
   CHECK_EQ(plane.next<Drained>().aborted, 0u);
 }
 
-TEST("drain: the queue of an inherited socket is left to its maker's next process") {
+TEST("drain: the queue of an inherited socket is left to the next process of its maker") {
   UniqueFd maker = listenOn(tcpSpec().on).fd;
   ListenSpec with = tcpSpec();
   with.inherited = maker.get();
@@ -755,7 +761,7 @@ TEST("drain: with nothing open it is over at once") {
   CHECK_EQ(route.plane.next<Drained>().aborted, 0u);
 }
 
-TEST("drain at once: a client that comes at that moment does not outlive it") {
+TEST("drain without a deadline: a client that comes at that moment does not outlive it") {
   for (int i = 0; i < 50; ++i) {
     const Server server;
     Route route({server.address()});
@@ -767,7 +773,7 @@ TEST("drain at once: a client that comes at that moment does not outlive it") {
   }
 }
 
-TEST("failures only: a connection that finishes in order is counted and not told of") {
+TEST("failures only: a connection that finishes in order is counted, and has no record") {
   const Server server;
   const Server refusing("127.0.0.1", -1);
   ListenSpec with = spec();
@@ -790,7 +796,7 @@ TEST("failures only: a connection that finishes in order is counted and not told
   CHECK_EQ(plane.engine.counters().at(0).closed[0], 1u);
 }
 
-TEST("stop: ends with connections open and clients waiting") {
+TEST("stop ends open connections and waiting clients") {
   const Server server;
   auto route = std::make_unique<Route>(std::vector<Address>{server.address()});
   const Peer client = route->client();

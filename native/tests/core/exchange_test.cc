@@ -1,4 +1,4 @@
-// Connections whose way is asked about. The tests answer in the control plane's place.
+// Connections that need decisions. The tests decide in place of the control plane.
 
 #include <chrono>
 #include <memory>
@@ -10,44 +10,44 @@ namespace {
 using Kind = RequestKind;
 using Action = Action;
 
-// Of a TCP client, so that its resets can be seen.
-ListenSpec asking(ListenerKind kind = ListenerKind::DecideHead) {
-  ListenSpec asking = tcpSpec();
-  asking.kind = kind;
-  return asking;
+// A TCP listener, so that clients see resets.
+ListenSpec decidingSpec(ListenerKind kind = ListenerKind::DecideHead) {
+  ListenSpec spec = tcpSpec();
+  spec.kind = kind;
+  return spec;
 }
 
 struct ControlPlane {
-  explicit ControlPlane(const ListenSpec& with = asking()) {
+  explicit ControlPlane(const ListenSpec& with = decidingSpec()) {
     const Engine::Listening listening = plane.engine.listen(with);
     CHECK_EQ(listening.error, 0);
     id = listening.id;
     on = listening.on;
   }
   Peer client() const { return Peer::connect(on); }
-  DecisionRequest asked(Kind kind, const std::string& bytes) {
-    DecisionRequest ask = plane.nextRequest();
-    CHECK_EQ(static_cast<int>(ask.kind), static_cast<int>(kind));
-    if (ask.bytes != bytes) check::fail(__FILE__, __LINE__, "asked about: " + ask.bytes);
-    return ask;
+  DecisionRequest expect(Kind kind, const std::string& bytes) {
+    DecisionRequest request = plane.nextRequest();
+    CHECK_EQ(static_cast<int>(request.kind), static_cast<int>(kind));
+    if (request.bytes != bytes) check::fail(__FILE__, __LINE__, "request about: " + request.bytes);
+    return request;
   }
-  // Answers `more` until it is asked about all of these bytes.
-  DecisionRequest askedInParts(Kind kind, const std::string& bytes) {
+  // Decides `more` until a request has all of these bytes.
+  DecisionRequest expectInParts(Kind kind, const std::string& bytes) {
     for (;;) {
-      DecisionRequest ask = plane.nextRequest();
-      CHECK_EQ(static_cast<int>(ask.kind), static_cast<int>(kind));
-      CHECK(bytes.compare(0, ask.bytes.size(), ask.bytes) == 0);
-      if (ask.bytes.size() == bytes.size()) return ask;
-      decide(ask, Action::More);
+      DecisionRequest request = plane.nextRequest();
+      CHECK_EQ(static_cast<int>(request.kind), static_cast<int>(kind));
+      CHECK(bytes.compare(0, request.bytes.size(), request.bytes) == 0);
+      if (request.bytes.size() == bytes.size()) return request;
+      decide(request, Action::More);
     }
   }
-  void decide(const DecisionRequest& ask, Decision decision) {
-    plane.engine.decide({{ask.connection, std::move(decision)}});
+  void decide(const DecisionRequest& request, Decision decision) {
+    plane.engine.decide({{request.connection, std::move(decision)}});
   }
-  void decide(const DecisionRequest& ask, Action action) {
+  void decide(const DecisionRequest& request, Action action) {
     Decision decision;
     decision.action = action;
-    decide(ask, std::move(decision));
+    decide(request, std::move(decision));
   }
   CloseRecord closed(CloseReason reason) {
     const CloseRecord record = plane.nextClose();
@@ -113,39 +113,39 @@ TEST("a decision that does not fit ends the connection") {
     ControlPlane control;
     const Peer client = control.client();
     client.write("hello");
-    control.decide(control.asked(RequestKind::Head, "hello"), decision);
+    control.decide(control.expect(RequestKind::Head, "hello"), decision);
     CHECK_EQ(client.readError(), ECONNRESET);
     CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
     control.checkCounters(CloseReason::Internal, 1);
   }
 }
 
-TEST("an answer without a question, a late one and one twice change nothing") {
+TEST("a decision without a request, a late one and a second one change nothing") {
   ControlPlane control;
   const Server server;
   control.plane.engine.decide({{12345, connectTo(server.address())}});
   Peer client = control.client();
   client.write("hello");
-  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
-  control.decide(ask, connectTo(server.address()));
-  control.decide(ask, reject(CloseReason::Denied));
+  const DecisionRequest request = control.expect(RequestKind::Head, "hello");
+  control.decide(request, connectTo(server.address()));
+  control.decide(request, reject(CloseReason::Denied));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "hello");
   client.close();
   CHECK(accepted.readAll().empty());
   accepted.endWriting();
   control.closed(CloseReason::Finished);
-  control.decide(ask, reject(CloseReason::Denied));
+  control.decide(request, reject(CloseReason::Denied));
   control.checkCounters(CloseReason::Finished, 1);
 }
 
-TEST("a rejected client has its reply, even if it sends on, and sees the end of it") {
+TEST("a rejected client gets its reply and then an EOF, even if it sends on") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
+  const DecisionRequest request = control.expect(RequestKind::Head, "hello");
   client.write(std::string(100 * 1000, 'x'));
-  control.decide(ask, reject(CloseReason::Denied, "no, and why"));
+  control.decide(request, reject(CloseReason::Denied, "no, and why"));
   CHECK(client.readAll() == "no, and why");
   client.write(std::string(1000, 'x'));
   client.endWriting();
@@ -154,11 +154,11 @@ TEST("a rejected client has its reply, even if it sends on, and sees the end of 
   CHECK_EQ(record.bytesDown, 11);
 }
 
-TEST("a rejected client that never leaves is left") {
+TEST("a rejected client that does not leave is closed") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  control.decide(control.asked(RequestKind::Head, "hello"), reject(CloseReason::Denied, "no"));
+  control.decide(control.expect(RequestKind::Head, "hello"), reject(CloseReason::Denied, "no"));
   control.closed(CloseReason::Denied);
 }
 
@@ -166,13 +166,13 @@ TEST("a rejected client without a reply is reset") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
-  control.decide(control.asked(RequestKind::Head, "hello"), reject(CloseReason::Malformed));
+  control.decide(control.expect(RequestKind::Head, "hello"), reject(CloseReason::Malformed));
   CHECK_EQ(client.readError(), ECONNRESET);
   control.closed(CloseReason::Malformed);
 }
 
-TEST("a client that sends nothing, too little, or gets no answer meets the head deadline") {
-  ListenSpec spec = asking();
+TEST("a client that sends nothing or too little, or gets no decision, ends at the head deadline") {
+  ListenSpec spec = decidingSpec();
   spec.timeouts.head = kSecond / 2;
   ControlPlane control(spec);
   const Peer silent = control.client();
@@ -180,85 +180,85 @@ TEST("a client that sends nothing, too little, or gets no answer meets the head 
   control.closed(CloseReason::HeadTimeout);
   const Peer slow = control.client();
   slow.write("hel");
-  control.decide(control.asked(RequestKind::Head, "hel"), Action::More);
+  control.decide(control.expect(RequestKind::Head, "hel"), Action::More);
   control.closed(CloseReason::HeadTimeout);
   const Peer unanswered = control.client();
   unanswered.write("hello");
-  const DecisionRequest ask = control.asked(RequestKind::Head, "hello");
+  const DecisionRequest request = control.expect(RequestKind::Head, "hello");
   control.closed(CloseReason::DecisionTimeout);
   control.checkCounters(CloseReason::HeadTimeout, 2);
   control.checkCounters(CloseReason::DecisionTimeout, 1);
-  control.decide(ask, reject(CloseReason::Denied));
+  control.decide(request, reject(CloseReason::Denied));
 }
 
-TEST("a client that leaves before it has said anything has finished") {
+TEST("a client that leaves before it has sent anything has finished") {
   ControlPlane control;
   control.client().close();
   CHECK_EQ(static_cast<int>(control.closed(CloseReason::Finished).endedBy), static_cast<int>(Party::Client));
 }
 
-TEST("a client that leaves in the middle of a head: asked with its end, and `more` is malformed then") {
+TEST("a client that leaves within a head: the request has its end, and `more` means malformed then") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("hel");
   client.endWriting();
-  DecisionRequest ask = control.plane.nextRequest();
-  if (!ask.ended) {
-    control.decide(ask, Action::More);
-    ask = control.plane.nextRequest();
+  DecisionRequest request = control.plane.nextRequest();
+  if (!request.ended) {
+    control.decide(request, Action::More);
+    request = control.plane.nextRequest();
   }
-  CHECK(ask.ended && ask.bytes == "hel");
-  control.decide(ask, Action::More);
+  CHECK(request.ended && request.bytes == "hel");
+  control.decide(request, Action::More);
   control.closed(CloseReason::Malformed);
 }
 
-TEST("a head grows with each question, up to its limit") {
+TEST("a head grows with each request, up to its limit") {
   ControlPlane control;
   const Peer client = control.client();
   std::string sent;
   for (const char* part : {"a", "bc", "def"}) {
     client.write(part);
     sent += part;
-    control.decide(control.asked(RequestKind::Head, sent), Action::More);
+    control.decide(control.expect(RequestKind::Head, sent), Action::More);
   }
   client.write(std::string(kRequestHeadBytes, 'x'));
   sent.append(kRequestHeadBytes - sent.size(), 'x');
-  control.decide(control.askedInParts(RequestKind::Head, sent), Action::More);
+  control.decide(control.expectInParts(RequestKind::Head, sent), Action::More);
   control.closed(CloseReason::Malformed);
 }
 
-TEST("a head is asked about again only when so many bytes, or a certain one, have come") {
+TEST("the next request about a head waits for a number of bytes, or for a certain byte") {
   ControlPlane control;
   const Peer client = control.client();
   client.write("ab");
   Decision more;
   more.action = Action::More;
   more.atLeast = 5;
-  control.decide(control.asked(RequestKind::Head, "ab"), more);
+  control.decide(control.expect(RequestKind::Head, "ab"), more);
   client.write("c");
   client.write("de");
   more.atLeast = 0;
   more.until = ';';
-  control.decide(control.asked(RequestKind::Head, "abcde"), more);
+  control.decide(control.expect(RequestKind::Head, "abcde"), more);
   for (int i = 0; i < 100; ++i) client.write("x");
   client.write(";");
   std::string all = "abcde" + std::string(100, 'x') + ";";
-  control.decide(control.asked(RequestKind::Head, all), more);
+  control.decide(control.expect(RequestKind::Head, all), more);
   client.write("and the end");
   client.endWriting();
-  DecisionRequest ask = control.plane.nextRequest();
-  CHECK(ask.ended);
-  CHECK(ask.bytes == all + "and the end");
-  control.decide(ask, reject(CloseReason::Malformed));
+  DecisionRequest request = control.plane.nextRequest();
+  CHECK(request.ended);
+  CHECK(request.bytes == all + "and the end");
+  control.decide(request, reject(CloseReason::Malformed));
   control.closed(CloseReason::Malformed);
 }
 
-TEST("what came behind a request is no more than a head may be, and `more` of it ends the connection") {
+TEST("bytes behind a request are limited like a head, and `more` beyond the limit ends the connection") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"),
+  control.decide(control.expect(RequestKind::Head, "head;"),
                  exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
@@ -271,18 +271,18 @@ TEST("what came behind a request is no more than a head may be, and `more` of it
   });
   CHECK(accepted.read(5) == "0\r\n\r\n");
   accepted.write("s;");
-  control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
+  control.decide(control.expectInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   for (;;) {
-    const DecisionRequest ask = control.plane.nextRequest();
-    CHECK(ask.bytes.size() <= kRequestHeadBytes);
-    control.decide(ask, Action::More);
-    if (ask.bytes.size() == kRequestHeadBytes) break;
+    const DecisionRequest request = control.plane.nextRequest();
+    CHECK(request.bytes.size() <= kRequestHeadBytes);
+    control.decide(request, Action::More);
+    if (request.bytes.size() == kRequestHeadBytes) break;
   }
   control.closed(CloseReason::Malformed);
   writer.join();
 }
 
-TEST("connect: what is not consumed goes to the server, between what the decision gives both") {
+TEST("connect: bytes that are not consumed go to the server, behind the bytes of the decision") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
@@ -290,7 +290,7 @@ TEST("connect: what is not consumed goes to the server, between what the decisio
   Decision decision = connectTo(server.address(), 8);
   decision.toServer = "from the proxy;";
   decision.toClient = "go on;";
-  control.decide(control.asked(RequestKind::Head, "CONNECT;early"), decision);
+  control.decide(control.expect(RequestKind::Head, "CONNECT;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(20) == "from the proxy;early");
   CHECK(client.read(6) == "go on;");
@@ -313,13 +313,13 @@ TEST("connect: what is not consumed goes to the server, between what the decisio
   CHECK_EQ(connected.target, 7);
 }
 
-TEST("connect: a client that has ended its half already gets its answer") {
+TEST("connect: a client that has half-closed already gets its answer") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("all of it");
   client.endWriting();
-  control.decide(control.askedInParts(RequestKind::Head, "all of it"), connectTo(server.address()));
+  control.decide(control.expectInParts(RequestKind::Head, "all of it"), connectTo(server.address()));
   const Peer accepted = server.accept();
   CHECK(accepted.readAll() == "all of it");
   accepted.write("decide");
@@ -328,7 +328,7 @@ TEST("connect: a client that has ended its half already gets its answer") {
   control.closed(CloseReason::Finished);
 }
 
-TEST("connect: large data in both directions after a head, none lost") {
+TEST("connect: after a head, large data goes both ways without loss") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
@@ -338,8 +338,8 @@ TEST("connect: large data in both directions after a head, none lost") {
     client.write("head;" + up);
     client.endWriting();
   });
-  DecisionRequest ask = control.plane.nextRequest();
-  control.decide(ask, connectTo(server.address(), 5));
+  DecisionRequest request = control.plane.nextRequest();
+  control.decide(request, connectTo(server.address(), 5));
   const Peer accepted = server.accept();
   std::thread answering([&] {
     accepted.write(down);
@@ -353,13 +353,13 @@ TEST("connect: large data in both directions after a head, none lost") {
   control.closed(CloseReason::Finished);
 }
 
-TEST("a failure to connect: with `explain` asked about once more, else the end") {
+TEST("a failure to connect: with `explain` there is one more request, else the connection ends") {
   const Server refusing("127.0.0.1", -1);
   ControlPlane control;
   const Peer client = control.client();
   client.write("hello");
   Decision decision = connectTo(refusing.address());
-  control.decide(control.asked(RequestKind::Head, "hello"), decision);
+  control.decide(control.expect(RequestKind::Head, "hello"), decision);
   CHECK_EQ(client.readError(), ECONNRESET);
   CHECK_EQ(control.closed(CloseReason::ConnectFailed).error, ECONNREFUSED);
 
@@ -367,7 +367,7 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
   other.write("hello");
   decision.explain = true;
   decision.toClient = "connected;";  // which it never will be
-  control.decide(control.asked(RequestKind::Head, "hello"), decision);
+  control.decide(control.expect(RequestKind::Head, "hello"), decision);
   const DecisionRequest failed = control.plane.nextRequest();
   CHECK_EQ(static_cast<int>(failed.kind), static_cast<int>(RequestKind::Failed));
   CHECK_EQ(static_cast<int>(failed.reason), static_cast<int>(CloseReason::ConnectFailed));
@@ -382,8 +382,8 @@ TEST("a failure to connect: with `explain` asked about once more, else the end")
   CHECK_EQ(static_cast<int>(record.endedBy), static_cast<int>(Party::Server));
 }
 
-TEST("a failure to connect: no addresses, and a deadline, are asked about too") {
-  ListenSpec spec = asking();
+TEST("a failure to connect: no addresses, and a deadline, make a request, too") {
+  ListenSpec spec = decidingSpec();
   spec.timeouts.connect = kSecond / 2;
   ControlPlane control(spec);
   Peer client = control.client();
@@ -391,8 +391,8 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   Decision decision = connectTo(Address());
   decision.explain = true;
   decision.addresses = std::make_shared<const std::vector<Address>>();
-  control.decide(control.asked(RequestKind::Head, "hello"), decision);
-  const DecisionRequest none = control.asked(RequestKind::Failed, "");
+  control.decide(control.expect(RequestKind::Head, "hello"), decision);
+  const DecisionRequest none = control.expect(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(none.reason), static_cast<int>(CloseReason::NoUpstream));
   CHECK_EQ(none.server.family(), AF_UNSPEC);
   client.close();
@@ -404,23 +404,23 @@ TEST("a failure to connect: no addresses, and a deadline, are asked about too") 
   const Peer waiting = control.client();
   waiting.write("hello");
   decision.addresses = only(silent.address());
-  control.decide(control.asked(RequestKind::Head, "hello"), decision);
-  const DecisionRequest late = control.asked(RequestKind::Failed, "");
+  control.decide(control.expect(RequestKind::Head, "hello"), decision);
+  const DecisionRequest late = control.expect(RequestKind::Failed, "");
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
   control.decide(late, Action::More);
   CHECK_EQ(control.closed(CloseReason::Internal).error, EPROTO);
 }
 
-TEST("a client is asked about before it has said anything, with where it connected to") {
-  ControlPlane control(asking(ListenerKind::DecideClient));
+TEST("the request about a client comes before its first byte, with the address that it connected to") {
+  ControlPlane control(decidingSpec(ListenerKind::DecideClient));
   const Server server;
   const Peer client = control.client();
-  const DecisionRequest ask = control.asked(RequestKind::Client, "");
-  CHECK_EQ(ask.local.port(), control.on.port());
-  CHECK(ask.client.ip() == "127.0.0.1");
+  const DecisionRequest request = control.expect(RequestKind::Client, "");
+  CHECK_EQ(request.local.port(), control.on.port());
+  CHECK(request.client.ip() == "127.0.0.1");
   Decision decision = connectTo(server.address());
   decision.toServer = "PROXY;";
-  control.decide(ask, decision);
+  control.decide(request, decision);
   const Peer accepted = server.accept();
   accepted.write("server speaks first");
   CHECK(accepted.read(6) == "PROXY;");
@@ -430,7 +430,7 @@ TEST("a client is asked about before it has said anything, with where it connect
   control.closed(CloseReason::Finished);
 }
 
-TEST("a handshake: the client's bytes wait until the server has agreed, then everything flows") {
+TEST("a handshake: the client's bytes wait until the server has agreed") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
@@ -438,20 +438,20 @@ TEST("a handshake: the client's bytes wait until the server has agreed, then eve
   Decision decision = connectTo(server.address(), 5);
   decision.toServer = "agree?";
   decision.handshake = true;
-  control.decide(control.asked(RequestKind::Head, "head;early"), decision);
+  control.decide(control.expect(RequestKind::Head, "head;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(6) == "agree?");
   client.write(" bird");
   accepted.write("wait;");
-  control.decide(control.asked(RequestKind::Response, "wait;"), Action::More);
+  control.decide(control.expect(RequestKind::Response, "wait;"), Action::More);
   accepted.write("yes;and more");
-  const DecisionRequest ask = control.asked(RequestKind::Response, "wait;yes;and more");
+  const DecisionRequest request = control.expect(RequestKind::Response, "wait;yes;and more");
   CHECK(!accepted.readable());
   Decision relay;
   relay.action = Action::Relay;
   relay.consume = 9;
   relay.toClient = "go;";
-  control.decide(ask, relay);
+  control.decide(request, relay);
   CHECK(accepted.read(10) == "early bird");
   CHECK(client.read(11) == "go;and more");
   client.endWriting();
@@ -462,7 +462,7 @@ TEST("a handshake: the client's bytes wait until the server has agreed, then eve
   control.closed(CloseReason::Finished);
 }
 
-TEST("a handshake: a server that refuses, ends or cannot be reached is asked about") {
+TEST("a handshake: a server that refuses, ends or cannot be reached makes a request") {
   ControlPlane control;
   const Server server;
   const Server refusing("127.0.0.1", -1);
@@ -472,17 +472,17 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
     Decision decision = connectTo(address, 5);
     decision.toServer = "agree?";
     decision.handshake = true;
-    control.decide(control.asked(RequestKind::Head, "head;"), decision);
+    control.decide(control.expect(RequestKind::Head, "head;"), decision);
     return client;
   };
   const Peer unlucky = begin(refusing.address());
-  control.decide(control.asked(RequestKind::Failed, ""), reject(CloseReason::ConnectFailed, "refused"));
+  control.decide(control.expect(RequestKind::Failed, ""), reject(CloseReason::ConnectFailed, "refused"));
   CHECK(unlucky.readAll() == "refused");
   control.closed(CloseReason::ConnectFailed);
 
   const Peer left = begin(server.address());
   server.accept().close();
-  const DecisionRequest ended = control.asked(RequestKind::Response, "");
+  const DecisionRequest ended = control.expect(RequestKind::Response, "");
   CHECK(ended.ended);
   control.decide(ended, reject(CloseReason::Malformed, "gone"));
   CHECK(left.readAll() == "gone");
@@ -491,13 +491,13 @@ TEST("a handshake: a server that refuses, ends or cannot be reached is asked abo
   const Peer denied = begin(server.address());
   const Peer accepted = server.accept();
   accepted.write("no;");
-  control.decide(control.asked(RequestKind::Response, "no;"),
+  control.decide(control.expect(RequestKind::Response, "no;"),
                  reject(CloseReason::ConnectFailed, "it said no"));
   CHECK(denied.readAll() == "it said no");
   control.closed(CloseReason::ConnectFailed);
 }
 
-TEST("a handshake: the response of a server that does not agree is the last that the client gets") {
+TEST("a handshake: the response of a server that refuses is the last that the client gets") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
@@ -505,7 +505,7 @@ TEST("a handshake: the response of a server that does not agree is the last that
   Decision decision = connectTo(server.address(), 5);
   decision.toServer = "agree?";
   decision.handshake = true;
-  control.decide(control.asked(RequestKind::Head, "head;early"), decision);
+  control.decide(control.expect(RequestKind::Head, "head;early"), decision);
   const Peer accepted = server.accept();
   CHECK(accepted.read(6) == "agree?");
   accepted.write("soon;no;1234");
@@ -513,8 +513,8 @@ TEST("a handshake: the response of a server that does not agree is the last that
   interim.action = Action::Interim;
   interim.consume = 5;
   interim.toClient = "SOON;";
-  control.decide(control.asked(RequestKind::Response, "soon;no;1234"), interim);
-  control.decide(control.asked(RequestKind::Response, "no;1234"), respondWith(3, Body::length(6), true));
+  control.decide(control.expect(RequestKind::Response, "soon;no;1234"), interim);
+  control.decide(control.expect(RequestKind::Response, "no;1234"), respondWith(3, Body::length(6), true));
   client.write("never");
   accepted.write("56");
   CHECK(client.readAll() == "SOON;ANSWER;123456");
@@ -522,8 +522,8 @@ TEST("a handshake: the response of a server that does not agree is the last that
   control.closed(CloseReason::Finished);
 }
 
-TEST("a handshake: a server that says nothing has as long as we had, and is asked about") {
-  ListenSpec spec = asking();
+TEST("a handshake: a silent server makes a request after the deadlines of connect and head together") {
+  ListenSpec spec = decidingSpec();
   spec.timeouts.connect = kSecond / 2;
   spec.timeouts.head = kSecond / 2;
   ControlPlane control(spec);
@@ -533,11 +533,11 @@ TEST("a handshake: a server that says nothing has as long as we had, and is aske
   Decision decision = connectTo(server.address(), 5);
   decision.toServer = "agree?";
   decision.handshake = true;
-  control.decide(control.asked(RequestKind::Head, "head;"), decision);
+  control.decide(control.expect(RequestKind::Head, "head;"), decision);
   const Peer accepted = server.accept();
   const auto connected = std::chrono::steady_clock::now();
   CHECK(accepted.read(6) == "agree?");
-  const DecisionRequest late = control.asked(RequestKind::Failed, "");
+  const DecisionRequest late = control.expect(RequestKind::Failed, "");
   CHECK(std::chrono::steady_clock::now() - connected > std::chrono::milliseconds(900));
   CHECK_EQ(static_cast<int>(late.reason), static_cast<int>(CloseReason::ConnectTimeout));
   control.decide(late, reject(CloseReason::ConnectTimeout, "late"));
@@ -545,12 +545,12 @@ TEST("a handshake: a server that says nothing has as long as we had, and is aske
   control.closed(CloseReason::ConnectTimeout);
 }
 
-TEST("an exchange: interim responses without end are the end") {
+TEST("an exchange: endless interim responses end the connection") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   Decision interim;
@@ -568,12 +568,12 @@ TEST("an exchange: one request, one response, and the next request on the same c
   const Peer client = control.client();
   for (int round = 0; round < 3; ++round) {
     client.write("head;body!");
-    control.decide(control.askedInParts(RequestKind::Head, "head;body!"),
+    control.decide(control.expectInParts(RequestKind::Head, "head;body!"),
                    exchangeWith(server.address(), 5, Body::length(5)));
     const Peer accepted = server.accept();
     CHECK(accepted.read(10) == "HEAD;body!");
     accepted.write("status;12345678");
-    control.decide(control.askedInParts(RequestKind::Response, "status;12345678"),
+    control.decide(control.expectInParts(RequestKind::Response, "status;12345678"),
                    respondWith(7, Body::length(8), true));
     CHECK(client.read(15) == "ANSWER;12345678");
     CHECK(accepted.readAll().empty());
@@ -584,23 +584,25 @@ TEST("an exchange: one request, one response, and the next request on the same c
   CHECK_EQ(record.bytesDown, 45);
 }
 
-TEST("an exchange: pipelined requests are asked about one by one, and never reach the server before") {
+TEST(
+    "an exchange: pipelined requests are decided one by one, and none reaches the server before its "
+    "decision") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("one;two;three;");
-  DecisionRequest ask = control.asked(RequestKind::Head, "one;two;three;");
+  DecisionRequest request = control.expect(RequestKind::Head, "one;two;three;");
   const size_t sizes[] = {4, 4, 6};
   const char* rests[] = {"two;three;", "three;", ""};
   for (int i = 0; i < 3; ++i) {
-    control.decide(ask, exchangeWith(server.address(), sizes[i], Body::none()));
+    control.decide(request, exchangeWith(server.address(), sizes[i], Body::none()));
     const Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     CHECK(!accepted.readable());
     accepted.write("s;");
-    control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
+    control.decide(control.expectInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
     CHECK(client.read(7) == "ANSWER;");
-    if (i < 2) ask = control.asked(RequestKind::Head, rests[i]);
+    if (i < 2) request = control.expect(RequestKind::Head, rests[i]);
   }
   client.endWriting();
   control.closed(CloseReason::Finished);
@@ -613,29 +615,29 @@ TEST("an exchange: chunked bodies in both directions, cut at every byte") {
   const Peer client = control.client();
   for (size_t cut = 0; cut <= chunks.size(); ++cut) {
     client.write("head;" + chunks.substr(0, cut));
-    DecisionRequest ask = control.plane.nextRequest();
-    control.decide(ask, exchangeWith(server.address(), 5, Body::chunked()));
+    DecisionRequest request = control.plane.nextRequest();
+    control.decide(request, exchangeWith(server.address(), 5, Body::chunked()));
     const Peer accepted = server.accept();
     CHECK(accepted.read(5 + cut) == "HEAD;" + chunks.substr(0, cut));
     client.write(chunks.substr(cut));
     CHECK(accepted.read(chunks.size() - cut) == chunks.substr(cut));
     accepted.write("status;" + chunks.substr(0, cut));
-    control.decide(control.askedInParts(RequestKind::Response, "status;" + chunks.substr(0, cut)),
+    control.decide(control.expectInParts(RequestKind::Response, "status;" + chunks.substr(0, cut)),
                    respondWith(7, Body::chunked(), true));
     CHECK(client.read(7 + cut) == "ANSWER;" + chunks.substr(0, cut));
-    accepted.write(chunks.substr(cut) + "what nobody asked for");
+    accepted.write(chunks.substr(cut) + "unexpected bytes");
     CHECK(client.read(chunks.size() - cut) == chunks.substr(cut));
   }
   client.endWriting();
   control.closed(CloseReason::Finished);
 }
 
-TEST("an exchange: malformed chunks end it, and the server is not told that they were whole") {
+TEST("an exchange: malformed chunks end it, and the server sees no complete body") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;5\r\nhel");
-  control.decide(control.asked(RequestKind::Head, "head;5\r\nhel"),
+  control.decide(control.expect(RequestKind::Head, "head;5\r\nhel"),
                  exchangeWith(server.address(), 5, Body::chunked()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(11) == "HEAD;5\r\nhel");
@@ -645,10 +647,10 @@ TEST("an exchange: malformed chunks end it, and the server is not told that they
 
   const Peer other = control.client();
   other.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer broken = server.accept();
   broken.write("status;5\r\nhelloX");
-  control.decide(control.askedInParts(RequestKind::Response, "status;5\r\nhelloX"),
+  control.decide(control.expectInParts(RequestKind::Response, "status;5\r\nhelloX"),
                  respondWith(7, Body::chunked(), true));
   CHECK_EQ(other.readError(), ECONNRESET);
   CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy), static_cast<int>(Party::Server));
@@ -659,7 +661,7 @@ TEST("an exchange: a request that breaks off is reset, not completed") {
   const Server server;
   const Peer client = control.client();
   client.write("head;hel");
-  control.decide(control.asked(RequestKind::Head, "head;hel"),
+  control.decide(control.expect(RequestKind::Head, "head;hel"),
                  exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   client.endWriting();
@@ -673,12 +675,12 @@ TEST("an exchange: a response that breaks off is reset, not completed") {
     const Server server;
     const Peer client = control.client();
     client.write("head;");
-    control.decide(control.asked(RequestKind::Head, "head;"),
+    control.decide(control.expect(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
     accepted.write("status;5\r\nhel");
-    control.decide(control.askedInParts(RequestKind::Response, "status;5\r\nhel"),
+    control.decide(control.expectInParts(RequestKind::Response, "status;5\r\nhel"),
                    respondWith(7, body, true));
     CHECK(client.read(13) == "ANSWER;5\r\nhel");
     if (reset)
@@ -694,19 +696,19 @@ TEST("an exchange: a response that breaks off is reset, not completed") {
   breakOff(true, Body::chunked());
 }
 
-TEST("an exchange: a response up to the server's EOF, and the end of the connection with it") {
+TEST("an exchange: a response up to the server's EOF ends the connection") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   const std::string down = pattern(1 << 20, 3);
   accepted.write("status;");
   Decision decision = respondWith(7, Body::none(), false);
   decision.untilEof = true;
-  control.decide(control.askedInParts(RequestKind::Response, "status;"), decision);
+  control.decide(control.expectInParts(RequestKind::Response, "status;"), decision);
   std::thread writer([&] {
     accepted.write(down);
     accepted.close();
@@ -722,26 +724,26 @@ TEST("an exchange: a reset within a response up to the EOF is a reset") {
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   accepted.write("status;");
-  const DecisionRequest ask = control.askedInParts(RequestKind::Response, "status;");
+  const DecisionRequest request = control.expectInParts(RequestKind::Response, "status;");
   Decision decision = respondWith(7, Body::none(), false);
   decision.untilEof = true;
-  control.decide(ask, decision);
+  control.decide(request, decision);
   CHECK(client.read(7) == "ANSWER;");
   accepted.reset();
   CHECK_EQ(client.readError(), ECONNRESET);
   control.closed(CloseReason::Reset);
 }
 
-TEST("an exchange: interim responses go ahead of the final one") {
+TEST("an exchange: interim responses come before the final one") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"),
+  control.decide(control.expect(RequestKind::Head, "head;"),
                  exchangeWith(server.address(), 5, Body::length(4)));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
@@ -750,24 +752,26 @@ TEST("an exchange: interim responses go ahead of the final one") {
   interim.action = Action::Interim;
   interim.consume = 4;
   interim.toClient = "continue;";
-  control.decide(control.askedInParts(RequestKind::Response, "100;200;"), interim);
-  const DecisionRequest ask = control.asked(RequestKind::Response, "200;");
+  control.decide(control.expectInParts(RequestKind::Response, "100;200;"), interim);
+  const DecisionRequest request = control.expect(RequestKind::Response, "200;");
   CHECK(client.read(9) == "continue;");
   client.write("body");
   CHECK(accepted.read(4) == "body");
-  control.decide(ask, respondWith(4, Body::none(), true));
+  control.decide(request, respondWith(4, Body::none(), true));
   CHECK(client.read(7) == "ANSWER;");
   client.endWriting();
   control.closed(CloseReason::Finished);
 }
 
-TEST("an exchange: a server that ends without an answer, or with a broken one, is asked about with its end") {
+TEST(
+    "an exchange: a server that ends without an answer, or with a broken one, makes a request that has its "
+    "end") {
   for (const bool reset : {false, true}) {
     ControlPlane control;
     const Server server;
     const Peer client = control.client();
     client.write("head;");
-    control.decide(control.asked(RequestKind::Head, "head;"),
+    control.decide(control.expect(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     Peer accepted = server.accept();
     CHECK(accepted.read(5) == "HEAD;");
@@ -775,9 +779,9 @@ TEST("an exchange: a server that ends without an answer, or with a broken one, i
       accepted.reset();
     else
       accepted.close();
-    const DecisionRequest ask = control.asked(RequestKind::Response, "");
-    CHECK(ask.ended);
-    control.decide(ask, reject(CloseReason::Malformed, "bad gateway"));
+    const DecisionRequest request = control.expect(RequestKind::Response, "");
+    CHECK(request.ended);
+    control.decide(request, reject(CloseReason::Malformed, "bad gateway"));
     CHECK(client.readAll() == "bad gateway");
     client.endWriting();
     CHECK_EQ(static_cast<int>(control.closed(CloseReason::Malformed).endedBy),
@@ -785,16 +789,16 @@ TEST("an exchange: a server that ends without an answer, or with a broken one, i
   }
 }
 
-TEST("an exchange: a server that answers before it has the request gets no next one") {
+TEST("an exchange: a server that answers before it has the whole request gets no further request") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   client.write("head;he");
-  control.decide(control.asked(RequestKind::Head, "head;he"),
+  control.decide(control.expect(RequestKind::Head, "head;he"),
                  exchangeWith(server.address(), 5, Body::length(5)));
   const Peer accepted = server.accept();
   accepted.write("413;");
-  control.decide(control.askedInParts(RequestKind::Response, "413;"), respondWith(4, Body::none(), true));
+  control.decide(control.expectInParts(RequestKind::Response, "413;"), respondWith(4, Body::none(), true));
   CHECK(client.readAll() == "ANSWER;");
   client.write("llo");
   client.endWriting();
@@ -806,7 +810,7 @@ TEST("an exchange: a client that leaves while the server thinks ends it") {
   const Server server;
   Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5) == "HEAD;");
   client.reset();
@@ -814,15 +818,15 @@ TEST("an exchange: a client that leaves while the server thinks ends it") {
   CHECK_EQ(static_cast<int>(control.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Client));
 }
 
-TEST("an exchange: large bodies against slow readers, none lost") {
+TEST("an exchange: large bodies reach slow readers without loss") {
   ControlPlane control;
   const Server server;
   const Peer client = control.client();
   const std::string up = pattern(3 << 20, 4);
   const std::string down = pattern(3 << 20, 5);
   std::thread writer([&] { client.write("head;" + up); });
-  DecisionRequest ask = control.plane.nextRequest();
-  control.decide(ask, exchangeWith(server.address(), 5, Body::length(up.size())));
+  DecisionRequest request = control.plane.nextRequest();
+  control.decide(request, exchangeWith(server.address(), 5, Body::length(up.size())));
   const Peer accepted = server.accept();
   CHECK(accepted.read(5 + up.size()) == "HEAD;" + up);
   writer.join();
@@ -836,22 +840,22 @@ TEST("an exchange: large bodies against slow readers, none lost") {
 }
 
 TEST("an exchange: the idle deadline holds, while the server thinks and between requests") {
-  ListenSpec spec = asking();
+  ListenSpec spec = decidingSpec();
   spec.timeouts.idle = kSecond / 20;
   ControlPlane control(spec);
   const Server server;
   const Peer client = control.client();
   client.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer accepted = server.accept();
   control.closed(CloseReason::IdleTimeout);
 
   const Peer other = control.client();
   other.write("head;");
-  control.decide(control.asked(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
+  control.decide(control.expect(RequestKind::Head, "head;"), exchangeWith(server.address(), 5, Body::none()));
   const Peer second = server.accept();
   second.write("s;");
-  control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
+  control.decide(control.expectInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   CHECK(other.readAll() == "ANSWER;");
   control.closed(CloseReason::IdleTimeout);
 }
@@ -864,7 +868,7 @@ const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const std::string kPassed =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 vsock-proxy\r\nConnection: keep-alive\r\n\r\nok";
 
-// A client whose GETs are decided by a cached decision, and its server.
+// A client whose GETs a cached decision covers, and its server.
 struct Cached {
   explicit Cached(Micros reuse = 10 * kSecond, Micros lasts = 10 * kSecond) : control(specWith(reuse)) {
     client.write(kGet);
@@ -872,17 +876,17 @@ struct Cached {
     decision.persistent = true;
     decision.cache.byAuthority = true;
     decision.cache.lasts = lasts;
-    control.decide(control.asked(RequestKind::Head, kGet), decision);
+    control.decide(control.expect(RequestKind::Head, kGet), decision);
     accepted = std::make_unique<Peer>(server.accept());
     CHECK(accepted->read(kWritten.size()) == kWritten);
     accepted->write("s;ok");
     Decision response = respondWith(2, Body::length(2), true);
     response.keep = true;
-    control.decide(control.askedInParts(RequestKind::Response, "s;ok"), response);
+    control.decide(control.expectInParts(RequestKind::Response, "s;ok"), response);
     CHECK(client.read(9) == "ANSWER;ok");
   }
   static ListenSpec specWith(Micros reuse) {
-    ListenSpec spec = asking();
+    ListenSpec spec = decidingSpec();
     spec.timeouts.reuse = reuse;
     return spec;
   }
@@ -914,7 +918,7 @@ TEST("a kept server: requests that come together, or while it thinks, are answer
   cached.exchange(*cached.accepted);
 }
 
-TEST("a kept server that resets or ends when it sees the request is connected once more") {
+TEST("after a reset or end of a kept server at the request, the proxy connects once more") {
   for (const bool resets : {false, true}) {
     const Cached cached;
     cached.client.write(kGet + kGet);
@@ -926,7 +930,7 @@ TEST("a kept server that resets or ends when it sees the request is connected on
   }
 }
 
-TEST("a kept server that has gone, or speaks out of turn, is not used again") {
+TEST("a kept server that has gone, or sends bytes unasked, is not used again") {
   for (const char* what : {"", "HTTP/1.1 200 OK\r\n\r\n"}) {
     const Cached cached;
     cached.accepted->write(what);
@@ -936,7 +940,7 @@ TEST("a kept server that has gone, or speaks out of turn, is not used again") {
   }
 }
 
-TEST("a kept server goes with its client, and when its time is over") {
+TEST("a kept server is closed with its client, and at its deadline") {
   Cached cached;
   cached.client.close();
   CHECK(cached.accepted->readAll().empty());
@@ -948,7 +952,7 @@ TEST("a kept server goes with its client, and when its time is over") {
   brief.exchange(brief.server.accept());
 }
 
-TEST("a kept server: a client that has ended its half has its response") {
+TEST("a kept server: a client that has half-closed gets its response") {
   Cached cached;
   cached.client.write(kGet);
   cached.client.endWriting();
@@ -964,28 +968,28 @@ TEST("an exchange by a cached decision: a response that is not plain comes with 
   CHECK(cached.accepted->read(kWritten.size()) == kWritten);
   cached.accepted->write("HTTP/1.1 204 No Content\r\n\r\n");
   const DecisionRequest request =
-      cached.control.askedInParts(RequestKind::Response, "HTTP/1.1 204 No Content\r\n\r\n");
+      cached.control.expectInParts(RequestKind::Response, "HTTP/1.1 204 No Content\r\n\r\n");
   CHECK(request.head == kGet);
   cached.control.decide(request, respondWith(27, Body::none(), true));
   CHECK(cached.client.read(7) == "ANSWER;");
-  // It was not to be kept.
+  // The server was not kept.
   CHECK(cached.accepted->readAll().empty());
 }
 
-TEST("a drain ends clients between two requests at once, and answers those that have one under way") {
+TEST("a drain ends clients between two requests at once, and finishes running requests") {
   ControlPlane control;
   const Server server;
   const Peer idle = control.client();
   const Peer busy = control.client();
   const auto request = [&](const Peer& client) {
     client.write("head;");
-    control.decide(control.asked(RequestKind::Head, "head;"),
+    control.decide(control.expect(RequestKind::Head, "head;"),
                    exchangeWith(server.address(), 5, Body::none()));
     return server.accept();
   };
   const auto respond = [&](const Peer& accepted) {
     accepted.write("s;");
-    control.decide(control.askedInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
+    control.decide(control.expectInParts(RequestKind::Response, "s;"), respondWith(2, Body::none(), true));
   };
   respond(request(idle));
   CHECK(idle.read(7) == "ANSWER;");
@@ -998,7 +1002,7 @@ TEST("a drain ends clients between two requests at once, and answers those that 
   CHECK_EQ(control.plane.next<Drained>().aborted, 0);
 }
 
-TEST("a client that may not connect is refused, and told of once a second") {
+TEST("a client that may not connect is refused, and a fault reports such clients once a second") {
   ListenSpec spec = tcpSpec();
   spec.admission.sources = {{Address::tcp("127.0.0.2", 0), 32}, {Address::tcp("10.0.0.0", 0), 8}};
   ControlPlane control(spec);
@@ -1060,7 +1064,7 @@ TEST("one client at its limit is refused, another is served") {
   CHECK_EQ(control.plane.engine.counters().at(0).closed[static_cast<size_t>(CloseReason::ClientLimit)], 1);
 }
 
-TEST("one client that comes too often is refused, another is served") {
+TEST("a client that connects too often is refused, another is served") {
   ListenSpec spec = tcpSpec();
   spec.limits.ratePerClient = 1;
   ControlPlane control(spec);
@@ -1083,7 +1087,7 @@ TEST("one client that comes too often is refused, another is served") {
   while (server.accept().read(2) != "me") continue;  // past those that were served
 }
 
-TEST("a socket that is inherited is listened on, and stays open for its maker") {
+TEST("an inherited socket is listened on, and stays open for its maker") {
   Opened opened = listenOn(Address::unixPath(kSocketPath));
   CHECK(opened.fd);
   Plane plane;
@@ -1105,7 +1109,7 @@ TEST("a socket that is inherited is listened on, and stays open for its maker") 
   removeSocketFile(listening.on);
 }
 
-TEST("what is no listening socket is not inherited") {
+TEST("a descriptor that is no listening socket is not inherited") {
   Plane plane;
   ListenSpec inherited = spec(Address());
   const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -1115,7 +1119,9 @@ TEST("what is no listening socket is not inherited") {
   CHECK_EQ(plane.engine.listen(inherited).error, EBADF);
 }
 
-TEST("an predecessor socket keeps its clients, its file, and the old listener's connections") {
+TEST(
+    "a socket that a successor takes over keeps its clients, its file, and the connections of the "
+    "predecessor") {
   ListenSpec limited = spec();
   limited.limits.connections = 1;
   ControlPlane control(limited);
@@ -1124,7 +1130,7 @@ TEST("an predecessor socket keeps its clients, its file, and the old listener's 
   control.plane.engine.setUpstream(control.id, {before.address()});
   const Peer old = control.client();
   const Peer oldServer = before.accept();
-  const Peer queued = control.client();  // in the kernel's queue
+  const Peer queued = control.client();  // it waits in the kernel's queue
   control.plane.nextFault();
 
   ListenSpec predecessor = spec(Address());
@@ -1148,7 +1154,7 @@ TEST("an predecessor socket keeps its clients, its file, and the old listener's 
   control.plane.engine.closeListener(listening.id);
 }
 
-TEST("the limits of a listener that adopts count the connections of the one before") {
+TEST("the limits of a successor count the connections of its predecessor") {
   ListenSpec limited = tcpSpec();
   limited.limits.connections = 2;
   limited.limits.connectionsPerClient = 2;
@@ -1185,7 +1191,7 @@ TEST("the limits of a listener that adopts count the connections of the one befo
   CHECK(waiting.read(7) == "welcome");
 }
 
-TEST("a listener goes on where it was when the one that has predecessor its socket is closed") {
+TEST("a predecessor accepts again when the successor that took over its socket is closed") {
   ListenSpec limited = tcpSpec();
   limited.limits.connections = 1;
   ControlPlane control(limited);
@@ -1206,7 +1212,8 @@ TEST("a listener goes on where it was when the one that has predecessor its sock
   CHECK(second.read(7) == "welcome");
 }
 
-TEST("clients who wait for the first addresses get those that come when the listener is closed already") {
+TEST(
+    "clients that wait for the first addresses are served even if the listener is closed before these come") {
   ControlPlane control(tcpSpec());
   const Server server;
   const Peer client = control.client();
@@ -1217,7 +1224,7 @@ TEST("clients who wait for the first addresses get those that come when the list
   CHECK(server.accept().read(5) == "hello");
 }
 
-TEST("the counters of a closed listener go with its last connection") {
+TEST("the counters of a closed listener are dropped with its last connection") {
   ControlPlane control(tcpSpec());
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});
@@ -1232,7 +1239,7 @@ TEST("the counters of a closed listener go with its last connection") {
   CHECK_EQ(control.plane.engine.counters().size(), 0);
 }
 
-TEST("unix servers are connected to like others") {
+TEST("unix servers are reached like others") {
   ControlPlane control(tcpSpec());
   Opened opened = listenOn(Address::unixPath(kSocketPath));
   CHECK(opened.fd);
@@ -1246,7 +1253,7 @@ TEST("unix servers are connected to like others") {
   removeSocketFile(Address::unixPath(kSocketPath));
 }
 
-TEST("threads that run show it from one beat to the next") {
+TEST("running threads answer each heartbeat") {
   Plane plane;
   CHECK(plane.engine.beat());
   for (int i = 0; i < 3; ++i) {
@@ -1254,7 +1261,7 @@ TEST("threads that run show it from one beat to the next") {
   }
 }
 
-TEST("a datagram reaches its socket, by path and by abstract name; nobody there is an error") {
+TEST("a datagram reaches a socket by path and by abstract name; an absent socket is an error") {
   const auto check = [](const std::string& path, Address address) {
     const UniqueFd receiver(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (path[0] == '@') {

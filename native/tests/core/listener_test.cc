@@ -1,4 +1,4 @@
-// What a listener counts: each close reason against each limit.
+// The counts of a listener: each close reason against each limit.
 
 #include "../../core/listener.h"
 
@@ -34,7 +34,7 @@ void leave(ListenerState& listener, CloseReason reason) {
   listener.leave(record);
 }
 
-// A client comes. Returns why it is refused, if it is; it has left then, as a gate sees to.
+// Admits a client. Returns the refusal, if there is one; the client has left then, as the gate does it.
 std::optional<Refusal> come(ListenerState& listener, Micros now) {
   CHECK(listener.enter());
   listener.entered(now);
@@ -45,14 +45,14 @@ std::optional<Refusal> come(ListenerState& listener, Micros now) {
 
 }  // namespace
 
-TEST("every close reason gives back the places of its connection, and no other's") {
+TEST("every close reason frees the places of its connection only") {
   for (const CloseReason reason : everyReason()) {
     ListenerState listener(1, limited(3, 2, 0), nullptr, clients);
     CHECK(!come(listener, 1));  // stays
     for (int i = 0; i < 5; ++i) {
       CHECK(listener.enter());
       listener.entered(1);
-      // One that is refused has no place of its client's; any other takes the second.
+      // A refused client takes no place of its client's. Any other takes the second.
       if (!refusedAtAccept(reason)) CHECK(!listener.admit(kClient, 1));
       leave(listener, reason);
       CHECK_EQ(listener.counters().active, 1u);
@@ -65,7 +65,7 @@ TEST("every close reason gives back the places of its connection, and no other's
   }
 }
 
-TEST("every close reason leaves the rate of its client as it is") {
+TEST("no close reason changes the rate of its client") {
   for (const CloseReason reason : everyReason()) {
     if (refusedAtAccept(reason)) continue;
     ListenerState listener(1, limited(10, 1, 2), nullptr, clients);
@@ -79,7 +79,7 @@ TEST("every close reason leaves the rate of its client as it is") {
   }
 }
 
-TEST("every close reason gives its place back to the listener that has taken over the socket") {
+TEST("every close reason frees the place at the successor of the listener, too") {
   for (const CloseReason reason : everyReason()) {
     if (refusedAtAccept(reason)) continue;
     ListenerState predecessor(1, limited(10, 1, 0), nullptr, clients);

@@ -31,11 +31,11 @@ struct Pair {
     ours.reset(fds[0]);
     theirs.reset(fds[1]);
   }
-  UniqueFd ours;    // what the pump holds
-  UniqueFd theirs;  // what the peer holds
+  UniqueFd ours;    // the end of the pump
+  UniqueFd theirs;  // the end of the peer
 };
 
-// The same over TCP on loopback, whose bytes may go through a pipe.
+// A pair over TCP on loopback, whose bytes may go through a pipe.
 struct TcpPair {
   TcpPair() {
     UniqueFd listener = listenOn(Address::tcp("127.0.0.1", 0)).fd;
@@ -59,7 +59,7 @@ struct BenchOf {
   Scratch scratch;
 
   int run() { return pump.run(source.ours.get(), sink.ours.get(), scratch); }
-  // Everything that the sink's peer can read now.
+  // Returns all bytes that the sink's peer can read now.
   std::string received() {
     std::string all;
     char buffer[64 * 1024];
@@ -79,7 +79,7 @@ size_t pipesOpen() {
   return pipes;
 }
 
-// Distinguishable at every offset.
+// Bytes that differ at every offset.
 std::string pattern(size_t size) {
   std::string text(size, '\0');
   for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>((i * 31 + i / 251) & 0xff);
@@ -97,7 +97,7 @@ size_t fill(int fd, const std::string& data, size_t from) {
   return written;
 }
 
-// Has splice(2) fail with this error for the calling thread, from now on.
+// Makes splice(2) fail with this error in the calling thread, from now on.
 void forbidSplice(int error) {
   sock_filter steps[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -110,7 +110,7 @@ void forbidSplice(int error) {
   CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
 }
 
-// What becomes of a thread by `forbidSplice` is its own.
+// Runs the test in a thread of its own, because `forbidSplice` cannot be undone.
 template <class Body>
 void inThread(Body body) {
   std::thread(body).join();
@@ -118,14 +118,14 @@ void inThread(Body body) {
 
 }  // namespace
 
-TEST("nothing to read: nothing happens") {
+TEST("a source without bytes: nothing happens") {
   Bench bench;
   CHECK_EQ(bench.run(), 0);
   CHECK(bench.pump.wantsSource());
   CHECK(!bench.pump.wantsSink());
 }
 
-TEST("a sink that takes nothing: what was read is kept, the source is left alone, and no byte is lost") {
+TEST("a sink that takes nothing: read bytes are kept, the source is not read further, and no byte is lost") {
   Bench bench;
   const std::string data = pattern(3'000'000);
   size_t written = 0;
@@ -147,7 +147,7 @@ TEST("a sink that takes nothing: what was read is kept, the source is left alone
   CHECK_EQ(bench.pump.bytes(), data.size());
 }
 
-TEST("EOF: comes after every byte, and only then") {
+TEST("the EOF comes after every byte") {
   Bench bench;
   const std::string data = pattern(1'000'000);
   size_t written = 0;
@@ -163,7 +163,7 @@ TEST("EOF: comes after every byte, and only then") {
   CHECK(received == data);
 }
 
-TEST("a sink that is gone: the direction fails with EPIPE, and says that bytes were lost") {
+TEST("a sink that has closed: the direction fails with EPIPE and reports lost bytes") {
   Bench bench;
   bench.sink.theirs.reset();
   CHECK_EQ(vsock_proxy::send(bench.source.theirs.get(), "x", 1).bytes, 1u);
@@ -175,7 +175,7 @@ TEST("a sink that is gone: the direction fails with EPIPE, and says that bytes w
   CHECK(!bench.pump.wantsSink());
 }
 
-TEST("a sink that goes while bytes are kept for it: they count as lost") {
+TEST("a sink that closes while bytes are kept for it: they count as lost") {
   Bench bench;
   const std::string data = pattern(2'000'000);
   size_t written = 0;
@@ -190,14 +190,14 @@ TEST("a sink that goes while bytes are kept for it: they count as lost") {
   CHECK(!bench.pump.wantsSink());
 }
 
-TEST("a sink that is known to be gone with nothing kept: nothing is lost") {
+TEST("a sink that has closed while nothing is kept for it: no byte counts as lost") {
   Bench bench;
   bench.pump.failSink(EPIPE);
   CHECK(!bench.pump.lostBytes());
   CHECK_EQ(bench.run(), 0);
 }
 
-TEST("a source that was reset: its error comes back, after what it had sent") {
+TEST("a source that was reset: its bytes arrive, and then its error is reported") {
   Bench bench;
   // A unix socket resets its peer when it closes with bytes unread.
   CHECK_EQ(vsock_proxy::send(bench.source.ours.get(), "unread", 6).bytes, 6u);
@@ -234,7 +234,7 @@ TEST("a bulk TCP source: its bytes go through pipes, wait there for a slow sink,
   CHECK_EQ(bench.pump.bytes(), data.size());
 }
 
-TEST("more stuck bulk pumps than pipes: the others use buffers, and no byte is lost") {
+TEST("more blocked bulk pumps than pipes: the others use buffers, and no byte is lost") {
   constexpr size_t kPumps = 40;
   const std::string data = pattern(4'000'000);
   struct Stuck {
@@ -326,12 +326,12 @@ size_t fillUntilInPipe(Bench& bench, const std::string& data, size_t pipesBefore
   return written;
 }
 
-// Unix sockets stand for those of vsock, which this machine may not have. What the kernel does with vsock
-// itself, tests/e2e shows.
+// Unix sockets stand for vsock sockets, which this machine may not have. tests/e2e tests what the kernel does
+// with vsock itself.
 using FromVsock = BenchOf<Pair, TcpPair>;
 using ToVsock = BenchOf<TcpPair, Pair>;
 
-TEST("pages of a pipe arrive as one message, or as one each; which of them, is known") {
+TEST("the pump knows whether the pages of a pipe arrive as one message or as one each") {
   CHECK_EQ(splicesManyPages(), splicesManyPages());
 }
 
@@ -360,19 +360,21 @@ void passInBulk(Bench& bench, bool throughPipes) {
   CHECK_EQ(bench.pump.bytes(), data.size());
 }
 
-TEST("in bulk from vsock to TCP: by copies, with a slow sink, every byte in order before the EOF") {
+TEST("bulk from vsock to TCP is copied, and a slow sink gets every byte in order before the EOF") {
   FromVsock bench;
   bench.pump.between(AF_VSOCK, AF_INET);
   passInBulk(bench, false);
 }
 
-TEST("in bulk from TCP to vsock: the same, through pipes where many pages leave one at once") {
+TEST(
+    "bulk from TCP to vsock goes through pipes if many pages leave one at once, and arrives in order before "
+    "the EOF") {
   ToVsock bench;
   bench.pump.between(AF_INET, AF_VSOCK);
   passInBulk(bench, splicesManyPages());
 }
 
-TEST("a source that ends while its last bytes are in a pipe: they arrive, and then the EOF") {
+TEST("a source that ends while its last bytes are in a pipe: the bytes arrive, and then the EOF") {
   BenchOf<TcpPair> bench;
   bench.pump.between(AF_INET, AF_UNIX);
   const size_t pipesBefore = pipesOpen();
@@ -390,7 +392,7 @@ TEST("a source that ends while its last bytes are in a pipe: they arrive, and th
   CHECK(received == data.substr(0, written));
 }
 
-TEST("splice(2) is forbidden: bytes are copied, and no pipe is kept") {
+TEST("where splice(2) is forbidden, bytes are copied and no pipe is kept") {
   for (const int error : {EPERM, ENOSYS, EINVAL}) {
     inThread([error] {
       forbidSplice(error);
@@ -409,7 +411,7 @@ TEST("splice(2) is forbidden: bytes are copied, and no pipe is kept") {
   }
 }
 
-TEST("splice(2) is forbidden while bytes are in a pipe: they go on from a buffer, and so do all others") {
+TEST("when splice(2) is forbidden while bytes are in a pipe, these and all later bytes go through a buffer") {
   inThread([] {
     BenchOf<TcpPair> bench;
     bench.pump.between(AF_INET, AF_UNIX);
@@ -429,7 +431,7 @@ TEST("splice(2) is forbidden while bytes are in a pipe: they go on from a buffer
   });
 }
 
-TEST("much is kept for slow sinks: little more is read at once, until it is gone") {
+TEST("while many bytes are kept for slow sinks, each read is small") {
   constexpr size_t kBufferBytes = 64 * 1024;
   Scratch scratch({kBufferBytes, 2 * kBufferBytes, 0});
   CHECK_EQ(scratch.bytes(), kBufferBytes);

@@ -1,4 +1,4 @@
-// What the forwarder adds to the data plane: its command line, and its log.
+// The parts that the forwarder adds to the data plane: its command line and its log.
 
 #include <cerrno>
 #include <fstream>
@@ -61,7 +61,7 @@ struct Kept {
 
 }  // namespace
 
-TEST("denied command lines: each says what is wrong with it, and how the usage is") {
+TEST("a wrong command line is refused with the problem and the usage") {
   struct Denied {
     Words words;
     const char* says;
@@ -156,12 +156,12 @@ TEST("denied command lines: each says what is wrong with it, and how the usage i
   }
 }
 
-TEST("a value of any length is shown in a few words") {
+TEST("an error shows the beginning of a long value only") {
   const Invocation invocation = parse({std::string(100'000, 'x'), "3", "8001"});
   CHECK(std::get<UsageError>(invocation).text.size() < 400);
 }
 
-TEST("addresses: every form, and what it means") {
+TEST("addresses: every form has its meaning") {
   struct Accepted {
     Words words;
     const char* on;
@@ -192,7 +192,7 @@ TEST("addresses: every form, and what it means") {
   }
 }
 
-TEST("options: defaults, both spellings, anywhere, the last one counts") {
+TEST("options have defaults and two spellings, may stand anywhere, and the last one counts") {
   const Forward defaults = accepted({"127.0.0.1:443", "3", "8001"});
   CHECK_EQ(defaults.maxConnections, 1000u);
   CHECK_EQ(defaults.connectTimeout, 10'000'000);
@@ -214,7 +214,7 @@ TEST("options: defaults, both spellings, anywhere, the last one counts") {
   }
 }
 
-TEST("help and version go before whatever else is wrong behind them") {
+TEST("help and version win over mistakes behind them") {
   CHECK_TEXT(std::get<Text>(parse({"-V", "--foo"})).text, "vsock-forwarder 1.2.3\n");
   CHECK_TEXT(std::get<Text>(parse({"--version"})).text, "vsock-forwarder 1.2.3\n");
   CHECK_SAYS(std::get<Text>(parse({"x", "--help"})).text,
@@ -222,7 +222,7 @@ TEST("help and version go before whatever else is wrong behind them") {
   CHECK_SAYS(std::get<Text>(parse({"-h"})).text, "--connect-timeout");
 }
 
-TEST("as a command of vsock-proxy it goes by that name") {
+TEST("as a command of vsock-proxy it uses that name") {
   const std::string command = "vsock-proxy forward";
   const std::string help = std::get<Text>(parseArguments(command, {"--help"}, "1.2.3")).text;
   CHECK_SAYS(help, "Usage: vsock-proxy forward [OPTIONS] <local> <cid> <port>\n");
@@ -234,8 +234,8 @@ TEST("as a command of vsock-proxy it goes by that name") {
 
 namespace {
 
-// The text under the key, of a JSON object without objects in it; empty where there is none. Of escape
-// sequences it knows a tab.
+// Returns the text under the key of a flat JSON object; empty if there is none. The only escape sequence that
+// it knows is a tab.
 std::string textUnder(const std::string& key, const std::string& object) {
   const std::string before = '"' + key + "\": \"";
   const size_t at = object.find(before);
@@ -248,7 +248,7 @@ std::string textUnder(const std::string& key, const std::string& object) {
 
 }  // namespace
 
-TEST("RUST_LOG is read as vsock-proxy reads it: tests/vectors/rust-log.json") {
+TEST("RUST_LOG has the meaning that vsock-proxy gives it: tests/vectors/rust-log.json") {
   static constexpr const char* kNames[] = {"off", "error", "warn", "info", "debug", "trace"};
   std::ifstream vectors("tests/vectors/rust-log.json");
   size_t rows = 0;
@@ -261,7 +261,7 @@ TEST("RUST_LOG is read as vsock-proxy reads it: tests/vectors/rust-log.json") {
         check::fail(__FILE__, __LINE__, "not so for " + std::string(target) + ": " + row);
       }
     }
-    // What it does not have, it says.
+    // It reports what it does not support.
     const std::string warning =
         textUnder("regex", row).empty() ? textUnder("warning", row) : "no filter by /regex here, ignoring it";
     CHECK_TEXT(filter.warnings.empty() ? "" : filter.warnings.front(), warning);
@@ -270,7 +270,7 @@ TEST("RUST_LOG is read as vsock-proxy reads it: tests/vectors/rust-log.json") {
   CHECK(rows > 30);
 }
 
-TEST("a log line is as env_logger writes it") {
+TEST("a log line has the form of env_logger") {
   CHECK_TEXT(formatLine(1767323045, Level::Info, "vsock_proxy", "text"),
              "[2026-01-02T03:04:05Z INFO  vsock_proxy] text\n");
   CHECK_TEXT(formatLine(0, Level::Error, "x", ""), "[1970-01-01T00:00:00Z ERROR x] \n");
@@ -278,13 +278,13 @@ TEST("a log line is as env_logger writes it") {
              "[2000-02-29T00:00:00Z DEBUG x] leap day\n");
 }
 
-TEST("text from outside is one line, and commands no terminal") {
+TEST("text from outside is one line without control characters") {
   CHECK_TEXT(escape("a\n\x1b[2J\x7f\xe9"), "a\\u{a}\\u{1b}[2J\\u{7f}\\u{e9}");
   CHECK_TEXT(quote("a \"b\" \\"), "\"a \\\"b\\\" \\\\\"");
   CHECK_TEXT(describe(Address::unixPath("/a\nb")), "unix: /a\\u{a}b");
 }
 
-TEST("numbers and errors in words") {
+TEST("numbers and errors are written in words") {
   CHECK_TEXT(describeErrno(ECONNREFUSED), "ECONNREFUSED: connection refused");
   CHECK_TEXT(describeErrno(123456), "error 123456");
   CHECK_TEXT(count(1, "client"), "1 client");
@@ -298,7 +298,7 @@ TEST("numbers and errors in words") {
   CHECK_TEXT(milliseconds(40), "0.0");
 }
 
-TEST("a listener that cannot be bound: the error says why, and what to do") {
+TEST("a listener that cannot be bound: the error has the reason and a hint") {
   CHECK_TEXT(describeBindFailure(Address::tcp("127.0.0.1", 443), EACCES).line(),
              "Could not bind to tcp: 127.0.0.1:443: EACCES: permission denied. Hint: ports below 1024 need "
              "the capability "
@@ -359,7 +359,7 @@ TEST("an absent parent: one warning with its reason and a hint, and then a count
              "The same for 2 more clients within 10 s: could not connect to cid: 3 port: 8001: ECONNRESET");
 }
 
-TEST("an absent parent, at level info: a line for each client, and its reason in each") {
+TEST("an absent parent, at level info: a line for each client, with the reason") {
   Stage stage("info");
   for (int i = 0; i < 4; ++i) stage.report.tell(record(CloseReason::ConnectFailed, ECONNRESET));
   CHECK_EQ(stage.kept.lines.size(), 4u);
@@ -371,7 +371,7 @@ TEST("an absent parent, at level info: a line for each client, and its reason in
   }
 }
 
-TEST("each connection's life is told at level info, and everything of its end at debug") {
+TEST("the log has each connection at level info, and the whole close record at debug") {
   Stage stage("debug");
   const CloseRecord end = record(CloseReason::Reset, ECONNRESET);
   stage.report.tell(Progress{Step::Accepted, 1, 7, end.client, {}, kNoTarget});
@@ -396,7 +396,7 @@ TEST("each connection's life is told at level info, and everything of its end at
   CHECK(quiet.kept.lines.empty());
 }
 
-TEST("the limit: told at once, then how many waited and for how long") {
+TEST("the limit: one warning at once, then how many clients waited and for how long") {
   Stage stage("warn");
   stage.counters.limitHits = 1;
   stage.counters.waitingSince = monotonicMicros() - 2'200'000;
@@ -413,7 +413,7 @@ TEST("the limit: told at once, then how many waited and for how long") {
              "waits now (for 2.2 s). Hint: raise --connections");
 }
 
-TEST("out of descriptors: told once, with what to do") {
+TEST("out of descriptors: one warning, with a hint") {
   Stage stage("warn");
   for (int i = 0; i < 2; ++i) stage.report.tell(Fault{FaultKind::Accept, 1, EMFILE, {}});
   CHECK_EQ(stage.kept.lines.size(), 1u);
@@ -421,7 +421,7 @@ TEST("out of descriptors: told once, with what to do") {
   CHECK_SAYS(stage.kept.lines[0].message, "it is tried again. Hint: raise the number of open files");
 }
 
-TEST("a trouble that is over is told anew when it comes again") {
+TEST("a trouble that ends and comes again is logged again") {
   Loop loop;
   CHECK_EQ(loop.open(), 0);
   Throttle throttle(loop, 1000);

@@ -1,4 +1,4 @@
-/** The data plane of QuickJS, which runs in a process of its own, as one of this process. */
+/** The data plane of QuickJS, which runs in another process, with the interface of one in this process. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,14 +7,14 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { DataPlane, DataPlaneEvents } from '../../../src/dataplane/contract.ts';
 import { type ErrorCode, VsockProxyError } from '../../../src/platform/errors.ts';
-import { type Answer, decode, encode, type Told } from '../../wire.ts';
+import { type Answer, decode, type EventMessage, encode } from '../../wire.ts';
 
 export const DATAPLANE_QUICKJS = 'build/dataplane-quickjs';
 
-/** As `openDataPlane`. Calls wait for their answer, as the contract has it. */
+/** Like `openDataPlane`. Calls are synchronous, as the contract requires. */
 export function openRemoteDataPlane(events: DataPlaneEvents, { threads }: { readonly threads: number }): DataPlane {
-  const remote = new Remote(threads, (told) => {
-    if ('event' in told) Reflect.apply(events[told.event as keyof DataPlaneEvents], events, [told.args]);
+  const remote = new Remote(threads, (message) => {
+    if ('event' in message) Reflect.apply(events[message.event as keyof DataPlaneEvents], events, [message.args]);
   });
   return {
     listen: (spec) => remote.call('listen', spec) as ReturnType<DataPlane['listen']>,
@@ -39,7 +39,7 @@ class Remote {
   #called = 0;
   #stopped = false;
 
-  constructor(threads: number, onTold: (told: Told) => void) {
+  constructor(threads: number, onEvent: (message: EventMessage) => void) {
     const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-dataplane-'));
     const pipes = ['calls', 'answers'].map((name) => join(directory, name));
     execFileSync('mkfifo', pipes);
@@ -50,14 +50,14 @@ class Remote {
     const argv = ['--pdeathsig', 'KILL', '--', DATAPLANE_QUICKJS, `${threads}`];
     this.#child = spawn('setpriv', argv, { stdio: ['ignore', 'pipe', 'inherit', calls, answers] });
     createInterface({ input: this.#child.stdout as Readable }).on('line', (line) => {
-      const told = decode(line) as Told;
+      const message = decode(line) as EventMessage;
       if (this.#stopped) return;
-      if ('settled' in told) this.#waiting.get(told.settled)?.(told.value);
-      onTold(told);
+      if ('settled' in message) this.#waiting.get(message.settled)?.(message.value);
+      onEvent(message);
     });
   }
 
-  /** @throws VsockProxyError as the data plane does */
+  /** @throws VsockProxyError the error of the data plane */
   call(name: string, ...args: readonly unknown[]): unknown {
     if (this.#stopped) throw new VsockProxyError('internal', 'The data plane has been stopped');
     writeSync(this.#calls, encode({ call: name, args }));

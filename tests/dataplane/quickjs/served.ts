@@ -5,13 +5,13 @@ import type { DataPlane, DataPlaneEvents } from '../../../src/dataplane/contract
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { writeFileSync } from '../../../src/platform/quickjs/files.ts';
 import { onMessage } from '../../quickjs-lines.ts';
-import { type Answer, type Call, encode, type Told } from '../../wire.ts';
+import { type Answer, type Call, type EventMessage, encode } from '../../wire.ts';
 
 const TOLD = 1;
 const CALLS = 3;
 const ANSWERS = 4;
 
-const write = (fd: number, message: Answer | Told) => writeFileSync(fd, encode(message));
+const write = (fd: number, message: Answer | EventMessage) => writeFileSync(fd, encode(message));
 
 const tell = (event: keyof DataPlaneEvents) => (args: readonly unknown[]) => write(TOLD, { event, args });
 

@@ -5,7 +5,7 @@ import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { bind } from '../../../src/proxy/bind.ts';
 import { FakeDataPlane } from '../../dataplane/fake.ts';
 import { FakeNetwork } from '../../dataplane/network.ts';
-import { Told } from '../../dataplane/told.ts';
+import { RecordedEvents } from '../../dataplane/recorded-events.ts';
 
 const vsock = (port: number, cid = 3): SocketAddress => ({ family: 'vsock', cid, port });
 const tcp = (port: number): SocketAddress => ({ family: 'tcp', ip: '10.0.0.1', port });
@@ -52,7 +52,7 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
   ];
   for (const [on, errno, line] of cases) {
     it(`${errno} on ${JSON.stringify(on)}`, () => {
-      const dataPlane = new FakeDataPlane(new FakeNetwork({ bindErrno: () => errno }), new Told());
+      const dataPlane = new FakeDataPlane(new FakeNetwork({ bindErrno: () => errno }), new RecordedEvents());
       assert.throws(
         () => bind(dataPlane, { ...SPEC, on }, on),
         (error) => {
@@ -67,7 +67,7 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
   }
 
   it('an error of another kind stays what it is', () => {
-    const broken = new FakeDataPlane(new FakeNetwork(), new Told());
+    const broken = new FakeDataPlane(new FakeNetwork(), new RecordedEvents());
     broken.listen = () => {
       throw new TypeError('a mistake');
     };

@@ -6,7 +6,7 @@ import { Listeners } from '../../../src/proxy/listeners.ts';
 import type { ReportedRoutes } from '../../../src/proxy/report/report.ts';
 import { FakeDataPlane } from '../../dataplane/fake.ts';
 import { FakeNetwork } from '../../dataplane/network.ts';
-import { Told } from '../../dataplane/told.ts';
+import { RecordedEvents } from '../../dataplane/recorded-events.ts';
 import { ManualClock, recordLog, resolverOf } from './fixture.ts';
 import { listener, ON } from './running.ts';
 
@@ -15,8 +15,8 @@ describe('what is kept of closed listeners', () => {
     const clock = new ManualClock();
     const routes = new Set<ListenerId>();
     const handlers = new Set<ListenerId>();
-    const told = new Told();
-    const dataPlane = new FakeDataPlane(new FakeNetwork({ clock }), told);
+    const events = new RecordedEvents();
+    const dataPlane = new FakeDataPlane(new FakeNetwork({ clock }), events);
     const dispatcher = new Dispatcher({ decide: () => undefined, onError: assert.ifError });
     dispatcher.setHandler = (id) => handlers.add(id);
     dispatcher.removeHandler = (id) => handlers.delete(id);

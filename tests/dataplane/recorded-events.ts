@@ -1,7 +1,7 @@
-/** Collects what a data plane tells, and lets tests wait for it. */
+/** Records the events of a data plane, and lets tests wait for them. */
 import type { CloseRecord, DataPlaneEvents, DecisionRequest, Fault, Progress } from '../../src/dataplane/contract.ts';
 
-export class Told implements DataPlaneEvents {
+export class RecordedEvents implements DataPlaneEvents {
   readonly steps: Progress[] = [];
   readonly records: CloseRecord[] = [];
   readonly faults: Fault[] = [];
