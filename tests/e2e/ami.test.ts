@@ -56,7 +56,7 @@ describe('an image', () => {
     await serves();
   });
 
-  test('EC2 Image Builder: a step that fails ends it, and says why', async () => {
+  test('EC2 Image Builder: a failing step ends it, with the reason', async () => {
     const documents = cloud.makeDocuments(`${SOURCE} --cpus 0 --memory 128`);
     const component: Component = parse(readFileSync(documents('component.yaml'), 'utf8'));
     await assert.rejects(
@@ -65,7 +65,7 @@ describe('an image', () => {
     );
   });
 
-  test('Packer provisions it anew, by other settings, restarts it, finds that it runs, and leaves nothing of itself', async (t) => {
+  test('Packer provisions it again with other settings, restarts it, checks it, and leaves nothing behind', async (t) => {
     await parent.check('touch /root/.bash_history && mkdir -p /var/lib/cloud/instances');
     const template = cloud.path('packer');
     for (const directory of [template, cloud.path('build/ami')]) mkdirSync(directory, { recursive: true });

@@ -10,7 +10,7 @@ import { Program } from '../program.ts';
 
 const DEMO_MS = 600_000;
 
-test('demo: plays on a virtual parent', async () => {
+test('demo: runs on a virtual parent', async () => {
   const demo = new Program(process.execPath, [join(import.meta.dirname, '../../scripts/demo.ts')]);
   const { status, stdout, stderr } = await demo.outcome(DEMO_MS);
   assert.equal(status, 0, stderr);

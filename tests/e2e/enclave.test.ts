@@ -109,7 +109,7 @@ function manifest(): void {
   const curl = `curl --silent --show-error --max-time 120 --cacert ${CERTIFICATE}`;
 
   for (const name of [AUTH, OTHER]) {
-    test(`${name} does not exist for programs that know of no proxy, which the log tells`, async () => {
+    test(`${name} does not exist for programs without a proxy setting, and the log says so`, async () => {
       const { status, stderr } = await inside(`${curl} https://${name}/`);
       assert.equal(status, 6, stderr);
       const denied = clients(`urllib=https://${name}/`, `socket=${name}`, `ipv6=${name}`);
@@ -118,7 +118,7 @@ function manifest(): void {
       await enclave.stderr.match(new RegExp(`WARN .*look.*${name.replaceAll('.', '\\.')}`), SOON_MS);
     });
 
-    test(`${name} is answered 403 where the variables name the proxy, and the parent hears nothing of it`, async () => {
+    test(`${name} gets 403 from the proxy of the variables, and the parent gets no request`, async () => {
       assert.match(await throughApplication(`https://${name}/`), /Tunnel connection failed: 403 /);
       assert.doesNotMatch(proxy.stderr.text, new RegExp(name.replaceAll('.', '\\.')));
     });
@@ -130,7 +130,7 @@ function manifest(): void {
     assert.equal(stdout, [KMS, S3, WIKI].map((name) => `hello from ${name}\n`.repeat(2)).join(''), stderr);
   });
 
-  test('so do urllib and a raw socket, which half-closes before it reads; in IPv6 there is a name without addresses', async () => {
+  test('urllib and a raw socket, which half-closes before it reads, do so, too; one name has no IPv6 addresses', async () => {
     const programs = clients(`urllib=https://${KMS}/`, `socket=${S3}`, `ipv6=${WIKI}`);
     const { stdout } = await inside(`env SSL_CERT_FILE=${CERTIFICATE} ${programs}`);
     assert.equal(
@@ -139,11 +139,11 @@ function manifest(): void {
     );
   });
 
-  test('so does a compiled program, which asks for addresses of every family', async () => {
+  test('a compiled program, which requests addresses of every family, does so, too', async () => {
     assert.match((await inside(`${GET_HERE} ${WIKI} 80`)).stdout, /^198\.18\.0\.\d+ hello from wiki\.eng/);
   });
 
-  test('the metadata service is reached as SDKs ask it, and the parent itself by its alias', async () => {
+  test('the metadata service is reached in the way of SDKs, and the parent itself by its alias', async () => {
     await parent.check(`ip address add ${METADATA}/32 dev lo`);
     const services = [`imds.py --address ${METADATA}`, `web_server.py 127.0.0.1 ${DIRECTORY}/server.pem`];
     await using metadata = await parent.spawn(`python3 ${GUEST}/${services[0]}`);
@@ -161,7 +161,7 @@ function manifest(): void {
     assert.equal(await throughApplication(`http://${S3}/`), `hello from ${S3}\n`);
   });
 
-  test('doctor --enclave finds the way to the parent good, and warns that there is no NSM device', async (t) => {
+  test('doctor --enclave finds no fault on the way to the parent, and warns that there is no NSM device', async (t) => {
     const command = `${EXECUTABLE} doctor --enclave --config ${DIRECTORY}/enclave.yaml`;
     const { status, stdout, stderr } = await inside(command);
     t.diagnostic(stdout);
@@ -184,7 +184,7 @@ function manifest(): void {
     assert.match(metrics, accepted(''));
   });
 
-  test('an enclave that was killed and started again is reached again, by the parent as it was', async () => {
+  test('an enclave that was killed and started again is reached again, without a change of the parent', async () => {
     await enclave[Symbol.asyncDispose]();
     assert.match(await readMetrics(), /^vsock_proxy_enclave_up\{cid="1"\} 0$/m);
     enclave = await startApplication();
@@ -226,7 +226,7 @@ function logs(program: string): void {
   });
   after(() => parent?.run('systemctl stop log-receiver'));
 
-  test('of an enclave that may not log there, nothing is in the journal of the parent, but who it is', async () => {
+  test('an enclave that may not log at the parent leaves only its identity in the journal', async () => {
     await using enclave = await startLogging(program, 9016, 'echo secret');
     await journal.match(/WARN .*Client on cid: 1 port: \d+ refused: CID 1 may not connect\. Hint: .*cids/, SOON_MS);
     assert.equal((await enclave.outcome(SOON_MS)).status, 0);
@@ -245,7 +245,7 @@ function logs(program: string): void {
     assert.match(journal.text, new RegExp(`^CID 1: \\[.* WARN {2}vsock_proxy\\] ${OTHER} was looked up`, 'm'));
   });
 
-  test('what was written before the parent listens comes when it does, and nothing is lost when it restarts', async () => {
+  test('output from before the parent listens arrives later, and nothing is lost when the parent restarts', async () => {
     await parent.check('systemctl stop log-receiver');
     await using enclave = await startLogging(program, 9000, 'while read line; do echo "line $line"; done');
     await enclave.stderr.match(/Proxy is now in listening state/, SOON_MS);

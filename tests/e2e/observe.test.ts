@@ -43,7 +43,7 @@ describe('the service, seen and diagnosed', () => {
 
   after(() => parent?.[Symbol.asyncDispose]());
 
-  test('an instance without enclaves, whose metadata service does not answer', async (t) => {
+  test('an instance without enclaves, with a silent metadata service', async (t) => {
     await parent.check(`printf '#!/bin/sh\\necho "[]"\\n' >/root/nitro-cli && chmod +x /root/nitro-cli`);
     await parent.check(`systemctl enable --now --no-block ${NAME}`);
     await parent.check(`until [ "$(systemctl show -P SubState ${NAME})" = start-pre ]; do sleep 0.1; done`);
@@ -58,7 +58,7 @@ describe('the service, seen and diagnosed', () => {
     assert.match(stderr, /control\.sock: there is no control socket: no proxy runs/);
   });
 
-  test('all is well: the doctor finds no failure, and probe reaches the server like an enclave', async (t) => {
+  test('no fault: the doctor finds no failure, and probe reaches the server like an enclave', async (t) => {
     await parent.check('touch /dev/nitro_enclaves');
     await restartWith(KMS);
     await using _server = await start(
@@ -81,7 +81,7 @@ describe('the service, seen and diagnosed', () => {
     );
   });
 
-  test('the limit is reached: doctor, status, connections and metrics tell of it, and the journal by CID', async (t) => {
+  test('the limit is reached: doctor, status, connections and metrics show it, and the journal by CID', async (t) => {
     await using scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py fifth_waits 8000 443`);
     await scenario.stdout.match(/the fifth waits\n/, SOON_MS);
 
@@ -132,7 +132,7 @@ describe('the service, seen and diagnosed', () => {
     assert.equal(ended, 0, stderr);
   });
 
-  test('a server that takes connections and never answers', async (t) => {
+  test('a server that accepts connections and never answers', async (t) => {
     await using _server = await start(`socat -u TCP-LISTEN:443,bind=10.77.0.1,reuseaddr,fork OPEN:/dev/null`);
     const findings = await doctor(t, '--network');
     assert.deepEqual(namesOf(findings, 'fail'), ['servers']);
@@ -164,7 +164,7 @@ describe('the service, seen and diagnosed', () => {
     assert.partialDeepStrictEqual(JSON.parse(ready), { status: 'not ready', reasons: [{ listener: 'vsock:3:8000' }] });
   });
 
-  test('a file that is wrong', async (t) => {
+  test('a wrong file', async (t) => {
     await parent.check(`echo 'denylist: [' >>${ALLOWLIST}`);
     try {
       await assert.rejects(restartWith(KMS));
@@ -177,7 +177,7 @@ describe('the service, seen and diagnosed', () => {
     }
   });
 
-  test('somebody else has the port', async (t) => {
+  test('another program has the port', async (t) => {
     await parent.check('systemd-run --unit other socat VSOCK-LISTEN:8000,fork PIPE');
     try {
       await assert.rejects(restartWith(KMS));

@@ -82,7 +82,7 @@ describe('the executable on a parent', () => {
     }
   });
 
-  test('refused: the client of a dead server is let go, the next one on the same proxy is served', async () => {
+  test('refused: the client of a dead server is closed, the next one on the same proxy is served', async () => {
     await using running = await proxy(`8000 ${SERVER}`);
     await play('refused_then_served');
     await running.stderr.match(
@@ -109,7 +109,7 @@ describe('the executable on a parent', () => {
     );
   });
 
-  test('log: tells the CID and the port of the client', async () => {
+  test('log: has the CID and the port of the client', async () => {
     await using running = await proxy(`8000 ${SERVER}`);
     const port = /client port (\d+)/.exec(await play('says_its_port'))?.[1];
     await running.stderr.match(new RegExp(`Accepted connection on cid: 1 port: ${port}\n`), LOG_LINE_MS);
@@ -151,7 +151,7 @@ describe('the executable on a parent', () => {
     await play('two_hundred_at_once');
   });
 
-  test('limit: the client beyond -w waits, which the log says, and is served when a place is free', async () => {
+  test('limit: the client beyond -w waits, with a line in the log, and is served when a place is free', async () => {
     await using running = await proxy(`-w 4 8000 ${SERVER}`);
     const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py fifth_waits 8000 9000`);
     await scenario.stdout.match(/the fifth waits\n/, LOG_LINE_MS);
@@ -160,7 +160,7 @@ describe('the executable on a parent', () => {
     await succeeded(scenario);
   });
 
-  test('drain: after SIGTERM nobody is accepted, the running transfer ends in peace, and the status is 0', async () => {
+  test('drain: after SIGTERM no client is accepted, the running transfer completes, and the status is 0', async () => {
     await using running = await proxy(`8000 ${SERVER}`);
     const scenario = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 9000`);
     await scenario.stdout.match(/the transfer runs\n/, LOG_LINE_MS);
@@ -172,7 +172,7 @@ describe('the executable on a parent', () => {
     await succeeded(running);
   });
 
-  test('service: serves as a unit with a user of its own, and warns in the journal', async () => {
+  test('service: a unit with its own user serves, and warns in the journal', async () => {
     const properties = '--property DynamicUser=yes --property SyslogIdentifier=vsock-proxy --setenv RUST_LOG=warn';
     await parent.check(`systemd-run --unit proxy-test ${properties} ${EXECUTABLE} 8000 ${SERVER}`);
     await parent.check("until ss --vsock --listening --no-header | grep -q ' 3:8000 '; do sleep 0.1; done");
@@ -187,7 +187,7 @@ describe('the executable on a parent', () => {
     assert.doesNotMatch(journal, /INFO/);
   });
 
-  test('vhost_vsock: a CID that is no guest of this machine is looked for by way of the hypervisor, as without it', async () => {
+  test('vhost_vsock: a CID that is no guest of this machine is tried through the hypervisor, as without the module', async () => {
     // The hypervisor of this machine has no such enclave and says nothing, where vhost_vsock says ENODEV at once.
     const port = `${PROJECT}/build/vsock-forwarder --connect-timeout 1s unix:/run/beside.sock 16 9999`;
     const failure = async () => {
@@ -207,7 +207,7 @@ describe('the executable on a parent', () => {
     }
   });
 
-  test('demo: plays on the own vsock of a machine that can connect to itself', async () => {
+  test('demo: runs on the vsock of a machine that can connect to itself', async () => {
     const story = await parent.check(`${PROJECT}/scripts/demo.sh`);
     assert.match(
       story,

@@ -54,7 +54,7 @@ describe('serve on a parent', () => {
 
   after(() => parent?.[Symbol.asyncDispose]());
 
-  test('http: what is not allowed is answered 403, in a tunnel and in clear', async () => {
+  test('http: a denied target gets 403, in a tunnel and in clear', async () => {
     const denied = ['denied.test:8088', 'unlisted.test:8088', 'server.test:8089', 'metadata.test:8088'];
     const tunnels = await curl(denied.map((target) => `https://${target}/`).join(' '));
     assert.equal(tunnels, 'curl: (56) CONNECT tunnel failed, response 403\n'.repeat(denied.length));
@@ -69,7 +69,7 @@ describe('serve on a parent', () => {
     await serve.stderr.match(/WARN .*Client on cid: 1 port: \d+: .*denied\.test.*serve\.yaml:7\)/, SOON_MS);
   });
 
-  test('http: what would go on in clear is answered 400, and a server that refuses 502', async () => {
+  test('http: a request that would be sent in clear gets 400, and a server that refuses gives 502', async () => {
     const told = await curl('--include --request-target https://server.test:8088/hello http://server.test:8088/');
     assert.match(told, /^HTTP\/1\.1 400 [\s\S]*would go on unencrypted/);
     assert.match(await curl('https://server.test:9000/'), /CONNECT tunnel failed, response 502/);
@@ -97,7 +97,7 @@ describe('serve on a parent', () => {
     }
   });
 
-  test('sni: a name that is not allowed, no name, and what is no TLS are let go without a byte', async () => {
+  test('sni: a denied name, no name, and bytes that are not TLS end without a byte to the server', async () => {
     for (const name of ['-servername denied.test', '-servername server.test', '-noservername']) {
       assert.match(await openssl(name), /no peer certificate available/);
     }
@@ -114,7 +114,7 @@ describe('serve on a parent', () => {
     assert.equal(await curl(`--connect-to ::${SNI} https://${KMS}/`, "''"), `hello from ${KMS}\n`);
   });
 
-  test('cids: a listener is for those whom it names', async () => {
+  test('cids: a listener serves only the CIDs that it names', async () => {
     await play('refused 8016');
     await serve.stderr.match(
       /WARN .*Client on cid: 1 port: \d+ refused: CID 1 may not connect\. Hint: .*cids/,
@@ -123,7 +123,7 @@ describe('serve on a parent', () => {
     await exchange(8001);
   });
 
-  test('cids: a rule is for those whom it names, be it an allow or a deny', async () => {
+  test('cids: a rule is for the CIDs that it names, in the allowlist and in the denylist', async () => {
     const urls = ['only16.test', 'not1.test', 'only1.test', 'server.test'].map((name) => `http://${name}:8088/hello`);
     const told = await curl(
       `--output /dev/null --write-out '%{http_code} ' ${urls.join(' --output /dev/null ')}`,
@@ -132,32 +132,32 @@ describe('serve on a parent', () => {
     assert.equal(told, '403 403 200 200 ');
   });
 
-  test('limits: the third connection of one CID is refused, and one more comes when one has gone', async () => {
+  test('limits: the third connection of one CID is refused, and another one is served when one has ended', async () => {
     await play('third_is_refused 8002');
     await serve.stderr.match(/WARN .*refused: CID 1 has 2 connections open already/, SOON_MS);
   });
 
-  test('ingress: who is not listed, and who comes while nobody listens in the enclave, are let go without a byte', async () => {
+  test('ingress: a client that is not listed, or comes while the enclave does not listen, ends without a byte', async () => {
     assert.match(await curl('--interface 127.0.0.1 http://10.77.0.1:8080/', "''"), /^curl: \((7|52|55|56)\) /);
     await serve.stderr.match(/WARN .* refused: 127\.0\.0\.1 may not connect\. Hint: .*sources/, SOON_MS);
     assert.match(await curl('http://10.77.0.1:8082/', "''"), /^curl: \((7|52|55|56)\) /);
     await serve.stderr.match(/WARN .*could not connect to .*cid: 1 port: 5009.*ECONNRESET/, SOON_MS);
   });
 
-  test('ingress: TCP reaches vsock in the enclave, with the client told first where that is wanted', async () => {
+  test('ingress: TCP reaches vsock in the enclave, with the PROXY protocol if the file has it', async () => {
     const signature = '0d0a0d0a000d0a515549540a';
     await play("through 10.77.0.1 8080 ''");
     await play(`through 10.77.0.1 8081 ${signature}2111000c0a4d00010a4d0001PORT1f91`);
   });
 
-  test('a manifest of Enclaver: its egress and ingress do what they do there', async () => {
+  test('a manifest of Enclaver: its egress and ingress work as there', async () => {
     const denied = await curl('https://denied.test/ https://kms.eu-west-1.amazonaws.com/', EGRESS);
     assert.equal(denied, 'curl: (56) CONNECT tunnel failed, response 403\n'.repeat(2));
     assert.equal(await curl(`https://${KMS}/`, EGRESS), `hello from ${KMS}\n`);
     assert.equal(await curl('http://10.77.0.1:5001/hello', "''"), 'hello\n');
   });
 
-  test('reload: a connection stands through it; listeners come and go', async () => {
+  test('reload: a connection stays open; listeners come and go', async () => {
     await using transfer = await parent.spawn(`python3 ${GUEST}/scenarios.py transfer_survives_drain 8000 9000`);
     await transfer.stdout.match(/the transfer runs\n/, SOON_MS);
     await parent.check(`sed -i 's/vsock:8000/vsock:8004/' ${CONFIG}`);
@@ -172,7 +172,7 @@ describe('serve on a parent', () => {
     await exchange(8004);
   });
 
-  test('reload: of a file with a mistake nothing is taken over', async () => {
+  test('reload: a file with a mistake changes nothing', async () => {
     const listeners = 'ss --listening --vsock --tcp --numeric --no-header';
     const before = await parent.check(listeners);
     await parent.check(`sed -i -e 's/route: sni/route: sin/' -e 's/vsock:8001/vsock:8005/' ${CONFIG}`);
@@ -183,7 +183,7 @@ describe('serve on a parent', () => {
     assert.equal(await curl('http://server.test:8088/hello'), 'hello\n');
   });
 
-  test('socket activation: the first client starts it; whoever waits while it is stopped or killed is served', async () => {
+  test('socket activation: the first client starts it; clients that wait while it is stopped or killed are served', async () => {
     await parent.check(`
       cp ${GUEST}/activated.socket ${GUEST}/activated.service /etc/systemd/system && cp ${GUEST}/activated.yaml /etc
       systemctl daemon-reload
@@ -212,7 +212,7 @@ describe('serve on a parent', () => {
     await succeeded(clients);
   });
 
-  test('systemctl reload: what cannot be used is told in the status, and changes nothing', async () => {
+  test('systemctl reload: a wrong file is shown in the status, and changes nothing', async () => {
     await parent.check("sed -i 's/route: http/route: htp/' /etc/activated.yaml && systemctl reload activated.service");
     await statusHas('Reload failed');
     const status = await parent.check('systemctl show --property StatusText --property ActiveState activated.service');

@@ -47,7 +47,7 @@ describe('the service', () => {
     await parent.check(`rpm --verify ${NAME}`);
   });
 
-  test('no metadata: it is not up, says why, and keeps trying until metadata comes', async () => {
+  test('no metadata: it is not up, logs the reason, and tries until the metadata is there', async () => {
     const log = await service.follow();
     await parent.check(`systemctl enable --now --no-block ${NAME}`);
     await log.match(/WARN .*169\.254\.169\.254/, SOON_MS);
@@ -62,7 +62,7 @@ describe('the service', () => {
     assert.equal(await service.askKms(), ANSWER);
   });
 
-  test('process: the main process is the proxy, and the third word of its command line the endpoint', async () => {
+  test('process: the main process is the proxy, and the third argument of its command line is the endpoint', async () => {
     const words = (await parent.check(`cat /proc/${await service.mainPid()}/cmdline`)).split('\0');
     assert.deepEqual(words, [EXECUTABLE, '8000', KMS, '443', '--config', ALLOWLIST, '']);
     assert.equal(await parent.check(`cat /proc/${await service.mainPid()}/comm`), 'vsock-proxy\n');
@@ -78,14 +78,14 @@ describe('the service', () => {
     await service.verifyUnit();
   });
 
-  test('log: at warn, the journal tells of a server that refuses, and of nothing that went well', async () => {
+  test('log: at warn, the journal has a server that refuses, and no success', async () => {
     const log = await service.follow();
     await service.play('refused_then_served');
     await log.match(/WARN .* could not connect to kms\.us-east-1\.amazonaws\.com:443 .*ECONNREFUSED/, SOON_MS);
     assert.doesNotMatch(await service.journal(), / (INFO|DEBUG|TRACE) /);
   });
 
-  test('log: RUST_LOG in the sysconfig file tells of each connection', async () => {
+  test('log: with RUST_LOG in the sysconfig file, the journal has each connection', async () => {
     await parent.check(`echo RUST_LOG=trace >>${SYSCONFIG}`);
     await using _metadata = await service.startMetadata();
     const log = await service.follow();
@@ -97,7 +97,7 @@ describe('the service', () => {
     assert.match(await parent.check(`journalctl --identifier vsock-proxy --unit ${NAME}`), /Accepted connection/);
   });
 
-  test('kill -9: it is back, without a hand, after a wait of at most two seconds', async (t) => {
+  test('kill -9: systemd starts it again after at most two seconds', async (t) => {
     await using _metadata = await service.startMetadata();
     const killed = await service.mainPid();
     await parent.check(`kill -KILL ${killed}`);
@@ -110,7 +110,7 @@ describe('the service', () => {
     await service.play('client_ends_first');
   });
 
-  test('reload: a file that is wrong fails, the status says so, and the old rules stay', async () => {
+  test('reload: a wrong file fails, the status says so, and the old rules stay', async () => {
     const log = await service.follow();
     await parent.check(`cp ${ALLOWLIST} /var/lib/e2e/good.yaml && echo 'limit: {}' >>${ALLOWLIST}`);
     const { status: code, stderr } = await parent.run(`systemctl reload ${NAME}`);
@@ -122,7 +122,7 @@ describe('the service', () => {
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
   });
 
-  test('reload: a file that forbids KMS is not taken over, and the status says so', async () => {
+  test('reload: a file that forbids KMS is refused, and the status says so', async () => {
     const log = await service.follow();
     await parent.check(`echo 'allowlist: [{address: example.com, port: 443}]' >${ALLOWLIST}`);
     await parent.check(`systemctl reload ${NAME}`);
@@ -173,7 +173,7 @@ describe('the service', () => {
     await parent.check(`cp /var/lib/e2e/good.yaml ${ALLOWLIST}`);
   });
 
-  test('upgrade: a transfer that ends within the drain ends in peace, and the next client finds the new one', async () => {
+  test('upgrade: a transfer that ends within the drain is complete, and the next client reaches the new process', async () => {
     await using _metadata = await service.startMetadata();
     // As if the package had come with another list, which nobody edited.
     await parent.check(`echo '# older' >>${DEFAULT_LIST} && cp ${DEFAULT_LIST} ${ALLOWLIST}`);
@@ -191,13 +191,13 @@ describe('the service', () => {
     await service.play('client_ends_first');
   });
 
-  test('upgrade: an allowlist that nobody edited follows the package', async () => {
+  test('upgrade: an allowlist without edits is replaced by that of the package', async () => {
     await parent.check(`cmp ${ALLOWLIST} ${DEFAULT_LIST}`);
     assert.doesNotMatch(await parent.check(`cat ${ALLOWLIST}`), /older/);
     assert.equal(await parent.check(`stat --format %F ${ALLOWLIST}`), 'regular file\n');
   });
 
-  test('downgrade: a transfer longer than the drain is cut for both ends to see, and the log tells', async () => {
+  test('downgrade: a transfer longer than the drain is visibly cut at both ends, and logged', async () => {
     await using _metadata = await service.startMetadata();
     const log = await service.follow();
     await parent.check(`echo 'timeouts: {drain: 1s}' >>${ALLOWLIST} && systemctl reload ${NAME}`);
@@ -269,7 +269,7 @@ describe('the service', () => {
     await service.play('client_ends_first');
   });
 
-  test('reinstall: ours serves again, and nothing else is different', async () => {
+  test('reinstall: ours serves again, and nothing else differs', async () => {
     await using _metadata = await service.startMetadata();
     await service.rpm(`--reinstall ${service.ours(2)}`);
     assert.deepEqual(await service.state(), { enabled: 'enabled', active: 'active', unit: UNIT });
@@ -278,7 +278,7 @@ describe('the service', () => {
     await service.play('client_ends_first');
   });
 
-  test('both removed at once: nothing of either is left but the edited allowlist', async () => {
+  test('both removed at once: only the edited allowlist is left', async () => {
     await service.dnf(`remove ${NAME} aws-nitro-enclaves-cli`);
     assert.equal(await parent.check(`systemctl show -P LoadState ${NAME}`), 'not-found\n');
     const left = await parent.check(`find /etc /usr /run -xdev -path '*nitro*' | sort`);

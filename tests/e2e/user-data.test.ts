@@ -39,7 +39,7 @@ describe('user data', () => {
     await cloud?.[Symbol.asyncDispose]();
   });
 
-  test('cloud-init takes the machine for an instance of EC2, finds no fault in the user data, and asks with tokens', async () => {
+  test('cloud-init takes the machine for an instance of EC2, finds no fault in the user data, and sends tokens', async () => {
     const log = await parent.check('cat /var/log/cloud-init-output.log');
     assert.equal(await parent.check('cloud-id'), 'aws\n');
     assert.match((await parent.run('cloud-init status')).stdout, /^status: done\n/, log);
@@ -59,7 +59,7 @@ describe('user data', () => {
     await parent.check('test ! -e /var/lib/nitro-enclaves-vsock-proxy-files');
   });
 
-  test('second boot: it runs, and nothing has run twice', async () => {
+  test('second boot: it runs, and no step has run twice', async () => {
     const transactions = await parent.check('dnf history list | wc -l; stat -c %y /etc/nitro_enclaves/image.json');
     await parent.reboot();
     await parent.run('cloud-init status --wait', CLOUD_MS);

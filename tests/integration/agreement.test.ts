@@ -64,7 +64,7 @@ after(async () => {
   for (const disposable of disposables.reverse()) await disposable[Symbol.asyncDispose]();
 });
 
-describe('a client gets where check says', () => {
+describe('a client reaches what check allows', () => {
   for (const [index, { allow, connect, settings = '', host, verdict }] of CASES.entries()) {
     const route = connect === undefined ? 'that it asks for' : 'of the listener';
     it(`${verdict}: the address ${host} ${route}, given ${allow} ${settings}`, async () => {

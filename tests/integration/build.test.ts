@@ -20,7 +20,7 @@ const MACHINES = [
 const WORK = mkdtempSync(join(PROJECT, 'build', 'test-'));
 after(() => rmSync(WORK, { recursive: true }));
 
-test('glibc: a file that needs a newer one is refused, and the symbol named', async () => {
+test('glibc: a file that needs a newer one is refused, and the error names the symbol', async () => {
   const library = join(WORK, 'newer.so');
   const source = 'unsigned arc4random(void); unsigned f(void) { return arc4random(); }';
   const compiled = await run(['sh', '-c', `echo '${source}' | g++ -shared -fPIC -x c -o ${library} -`]);
@@ -64,7 +64,7 @@ for (const { arch, out, front } of MACHINES) {
   });
 }
 
-test('a clean build in another place, by other habits, gives the same bytes', { timeout: 600_000 }, async () => {
+test('a clean build in another directory and environment gives the same bytes', { timeout: 600_000 }, async () => {
   const elsewhere = join(WORK, 'else', 'where');
   const copied = await run([
     'sh',

@@ -98,7 +98,7 @@ describe('check', () => {
     assert.match(stdout, /^a\.example:443: allowed\n {2}unix:.*: allowed by \*\.example \(.*mixed\.yaml:3\)\n$/);
   });
 
-  it('tells what becomes of each address, with --resolve', async () => {
+  it('says of each address whether it is used, with --resolve', async () => {
     const { status, stdout } = await check('--config', MIXED, 'localhost', '443', '--resolve', '--json');
     assert.equal(status, 0);
     const [{ addresses }] = JSON.parse(stdout).verdicts;
@@ -150,7 +150,7 @@ describe('other commands', () => {
 });
 
 describe('the form of the AWS proxy', () => {
-  it('tells the first of several problems, and what tells the others', async () => {
+  it('reports the first of several problems, and the command that lists the others', async () => {
     const { status, stderr } = await run([EXECUTABLE, 'unix:/x', 'a', '443', '--config', BROKEN]);
     assert.equal(status, 1);
     assert.match(

@@ -146,7 +146,7 @@ describe('the allowlist: status 1 behind "Error at checking the allowlist: "', (
       ),
     );
   }
-  it('a CIDR rule does not let a name through that leads elsewhere', () =>
+  it('a CIDR rule does not allow a name with another address', () =>
     refused(
       ['8000', 'localhost', '443', '--config', file('cidr.yaml', 'allowlist:\n- {address: 10.0.0.0/8, port: 443}\n')],
       1,
@@ -154,13 +154,13 @@ describe('the allowlist: status 1 behind "Error at checking the allowlist: "', (
     ));
 });
 
-describe('an address that cannot be listened on: status 1, the errno, and what to do', () => {
+describe('an address that cannot be listened on: status 1, the errno, and a hint', () => {
   const head = '^Error: "Could not listen for connections: Could not bind to ';
   it('a vsock address that is not of this machine, or a machine without vsock', () =>
     refused(['8000', ...ROUTE, '--cid', '77'], 1, new RegExp(`${head}cid: 77 port: 8000: E[A-Z]+: `)));
   it('a directory that does not exist', () =>
     refused([`unix:${at('no/x')}`, ...ROUTE], 1, new RegExp(`${head}unix: .*no/x: ENOENT: `)));
-  it('a unix socket that somebody listens on; but not when that was killed', async () => {
+  it('a unix socket in use; but not one whose process was killed', async () => {
     const first = start([`unix:${at('killed.sock')}`, ...ROUTE], { RUST_LOG: 'info' });
     await first.stderr.match(/Proxy is now in listening state/, PATIENCE_MS);
     await refused([`unix:${at('killed.sock')}`, ...ROUTE], 1, new RegExp(`${head}unix: .*killed\\.sock: EADDRINUSE: `));
@@ -175,7 +175,7 @@ describe('an address that cannot be listened on: status 1, the errno, and what t
     refused([`unix:${ALLOWLIST}`, ...ROUTE], 1, new RegExp(`${head}unix: .*allow\\.yaml: EADDRINUSE: .*rm '`)));
   it('an IP address of another machine', () =>
     refused(['tcp:192.0.2.1:8000', ...ROUTE], 1, new RegExp(`${head}tcp: 192\\.0\\.2\\.1:8000: EADDRNOTAVAIL: `)));
-  it('a port that is taken', async () => {
+  it('a port in use', async () => {
     const server = createServer().listen(0, LOOPBACK);
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -204,7 +204,7 @@ describe('help and version: status 0, standard output only', () => {
       assert.match(stdout, /^vsock-proxy \d+\.\d+\.\d+\nVsock-TCP proxy 1\.0\.2 \(compatible: [^\n]*\)\n$/);
     });
   }
-  it('a standard output that nobody takes is status 1, and nothing else', async () => {
+  it('a standard output that cannot be written gives status 1 and no crash', async () => {
     const program = new Program('sh', ['-c', '"$0" --help > /dev/full', EXECUTABLE]);
     assert.deepEqual(await program.outcome(PATIENCE_MS), { status: 1, stdout: '', stderr: '' });
   });
@@ -241,7 +241,7 @@ describe('RUST_LOG', () => {
   }
 });
 
-it('without RUST_LOG serve tells of what fails, and of nothing else', async () => {
+it('without RUST_LOG the log of serve has failures and nothing else', async () => {
   const config = at('quiet.yaml');
   writeFileSync(config, `allowlist: []\nlisteners: [{listen: "unix:${at('quiet.sock')}", route: http}]\n`);
   const withSocket = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@" 3</dev/null';
@@ -316,7 +316,7 @@ async function startRunning({
 }
 
 describe('a running proxy', () => {
-  it('tells of its start and of a connection in the words of the AWS proxy', async () => {
+  it('logs its start and a connection in the words of the AWS proxy', async () => {
     const { program, path, port, accept, connect } = await startRunning();
     const accepting = accept();
     const client = await connect();
@@ -350,7 +350,7 @@ describe('a running proxy', () => {
     );
   });
 
-  it('by default says nothing at all', async () => {
+  it('logs nothing by default', async () => {
     const { program, accept, connect } = await startRunning({ env: { RUST_LOG: 'info/listening state' } });
     const accepting = accept();
     const client = await connect();
@@ -362,7 +362,7 @@ describe('a running proxy', () => {
     assert.match(stderr, /^\[.*\] Proxy is now in listening state\n$/);
   });
 
-  it('whose log reader is gone goes on serving', async () => {
+  it('serves on when the reader of its log is gone', async () => {
     const reader = ['bash', '-c', 'exec "$0" "$@" 2> >(exec head --lines=1)'];
     const env = { RUST_LOG: 'debug/listening state|disconnected' };
     const { program, accept, connect } = await startRunning({ env, wrapper: reader, log: 'stdout' });
@@ -411,7 +411,7 @@ describe('a signal to stop', () => {
     });
   }
 
-  it('resets what is still open at the deadline of the drain, and says so', async () => {
+  it('resets open connections at the deadline of the drain, and logs it', async () => {
     const { program, accept, connect } = await startRunning({ settings: 'timeouts: {drain: 100ms}\n' });
     const accepting = accept();
     await connect();

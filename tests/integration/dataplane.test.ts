@@ -32,7 +32,7 @@ for (const { name, file, target, open } of BINDINGS) {
   }
 }
 
-test('two data planes at once know nothing of each other, and a third comes when they have stopped', () => {
+test('two data planes at a time are independent, and a third one opens after they have stopped', () => {
   const nothing = () => undefined;
   const open = () =>
     openDataPlane(
@@ -61,7 +61,7 @@ test('two data planes at once know nothing of each other, and a third comes when
   for (const plane of [other, third]) plane.stop();
 });
 
-test('the digest of a text is that of SHA-256, wherever its last block ends', () => {
+test('the digest of a text is that of SHA-256 for every length of the last block', () => {
   for (let length = 0; length < 200; length += 1) {
     const bytes = Buffer.alloc(length, length);
     assert.equal(sha256(bytes), createHash('sha256').update(bytes).digest('hex'), `${length} bytes`);

@@ -170,14 +170,14 @@ function insideNamespace(): void {
     assert.equal(await ask(await proxyTo()), FIRST);
   });
 
-  test('/etc/hosts goes before DNS', async () => {
+  test('/etc/hosts comes before DNS', async () => {
     await serveOn(SECOND);
     const dns = await resolveWith(() => ({ rcode: 'NXDOMAIN' }));
     assert.equal(await ask(await proxyTo({ host: 'listed-in-hosts.example.com' })), SECOND);
     assert.deepEqual(dns.asked(), []);
   });
 
-  test('another resolv.conf counts from the next query on', async () => {
+  test('a changed resolv.conf is used from the next query on', async () => {
     await serveOn(FIRST);
     const files = process.env[INSIDE] ?? assert.fail();
     writeFileSync(join(files, 'resolv.conf'), 'nameserver 127.0.0.99\noptions timeout:1 attempts:1\n');

@@ -102,7 +102,7 @@ describe('the drop-in form beside the proxy of AWS', { concurrency: 4 }, () => {
   }
 });
 
-it('a reload reads the file as the start does: mistakes are passed over, and those that could open something are not', async () => {
+it('a reload reads the file as the start does: it ignores mistakes, except those that could open something', async () => {
   const config = join(DIRECTORY, 'reload.yaml');
   const socket = join(DIRECTORY, 'reload.sock');
   const good = 'allowlist:\n- {address: a.test, port: 9000}\n';
@@ -127,7 +127,7 @@ it('a reload reads the file as the start does: mistakes are passed over, and tho
   }
 });
 
-it('what is not listed is not asked of the DNS server', () => {
+it('an unlisted name is never sent to the DNS server', () => {
   assert.deepEqual(
     dns.asked().filter((name) => /nope|example/.test(name)),
     [],

@@ -11,7 +11,7 @@ const EGRESS = 'egress: {allow: ["**.test"]}\n';
 onParent(import.meta.filename, '', () => {
   suite('an enclave that cannot be set up', { concurrency: 1 }, refusals);
   suite('the first process', { concurrency: 1 }, firstProcess);
-  suite('what the command finds', { concurrency: 1 }, surroundings);
+  suite('the command finds', { concurrency: 1 }, surroundings);
 });
 
 function refusals(): void {
@@ -22,7 +22,7 @@ function refusals(): void {
   };
   const command = ['echo', 'started'];
 
-  test('says what is wrong with the file, and does not start the command', async () => {
+  test('reports the problem of the file, and does not start the command', async () => {
     await shows(
       { config: 'egress: {allow: [a.test], denied: []}', command },
       /egress\.denied: unknown key .*Hint: the keys here are allow, deny, /,
@@ -30,12 +30,12 @@ function refusals(): void {
     await shows({ config: 'ingress: []', command }, /nothing to listen on: ingress without an entry/);
   });
 
-  test('says which file it may not write', async () => {
+  test('names the file that it may not write', async () => {
     const prepare = ['mount --bind /etc /etc', 'mount -o remount,ro,bind /etc'];
     await shows({ config: FORWARD, command, prepare }, /\/etc\/hosts could not be written: EROFS, .*Hint: /);
   });
 
-  test('says that it may not bring up the loopback', async () => {
+  test('reports that it may not bring up the loopback', async () => {
     const prepare = ['set -- setpriv --bounding-set -net_admin --inh-caps -net_admin "$@"'];
     await shows(
       { config: FORWARD, command, prepare },
@@ -43,7 +43,7 @@ function refusals(): void {
     );
   });
 
-  test('says that port 53 is taken, or may not be taken', async () => {
+  test('reports that port 53 is in use or forbidden', async () => {
     const taken = `python3 -c "
 import socket, subprocess, sys
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -63,7 +63,7 @@ sys.exit(subprocess.call(sys.argv[1:]))" "$@"; exit $?`;
     );
   });
 
-  test('says which port of the file is taken', async () => {
+  test('names the port of the file that is in use', async () => {
     const prepare = [
       'ip link set lo up',
       'python3 -m http.server 443 --bind 127.0.0.1 >/dev/null 2>&1 &',
@@ -75,12 +75,12 @@ sys.exit(subprocess.call(sys.argv[1:]))" "$@"; exit $?`;
     );
   });
 
-  test('says so where neither directory nor file can be written, though the file is mounted', async () => {
+  test('reports it if neither the directory nor the mounted file can be written', async () => {
     const prepare = ['mount --bind -o ro /etc/hosts /etc/hosts'];
     await shows({ config: FORWARD, command, prepare }, /\/etc\/hosts could not be written: EROFS, .*Hint: /);
   });
 
-  test('exits with 127 where the command does not exist, 126 where it cannot be executed, and one line', async () => {
+  test('exits with 127 if the command does not exist, with 126 if it cannot be executed, and logs one line', async () => {
     await shows(
       { config: FORWARD, command: ['/no/such'] },
       /ERROR vsock_proxy\] The command "\/no\/such" could not be started: ENOENT\. Hint: .*\n/,
@@ -130,7 +130,7 @@ function firstProcess(): void {
     });
   }
 
-  test('reaps 200 orphans, while the command goes on and its own children are left to it', async () => {
+  test('reaps 200 orphans, but not the children of the command, which goes on', async () => {
     const { status, stdout, stderr } = await run(`
 test $PPID = 1 || exit 9
 i=0; while [ $i -lt 200 ]; do (sh -c 'exit 5' & ) ; i=$((i+1)); done
@@ -140,7 +140,7 @@ echo "own child: $?"`).outcome(PATIENCE_MS);
     assert.deepEqual([status, stdout], [0, 'own child: 6\n'], stderr);
   });
 
-  test('an interrupt from the keyboard is heard once, whatever standard input is', async () => {
+  test('the command gets an interrupt from the keyboard once, whatever standard input is', async () => {
     const stage = new Stage();
     // What a terminal does: its own session, and Ctrl-C to all of the foreground.
     const terminal = `import os, pty, signal, sys
@@ -165,7 +165,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert.equal(stdout.split('heard').length, 2, stdout);
   });
 
-  test('ends with the command, whatever the command leaves running', async () => {
+  test('ends with the command, even if the command leaves processes behind', async () => {
     const { status } = await run('sleep 1000 & exit 4').outcome(PATIENCE_MS);
     assert.equal(status, 4);
   });
@@ -188,7 +188,7 @@ function surroundings(): void {
     assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
   });
 
-  test('a loopback that somebody has given a single address is widened', async () => {
+  test('a loopback with the whole range, also if it had a single address', async () => {
     const prepare = ['ip address add 127.0.0.1/32 dev lo', 'ip link set lo up'];
     const script = 'getent hosts a.test; ip route get 127.0.0.2';
     const { stdout, stderr } = await new Stage()
@@ -197,7 +197,7 @@ function surroundings(): void {
     assert.match(stdout, /^198\.18\.0\.2 +a\.test\nlocal 127\.0\.0\.2 /, stderr);
   });
 
-  test('names for those who ask only for what is configured here, and only for IPv4', async () => {
+  test('names for look-ups with AI_ADDRCONFIG, with IPv4 addresses only', async () => {
     const script =
       "import socket as s; print(s.getaddrinfo('a.test', 1, s.AF_INET, s.SOCK_STREAM, 0, s.AI_ADDRCONFIG)[0][4][0])";
     const { stdout, stderr } = await new Stage()
@@ -206,7 +206,7 @@ function surroundings(): void {
     assert.equal(stdout, '198.18.0.2\n', stderr);
   });
 
-  test('names under loopback addresses, and a line that says so, where the link may have no other', async () => {
+  test('names with loopback addresses, and a line in the log, if the link may have no other addresses', async () => {
     const prepare = ['ip link set lo up', 'set -- setpriv --bounding-set -net_admin --inh-caps -net_admin "$@"'];
     const { stdout, stderr } = await new Stage()
       .enclave({ config: EGRESS, command: ['getent', 'hosts', 'a.test'], prepare })
@@ -218,7 +218,7 @@ function surroundings(): void {
     );
   });
 
-  test('its own name, also as Java asks for it, whatever the kernel calls it', async () => {
+  test('its own name, also by the look-up of Java, whatever the name in the kernel is', async () => {
     const stage = new Stage();
     const source = stage.file(`
 class Own {
@@ -233,7 +233,7 @@ class Own {
     }
   });
 
-  test('itself without the proxy, by whatever it calls itself: curl, urllib, requests', async () => {
+  test('itself without the proxy, by each of its names: curl, urllib, requests', async () => {
     const stage = new Stage();
     const python = stage.file(`
 import requests, sys, urllib.request
@@ -254,7 +254,7 @@ python3 ${python} ${own.join(' ')}`;
     assert.equal(stdout, '200\n'.repeat(own.length) + '200 200\n'.repeat(own.length), stderr);
   });
 
-  test('no search list but that of the file: the image’s would make another name of every one', async () => {
+  test('only the search list of the file: that of the image would change every name', async () => {
     const resolvConf = 'search mycorp.test\nnameserver 192.0.2.1\noptions ndots:5\n';
     const names = async (config: string, hostName = 'box') => {
       const command = ['sh', '-c', 'getent ahostsv4 kms.eu.aws.test; getent hosts wiki'];
@@ -299,7 +299,7 @@ python3 ${python} ${own.join(' ')}`;
     assert.equal(stdout, 'nameserver 127.0.0.1\noptions timeout:2\n2\n', stderr);
   });
 
-  test('a DNS server that a datagram without a source port does not end', async () => {
+  test('a DNS server that survives a datagram without a source port', async () => {
     const stage = new Stage();
     const script = stage.file(`import socket, struct
 query = bytes.fromhex("123401000001000000000000") + b"\\1a\\4test\\0\\0\\1\\0\\1"

@@ -20,12 +20,12 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno], os.stat('/').st_ino > 0)`;
 
-test('what is newer than Linux 4.14 is refused as that kernel refuses it, and nothing else', async () => {
+test('system calls newer than Linux 4.14 fail as with that kernel, and no others', async () => {
   const { stdout, stderr } = await run([...ON_LINUX_4_14, 'python3', '-c', CALLS]);
   assert.equal(stdout, 'ENOSYS True\n', stderr);
 });
 
-test('the programs run there: an enclave reaches all names that it may', async () => {
+test('the programs run on it: an enclave reaches all allowed names', async () => {
   const forwarder = await run([...ON_LINUX_4_14, FORWARDER, '--version']);
   assert.match(forwarder.stdout, /^vsock-forwarder \d/, forwarder.stderr);
   const patterns = [NAMESPACES, STORY].map((name) => `--test-name-pattern=${name}`);

@@ -42,7 +42,7 @@ print('ready', flush=True)
 server.serve_forever()"`;
   const toEnclave = 'listeners: [{listen: "tcp:127.0.0.1:3000", connect: "unix:DIRECTORY/enclave-3000"}]\n';
 
-  test('a client outside is left alone while the application does not listen yet, and then served', async () => {
+  test('a client from outside is closed while the application does not listen yet, and served afterwards', async () => {
     const stage = new Stage();
     await stage.parent('serve', '--config', stage.file(`timeouts: {connect: 500ms}\n${toEnclave}`));
     const script = `echo waiting; read line; exec ${WEB.replace('PORT', '3000')}`;
@@ -55,7 +55,7 @@ server.serve_forever()"`;
     assert.match(enclave.stderr.text, /WARN .*could not connect to tcp: 127\.0\.0\.1:3000.*ECONNREFUSED/);
   });
 
-  test('leads to another port inside, where the one outside is one of transparent egress', async () => {
+  test('leads to another port inside if transparent egress uses the port of outside', async () => {
     const stage = new Stage();
     await stage.parent('serve', '--config', stage.file(toEnclave.replaceAll('3000', '443')));
     const config = 'egress: {allow: [a.test]}\ningress: [{listen_port: 443, enclave_port: 8443}]';
@@ -64,7 +64,7 @@ server.serve_forever()"`;
     assert.equal(await curl('http://127.0.0.1:443/'), 'from inside');
   });
 
-  test('to an enclave by its name: while none runs, clients are refused, and the log says what was found', async () => {
+  test('to an enclave by name: while none runs, clients are refused, and the log has the reason', async () => {
     const stage = new Stage();
     const nitroCli = stage.file('#!/bin/sh\nprintf \'[{"EnclaveName":"other","EnclaveCID":16,"State":"RUNNING"}]\'\n');
     chmodSync(nitroCli, 0o755);
@@ -74,7 +74,7 @@ server.serve_forever()"`;
     await parent.stderr.match(/no enclave with the name "app" runs.*those that run are "other"/, PATIENCE_MS);
   });
 
-  test('goes on when the enclave is started again', async () => {
+  test('works again when the enclave is started again', async () => {
     const stage = new Stage();
     await stage.parent('serve', '--config', stage.file(toEnclave));
     const start = () =>
@@ -111,7 +111,7 @@ ranges = json.load(urllib.request.urlopen("https://${RANGES}/ip-ranges.json", co
 print([each["ip_prefix"] for each in ranges["prefixes"]])
 `;
 
-  test('the workshop: a section of the file in the place of forwarder, hosts line and link', async () => {
+  test('the workshop: a section of the file replaces the forwarder, the line in hosts and the link', async () => {
     const stage = new Stage();
     const python = stage.file(fetchRanges(stage.file(await serveRanges())));
     const allowlist = stage.file(`allowlist:\n- {address: ${RANGES}, port: 443}\n`);
@@ -121,7 +121,7 @@ print([each["ip_prefix"] for each in ranges["prefixes"]])
     assert.equal(stdout, "['192.0.2.0/24']\n", stderr);
   });
 
-  test('the command alone, in the order of words of the workshop and in ours', async () => {
+  test('the command alone, in both orders of its arguments', async () => {
     const stage = new Stage();
     const ca = stage.file(await serveRanges());
     await stage.parent('forward', '127.0.0.1:8443', `tcp:${SERVER_IP}:443`);
@@ -162,7 +162,7 @@ function examples(): void {
     ['Node.js', () => [process.execPath, `${EXAMPLES}/node/app.mjs`], 'NODE_EXTRA_CA_CERTS'],
     ['Go', buildGo, 'SSL_CERT_FILE'],
   ] as const) {
-    test(`${language}: asked from outside, it asks outside, and knows nothing of either way`, async () => {
+    test(`${language}: the application serves clients from outside and reaches servers, without any setting`, async () => {
       const command = await build();
       const stage = new Stage();
       const certificate = stage.file(await serveRanges());
@@ -184,7 +184,7 @@ function logs(): void {
   const UNTIL_443 = 'until curl -s -o /dev/null http://127.0.0.1:443/; do :; done';
   const LISTENER = 'listeners: [{listen: "unix:DIRECTORY/parent-9514", route: log}]\n';
 
-  test('the command’s output and the lines about it come out at the parent, and at no console', async () => {
+  test('the output of the command and the lines about it appear at the parent, and on no console', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
     const script = 'echo "out\\033[2J"; echo err >&2; getent hosts evil.test; printf last; exit 5';
@@ -203,7 +203,7 @@ function logs(): void {
     assert.match(parent.stderr.text, /^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m);
   });
 
-  test('the parent hears why an enclave could not be set up: its file is wrong, or a port is taken, or a file read-only', async () => {
+  test('the parent logs why an enclave could not be set up: a wrong file, a port in use, a read-only file', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
     const options = ['--log', `unix:${stage.sockets}/parent-9514`];
@@ -247,7 +247,7 @@ function logs(): void {
     await parent.stderr.match(/^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m, PATIENCE_MS);
   });
 
-  test('outputs that can be opened by name, as programs do that log to /dev/stdout', async () => {
+  test('outputs can be opened by name, as programs do that log to /dev/stdout', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
     const { status } = await stage
@@ -262,7 +262,7 @@ function logs(): void {
     await parent.stderr.match(/^the unix socket: err$/m, PATIENCE_MS);
   });
 
-  test('what was written before the parent is there comes when it is, and again after it was started anew', async () => {
+  test('output from before the parent is there arrives later, and again after a restart of the parent', async () => {
     const stage = new Stage();
     const options = ['--log', `unix:${stage.sockets}/parent-9514`];
     const script = 'echo early; while read line; do echo "got $line"; done';
@@ -347,7 +347,7 @@ print("end", flush=True)
     assert(kib <= before.kib + 6 * 1024, `${before.kib} KiB, then ${kib}`);
   };
 
-  test('the parent is killed again and again: transfers are whole or fail visibly, and go on within 2 s', async () => {
+  test('the parent is killed repeatedly: transfers are complete or fail visibly, and work again within 2 s', async () => {
     const stage = new Stage();
     await serveData();
     let parent = await stage.egress([DATA]);
@@ -372,7 +372,7 @@ print("end", flush=True)
     assert.match(stdout, /end\n$/);
   });
 
-  test('the enclave is killed again and again: the parent serves the next one, and keeps nothing of the last', async () => {
+  test('the enclave is killed repeatedly: the parent serves the next one, and keeps nothing of the previous one', async () => {
     const stage = new Stage();
     await serveData();
     const parent = await stage.egress([DATA]);

@@ -30,10 +30,10 @@ const ALLOWED = ['kms.*.amazonaws.com', S3, '**.mycorp.com'];
 
 const hosts = [...NAMES, ...Array.from({ length: MASS }, (_, index) => `n${index}.mass.mycorp.com`)];
 onParent(import.meta.filename, hosts.map((name) => `${SERVER_IP} ${name}\n`).join(''), () => {
-  suite('an application that knows of no proxy', { concurrency: 1 }, transparentTests);
-  suite('a listed address, for an application that knows of no proxy', { concurrency: 1 }, addressTests);
-  suite('an application that looks for servers by DNS', { concurrency: 1 }, recordTests);
-  suite('an application that knows of the proxy', { concurrency: 1 }, proxyTests);
+  suite('an application without a proxy setting', { concurrency: 1 }, transparentTests);
+  suite('a listed address, for an application without a proxy setting', { concurrency: 1 }, addressTests);
+  suite('an application that finds servers by DNS', { concurrency: 1 }, recordTests);
+  suite('an application with a proxy setting', { concurrency: 1 }, proxyTests);
 });
 
 async function listen<S extends Server>(server: S, port: number, ip = SERVER_IP): Promise<S> {
@@ -76,7 +76,7 @@ function unaware(script: string): readonly string[] {
 const CURL = 'curl --silent --show-error --max-time 20';
 
 function transparentTests(): void {
-  test('is denied what is not allowed: the name does not exist, and the log says why', async () => {
+  test('is denied what is not allowed: the name does not exist, and the log has the reason', async () => {
     const stage = new Stage();
     await stage.egress(['**']);
     const script = [AUTH, OTHER].map((name) => `${CURL} https://${name}/; echo $?`).join('; ');
@@ -89,7 +89,7 @@ function transparentTests(): void {
     assert.match(stderr, /Could not resolve host: example\.org/);
   });
 
-  test('is denied what the parent alone denies: the connection ends, and the log has the parent’s words', async () => {
+  test('is denied what only the parent denies: the connection ends, and the log has the message of the parent', async () => {
     const stage = new Stage();
     await stage.egress(['**.mycorp.com']);
     const enclave = stage.enclave({ config: EGRESS, command: unaware(`${CURL} http://${S3}/`) });
@@ -98,7 +98,7 @@ function transparentTests(): void {
     assert.match(stderr, /answered 403 for s3\.amazonaws\.com:80: s3\.amazonaws\.com:80 is not allowed by the policy/);
   });
 
-  test('is refused by addresses that stand for no name, and on ports that are not listened on', async () => {
+  test('is refused at addresses without a name, and on ports without a listener', async () => {
     const stage = new Stage();
     await stage.egress(ALLOWED);
     const script = [`http://127.100.0.1/`, `http://127.0.0.1/`, `http://${S3}:8080/`]
@@ -183,7 +183,7 @@ class Get {
     assert.equal(stdout, '200\n200\n200\ndenied\n', stderr);
   });
 
-  test('boto3, with nothing said of a proxy', async () => {
+  test('boto3, without a proxy setting', async () => {
     const stage = new Stage();
     const { key, cert } = makeCertificate(S3);
     const buckets =
@@ -206,7 +206,7 @@ print([bucket["Name"] for bucket in client.list_buckets()["Buckets"]])
     assert.equal(stdout, "['ours']\n", stderr);
   });
 
-  test('100 MB up, judged by its hash', async () => {
+  test('100 MB up, compared by their hash', async () => {
     const stage = new Stage();
     await serveWeb();
     await stage.egress(ALLOWED);
@@ -292,7 +292,7 @@ for query in sys.argv[1:]:
         print(type(error).__name__)
 `;
 
-  test('does not get what is not allowed, on either side, or is of another type', async () => {
+  test('gets no records that either side denies, and none of another type', async () => {
     const stage = new Stage();
     const asked = await serveRecords();
     await stage.egress(['**'], ['kms.us-east-1.amazonaws.com']);
@@ -365,7 +365,7 @@ function addressTests(): void {
     return asked;
   };
 
-  test('is not reached where only a range has it, or a deny rule', async () => {
+  test('is not reached if only a range or a deny rule has it', async () => {
     const stage = new Stage();
     const asked = await serveMetadata();
     await stage.egress(['0.0.0.0/0', METADATA]);
@@ -382,7 +382,7 @@ function addressTests(): void {
     assert.deepEqual(asked, []);
   });
 
-  test('is refused where the parent lists it in a range only', async () => {
+  test('is refused if the parent lists it in a range only', async () => {
     const stage = new Stage();
     const asked = await serveMetadata();
     await stage.egress(['0.0.0.0/0']);
@@ -394,7 +394,7 @@ function addressTests(): void {
     assert.deepEqual(asked, []);
   });
 
-  test('gives an SDK the credentials of the instance where it is listed: boto3, which knows of no proxy', async () => {
+  test('gives an SDK the credentials of the instance if it is listed: boto3 without a proxy setting', async () => {
     const stage = new Stage();
     const asked = await serveMetadata();
     await stage.egress([METADATA]);
@@ -406,7 +406,7 @@ function addressTests(): void {
     assert.equal(asked[0], 'PUT /latest/api/token');
   });
 
-  test('is any listed one of either family, beside names, and beside what listens in the enclave at its own ports', async () => {
+  test('may be of either family, beside names and beside listeners of the enclave at the same ports', async () => {
     const stage = new Stage();
     await serveWeb();
     await listen(
@@ -423,7 +423,7 @@ function addressTests(): void {
 }
 
 function proxyTests(): void {
-  test('is answered 403 for what is not allowed, by the enclave’s own policy: the parent hears nothing of it', async () => {
+  test('gets 403 for what is not allowed, by the policy of the enclave: the parent gets no request', async () => {
     const stage = new Stage();
     const parent = await stage.egress(['**']);
     const script = [`https://${AUTH}/`, `http://${OTHER}/`]
@@ -434,7 +434,7 @@ function proxyTests(): void {
     assert.doesNotMatch(parent.stderr.text, /Accepted connection/);
   });
 
-  test('is answered in the parent’s words what the parent alone denies', async () => {
+  test('gets the message of the parent for what only the parent denies', async () => {
     const stage = new Stage();
     await stage.egress(['**.mycorp.com']);
     const script = `${CURL} --write-out '%{http_code}\\n' http://${S3}/; ${CURL} --proxytunnel http://${S3}/; echo $?`;
@@ -445,7 +445,7 @@ function proxyTests(): void {
     assert.match(stderr, /answered 403 for s3\.amazonaws\.com:80/);
   });
 
-  test('is answered in the parent’s words, too, when it is the server that does not answer in time', async () => {
+  test('gets the message of the parent if the server does not answer in time', async () => {
     const stage = new Stage();
     // Its queue is full, so that the kernel drops what would be one more.
     const full = `import socket, sys
@@ -474,7 +474,7 @@ sys.stdin.read()`;
     assert.doesNotMatch(stderr, /could not connect to s3\.amazonaws\.com:80 at unix:/);
   });
 
-  test('is answered 502 when the parent is not there in time, and reaches it as soon as it is', async () => {
+  test('gets 502 if the parent is not there in time, and reaches it as soon as it is', async () => {
     const stage = new Stage();
     await serveWeb();
     const config = `${EGRESS}timeouts: {connect: 300ms}\n`;
@@ -506,7 +506,7 @@ print(urllib.request.urlopen("http://${S3}/", timeout=20).status)
     assert.match(stage.readEtc('resolv.conf'), /^nameserver 192\.0\.2\.1\n/);
   });
 
-  test('Ruby’s Net::HTTP, which leaves the proxy aside for what resolves to a loopback address', async () => {
+  test('Ruby’s Net::HTTP, which uses no proxy for names with loopback addresses', async () => {
     const stage = new Stage();
     await listen(createHttpServer(describeRequest), 81);
     await stage.egress(ALLOWED);
@@ -517,7 +517,7 @@ print(urllib.request.urlopen("http://${S3}/", timeout=20).status)
     assert.equal(stdout, '200\n', stderr);
   });
 
-  test('finds the variables as Enclaver sets them, and names of forward among those without a proxy', async () => {
+  test('finds the variables as Enclaver sets them, and the names of forward in no_proxy', async () => {
     const stage = new Stage();
     const config = `${EGRESS}forward: [{listen: "127.0.0.1:8443", connect: "unix:DIRECTORY/x", names: [db.internal]}]\n`;
     const { stdout } = await stage

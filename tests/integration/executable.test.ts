@@ -85,8 +85,8 @@ const VERSION_ONLY = {
   stderr: '',
 };
 
-suite('what is around it', () => {
-  test('NODE_OPTIONS is ignored, whatever it says', async () => {
+suite('its environment', () => {
+  test('NODE_OPTIONS is ignored, whatever its value', async () => {
     const intruder = join(WORK, 'intruder.cjs');
     writeFileSync(intruder, 'console.log("intruder"); process.exit(3);');
     for (const NODE_OPTIONS of ['--no-such-option', '--version', '--inspect=127.0.0.1:0', `--require=${intruder}`]) {
@@ -149,7 +149,7 @@ for (const [machine, ...front] of [
   ['this machine', join(PROJECT, 'build/vsock-proxy')],
   ['aarch64', 'qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', join(PROJECT, 'build/aarch64/vsock-proxy')],
 ] as const) {
-  test(`${machine}: too little address space is said, where Node by itself dies of a signal`, async () => {
+  test(`${machine}: too little address space gives one line, where Node itself dies of a signal`, async () => {
     const limited = ['sh', '-c', 'ulimit -v 512000; exec "$@"', 'sh'];
     assert.deepEqual(await run([...limited, ...front, '--version']), {
       status: 1,
@@ -165,8 +165,8 @@ test('640 MiB of address space are enough', async (t) => {
   await stop(await startProxy(t, ['sh', '-c', 'ulimit -v 655360; exec "$@"', 'sh']));
 });
 
-suite('what it leaves behind', () => {
-  test('nothing on disk, neither while it runs nor afterwards', async (t) => {
+suite('its traces', () => {
+  test('nothing is on disk, neither while it runs nor afterwards', async (t) => {
     const { inside, socket, command } = makePlace();
     const [tmp, shm, home, cwd, runtime] = ['tmp', 'shm', 'home', 'cwd', 'runtime'].map(inside) as [
       string,
@@ -231,7 +231,7 @@ suite('what it leaves behind', () => {
     }
   });
 
-  test('where no memory can be had, the addon is mapped from the first directory that allows it', async (t) => {
+  test('if no memory file can be created, the addon is mapped from the first directory that allows it', async (t) => {
     const { inside } = makePlace();
     const runtime = inside('runtime');
     const noexec = (path: string) => `mount -t tmpfs -o noexec none ${path}`;
@@ -258,7 +258,7 @@ suite('what it leaves behind', () => {
   // O_TMPFILE is a bit of its own and O_DIRECTORY, which differs between machines.
   const O_TMPFILE = 0o20000000 | fs.O_DIRECTORY;
   for (const reason of ['EOPNOTSUPP', 'EISDIR', 'EINVAL', 'ENOSYS', 'EPERM']) {
-    test(`where files without a name get ${reason}, one that loses its name is as good`, async (t) => {
+    test(`if unnamed files fail with ${reason}, a file that loses its name is used`, async (t) => {
       const proxy = await startProxy(t, refusing(WITHOUT_MEMORY, `openat:2:${O_TMPFILE}=${reason}`));
       const [addon = 'nothing unnamed'] = addonOf(proxy);
       assert.match(addon, /^\/dev\/shm\/\.[0-9a-f-]{36} \(deleted\)$/);
@@ -313,11 +313,11 @@ suite('what it leaves behind', () => {
     return proxy;
   };
 
-  test('no directory is needed: nothing can be written to, and nothing be executed where it can', async (t) => {
+  test('no directory is needed, neither a writable one nor one with executable files', async (t) => {
     assert.deepEqual(addonOf(await startSealed(t)), MEMORY);
   });
 
-  test('where neither memory nor a directory allows it, the error names each and why', async () => {
+  test('if neither memory nor a directory allows it, the error names each with its reason', async () => {
     const { command, socket } = makePlace();
     const { status, stderr } = await run([...sealed(dirname(socket), WITHOUT_MEMORY), ...moved(command)], {
       RUNTIME_DIRECTORY: '/nowhere',
@@ -330,7 +330,7 @@ suite('what it leaves behind', () => {
     assert.equal(stderr.trimEnd().split('\n').length, 1, stderr);
   });
 
-  test('where neither allows it, the addon beside the executable is enough', async (t) => {
+  test('if neither allows it, the addon beside the executable is enough', async (t) => {
     copyFileSync(join(PROJECT, 'build/vsock.node'), BESIDE);
     t.after(() => rmSync(BESIDE));
     assert.deepEqual(addonOf(await startSealed(t, WITHOUT_MEMORY)), new Set(['/mnt/vsock.node']));
@@ -346,7 +346,7 @@ suite('what it leaves behind', () => {
   });
 });
 
-test('its process has its name, and the command line that it was given', async (t) => {
+test('its process has its name and its command line', async (t) => {
   const { command, socket } = makePlace();
   const proxy = launch(command);
   t.after(() => proxy.kill());
@@ -357,7 +357,7 @@ test('its process has its name, and the command line that it was given', async (
 });
 
 suite('what it opens', () => {
-  test('SIGUSR1 opens no inspector: nobody waits for it', async (t) => {
+  test('SIGUSR1 opens no inspector: Node.js does not catch it', async (t) => {
     const proxy = await startProxy(t);
     assert(!catches(proxy.pid, constants.signals.SIGUSR1));
     assert(catches(process.pid, constants.signals.SIGUSR1), 'Node by itself would');
@@ -374,7 +374,7 @@ suite('what it opens', () => {
     await stop(proxy);
   });
 
-  test('it runs where the kernel refuses such memory, where Node by itself does not', async (t) => {
+  test('it runs under a kernel that refuses such memory, where Node itself fails', async (t) => {
     // What systemd's MemoryDenyWriteExecute= does; PR_SET_MDWE of prctl(2), Linux 6.3 and newer.
     const denied = [
       'python3',

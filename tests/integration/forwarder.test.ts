@@ -66,7 +66,7 @@ for (const { name, program } of PROGRAMS) {
       }),
     );
 
-    test('a server that is not there: clients that come before it are served when it has come', async () => {
+    test('an absent server: earlier clients are served when it is there', async () => {
       const path = join(makePlace(), 'server.sock');
       const forwarder = await forwardTo(`unix:${path}`, { on: 'tcp' });
       const clients = await Promise.all(Array.from({ length: 20 }, () => connect(forwarder)));
@@ -81,7 +81,7 @@ for (const { name, program } of PROGRAMS) {
       assert.doesNotMatch(forwarder.log, /WARN/);
     });
 
-    test('a server that is not there: the connect deadline ends the client, one line says why, and the listener goes on', async () => {
+    test('an absent server: the connect deadline ends the connection, one line has the reason, and the listener goes on', async () => {
       const path = join(makePlace(), 'server.sock');
       const forwarder = await forwardTo(`unix:${path}`, { on: 'tcp', args: ['--connect-timeout', '300ms'] });
       const clients = await Promise.all(Array.from({ length: 3 }, () => connect(forwarder)));
@@ -119,7 +119,7 @@ for (const { name, program } of PROGRAMS) {
       assert.equal(statSync(forwarder.dial.path, { throwIfNoEntry: false }), undefined);
     });
 
-    test('a second signal ends it at once, with a status that says so', async () => {
+    test('a second signal ends it at once, with the status of the signal', async () => {
       const path = join(makePlace(), 'server.sock');
       await listen((socket) => socket.resume(), path);
       const forwarder = await forwardTo(`unix:${path}`);
@@ -142,7 +142,7 @@ for (const { name, program } of PROGRAMS) {
       assert(stdout.startsWith(`Usage: ${name} [OPTIONS] <local> <cid> <port>\n`), stdout);
     });
 
-    test('what cannot be understood is status 2, with the usage', async () => {
+    test('a wrong command line gives status 2, with the usage', async () => {
       assert.deepEqual(await run([...program, 'localhost:443', '3', '8001']), {
         status: 2,
         stdout: '',
@@ -152,7 +152,7 @@ for (const { name, program } of PROGRAMS) {
       });
     });
 
-    test('what cannot be bound is status 1, with the reason and a hint in one line', async () => {
+    test('an address that cannot be bound gives status 1, with the reason and a hint in one line', async () => {
       const port = await listen(() => undefined);
       const { status, stdout, stderr } = await run([...program, `${LOOPBACK}:${port}`, '3', '8001']);
       assert.deepEqual([status, stdout], [1, '']);
@@ -163,13 +163,13 @@ for (const { name, program } of PROGRAMS) {
       );
     });
 
-    test('a RUST_LOG that is not understood is told of, and stops nothing', async () => {
+    test('a wrong RUST_LOG gives a warning, and the program goes on', async () => {
       const { status, stderr } = await run([...program, '1.2.3.4:5', '3', '8001'], { RUST_LOG: 'vsock_proxy=\x1b[1m' });
       assert.equal(status, 1);
       assert.match(stderr, /^warning: invalid logging spec '\\u\{1b\}\[1m', ignoring it\nError: "Could not listen/);
     });
 
-    test('a limit and a deadline that are reached are named by their options', async () => {
+    test('messages about limits and deadlines name the options', async () => {
       const path = join(makePlace(), 'server.sock');
       await listen((socket) => socket.resume(), path);
       const forwarder = await forwardTo(`unix:${path}`, { args: ['--connections=1', '--idle-timeout=300ms'] });
@@ -179,7 +179,7 @@ for (const { name, program } of PROGRAMS) {
       await forwarder.logged(/INFO .* disconnected: nothing was sent for 300 ms \(--idle-timeout\)\n/);
     });
 
-    test('its process is one, has the name and the words that it was given, and less than 1 MiB of its own', async () => {
+    test('it is one process with its name and command line, and has less than 1 MiB of private memory', async () => {
       const path = join(makePlace(), 'listener');
       const words = [...program, `unix:${path}`, `unix:${path}`];
       const forwarder = launch(words);
@@ -224,7 +224,7 @@ test('vsock-proxy forward runs from memory; where that is forbidden, from a dire
 });
 
 suite('its process', () => {
-  test('by itself it says nothing, and an empty root directory is enough', async () => {
+  test('it logs nothing by default, and an empty root directory is enough', async () => {
     const root = makePlace();
     copyFileSync(FORWARDER, join(root, 'vsock-forwarder'));
     const program = launch(['chroot', root, '/vsock-forwarder', 'unix:/listener', '127.0.0.1:9']);
@@ -245,7 +245,7 @@ suite('its process', () => {
     assert.equal((await program.outcome(PATIENCE_MS)).status, 0);
   });
 
-  test('nobody reads its log: lines are lost, and connections are not', async () => {
+  test('a log that no one reads: lines are lost, connections are not', async () => {
     const place = makePlace();
     const server = join(place, 'server.sock');
     await listen((socket) => socket.pipe(socket), server);

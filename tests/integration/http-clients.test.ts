@@ -89,7 +89,7 @@ async function curl(...args: readonly string[]): Promise<string> {
 }
 
 describe('curl', () => {
-  test('a tunnel to what is not allowed is answered 403, and the server hears nothing', async () => {
+  test('a tunnel to a denied target gets 403, and the server gets no connection', async () => {
     for (const url of ['https://denied.example.com/hello', 'https://other.example.org/hello', `https://${DENIED}/`]) {
       assert.match(await curl(url), /^curl: \(56\) CONNECT tunnel failed, response 403\n$/);
     }
@@ -97,7 +97,7 @@ describe('curl', () => {
     assert.equal(denied.connections, 0);
   });
 
-  test('a request for what is not allowed is answered 403, with the reason in one line', async () => {
+  test('a request for a denied target gets 403, with the reason in one line', async () => {
     const told = await curl('--include', 'http://denied.example.com/hello');
     assert.match(
       told,
@@ -108,7 +108,7 @@ describe('curl', () => {
     await proxy.logged(/WARN .*tcp: 127\.0\.0\.1:\d+: .*denied\.example\.com.*config\.yaml:9/);
   });
 
-  test('https:// in absolute form, which would go on in clear, is refused with the way to do it right', async () => {
+  test('https:// in absolute form, which would be sent in clear, is refused with a hint', async () => {
     const told = await curl('--request-target', 'https://web.example.com/hello', 'http://web.example.com/');
     assert.match(told, /"https:\/\/web\.example\.com\/hello" would go on unencrypted\. Hint: .*CONNECT host:443/);
   });
@@ -267,7 +267,7 @@ describe('curl, plain HTTP', () => {
     assert.doesNotMatch(told, /transfer-encoding/i);
   });
 
-  test('the server gets what was for it, and nothing of what was for the proxy', async () => {
+  test('the server gets the fields for it, and none of those for the proxy', async () => {
     const { headers } = JSON.parse(
       await curl(
         ...['--proxy-user', 'user:secret', '--header', 'Proxy-Connection: keep-alive', '--header', 'X-Own: 1'],
@@ -306,7 +306,7 @@ async function python(...args: readonly string[]): Promise<string> {
 }
 
 describe('Python', () => {
-  test('urllib and requests are told 403 for what is not allowed', async () => {
+  test('urllib and requests get 403 for what is not allowed', async () => {
     assert.match(
       await python('urllib_get', 'http://denied.example.com/hello'),
       /^\(403, b'\{"message":"denied\.example\.com:80 is not allowed/,
@@ -326,7 +326,7 @@ describe('Python', () => {
     assert.equal(denied.connections, 0);
   });
 
-  test('urllib and requests find their way by the proxy variables', async () => {
+  test('urllib and requests use the proxy variables', async () => {
     for (const scheme of ['http', 'https']) {
       const url = `${scheme}://web.example.com/hello`;
       assert.equal(await python('urllib_get', url), `(200, b'hello from web.example.com\\n')\n`);
@@ -348,7 +348,7 @@ describe('boto3', () => {
     assert.ok(secure.requests.includes('PUT /a%20key'));
   });
 
-  test('S3 in clear: the request asks for 100 Continue, over one connection', async () => {
+  test('S3 in clear: the request expects 100 Continue, over one connection', async () => {
     assert.equal(await python('boto3_s3', 'bucket', 'http://s3.us-east-1.amazonaws.com'), `b'stored'\n`);
     assert.ok(plain.requests.includes('PUT /bucket/a%20key'));
   });

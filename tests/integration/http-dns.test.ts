@@ -78,8 +78,8 @@ function asked(name: string): number {
   return dns.asked().filter((each) => each === name).length;
 }
 
-describe('a name that is asked for', { concurrency: true }, () => {
-  test('with the address of the metadata service, of this machine, or of nobody: refused', async () => {
+describe('a requested name', { concurrency: true }, () => {
+  test('with the address of the metadata service, of loopback, or an unspecified one is refused', async () => {
     for (const [index, ip] of [METADATA, '127.0.0.1', '0.0.0.0', '224.0.0.1'].entries()) {
       answers[`forbidden-${index}.example.com`] = { A: a([ip]) };
       assert.equal(await get(`forbidden-${index}.example.com`), '403');
@@ -90,12 +90,12 @@ describe('a name that is asked for', { concurrency: true }, () => {
     }
   });
 
-  test('with one address that may be used and one that may not: the one that may', async () => {
+  test('with one allowed and one guarded address leads to the allowed one', async () => {
     answers['mixed.example.com'] = { A: a([METADATA, SECOND]) };
     for (let i = 0; i < 20; i += 1) assert.equal(await get('mixed.example.com'), SECOND);
   });
 
-  test('rebinding: first the address of a server, later that of the metadata service, which never hears of it', async () => {
+  test('with rebinding from a server to the metadata service is refused, and the service gets no connection', async () => {
     answers['rebinding.example.com'] = { A: a([FIRST]) };
     assert.equal(await get('rebinding.example.com'), FIRST);
     answers['rebinding.example.com'] = { A: a([METADATA]) };
@@ -106,7 +106,7 @@ describe('a name that is asked for', { concurrency: true }, () => {
     await proxy.logged(/WARN .*rebinding\.example\.com may be used: 169\.254\.169\.254/);
   });
 
-  test('TTL: asked once while it lasts, and again after it; the new address is used without a restart', async () => {
+  test('is resolved once in its TTL, and again after it; the new address is used without a restart', async () => {
     answers['moving.example.com'] = { A: a([FIRST], 6) };
     for (let i = 0; i < 100; i += 1) assert.equal(await get('moving.example.com'), FIRST);
     assert.equal(asked('moving.example.com'), 1);
@@ -116,7 +116,7 @@ describe('a name that is asked for', { concurrency: true }, () => {
     assert.equal(asked('moving.example.com'), 2);
   });
 
-  test('the DNS server fails, or falls silent: the last good answer is served on, with a warning', async () => {
+  test('keeps its last good answer, with a warning, if the DNS server fails or is silent', async () => {
     for (const [name, trouble] of [
       ['failing', { rcode: 'SERVFAIL' }],
       ['silent', 'silence'],
@@ -138,26 +138,26 @@ describe('a name that is asked for', { concurrency: true }, () => {
     assert.ok(served > 10);
   });
 
-  test('the DNS servers say that it is gone: refused', async () => {
+  test('is refused when the DNS servers say that it does not exist', async () => {
     answers['gone.example.com'] = { A: a([FIRST]) };
     assert.equal(await get('gone.example.com'), FIRST);
     answers['gone.example.com'] = { A: { rcode: 'NXDOMAIN' }, AAAA: { rcode: 'NXDOMAIN' } };
     await untilServedBy('gone.example.com', '502', FIRST);
   });
 
-  test('the first of its addresses refuses, or is silent: the second one serves', async () => {
+  test('is reached at its second address if the first one refuses or is silent', async () => {
     answers['refusing.example.com'] = { A: a(['10.77.0.4', SECOND]) };
     answers['dead.example.com'] = { A: a([DEAD, SECOND]) };
     assert.equal(await get('refusing.example.com'), SECOND);
     assert.equal(await get('dead.example.com'), SECOND);
   });
 
-  test('IPv6 only', async () => {
+  test('is reached with IPv6 addresses only', async () => {
     answers['six.example.com'] = { AAAA: { records: [{ type: 'AAAA', ttl: 60, data: SIXTH }] } };
     assert.equal(await get('six.example.com'), SIXTH);
   });
 
-  test('another name is silent: nobody else waits', async () => {
+  test('does not wait for another name that is not answered', async () => {
     answers['quick.example.com'] = { A: a([FIRST], 300) };
     answers['never.example.com'] = { A: 'silence', AAAA: 'silence' };
     let waits = true;

@@ -147,7 +147,7 @@ const git = (url: string) => say('git', '-c', `http.sslCAInfo=${CA}`, 'ls-remote
 const HELLO = new RegExp(`hello from ${NAME}\n?`);
 const REASON = `${DENIED}:(?:80|443) is not allowed by the policy of this proxy`;
 
-describe('is refused what is not allowed, and most say why', () => {
+describe('is refused what is not allowed, and most programs print the reason', () => {
   for (const [what, outcome] of [
     ['Erlang', () => erlang(`https://${DENIED}/`)],
     ['Erlang, in clear', () => erlang(`http://${DENIED}/`)],

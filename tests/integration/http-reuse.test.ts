@@ -67,14 +67,14 @@ function exchange(client: Client, request: string, expected = /\r\n\r\nok$/): Pr
 }
 
 describe('a connection to a server is used again', () => {
-  test('by GETs of the same client for the same server, who is not told that one is the last', async () => {
+  test('by GETs of the same client for the same server, without Connection: close', async () => {
     using client = await Client.open(PROXY);
     for (const path of ['/one', '/two', '/three']) await exchange(client, get(path));
     assert.deepEqual(asked(), [['/one', '/two', '/three']]);
     assert.doesNotMatch(server.received[0] ?? '', /connection/i);
   });
 
-  test('by those that come together, each answered for itself', async () => {
+  test('by pipelined requests, each with its own response', async () => {
     answer = (socket, path) => socket.write(OK.replace('ok', path.slice(1)));
     using client = await Client.open(PROXY);
     client.send(get('/01') + get('/02') + get('/03'));
@@ -119,13 +119,13 @@ describe('a connection to a server is not used again', () => {
   own('for another server', [get('/a'), get('/b', 'b.example'), get('/c')], ['/a', '/b', '/c']);
   own('where the file says so', [get('/a'), get('/b')], ['/a', '/b'], NO_REUSE);
 
-  test('where the file says so, and the server is told', async () => {
+  test('if the file forbids it, and the request has Connection: close', async () => {
     using client = await Client.open(NO_REUSE);
     for (const path of ['/one', '/two']) await exchange(client, get(path));
     for (const all of server.received) assert.match(all, /\r\nConnection: close\r\n\r\n$/);
   });
 
-  test('for what is not a GET, or has a body, and that has a connection of its own', async () => {
+  test('for other methods and requests with a body, which have a connection of their own', async () => {
     using client = await Client.open(PROXY);
     await exchange(client, get('/one'));
     for (const request of [
@@ -163,7 +163,7 @@ describe('a connection to a server is not used again', () => {
     });
   }
 
-  test('when it says something that nobody has asked for', async () => {
+  test('after it has sent bytes unasked', async () => {
     const { promise: said, resolve } = Promise.withResolvers<void>();
     answer = (socket, path) => {
       socket.write(OK);
@@ -203,9 +203,9 @@ describe('a connection to a server is not used again', () => {
   });
 });
 
-describe('a server that was kept and is gone', () => {
+describe('a kept server that has gone', () => {
   for (const how of ['end', 'destroy', 'resetAndDestroy'] as const) {
-    test(`before the first byte of its response is connected once more (${how})`, async () => {
+    test(`before the first byte of its response is connected again, once (${how})`, async () => {
       answer = (socket, path) => {
         if (path === '/two' && asked().length === 1) socket[how]();
         else socket.write(OK);
@@ -219,7 +219,7 @@ describe('a server that was kept and is gone', () => {
     });
   }
 
-  test('is connected once more, not twice', async () => {
+  test('is not connected a third time', async () => {
     answer = (socket, path) => {
       if (path === '/two') socket.end();
       else socket.write(OK);
@@ -230,7 +230,7 @@ describe('a server that was kept and is gone', () => {
     assert.deepEqual(asked(), [['/one', '/two'], ['/two']]);
   });
 
-  test('behind the first byte of its response is not', async () => {
+  test('after the first byte of its response is not connected again', async () => {
     answer = (socket, path) => {
       if (path === '/two') socket.end('H');
       else socket.write(OK);
@@ -241,7 +241,7 @@ describe('a server that was kept and is gone', () => {
     assert.deepEqual(asked(), [['/one', '/two']]);
   });
 
-  test('leaves what the client has sent behind its request in its place', async () => {
+  test('does not lose the bytes of the client behind the request', async () => {
     answer = (socket, path) => {
       if (path === '/two' && asked().length === 1) socket.end();
       else socket.write(OK.replace('ok', path.slice(1, 3)));
@@ -260,7 +260,7 @@ describe('a server that was kept and is gone', () => {
 describe('behind a request by a cached decision', () => {
   for (const [input, status] of REFUSED_REQUESTS) {
     const bytes = Buffer.from(input as string, 'latin1').toString('latin1');
-    test(`one that could be read in two ways is refused, ${status}: ${JSON.stringify(bytes.slice(0, 100))}`, async () => {
+    test(`an ambiguous one is refused, ${status}: ${JSON.stringify(bytes.slice(0, 100))}`, async () => {
       using client = await Client.open(PROXY);
       for (const path of ['/one', '/two']) await exchange(client, get(path));
       client.received = '';
@@ -278,7 +278,7 @@ describe('behind a request by a cached decision', () => {
   }
 
   for (const [what, response] of REFUSED_RESPONSES) {
-    test(`a response that could be read in two ways does not reach the client: ${what}`, async () => {
+    test(`an ambiguous response does not reach the client: ${what}`, async () => {
       answer = (socket, path) => (path === '/three' ? socket.end(response, 'latin1') : socket.write(OK));
       using client = await Client.open(PROXY);
       for (const path of ['/one', '/two']) await exchange(client, get(path));

@@ -71,7 +71,7 @@ for (const [what, to, head] of [
   ['request heads', HTTP, 'GET http://web.example.com/ HTTP/1.1\r\nHost: web.exam'],
   ['ClientHellos', SNI, HELLO],
 ] as const) {
-  test(`1,000 ${what}, a byte every half second: each has its time and not more, others are served`, async () => {
+  test(`1,000 ${what}, a byte every half second: each ends at its deadline, others are served`, async () => {
     const memory = proxy.rssAnon();
     const from = proxy.log.length;
     const started = performance.now();
@@ -89,7 +89,7 @@ for (const [what, to, head] of [
     assert.equal(proxy.log.slice(from).match(/WARN .*no whole request head/g)?.length, 1);
   });
 
-  test(`1,000 ${what} of nearly 16 KiB that never end: bounded memory, others are served`, async () => {
+  test(`1,000 ${what} of nearly 16 KiB that never end: memory is bounded, others are served`, async () => {
     const memory = proxy.rssAnon();
     const filler = to === HTTP ? `\r\nX: ${'x'.repeat(16 * KIB)}` : 'x'.repeat(16 * KIB);
     const clients = await crowd(to, (head + filler).slice(0, 16_000));

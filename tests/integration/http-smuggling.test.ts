@@ -67,7 +67,7 @@ function statuses(client: Client): readonly number[] {
   return [...client.received.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
 }
 
-describe('a request that could be read in two ways is refused, and no server hears of it', () => {
+describe('an ambiguous request is refused, and no server gets it', () => {
   for (const [input, status] of REFUSED_REQUESTS) {
     const bytes = Buffer.from(input as string, 'latin1').toString('latin1');
     test(`${status}: ${JSON.stringify(bytes.slice(0, 100))}`, async () => {
@@ -82,7 +82,7 @@ describe('a request that could be read in two ways is refused, and no server hea
   }
 });
 
-describe('a body that is not framed as announced ends the connection, and nothing behind the fault goes on', () => {
+describe('a body with wrong framing ends the connection, and no byte behind the fault is passed on', () => {
   for (const chunks of [
     '\r\n',
     ' 5\r\nhello\r\n0\r\n\r\n',
@@ -115,7 +115,7 @@ describe('a body that is not framed as announced ends the connection, and nothin
   }
 });
 
-describe('what a body holds stays in it', () => {
+describe('bytes of a body never count as a request', () => {
   for (const [what, fields, body] of [
     ['with a length', [`Content-Length: ${SMUGGLED.length}`], SMUGGLED],
     ['in a chunk', ['Transfer-Encoding: chunked'], `${SMUGGLED.length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`],
@@ -134,7 +134,7 @@ describe('what a body holds stays in it', () => {
 });
 
 describe('several requests on one connection', () => {
-  test('each is decided about, also when they come together', async () => {
+  test('have a decision each, also when they are pipelined', async () => {
     using client = await Client.open(PROXY);
     const allowed = request('/one', 'Content-Length: 0');
     client.send(allowed + PROXIED + allowed);
@@ -143,7 +143,7 @@ describe('several requests on one connection', () => {
     assert.deepEqual(server.received.length, 1);
   });
 
-  test('each has a connection of its own to the server, which is told that it is the only one', async () => {
+  test('have a connection of their own to the server each, with Connection: close', async () => {
     using client = await Client.open(PROXY);
     client.send(request('/one') + request('/two') + request('/three'));
     await client.receives(/(ok[\s\S]*){3}/);
@@ -154,7 +154,7 @@ describe('several requests on one connection', () => {
     for (const all of server.received) assert.match(all, /\r\nConnection: close\r\n\r\n$/);
   });
 
-  test('cut at every byte, they are the same two', async () => {
+  test('are the same two if they are cut at any byte', async () => {
     const bytes =
       request('/one', 'Transfer-Encoding: chunked') +
       '3\r\nabc\r\n0\r\n\r\n' +
@@ -175,7 +175,7 @@ describe('several requests on one connection', () => {
     }
   });
 
-  test('nothing is asked to change to another protocol', async () => {
+  test('reach the server without Upgrade', async () => {
     using client = await Client.open(PROXY);
     client.send(
       request('/one', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'),
@@ -185,7 +185,7 @@ describe('several requests on one connection', () => {
   });
 });
 
-describe('a response that could be read in two ways does not reach the client', () => {
+describe('an ambiguous response does not reach the client', () => {
   for (const [what, response] of REFUSED_RESPONSES) {
     test(`502: ${what}`, async () => {
       answer = response;
@@ -204,7 +204,7 @@ describe('a response that could be read in two ways does not reach the client', 
 });
 
 describe('a response', () => {
-  test('that is followed by another one: the client gets one, and the next request its own', async () => {
+  test('that is followed by another one is the only one that the client gets for its request', async () => {
     answer = `${OK}HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled`;
     using client = await Client.open(PROXY);
     client.send(request('/one'));
@@ -216,7 +216,7 @@ describe('a response', () => {
     assert.doesNotMatch(client.received, /smuggled/);
   });
 
-  test('to HEAD with a body nevertheless: the body goes nowhere', async () => {
+  test('to HEAD with a body reaches the client without the body', async () => {
     using client = await Client.open(PROXY);
     client.send('HEAD http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n');
     await client.receives(/\r\n\r\n$/);
@@ -231,7 +231,7 @@ describe('a response', () => {
     ['its last chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntoo short\r\n'],
     ['its trailers', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntoo short\r\n0\r\nX: 1\r\n'],
   ] as const) {
-    test(`that ends before ${what} does: the client sees that it was cut`, async () => {
+    test(`that ends before ${what} is visibly cut for the client`, async () => {
       answer = response;
       ends = true;
       using client = await Client.open(PROXY);
@@ -240,7 +240,7 @@ describe('a response', () => {
     });
   }
 
-  test('in chunks that are wrong: the client sees that it was cut, and gets nothing behind the fault', async () => {
+  test('with wrong chunks is visibly cut for the client, which gets nothing behind the fault', async () => {
     answer = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0x2\r\n${OK}`;
     using client = await Client.open(PROXY);
     client.send(request('/first'));
@@ -248,7 +248,7 @@ describe('a response', () => {
     assert.deepEqual(statuses(client), [200]);
   });
 
-  test('without a length ends with its connection, and so does the one to the client', async () => {
+  test('without a length ends with its connection, and ends that of the client', async () => {
     answer = 'HTTP/1.1 200 OK\r\n\r\nuntil the end';
     ends = true;
     using client = await Client.open(PROXY);
@@ -258,7 +258,7 @@ describe('a response', () => {
     assert.equal(server.received.length, 1);
   });
 
-  test('may be preceded by interim ones, which HTTP/1.0 does not know', async () => {
+  test('may follow interim ones, which a client of HTTP/1.0 does not get', async () => {
     answer = `HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n${OK}`;
     using client = await Client.open(PROXY);
     client.send(request('/first'));
@@ -270,7 +270,7 @@ describe('a response', () => {
     assert.deepEqual(statuses(old), [200]);
   });
 
-  test('that comes before the whole request is passed on, and the rest of the request goes nowhere', async () => {
+  test('that comes before the whole request is passed on, and the rest of the request is dropped', async () => {
     whole = /^POST/;
     answer = 'HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nstop';
     ends = true;

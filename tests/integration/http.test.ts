@@ -79,7 +79,7 @@ after(async () => {
 const get = (authority: string) => `GET http://${authority}/ HTTP/1.1\r\nHost: ${authority}\r\n\r\n`;
 const connect = (authority: string) => `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`;
 
-describe('a request that gets no further is answered with its status, one line that says why, and Proxy-Status', () => {
+describe('a refused request gets a status, the reason in one line, and Proxy-Status', () => {
   const cases: readonly (readonly [what: string, request: string, status: string, error: string, line: RegExp])[] = [
     [
       'a name that is denied',
@@ -270,13 +270,13 @@ describe('a request that gets no further is answered with its status, one line t
     });
   }
 
-  test('502: an IPv6 name where only IPv4 is used', async () => {
+  test('502: a name with IPv6 addresses only, where only IPv4 is used', async () => {
     const told = parse(await ask({ ...PROXY, port: 3129 }, connect('[fd77::6]:443')));
     assert.match(told.status, /^403 /); // not listed at all
     assert.match(parse(await ask({ ...PROXY, port: 3129 }, connect('six.example.com:443'))).status, /^502 /);
   });
 
-  test('504 Gateway Timeout for names that no DNS server answers for, and 503 while too many of them are waited for', async () => {
+  test('504 Gateway Timeout for names without an answer from DNS, and 503 while too many of them are pending', async () => {
     const waiting = Array.from({ length: NAMES_AT_ONCE }, (_, index) =>
       ask(PROXY, connect(`silent-${index}.example.com:443`)),
     );
@@ -296,7 +296,7 @@ describe('a request that gets no further is answered with its status, one line t
     }
   });
 
-  test('nothing of the network behind the proxy is told', async () => {
+  test('no response has addresses or errors of the network behind the proxy', async () => {
     for (const request of [
       get('covered.example.com'),
       get('metadata.example.com'),
@@ -307,7 +307,7 @@ describe('a request that gets no further is answered with its status, one line t
     }
   });
 
-  test('HEAD is answered without a body', async () => {
+  test('a response to HEAD has no body', async () => {
     const told = await ask(PROXY, 'HEAD http://denied.example.com/ HTTP/1.1\r\nHost: denied.example.com\r\n\r\n');
     assert.match(told, /^HTTP\/1\.1 403 Forbidden: denied.*\r\n[\s\S]*\r\nContent-Length: \d\d\r\n[\s\S]*\r\n\r\n$/);
   });

@@ -100,11 +100,11 @@ function insideNamespace(files: string): void {
   const printed = (endpoint: string): Outcome => ({ status: 0, stdout: `${endpoint}\n`, stderr: '' });
   const asked = (service: Program): readonly string[] => service.stdout.text.split('\n').slice(1, -1);
 
-  test('no such address: the line names both, and what became of them', async () => {
+  test('no such address: the line names both addresses with their errors', async () => {
     await refused(/169\.254\.169\.254: ENETUNREACH, .*; \[fd00:ec2::254\]: ENETUNREACH, .*VSOCK_PROXY_KMS_ENDPOINT/);
   });
 
-  test('nobody listens there', async () => {
+  test('no one listens there', async () => {
     addAddress(IPV4);
     await refused(/169\.254\.169\.254: ECONNREFUSED, /);
   });
@@ -136,18 +136,18 @@ function insideNamespace(files: string): void {
     });
   }
 
-  test('a service that takes requests and never answers', async () => {
+  test('a service that accepts requests and never answers', async () => {
     await serveAt(IPV4, '--silent');
     await refused(/169\.254\.169\.254: no answer in time/);
   });
 
-  test('a service that insists on tokens, asked without one, says so', async () => {
+  test('a request without a token to a service that requires one: the error says so', async () => {
     const service = await serveAt(IPV4);
     await refused(/it wants a token \(status 401\)\. Hint: leave --imdsv1 out/, ['--imdsv1']);
     assert(asked(service).every((line) => line.includes('without token')));
   });
 
-  test('it asks with a token, for region and domain, and prints the name', async () => {
+  test('it requests region and domain with a token, and prints the name', async () => {
     const service = await serveAt(IPV4);
     assert.deepEqual(await run(), printed('kms.eu-west-1.amazonaws.com'));
     assert.deepEqual(asked(service), [
@@ -157,19 +157,19 @@ function insideNamespace(files: string): void {
     ]);
   });
 
-  test('a token that is not valid any more is renewed, once', async () => {
+  test('an expired token is renewed, once', async () => {
     const service = await serveAt(IPV4, '--forgetful');
     assert.deepEqual(await run(), printed('kms.eu-west-1.amazonaws.com'));
     assert.equal(asked(service).filter((line) => line.startsWith('PUT')).length, 2);
   });
 
-  test('without tokens only if that is asked for', async () => {
+  test('requests without a token are sent only with --imdsv1', async () => {
     const service = await serveAt(IPV4, '--version-1');
     assert.deepEqual(await run([], { VSOCK_PROXY_IMDSV1: 'yes' }), printed('kms.eu-west-1.amazonaws.com'));
     assert(asked(service).every((line) => line.startsWith('GET')));
   });
 
-  test('a slow service is waited for', async () => {
+  test('it waits for a slow service', async () => {
     await serveAt(IPV4, '--delay', '0.3');
     assert.deepEqual(await run(), printed('kms.eu-west-1.amazonaws.com'));
   });
@@ -179,7 +179,7 @@ function insideNamespace(files: string): void {
     assert.deepEqual(await run(), printed('kms.eu-west-1.amazonaws.com'));
   });
 
-  test('one address silent, the other one answers', async () => {
+  test('one address is silent, and the other one answers', async () => {
     await serveAt(IPV4, '--silent');
     await serveAt(IPV6);
     assert.deepEqual(await run(), printed('kms.eu-west-1.amazonaws.com'));
@@ -197,7 +197,7 @@ function insideNamespace(files: string): void {
     assert.match(stderr, /^Error: "KMS has no FIPS endpoint in the partition aws-cn\. Hint: .*"\n$/);
   });
 
-  test('the network comes up late: it waits, says so once, and goes on', async () => {
+  test('the network comes up late: it waits, logs it once, and goes on', async () => {
     const waiting = start(['--timeout', '0'], { RUST_LOG: 'info' });
     await waiting.stderr.match(/WARN .*Waiting for the metadata service: .*ENETUNREACH/, PATIENCE_MS);
     await serveAt(IPV4);
@@ -207,14 +207,14 @@ function insideNamespace(files: string): void {
     assert.match(stderr, /INFO .*The metadata service answered after \d+ s/);
   });
 
-  test('no proxy is used, whatever the environment says', async () => {
+  test('no proxy is used, whatever the environment has', async () => {
     await serveAt(IPV4);
     const proxy = 'http://127.0.0.1:9';
     const env = { HTTP_PROXY: proxy, http_proxy: proxy, ALL_PROXY: proxy, NODE_USE_ENV_PROXY: '1' };
     assert.deepEqual(await run([], env), printed('kms.eu-west-1.amazonaws.com'));
   });
 
-  test('an endpoint that is given is taken, and nobody is asked', async () => {
+  test('a given endpoint is used, without a request', async () => {
     const service = await serveAt(IPV4);
     const env = { VSOCK_PROXY_KMS_ENDPOINT: 'KMS.example.com.' };
     assert.deepEqual(await run([], env), printed('kms.example.com'));
@@ -225,7 +225,7 @@ function insideNamespace(files: string): void {
     assert.deepEqual(asked(service), []);
   });
 
-  test('serve fills in region and domain, asks once, and reloads without asking again', async () => {
+  test('serve fills in region and domain with one request, and reloads without another one', async () => {
     const config = join(files, 'serve.yaml');
     const yaml = (path: string) =>
       'allowlist: [{address: kms.*.amazonaws.com, port: 443}]\n' +
@@ -252,7 +252,7 @@ function insideNamespace(files: string): void {
     await waiting.stderr.match(/Reloaded: added unix: .*two\.sock; removed unix: .*one\.sock/, PATIENCE_MS);
   });
 
-  test('serve in a region that its file does not allow says so, with the line of the route', async () => {
+  test('serve in a region that its file does not allow fails with the line of the route', async () => {
     await serveAt(IPV4, '--region', 'cn-north-1', '--domain', 'amazonaws.com.cn');
     const config = join(files, 'china.yaml');
     writeFileSync(
@@ -267,7 +267,7 @@ function insideNamespace(files: string): void {
     );
   });
 
-  test('the file for systemd: whole, for its owner alone, in the place of a link and not behind it', async () => {
+  test('the file for systemd is complete, readable by its owner only, and replaces a link', async () => {
     await serveAt(IPV4);
     const directory = mkdtempSync(join(files, 'run-'));
     const elsewhere = join(directory, 'elsewhere');
@@ -282,14 +282,14 @@ function insideNamespace(files: string): void {
     assert.deepEqual(readdirSync(directory).sort(), ['elsewhere', 'endpoint.env']);
   });
 
-  test('without an answer the file of before stays as it is', async () => {
+  test('without an answer the old file stays as it is', async () => {
     const file = join(files, 'before.env');
     writeFileSync(file, 'KMS_ENDPOINT=before\n');
     await refused(/ENETUNREACH/, ['--output', file]);
     assert.equal(readFileSync(file, 'utf8'), 'KMS_ENDPOINT=before\n');
   });
 
-  test('a file that cannot be written: the reason and what to do', async () => {
+  test('a file that cannot be written: the reason and a hint', async () => {
     await serveAt(IPV4);
     const { status, stderr } = await run(['--output', join(files, 'missing/endpoint.env')]);
     assert.equal(status, 1);

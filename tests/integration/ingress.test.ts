@@ -51,7 +51,7 @@ listeners:
 - {listen: "tcp:0.0.0.0:8445", connect: "unix:${ENCLAVE}"}
 `;
 
-  test('a client from elsewhere is refused, and the server hears nothing of it', async () => {
+  test('a client with another address is refused, and the server gets no connection', async () => {
     const server = await serveAt(ENCLAVE, 'hello');
     let connections = 0;
     server.on('connection', () => {
@@ -74,7 +74,7 @@ listeners:
     );
   });
 
-  test('who is within a range, or listed itself, is served, also over IPv6', async () => {
+  test('a client within a range, or listed itself, is served, also over IPv6', async () => {
     await serveAt(ENCLAVE, 'hello');
     await using _proxy = await startServe(CONFIG);
     for (const [port, from] of [
@@ -110,7 +110,7 @@ listeners:
     return { header: received.subarray(0, end), text: received.toString('latin1', end) };
   }
 
-  test('over IPv4 and IPv6: the server is told the addresses and ports of both sides, and then the bytes', async () => {
+  test('over IPv4 and IPv6: the server gets the addresses and ports of both sides, and then the bytes', async () => {
     await serveAt(ENCLAVE, '');
     for (const [port, from, to, head, bytes] of [
       [8443, '127.0.0.9', OUTSIDE, '\\x21\\x11\\0\\x0c', [127, 0, 0, 9, 10, 77, 0, 1]],
@@ -151,7 +151,7 @@ listeners:
 - {listen: "tcp:127.0.0.1:8444", connect: "unix:${OTHER}"}
 `;
 
-  test('the server of one is not there: its clients are let go in time, those of the other one are served', async () => {
+  test('an absent server: its clients are closed at the deadline, those of the other listener are served', async () => {
     rmSync(OTHER, { force: true });
     await serveAt(ENCLAVE, 'hello');
     await using proxy = await startServe(CONFIG);
@@ -163,7 +163,7 @@ listeners:
     await (await connect(8443, '127.0.0.1', '127.0.0.1')).receives(/hello/);
   });
 
-  test('the server comes back within the deadline: nobody has noticed', async () => {
+  test('a server that comes back within the deadline: its clients are served', async () => {
     rmSync(OTHER, { force: true });
     await using _proxy = await startServe(CONFIG);
     const client = await connect(8444, '127.0.0.1', '127.0.0.1');
@@ -172,7 +172,7 @@ listeners:
     await client.receives(/^hello early$/);
   });
 
-  test('the clients of one take all its places: those of the other one are served', async () => {
+  test('a full listener: the clients of the other one are served', async () => {
     await serveAt(ENCLAVE, 'hello');
     await serveAt(OTHER, 'hello');
     await using proxy = await startServe(CONFIG);
@@ -181,7 +181,7 @@ listeners:
     await (await connect(8443, '127.0.0.1', '127.0.0.1')).receives(/hello/);
   });
 
-  test('out of descriptors: both go on as soon as there are some again', async () => {
+  test('out of descriptors: both go on when there are descriptors again', async () => {
     await serveAt(ENCLAVE, 'hello');
     await serveAt(OTHER, 'hello');
     await using proxy = await startServe(CONFIG.replace('20', '1000'), { descriptors: 60 });

@@ -57,7 +57,7 @@ async function tryIt(port: number, from: string): Promise<Client | 'refused'> {
   );
 }
 
-test('connections of one client: further ones are refused, other clients are not', async () => {
+test('connections per client: more of them are refused, other clients are not', async () => {
   const mine: Client[] = [];
   for (let i = 0; i < 5; i += 1) mine.push(ok(await tryIt(FIXED, '127.0.0.2')));
   for (let i = 0; i < 100; i += 1) assert.equal(await tryIt(FIXED, '127.0.0.2'), 'refused');
@@ -76,7 +76,7 @@ test('connections of one client: further ones are refused, other clients are not
   ok(await again);
 });
 
-test('half-open requests count, too: a client cannot take all places of the HTTP proxy', async () => {
+test('incomplete requests count, too: a client cannot take all places of the HTTP proxy', async () => {
   const mine = await Promise.all(Array.from({ length: 5 }, () => connect(HTTP, '127.0.0.4')));
   for (const client of mine) client.send('GET http://web.exa');
   const sixth = await connect(HTTP, '127.0.0.4');
@@ -86,7 +86,7 @@ test('half-open requests count, too: a client cannot take all places of the HTTP
   await other.receives(/^HTTP\/1\.1 200 .*\r\n\r\n!$/);
 });
 
-test('new connections per second: a burst of as many is served, the rest of a flood is refused', async () => {
+test('new connections per second: a burst up to the limit is served, the rest of a flood is refused', async () => {
   let served = 0;
   let refused = 0;
   const flood = await Promise.all(Array.from({ length: 60 }, () => tryIt(RATED, '127.0.0.6')));
@@ -102,7 +102,7 @@ test('new connections per second: a burst of as many is served, the rest of a fl
   );
 });
 
-test('clients whose name nobody resolves in time give their places back', async () => {
+test('clients whose name is not resolved in time free their places', async () => {
   for (let i = 0; i < 4; i += 1) {
     using client = await connect(SLOW, '127.0.0.8');
     client.send('CONNECT silent.example.com:443 HTTP/1.1\r\nHost: silent.example.com:443\r\n\r\n');
@@ -113,7 +113,7 @@ test('clients whose name nobody resolves in time give their places back', async 
   );
 });
 
-test('one line a period tells how many clients were refused', async () => {
+test('one line per period has the number of refused clients', async () => {
   const [line] = await proxy.logged(
     /(\d+) more clients on tcp: 0\.0\.0\.0:8000 refused \(client-limit\) within 10 s.*\n/,
   );

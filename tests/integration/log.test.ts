@@ -33,7 +33,7 @@ describe('the log as JSON', () => {
 
   after(() => rmSync(directory, { recursive: true }));
 
-  test('is one object a line from the first to the last, and tells of a failure by its fields', async () => {
+  test('is one object per line from the first to the last, with the fields of a failure', async () => {
     await using proxy = await startServe(yaml(), asJson);
     const client = connect(listener());
     client.resume();
@@ -71,7 +71,7 @@ describe('the log as JSON', () => {
     assert.match(await proxy.reload(yaml()), /^Reloaded: /);
   });
 
-  test('has the error that ends the process, and what is wrong with a setting is a warning', async () => {
+  test('has the error that ends the process, and a wrong setting is a warning', async () => {
     const command = [EXECUTABLE, 'serve', '--config', '/no/such/file'];
     const { status, stderr } = await run(command, { VSOCK_PROXY_LOG_FORMAT: 'json' });
     assert.equal(status, 1);

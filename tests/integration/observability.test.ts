@@ -153,7 +153,7 @@ async function fires(first: string, last: string, alerts: readonly string[]): Pr
 }
 
 describe('the alerts', () => {
-  test('none fires while all is well', async () => {
+  test('none fires without a fault', async () => {
     await using _proxy = await start(yaml(`${LISTED}:${ECHO_PORT}`));
     const first = await scrape();
     const client = await openClient();
@@ -177,7 +177,7 @@ describe('the alerts', () => {
     for (const socket of [client, waiting]) socket.destroy();
   });
 
-  test('VsockProxyClientsRefused: one client opens too many', async () => {
+  test('VsockProxyClientsRefused: one client opens too many connections', async () => {
     const limited = yaml(`${SERVER}:${ECHO_PORT}`)
       .replace(`unix:${at('proxy.sock')}`, 'tcp:127.0.0.1:8000')
       .replace('metrics:', 'limits: {connections_per_client: 1}\nmetrics:');
@@ -200,7 +200,7 @@ describe('the alerts', () => {
     await fires(first, last, ['VsockProxyAllConnectsFail']);
   });
 
-  test('VsockProxyNoAddress: the name of the server has none', async () => {
+  test('VsockProxyNoAddress: the name of the server has no address', async () => {
     const dns = await startDnsServer(() => ({ records: [] }), 53);
     await using proxy = await start(yaml(`nothing.example.com:${ECHO_PORT}`));
     await proxy.logged(/WARN .*nothing\.example\.com/);
@@ -209,7 +209,7 @@ describe('the alerts', () => {
     await fires(text, text, ['VsockProxyNoAddress']);
   });
 
-  test('VsockProxyStaleDns: the name servers are dead', async () => {
+  test('VsockProxyStaleDns: no name server answers', async () => {
     const records = [{ type: 'A', ttl: 1, data: SERVER }] as const;
     const dns = await startDnsServer(({ type }) => ({ records: type === 'A' ? records : [] }), 53);
     await using _proxy = await start(yaml(`stale.example.com:${ECHO_PORT}`));
@@ -220,7 +220,7 @@ describe('the alerts', () => {
     await fires(first, last, ['VsockProxyStaleDns']);
   });
 
-  test('VsockProxyEnclaveGone: an enclave does not tell its metrics', async () => {
+  test('VsockProxyEnclaveGone: an enclave does not return its metrics', async () => {
     const metrics = `metrics: {listen: "unix:${at('metrics.sock')}", enclaves: [{cid: 77, port: 9465}]}`;
     // No machine of this one is asked: the kernel refuses the socket.
     const prefix = refusing('socket:0:0x28=EAFNOSUPPORT');
@@ -238,7 +238,7 @@ describe('the alerts', () => {
     await fires(text, text, ['VsockProxyConfigRejected']);
   });
 
-  test('VsockProxyDescriptors: few are left', async () => {
+  test('VsockProxyDescriptors: few descriptors are left', async () => {
     const descriptors = 128;
     const options = { descriptors, log: 'info' };
     const limited = yaml(`${SERVER}:${ECHO_PORT}`).replace('metrics:', 'limits: {connections: 48}\nmetrics:');
@@ -252,7 +252,7 @@ describe('the alerts', () => {
 });
 
 describe('the dashboard', () => {
-  test('every query has an answer of a Prometheus that scrapes a proxy under load', async () => {
+  test('every query has a result in a Prometheus that scrapes a proxy under load', async () => {
     const port = await freePort();
     await using _proxy = await startServe(`
 allowlist: [{address: ${LISTED}, port: ${ECHO_PORT}}]

@@ -58,7 +58,7 @@ async function echoes(client: Socket, text: string): Promise<void> {
   assert.equal(String(bytes), text);
 }
 
-describe('a proxy that is looked at', () => {
+describe('an observed proxy', () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-observe-'));
     server = createServer((socket) => {
@@ -75,7 +75,7 @@ describe('a proxy that is looked at', () => {
     rmSync(directory, { recursive: true });
   });
 
-  test('status, connections and metrics tell of a client; the sockets are for the group', async () => {
+  test('status, connections and metrics show a client; the sockets are for the group', async () => {
     await using proxy = await start();
     const client = await openClient();
     const status = await ask('status');
@@ -104,7 +104,7 @@ describe('a proxy that is looked at', () => {
     client.destroy();
   });
 
-  test('metrics write replaces the file as a whole, and leaves it as it was where the disk is full', async () => {
+  test('metrics write replaces the file atomically, and leaves it unchanged if the disk is full', async () => {
     await using _proxy = await start();
     const file = at('vsock_proxy.prom');
     assert.equal((await ask('metrics', 'write', file)).status, 0);
@@ -121,7 +121,7 @@ describe('a proxy that is looked at', () => {
     assert.equal(stdout, 'before\nx.prom\n');
   });
 
-  test('1,000 scrapes at once are bounded and told of; the client and the next scrape notice nothing', async () => {
+  test('1,000 scrapes at once are limited with a warning; the client and the next scrape are served', async () => {
     await using proxy = await start();
     const client = await openClient();
     const before = proxy.rssAnon();
@@ -136,7 +136,7 @@ describe('a proxy that is looked at', () => {
     client.destroy();
   });
 
-  test('who says nothing, sends rubbish or does not read is let go of; others are answered meanwhile', async () => {
+  test('a peer that is silent, sends rubbish or does not read is closed; others are answered meanwhile', async () => {
     await using proxy = await start();
     const silent = [at('control.sock'), at('metrics.sock')].map((path) => connect(path));
     const deaf = connect(at('control.sock'));
@@ -163,7 +163,7 @@ describe('a proxy that is looked at', () => {
     assert.equal((await ask('status')).status, 0);
   });
 
-  test('a command says so when the process hangs', async () => {
+  test('a command reports a hanging process', async () => {
     await using proxy = await start();
     process.kill(proxy.pid, 'SIGSTOP');
     const { status, stderr } = await ask('status');
@@ -172,7 +172,7 @@ describe('a proxy that is looked at', () => {
     assert.match(stderr, /control\.sock: no answer within 5 s\. Hint: the process hangs/);
   });
 
-  test('a path that is taken is told of and left alone, and everything else works', async () => {
+  test('a path in use gives a warning and is left alone, and everything else works', async () => {
     writeFileSync(at('taken'), 'mine');
     await using proxy = await start(at('taken'));
     assert.match(proxy.log, /WARN .*There is no control socket: Could not listen on unix:\S+taken: EADDRINUSE/);

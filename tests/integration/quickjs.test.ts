@@ -18,7 +18,7 @@ function startParsers(): Program {
   return program;
 }
 
-test('text is never compiled, and who asks for too much gets an exception; the process goes on', async () => {
+test('text is never compiled, and a lack of memory or stack is an exception; the process goes on', async () => {
   const parsers = startParsers();
   const limits = encode({ parser: 'limits', bytes: new Uint8Array() });
   parsers.stdin.write(limits);
@@ -48,7 +48,7 @@ test('no memory is writable and executable', async () => {
   assert.doesNotMatch(maps, / rwx/);
 });
 
-test('a file that nests without end is refused in one line', async () => {
+test('a file with endless nesting is refused in one line', async () => {
   const config = `/proc/self/fd/0`;
   const deep = new Program(ENCLAVE, ['enclave', '--config', config, '--', 'true']);
   afterTest(() => deep.kill());
@@ -62,7 +62,7 @@ for (const [arch, file, front] of [
   ['x86_64', ENCLAVE, []],
   ['aarch64', 'build/aarch64/vsock-enclave', ['qemu-aarch64']],
 ] as const) {
-  test(`${arch}: one static file of less than 4 MiB, which says its name`, async () => {
+  test(`${arch}: one static file of less than 4 MiB, which prints its name and version`, async () => {
     assert(statSync(file).size < 4 * MIB);
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
     const expected = { status: 0, stdout: `vsock-enclave ${version}\n`, stderr: '' };

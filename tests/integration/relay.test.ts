@@ -13,7 +13,7 @@ testRelay(({ connections, connectTimeout, ...options }) =>
   }),
 );
 
-test('limits.connections of the file holds, and -w goes before it', async () => {
+test('limits.connections of the file is used, and -w wins over it', async () => {
   const port = await listen((socket) => socket.pipe(socket));
   const proxyTo = async (args: readonly string[]) => {
     const proxy = await startProxy({ host: LOOPBACK, port, settings: 'limits: {connections: 1}', args });

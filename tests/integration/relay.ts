@@ -124,7 +124,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     assert.equal(await ended.promise, 'ECONNRESET');
   });
 
-  test('both peers write and neither reads at first: nothing locks up', async () => {
+  test('both peers write and neither reads at first: no deadlock', async () => {
     const down = randomBytes(8_000_000);
     const up = randomBytes(8_000_000);
     const served = Promise.withResolvers<Socket>();
@@ -141,7 +141,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     assertSame(await buffer(client), down);
   });
 
-  test('a refused upstream ends one connection, says so in one line, and the next one works', async () => {
+  test('a refused upstream ends one connection with one line in the log, and the next one works', async () => {
     const port = await freePort();
     const proxy = await proxyTo(port);
     assert.equal(await ending(await connect(proxy)), 'EOF');
@@ -151,7 +151,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     assert.equal(await text(await connect(proxy)), 'here');
   });
 
-  test('a silent upstream ends at the connect deadline and blocks nobody else', async () => {
+  test('a silent server ends its connection at the connect deadline, and blocks no other client', async () => {
     // A listener whose queue is full: the kernel drops further SYNs, as a firewall does.
     const { worker, port } = await import('../dataplane/sockets.ts').then(({ startDeafServer }) => startDeafServer());
     afterTest(() => worker.terminate());
@@ -180,7 +180,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     );
   });
 
-  test('more connections than 1,024 descriptors allow: all are served at the same time', async () => {
+  test('connections with more than 1,024 descriptors: all are served at the same time', async () => {
     const port = await listen((socket) => socket.pipe(socket));
     const proxy = await proxyTo(port, { connections: 5000 });
     const clients: Socket[] = [];
@@ -195,7 +195,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     );
   });
 
-  test('the limit: a fifth client is told of, waits, and is served as soon as a place is free', async () => {
+  test('the limit: a fifth client waits, with a warning, and is served as soon as a place is free', async () => {
     const port = await listen((socket) => socket.pipe(socket));
     const proxy = await proxyTo(port, { connections: 4 });
     const [first, ...others] = await Promise.all(Array.from({ length: 4 }, () => connect(proxy)));
@@ -212,7 +212,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     assert.equal(String(echo), 'fifth');
   });
 
-  test('out of descriptors: it is told of, connections go on, and waiting clients are served later', async () => {
+  test('out of descriptors: a warning, connections go on, and waiting clients are served later', async () => {
     const port = await listen((socket) => socket.pipe(socket));
     const proxy = await proxyTo(port, { connections: 1000, descriptors: 80 });
     const clients = await Promise.all(Array.from({ length: 60 }, () => connect(proxy)));
@@ -224,7 +224,7 @@ export function testRelay(start: (options: RelayOptions) => Promise<RunningProxy
     assert.equal(String(echo), 'late');
   });
 
-  test('a flood of clients that reset at once leaves the proxy as it was', async () => {
+  test('a flood of clients that reset at once leaves no trace in the proxy', async () => {
     const port = await listen((socket) => {
       socket.on('error', () => socket.destroy());
       socket.pipe(socket);

@@ -122,7 +122,7 @@ listeners:
 - {listen: "unix:${files}/${round % 5}.sock", route: ${round % 2 === 0 ? 'http' : 'sni'}}
 `;
 
-  test('no connection is lost or changed, no descriptor and no memory is kept', { timeout: 120_000 }, async () => {
+  test('no connection is lost or changed, no descriptor and no memory is leaked', { timeout: 120_000 }, async () => {
     await using proxy = await startServe(configOf(0));
     await proxy.reload(configOf(1));
     await proxy.reload(configOf(0));
@@ -178,7 +178,7 @@ listeners:
   });
 });
 
-describe('a file that cannot be used changes nothing, and it is said where it is wrong', () => {
+describe('a wrong file changes nothing, and the error has its place', () => {
   const GOOD = `
 allowlist:
 - {address: web.example.com, port: [80, ${ECHO_PORT}]}
@@ -247,7 +247,7 @@ listeners:
     });
   }
 
-  test('the next file that can be used is used', async () => {
+  test('the next correct file is used', async () => {
     assert.match(await proxy.reload(GOOD), /^Reloaded: 2 listeners unchanged$/);
     await assertUnchanged();
     assert.match(
@@ -305,7 +305,7 @@ listeners:
   }
 });
 
-test('what was allowed a moment ago is denied at once, to new clients and to those who have stayed', async () => {
+test('a new denial is in force at once, for new clients and for connected ones', async () => {
   const config = (deny: string) => `
 allowlist: [{address: web.example.com, port: [80, ${ECHO_PORT}]}]
 denylist: [${deny}]
@@ -326,7 +326,7 @@ listeners: [{listen: "tcp:${HOST}:3128", route: http}]
   }
 });
 
-test('signals in a flood: the last file counts, and SIGTERM after them ends it in peace', async () => {
+test('a flood of signals: the last file is used, and SIGTERM after them ends it with status 0', async () => {
   const config = (port: number) => `
 allowlist: [{address: web.example.com, port: 80}]
 listeners: [{listen: "tcp:${HOST}:${port}", route: http}]

@@ -33,13 +33,13 @@ for (const { arch, out } of MACHINES) {
       assert.equal(await query(rpm, '--queryformat', format), `${NAME} ${VERSION} 1 ${arch} zstd`);
     });
 
-    test('it owns no file of the other package, except the allowlist, of which it carries no content', async () => {
+    test('it owns no file of the other package, except the allowlist, without its content', async () => {
       const files = (await query(rpm, '--queryformat', '[%{filenames} %{fileflags:fflags}\n]')).trimEnd().split('\n');
       const shared = files.filter((line) => SHARED.includes(line.split(' ')[0] ?? ''));
       assert.deepEqual(shared, [`${ALLOWLIST} cng`]); // config, noreplace, ghost
     });
 
-    test('the executable in it is the one that was built, byte for byte', async () => {
+    test('its executable has the bytes of the built one', async () => {
       const dump = await query(rpm, '--dump');
       const [, size, , digest] =
         dump
@@ -63,7 +63,7 @@ for (const { arch, out } of MACHINES) {
       );
     });
 
-    test('nothing it requires is from a glibc newer than 2.28', async () => {
+    test('it requires no glibc newer than 2.28', async () => {
       const versions = [...(await query(rpm, '--requires')).matchAll(/\(GLIBC_2\.(\d+)/g)].map(([, minor]) =>
         Number(minor),
       );
@@ -81,7 +81,7 @@ for (const { arch, out } of MACHINES) {
       assert(node.components.some(({ name }: { readonly name: string }) => name === 'openssl'));
     });
 
-    test('the licence of every part is in it, and in its tag', async () => {
+    test('it has the licence of every part, and names it in its tag', async () => {
       const { components } = JSON.parse(readFileSync(join(PROJECT, out, 'contents/sbom.cdx.json'), 'utf8'));
       const files = (await query(rpm, '--licensefiles')).trimEnd().split('\n');
       const tag = (await query(rpm, '--queryformat', '%{license}')).split(' AND ');

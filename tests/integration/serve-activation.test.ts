@@ -59,7 +59,7 @@ async function get(to: typeof TCP | typeof UNIX, request: string): Promise<void>
   await client.receives(/ 200 OK\r\n[\s\S]*ok$/);
 }
 
-test('a name that systemd has not passed: the start fails, and says which names it has', async () => {
+test('a name that systemd has not passed: the start fails, and the error lists the passed names', async () => {
   const program = await activate('web:other', YAML, SERVE);
   const client = Client.open(TCP); // starts it
   const { status, stderr } = await program.outcome(PATIENCE_MS);
@@ -71,7 +71,7 @@ test('a name that systemd has not passed: the start fails, and says which names 
   (await client)[Symbol.dispose]();
 });
 
-test('each socket serves the listener of its name; the client that started it is the first one', async () => {
+test('each socket serves the listener of its name; the client that started the service is the first one', async () => {
   const program = await activate('web:fixed', YAML, SERVE);
   await get(UNIX, REQUEST);
   await get(TCP, PLAIN);
@@ -85,13 +85,13 @@ test('several sockets of one name serve the same listener', async () => {
   await get(UNIX, PLAIN);
 });
 
-test('a socket that no listener uses is told of, by its name', async () => {
+test('a socket that no listener uses gives a warning with its name', async () => {
   const program = await activate('web:other', YAML.replace(/^.*systemd:fixed.*\n/m, ''), SERVE);
   await get(UNIX, REQUEST);
   await program.stderr.match(/WARN .*name "other", which no listener uses/, PATIENCE_MS);
 });
 
-test('a reload keeps the sockets, and one that is not used any more stays with systemd', async () => {
+test('a reload keeps the sockets, and an unused one stays with systemd', async () => {
   const program = await activate('web:fixed', YAML, SERVE);
   await get(UNIX, REQUEST);
   writeFileSync(CONFIG, YAML.replace(/^.*systemd:fixed.*\n/m, ''));
@@ -111,7 +111,7 @@ test('a reload keeps the sockets, and one that is not used any more stays with s
 });
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-  test(`${signal} and a new process: nobody who waits is lost, and the file of the socket stays`, async () => {
+  test(`${signal} and a new process: no waiting client is lost, and the file of the socket stays`, async () => {
     // Keeps the sockets, as systemd does.
     const supervisor = `
       while (export LISTEN_PID=$BASHPID; echo "started $BASHPID"; exec setpriv --pdeathsig KILL -- "$@" </dev/null); echo ended; read -r _; do :; done`;

@@ -62,17 +62,17 @@ test('psql reaches the server that it names, whose certificate it verifies', asy
   await proxy.logged(/Connected client .* to 10\.77\.0\.1:5432 \(db\.example\.com:5432\)/);
 });
 
-test('psql is told that a name is denied, by an alert', async () => {
+test('psql gets an alert for a denied name', async () => {
   assert.match(await psql('denied.example.org'), /tlsv1 alert access denied/);
   assert.match(await psql('nowhere.example.com'), /unrecognized name/);
 });
 
-test('a server that does not begin TLS is said so', async () => {
+test('a server that does not begin TLS is named in the log', async () => {
   assert.match(await psql('plain.example.com'), /psql: error/);
   await proxy.logged(/plain\.example\.com:5432 does not begin TLS as PostgreSQL does: to SSLRequest it said byte 78/);
 });
 
-test('TLS without asking, as with sslnegotiation=direct, goes on as it comes', async () => {
+test('TLS without SSLRequest, as with sslnegotiation=direct, is passed on', async () => {
   const known = server.began.length;
   const words = ['-connect', `${HOST}:${PORT}`, '-servername', 'db.example.com', '-alpn', 'postgresql', '-CAfile', CA];
   const { stdout } = await run(['sh', '-c', 'exec openssl s_client "$@" </dev/null', 'sh', ...words]);
@@ -80,7 +80,7 @@ test('TLS without asking, as with sslnegotiation=direct, goes on as it comes', a
   assert.deepEqual(server.began.slice(known), ['TLS']);
 });
 
-test('openssl asks for TLS by itself, too', async () => {
+test('openssl begins with SSLRequest, too', async () => {
   const words = [
     '-starttls',
     'postgres',
@@ -134,12 +134,12 @@ async function inTurns(parts: readonly string[]): Promise<string> {
   return received;
 }
 
-test('without the key the log names it', async () => {
+test('without the key starttls the log names the key', async () => {
   assert.match(await psql('db.example.com', TLS_PORT), /psql: error/);
   await proxy.logged(/began with a request of PostgreSQL .* Hint: set starttls: postgres for this listener/);
 });
 
-test('a client that waits for the server to speak first is told of in the log', async () => {
+test('a client that waits for the server to speak first is named in the log', async () => {
   assert.equal(await ask({ host: HOST, port: TLS_PORT }, ''), '');
   await proxy.logged(/no whole request head .* Hint: its protocol may be one in which the server speaks first \(MySQL/);
 });

@@ -87,7 +87,7 @@ async function openssl(host: string, ...args: readonly string[]): Promise<string
   return stdout + stderr;
 }
 
-describe('refused, and said why', () => {
+describe('a refused client is logged with the reason', () => {
   for (const [what, connect, why] of [
     [
       'a name that is denied',
@@ -154,7 +154,7 @@ describe('refused, and said why', () => {
   }
 });
 
-describe('refused, and the client is told by an alert', () => {
+describe('a refused client gets an alert', () => {
   const python = (name: string) => {
     const program =
       'import socket, ssl, sys; c = ssl.create_default_context(cafile=sys.argv[1]); ' +
@@ -175,14 +175,14 @@ describe('refused, and the client is told by an alert', () => {
     });
   }
 
-  test('a dot at the end of a name is none of it', async () => {
+  test('a dot at the end of a name is ignored', async () => {
     assert.match(await openssl(HOST, '-servername', 'web.example.com.'), /Verify return code: 0 \(ok\)/);
     assert.match(await openssl(HOST, '-servername', 'denied.example.com.'), /access denied/);
   });
 });
 
 describe('curl', () => {
-  test('reaches each name by the same listener, with the certificate of the server itself', async () => {
+  test('reaches each name through the same listener, with the certificate of the server', async () => {
     for (const name of ['web.example.com', 'kms.us-east-1.amazonaws.com', 'WEB.example.COM']) {
       assert.equal(await curl(`https://${name}/hello`), `hello from ${name}\n`);
     }
@@ -219,7 +219,7 @@ describe('curl', () => {
     assert.ok(readFileSync(path).equals(download));
   });
 
-  test('another port of the server, by another listener', async () => {
+  test('reaches another port of the server through another listener', async () => {
     const told = await curl('--connect-to', `::${HOST}:${OTHER_PORT}`, 'https://web.example.com/hello');
     assert.equal(told, 'hello from web.example.com\n');
     assert.equal(otherPort.requests.length, 1);
@@ -277,7 +277,7 @@ async function through(forward: (first: Buffer, to: Socket) => void): Promise<So
 }
 
 describe('a ClientHello', () => {
-  test('in single bytes, each in a segment of its own', async () => {
+  test('in single bytes, each in its own segment', async () => {
     const socket = await through((first, to) => {
       for (const byte of first) to.write(Buffer.from([byte]));
     });
@@ -306,7 +306,7 @@ describe('a ClientHello', () => {
     assert.equal(await handshake({}, socket), 'hello from web.example.com\n');
   });
 
-  test('with keys that withstand quantum computers, larger than a segment', async () => {
+  test('with post-quantum keys, larger than a segment', async () => {
     let bytes = 0;
     const socket = await through((first, to) => {
       bytes = first.length;

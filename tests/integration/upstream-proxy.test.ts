@@ -99,7 +99,7 @@ async function asked(action: () => Promise<unknown>): Promise<readonly string[]>
 }
 
 describe('behind an upstream proxy', () => {
-  test('what the policy denies is refused here, and that proxy hears nothing of it', async () => {
+  test('a denied target is refused here, and that proxy gets no request', async () => {
     const lines = await asked(async () => {
       const told = await ask(HTTP, 'CONNECT denied.example.com:443 HTTP/1.1\r\n\r\n');
       assert.match(told, /^HTTP\/1\.1 403 Forbidden: denied\.example\.com:443 is not allowed by the policy/);
@@ -120,7 +120,7 @@ describe('behind an upstream proxy', () => {
     }
   });
 
-  test('what no_proxy lists, and this machine itself, are reached without it', async () => {
+  test('targets in no_proxy, and this machine itself, are reached without it', async () => {
     const lines = await asked(async () => {
       for (const host of [INTERNAL, 'localhost']) {
         assert.equal(await curl('--proxy', 'http://127.0.0.1:3128', `http://${host}/hello`), `hello from ${host}\n`);
@@ -130,7 +130,7 @@ describe('behind an upstream proxy', () => {
     assert.deepEqual(lines, []);
   });
 
-  test('its refusal reaches the client with its status, and the log with its words', async () => {
+  test('its refusal reaches the client with its status, and the log has its message', async () => {
     const from = proxy.log.length;
     const told = await ask(HTTP, `CONNECT ${NAME}:81 HTTP/1.1\r\n\r\n`);
     assert.match(told, /^HTTP\/1\.1 403 Forbidden: the upstream proxy answered 403 for web\.example\.com:81\r\n/);
@@ -138,7 +138,7 @@ describe('behind an upstream proxy', () => {
     await proxy.logged(/the upstream proxy answered 403 for web\.example\.com:81: Access violation/, from);
   });
 
-  test('wrong credentials are no demand for the client’s, and the log says whose are meant', async () => {
+  test('wrong credentials do not make a demand for those of the client, and the log says whose are wrong', async () => {
     writeCredentials('user:wrong');
     assert.match(await proxy.reload(CONFIG), /^Reloaded: /);
     const from = proxy.log.length;
@@ -152,7 +152,7 @@ describe('behind an upstream proxy', () => {
     assert.equal(client.received, '');
   });
 
-  test('credentials that others can read are refused, and everything goes on as before', async () => {
+  test('credentials that others can read are refused, and nothing changes', async () => {
     writeCredentials('user:secret');
     chmodSync(CREDENTIALS, 0o644);
     assert.match(
