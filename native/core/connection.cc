@@ -210,10 +210,15 @@ void Connection::relay() {
   link_.up.between(record_.client.family(), record_.server.family());
   link_.down.between(record_.server.family(), record_.client.family());
   link_.armQuietDeadline();
-  // Bytes that the client has sent meanwhile are passed on before epoll watches either side.
-  const int error = turn(link_.up, link_.client, link_.server);
-  if (error != 0) return settle(&link_.client, error);
-  if (link_.down.wantsSink()) link_.down.deliver(link_.client.fd.get());
+  if (link_.up.wantsSink() || link_.down.wantsSink()) {
+    // The client waits for the answer to what it has said. epoll reports what it says next.
+    if (link_.up.wantsSink()) link_.up.deliver(link_.server.fd.get());
+    if (link_.down.wantsSink()) link_.down.deliver(link_.client.fd.get());
+  } else {
+    // Bytes that the client has sent meanwhile are passed on before epoll watches either side.
+    const int error = turn(link_.up, link_.client, link_.server);
+    if (error != 0) return settle(&link_.client, error);
+  }
   settle(nullptr, 0);
 }
 
