@@ -4,6 +4,7 @@
  * The two tables below are the rules. Everything that they do not allow is a violation.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 /** Files of platform/ that depend on nothing but their arguments. */
 const TEXT = ['platform/errors.ts', 'platform/escape.ts', 'platform/malformed.ts'];
@@ -120,6 +121,9 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
   'platform/': ['node:*'],
 };
 
+/** Parts of the one decision (docs/decisions/0001-one-decision.md). Only their own folder may import them. */
+const PRIVATE = ['access/guard.ts', 'access/rule-index.ts'];
+
 /** Where the enclave's side begins, and what of it there is for each engine anew. */
 const ENCLAVE_ROOT = 'main-enclave.ts';
 const OF_THE_ENGINE = [SYSTEM, 'dataplane/load.ts'];
@@ -197,10 +201,12 @@ function checkTypeScript(path: string, source: string): readonly Violation[] {
 
   return [...withoutComments(source).matchAll(IMPORT)].flatMap((match) => {
     const target = locate(file, match.groups?.target ?? '');
+    const place = `${path}:${lineAt(source, match.index)}`;
+    if (PRIVATE.includes(target) && dirname(target) !== dirname(file)) {
+      return [`${place}: ${target} is private to its folder. Hint: call src/access/authorize.ts, which decides`];
+    }
     if (allowed.some((entry) => covers(entry, target))) return [];
-    return [
-      `${path}:${lineAt(source, match.index)}: ${area} must not import ${target}. Hint: it may import ${list(allowed)}`,
-    ];
+    return [`${place}: ${area} must not import ${target}. Hint: it may import ${list(allowed)}`];
   });
 }
 

@@ -195,7 +195,8 @@ function routeOf({
       return { kind: 'sni', port, ...(starttls && { starttls }) };
     case 'log':
       return { kind: 'log' };
-    default:
+    case 'http':
+    case undefined:
       return { kind: 'http' };
   }
 }

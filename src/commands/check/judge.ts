@@ -4,6 +4,7 @@ import type { Hostname, IpAddress } from '../../access/address.ts';
 import {
   type AccessRequest,
   type AccessState,
+  type Allowed,
   authorize,
   begin,
   type Found,
@@ -11,7 +12,6 @@ import {
   UNUSED_FAMILY,
 } from '../../access/authorize.ts';
 import { NOT_ALLOWED } from '../../access/denial.ts';
-import type { AdmittedAddress, RefusedAddress } from '../../access/guard.ts';
 import { type Client, clientsToldApart, describeCids, type Rule, type Target } from '../../access/rules.ts';
 import type { PartialListener } from '../../config/partial-plan.ts';
 import type { Family } from '../../dns/resolver.ts';
@@ -41,8 +41,8 @@ export interface Judgement {
 export interface Trace {
   /** In the order of the answers. */
   readonly lookUps: readonly { readonly name: Hostname; readonly found: Found }[];
-  readonly admitted: readonly AdmittedAddress[];
-  readonly refused: readonly RefusedAddress[];
+  readonly admitted: Allowed['admitted'];
+  readonly refused: Allowed['refused'];
 }
 
 /** @throws VsockProxyError `resolve-failed` */

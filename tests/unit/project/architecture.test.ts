@@ -21,6 +21,11 @@ const DENIED: readonly { readonly path: string; readonly source: string; readonl
     says: /must not import dns\/watch\.ts/,
   },
   {
+    path: 'src/proxy/handlers/http.ts',
+    source: `import { guardAddress } from '../../access/guard.ts';`,
+    says: /access\/guard\.ts is private to its folder\. Hint: call src\/access\/authorize\.ts/,
+  },
+  {
     path: 'src/protocol/http-request.ts',
     source: `import { allow } from '../access/rules.ts';`,
     says: /must not import access\//,
