@@ -155,12 +155,13 @@ $(OUT)/vsock-forwarder: $(FORWARDER:native/%.cc=$(OUT)/forwarder/%.o)
 
 # The engine, and what it is compiled with. Signed overflow is as the engine expects it.
 ENGINE := quickjs libregexp libunicode cutils dtoa
-ENGINE_FLAGS := -D_GNU_SOURCE -DCONFIG_VERSION='"2025-04-26"' -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
+ENGINE_VERSION := -DCONFIG_VERSION='"2025-04-26"'
+ENGINE_FLAGS := -D_GNU_SOURCE $(ENGINE_VERSION) -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fvisibility=hidden \
   -fwrapv -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -O2 -fPIE
 # Of the forwarder all but its main().
 ENCLAVE = $(patsubst native/%.cc,$(1)/forwarder/%.o,$(filter-out %/forwarder/main.cc,$(FORWARDER))) \
   $(patsubst native/%.cc,$(1)/enclave/%.o,$(BINDING) $(filter-out %/compile.cc,$(wildcard native/quickjs/*.cc))) $(ENGINE:%=$(1)/engine/%.o)
-ENCLAVE_FLAGS := $(FORWARDER_FLAGS) -Inative/quickjs -isystem build/quickjs
+ENCLAVE_FLAGS := $(FORWARDER_FLAGS) $(ENGINE_VERSION) -Inative/quickjs -isystem build/quickjs
 
 .PHONY: vsock-enclave
 vsock-enclave: $(OUT)/vsock-enclave ## Build the enclave's side without Node.js, build/vsock-enclave (ARCH=aarch64: build/aarch64/vsock-enclave)

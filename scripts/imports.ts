@@ -34,11 +34,15 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'proxy/server.ts',
     ...PURE,
   ],
+  'observation.ts': ['config/schema/addresses.ts', 'observe/', 'plan.ts', 'proxy/server.ts', ...PURE],
   // The process edge of vsock-enclave.
   'main-enclave.ts': [
     'commands/',
     'dataplane/addon.ts',
+    'dataplane/process.ts',
     'enclave-command.ts',
+    'observation.ts',
+    'platform/log-output.ts',
     'platform/quickjs/',
     'platform/stdout.ts',
     'process-log.ts',
@@ -80,6 +84,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     ...DATA_PLANE,
     'dataplane/path.ts',
     ...PURE,
+    SYSTEM,
     'node:*',
   ],
   'plan.ts': ['access/', 'dns/resolver.ts', 'platform/log.ts', ...DATA_PLANE],

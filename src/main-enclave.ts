@@ -3,13 +3,17 @@ import './platform/quickjs/globals.ts';
 import { describeFailure } from './commands/failure.ts';
 import { COMMANDS } from './commands/list.ts';
 import { openDataPlane, relayThreads } from './dataplane/addon.ts';
+import { sendDatagram } from './dataplane/process.ts';
 import { runEnclaveCommand } from './enclave-command.ts';
+import { openObservation } from './observation.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
 import { quoteBriefly } from './platform/escape.ts';
+import { isJournal, JOURNAL } from './platform/log-output.ts';
 import { onSignal } from './platform/quickjs/signals.ts';
 import { isTerminal, openStderr } from './platform/quickjs/stderr.ts';
 import { print } from './platform/stdout.ts';
+import { fstatSync } from './platform/system/files.ts';
 import { PROGRAM } from './platform/system/program.ts';
 import { ProcessLog } from './process-log.ts';
 import type { ServeDependencies } from './proxy/server.ts';
@@ -31,7 +35,14 @@ More: ${PROGRAM} enclave --help
 
 const { argv, env } = process;
 const [, command, ...rest] = argv;
-const processLog = new ProcessLog({ env, write: openStderr(), isTerminal: () => isTerminal(STDERR) });
+const processLog = new ProcessLog({
+  env,
+  write: openStderr(),
+  isTerminal: () => isTerminal(STDERR),
+  ...(isJournal(env.JOURNAL_STREAM, fstatSync(STDERR)) && {
+    sendToJournal: (datagram) => sendDatagram(JOURNAL, datagram),
+  }),
+});
 host.onUncaught(fail);
 void main().then(host.exit, fail);
 
@@ -61,12 +72,7 @@ async function main(): Promise<number> {
       activatedSockets: () => Promise.resolve(new Map()),
       hasOwnVsock: () => false,
     }),
-    observe(proxy, log) {
-      if (proxy.metrics() !== undefined || env.VSOCK_PROXY_METRICS) {
-        log.warn(`${PROGRAM} serves no metrics. Hint: vsock-proxy enclave does`);
-      }
-      return Promise.resolve();
-    },
+    observe: (proxy, log) => openObservation(proxy, log, { env, version: VSOCK_PROXY_VERSION }),
   });
 }
 

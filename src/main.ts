@@ -11,17 +11,18 @@ import { type CommandName, findCommand } from './commands/list.ts';
 import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
 import { openDataPlane, relayThreads } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
+import type { Path } from './dataplane/path.ts';
 import { sendDatagram, unblockSignals } from './dataplane/process.ts';
 import type { RecordLookUp } from './dns/records.ts';
 import { createSystemResolver } from './dns/system.ts';
 import type { EnclaveDirectory } from './enclave/describe.ts';
-import type { Observers } from './observe/observers.ts';
-import type { MetricsPlan, Plan } from './plan.ts';
+import { type Observation, openObservation } from './observation.ts';
+import type { Plan } from './plan.ts';
 import { systemClock } from './platform/clock.ts';
 import { VsockProxyError } from './platform/errors.ts';
-import { quote, quoteBriefly } from './platform/escape.ts';
+import { quote } from './platform/escape.ts';
 import type { Level, Log, LogFor } from './platform/log.ts';
-import { isJournal } from './platform/log-output.ts';
+import { isJournal, JOURNAL } from './platform/log-output.ts';
 import { openStderr } from './platform/stderr.ts';
 import { print, STDOUT } from './platform/stdout.ts';
 import type { Notifier } from './platform/systemd.ts';
@@ -33,9 +34,6 @@ import type { RouteSupport } from './proxy/handlers/open.ts';
 import type { RunningProxy, ServeDependencies } from './proxy/server.ts';
 
 const STDERR = 2;
-/** The socket of the journal for records: systemd-journald.service(8). */
-const JOURNAL = '/run/systemd/journal/socket';
-
 /** How long `check --resolve` tries the metadata service, which is either up or absent. */
 const CHECK_METADATA_MS = 5_000;
 /** The same for `doctor`, which runs all checks at the same time. */
@@ -380,89 +378,22 @@ async function runPlan(
   return 0;
 }
 
-/** The metrics and control sockets of a proxy, kept as its plan says. */
-interface Observation {
-  /**
-   * Called after a reload. Never rejected: if an address cannot be opened, the log has the error, and the old one
-   * stays.
-   */
-  follow(): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** @throws VsockProxyError `listen-failed` for the address in the file */
+/** Metrics and the control socket of a proxy. @throws VsockProxyError `listen-failed` for the address in the file */
 async function observe(proxy: RunningProxy, log: Log): Promise<Observation> {
-  const control = controlPathOfProcess();
-  const fallback = env.VSOCK_PROXY_METRICS || undefined;
-  let observers: Observers | undefined;
-  const apply = async (plan: MetricsPlan | undefined): Promise<void> => {
-    if (plan !== undefined) observers ??= await openObservers(proxy, log);
-    await observers?.applyMetrics(plan);
-  };
-  // The code is loaded only if there is an address.
-  if (control !== undefined) {
-    observers = await openObservers(proxy, log);
-    await observers.openControl(control);
-  }
-  const metrics = proxy.metrics();
-  if (metrics !== undefined) await apply(metrics);
-  else if (fallback !== undefined) await apply(await readMetricsAddress(fallback)).catch(warnOf(log));
-  return {
-    async follow() {
-      const plan = proxy.metrics() ?? (fallback === undefined ? undefined : await readMetricsAddress(fallback));
-      await apply(plan).catch((error: unknown) => log.error(lineOf(error)));
-    },
-    close: async () => await observers?.close(),
-  };
-}
-
-/** The path of the control socket. An empty variable switches it off; systemd makes the directory. */
-function controlPathOfProcess(): string | undefined {
-  if (env.VSOCK_PROXY_CONTROL !== undefined) return env.VSOCK_PROXY_CONTROL || undefined;
-  const [directory] = (env.RUNTIME_DIRECTORY ?? '').split(':');
-  return directory ? `${directory}/control.sock` : undefined;
-}
-
-/** Metrics are on by default in the service, so their failure does not stop it. */
-function warnOf(log: Log): (error: unknown) => void {
-  return (error) => log.warn(`There are no metrics: ${lineOf(error)}`);
-}
-
-function lineOf(error: unknown): string {
-  return error instanceof VsockProxyError ? error.line : String(error);
-}
-
-/** The address in the environment variable. @throws VsockProxyError `argument` */
-async function readMetricsAddress(text: string): Promise<MetricsPlan> {
-  const { parseListen } = await import('./config/schema/addresses.ts');
-  const listen = parseListen(text);
-  if (!('problem' in listen) && listen.family !== 'systemd') {
-    return { place: 'VSOCK_PROXY_METRICS', listen, enclaves: [] };
-  }
-  throw new VsockProxyError('argument', `VSOCK_PROXY_METRICS is not valid: ${quoteBriefly(text)}`, {
-    hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
-  });
-}
-
-async function openObservers(proxy: RunningProxy, log: Log): Promise<Observers> {
-  const { Observers } = await import('./observe/observers.ts');
-  const { ProcessWatch } = await import('./observe/process.ts');
-  const { exposeOnVsock, openPath } = await import('./dataplane/path.ts');
-  const watch = new ProcessWatch();
   const open = (events: DataPlaneEvents) => openDataPlane(events, { threads: 1 });
-  let path: ReturnType<typeof openPath> | undefined; // it has a relay thread of its own, for requests to enclaves
-  return new Observers({
-    log,
-    expose: (on, port) => exposeOnVsock(open, on, port),
-    fetchMetrics: async (enclave) => {
-      path ??= openPath(open);
-      return (await import('./observe/enclave-metrics.ts')).fetchMetrics(path, enclave);
-    },
-    observed: {
-      version: VERSION,
-      snapshot: () => proxy.snapshot(),
-      connections: () => proxy.connections(),
-      process: () => watch.read(),
+  let path: Path | undefined; // it has a relay thread of its own, for requests to enclaves
+  return await openObservation(proxy, log, {
+    env,
+    version: VERSION,
+    async vsock() {
+      const { exposeOnVsock, openPath } = await import('./dataplane/path.ts');
+      return {
+        expose: (on, port) => exposeOnVsock(open, on, port),
+        fetchMetrics: async (enclave) => {
+          path ??= openPath(open);
+          return (await import('./observe/enclave-metrics.ts')).fetchMetrics(path, enclave);
+        },
+      };
     },
   });
 }

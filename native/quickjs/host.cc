@@ -43,8 +43,15 @@ class HostCall {
     }
     return words;
   }
-  // A TCP or UDP address from two arguments, `ip` and `port`.
-  Address address(size_t index) const { return Address::tcp(text(index), integer<uint16_t>(index + 1)); }
+  // From two arguments: an IP address and a port, or a CID and a port of vsock; from one: the path of a unix
+  // socket.
+  Address address(size_t index) const {
+    if (JS_IsNumber(arguments_[index])) {
+      return Address::vsock(integer<uint32_t>(index), integer<uint32_t>(index + 1));
+    }
+    if (JS_IsUndefined(arguments_[index + 1])) return Address::unixPath(text(index));
+    return Address::tcp(text(index), integer<uint16_t>(index + 1));
+  }
 
  private:
   const Value* arguments_;
@@ -61,11 +68,25 @@ Value openedToJs(const Values& js, Opened opened) {
                     {"error", js.integer(opened.error)}});
 }
 
+Value statusToJs(const Values& js, const FileStatus& status) {
+  return js.object({{"error", js.integer(status.error)},
+                    {"mode", js.integer(status.mode)},
+                    {"device", js.integer(status.device)},
+                    {"inode", js.integer(status.inode)},
+                    {"terminal", js.boolean(status.terminal)}});
+}
+
 using Host = Value (*)(const HostCall&);
 struct NamedHost {
   const char* name;
   Host body;
 };
+
+#ifdef __aarch64__
+constexpr char kArch[] = "arm64";
+#else
+constexpr char kArch[] = "x64";
+#endif
 
 constexpr NamedHost kHost[] = {
     {"start",
@@ -128,18 +149,15 @@ constexpr NamedHost kHost[] = {
        const Values::View from = call.bytes(1);
        return call.js.integer(writeWithoutWaiting(call.integer(0), from.data, from.size));
      }},
-    {"statusOf",
-     [](const HostCall& call) {
-       const FileStatus status = statusOf(call.integer(0));
-       return call.js.object({{"error", call.js.integer(status.error)},
-                              {"mode", call.js.integer(status.mode)},
-                              {"device", call.js.integer(status.device)},
-                              {"inode", call.js.integer(status.inode)},
-                              {"terminal", call.js.boolean(status.terminal)}});
-     }},
+    {"statusOf", [](const HostCall& call) { return statusToJs(call.js, statusOf(call.integer(0))); }},
+    {"statusOfPath", [](const HostCall& call) { return statusToJs(call.js, statusOfPath(call.text(0))); }},
     {"changeMode",
      [](const HostCall& call) {
        return call.js.integer(changeMode(call.integer(0), call.integer<unsigned>(1)));
+     }},
+    {"changeModeOf",
+     [](const HostCall& call) {
+       return call.js.integer(changeModeOf(call.text(0), call.integer<unsigned>(1)));
      }},
     {"syncFile", [](const HostCall& call) { return call.js.integer(syncFile(call.integer(0))); }},
     {"renameFile",
@@ -149,6 +167,13 @@ constexpr NamedHost kHost[] = {
      [](const HostCall& call) {
        const Values::View to = call.bytes(0);
        return call.js.integer(randomBytes(to.data, to.size));
+     }},
+    {"processUse",
+     [](const HostCall& call) {
+       const ProcessUse use = processUse();
+       return call.js.object({{"cpuSeconds", call.js.number(use.cpuSeconds)},
+                              {"residentBytes", call.js.number(static_cast<double>(use.residentBytes))},
+                              {"descriptors", call.js.integer(use.descriptors)}});
      }},
     {"startProgram",
      [](const HostCall& call) {
@@ -198,6 +223,7 @@ constexpr NamedHost kHost[] = {
        return call.js.integer(sendDatagramTo(call.integer(0), from.data, from.size, call.address(2)));
      }},
     {"listenOn", [](const HostCall& call) { return openedToJs(call.js, listenOn(call.address(0))); }},
+    {"portOf", [](const HostCall& call) { return call.js.integer(localAddress(call.integer(0)).port()); }},
     {"acceptFrom",
      [](const HostCall& call) {
        Address peer;
@@ -275,7 +301,10 @@ JSValue makeHost(JSContext* context) {
                             {"words", list(js, Program::of(context).words())},
                             {"environment", list(js, environmentOfProcess())},
                             {"hostName", js.text(hostName())},
-                            {"processors", js.integer(processorCount())}});
+                            {"processors", js.integer(processorCount())},
+                            {"processId", js.integer(processId())},
+                            {"engine", js.text(CONFIG_VERSION)},
+                            {"arch", js.text(kArch)}});
     const auto add = [&](const char* name, JSCFunctionMagic* run, size_t index) {
       js.set(host, name,
              js.keep(JS_NewCFunctionMagic(context, run, name, 0, JS_CFUNC_generic_magic,

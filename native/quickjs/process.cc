@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -74,6 +75,32 @@ int processorCount() {
   return sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : std::max(1, CPU_COUNT(&set));
 }
 
+pid_t processId() { return getpid(); }
+
+ProcessUse processUse() {
+  ProcessUse use;
+  rusage spent{};
+  getrusage(RUSAGE_SELF, &spent);
+  for (const timeval& part : {spent.ru_utime, spent.ru_stime}) {
+    use.cpuSeconds += static_cast<double>(part.tv_sec) + static_cast<double>(part.tv_usec) / 1e6;
+  }
+  // Of proc(5): the second number is that of the resident pages.
+  if (FILE* pages = fopen("/proc/self/statm", "re")) {
+    unsigned long long resident = 0;
+    if (fscanf(pages, "%*u %llu", &resident) == 1) {
+      use.residentBytes = resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    }
+    fclose(pages);
+  }
+  if (DIR* all = opendir("/proc/self/fd")) {
+    // Without `.`, `..` and its own.
+    use.descriptors = -3;
+    while (readdir(all) != nullptr) ++use.descriptors;
+    closedir(all);
+  }
+  return use;
+}
+
 std::string hostName() {
   char name[HOST_NAME_MAX + 1] = {};
   return gethostname(name, HOST_NAME_MAX) < 0 ? "" : name;
@@ -110,8 +137,14 @@ FileStatus statusOf(int fd) {
   if (fstat(fd, &found) < 0) return {errno};
   return {0, found.st_mode, found.st_dev, found.st_ino, S_ISCHR(found.st_mode) && isatty(fd) == 1};
 }
+FileStatus statusOfPath(const std::string& path) {
+  struct stat found {};
+  if (lstat(path.c_str(), &found) < 0) return {errno};
+  return {0, found.st_mode, found.st_dev, found.st_ino, false};
+}
 
 int changeMode(int fd, unsigned mode) { return orErrno(fchmod(fd, mode)); }
+int changeModeOf(const std::string& path, unsigned mode) { return orErrno(chmod(path.c_str(), mode)); }
 int syncFile(int fd) { return orErrno(fsync(fd)); }
 int renameFile(const std::string& from, const std::string& to) {
   return orErrno(rename(from.c_str(), to.c_str()));

@@ -19,6 +19,13 @@ namespace vsock_proxy {
 void prepareProcess();
 [[noreturn]] void exitProcess(int status);
 int processorCount();
+pid_t processId();
+struct ProcessUse {
+  double cpuSeconds = 0;
+  uint64_t residentBytes = 0;
+  int descriptors = -1;  // -1: /proc does not say
+};
+ProcessUse processUse();
 std::string hostName();
 std::vector<std::string> environmentOfProcess();
 
@@ -38,7 +45,10 @@ struct FileStatus {
   bool terminal = false;
 };
 FileStatus statusOf(int fd);
+// Of the link itself, if it is one.
+FileStatus statusOfPath(const std::string& path);
 int changeMode(int fd, unsigned mode);
+int changeModeOf(const std::string& path, unsigned mode);
 int syncFile(int fd);
 int renameFile(const std::string& from, const std::string& to);
 int removeFile(const std::string& path);

@@ -74,8 +74,10 @@ export function planEnclave(file: LoadedFile, source: EnclaveAddresses): Enclave
 /** The parent asks at the enclave's CID, which the file does not know. */
 function observedInside(file: LoadedFile, { ownAddress }: EnclaveAddresses): ReturnType<typeof observedBy> {
   const { metrics, ...rest } = observedBy(file);
-  if (metrics?.listen.family !== 'vsock') return { ...rest, ...(metrics && { metrics }) };
-  return { ...rest, metrics: { ...metrics, listen: ownAddress(metrics.listen.port) } };
+  if (metrics === undefined) return rest;
+  const listen = metrics.listen.family === 'vsock' ? ownAddress(metrics.listen.port) : metrics.listen;
+  // The enclaves of the file are for the parent: none of them reaches another.
+  return { ...rest, metrics: { ...metrics, listen, enclaves: [] } };
 }
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(constantCidr);

@@ -24,7 +24,7 @@ const MAX_UNREAD_BYTES = 64 * 1024;
 /** @throws VsockProxyError `listen-failed` */
 export async function openDnsServer(ip: string, port: number, lookUp: LookUp): Promise<DnsServer> {
   const udp = createSocket('udp4');
-  const tcp = createServer((socket) => serveConnection(socket, lookUp));
+  const tcp = createServer({ allowHalfOpen: false }, (socket) => serveConnection(socket, lookUp));
   tcp.maxConnections = MAX_CONNECTIONS;
   let closed = false;
   const close = (): void => {

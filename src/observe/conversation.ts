@@ -4,7 +4,7 @@
  * The server of Node.js takes a quarter of a megabyte more, and most of it serves requests that are refused here.
  * Clients are not trusted. The bytes of a request, and the time for it and for its answer, are bounded.
  */
-import type { Socket } from 'node:net';
+import type { Connection } from '../platform/system/sockets.ts';
 import { fieldValue, readFields, splitHead } from '../protocol/head.ts';
 
 /** A well-formed GET or HEAD request without a body. */
@@ -49,7 +49,7 @@ export const ANSWER_MS = 10_000;
 const MOST_HEAD_BYTES = 8 * 1024;
 
 /** Answers a client until it leaves, or until its time is over. The socket allows half-open connections. */
-export function converse(socket: Socket, answers: Answers): void {
+export function converse(socket: Connection, answers: Answers): void {
   let received: Buffer = Buffer.alloc(0);
   let answering = false;
   let ended = false;

@@ -4,13 +4,20 @@
  * Clients are not trusted. Their connections, time and bytes are bounded (conversation.ts). Nothing here affects the
  * connections of the proxy.
  */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { createConnection, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { getSystemErrorMessage } from 'node:util';
 import { writeAddress } from '../dataplane/format.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
+import { getSystemErrorMessage, type SystemError } from '../platform/system/errors.ts';
+import { chmodSync, lstatSync, rmSync } from '../platform/system/files.ts';
+import {
+  type Connection,
+  connect,
+  createServer,
+  type StreamAddress,
+  type StreamServer,
+  type VsockAddress,
+} from '../platform/system/sockets.ts';
 import { ANSWER_MS, converse, type RefusedStatus, type Reply, type Request } from './conversation.ts';
 
 /** Answers by path. Any other path is 404. */
@@ -18,7 +25,9 @@ export type Pages = Readonly<Record<string, (request: Request) => Reply | Promis
 
 export type PageAddress =
   | { readonly family: 'unix'; readonly path: string; readonly mode: number }
-  | { readonly family: 'tcp'; readonly ip: string; readonly port: number };
+  | { readonly family: 'tcp'; readonly ip: string; readonly port: number }
+  /** Under QuickJS only. */
+  | { readonly family: 'vsock'; readonly cid: number; readonly port: number };
 
 export interface PageServer {
   /** Its address, with the port that the kernel chose. */
@@ -41,7 +50,7 @@ export function json(value: unknown, status = 200): Reply {
  * @throws VsockProxyError `listen-failed`
  */
 export async function servePages(address: PageAddress, pages: Pages, log: Log): Promise<PageServer> {
-  const sockets = new Set<Socket>();
+  const sockets = new Set<Connection>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
@@ -62,7 +71,6 @@ export async function servePages(address: PageAddress, pages: Pages, log: Log): 
     log.warn(`${writeAddress(address)} has ${MOST_CONNECTIONS} connections open, and closes all others at once`);
   });
   const bound = await listen(server, address);
-  server.unref();
   return {
     address: bound,
     close() {
@@ -74,10 +82,10 @@ export async function servePages(address: PageAddress, pages: Pages, log: Log): 
   };
 }
 
-async function listen(server: Server, address: PageAddress): Promise<PageAddress> {
+async function listen(server: StreamServer, address: PageAddress): Promise<PageAddress> {
   try {
     if (address.family === 'unix') await removeStale(address.path);
-    await start(server, address.family === 'unix' ? { path: address.path } : { host: address.ip, port: address.port });
+    await start(server, toStreamAddress(address));
     if (address.family === 'unix') {
       chmodSync(address.path, address.mode);
       return address;
@@ -86,7 +94,7 @@ async function listen(server: Server, address: PageAddress): Promise<PageAddress
     return typeof bound === 'object' && bound !== null ? { ...address, port: bound.port } : address;
   } catch (error) {
     if (error instanceof VsockProxyError) throw error;
-    const { code = 'EIO', errno } = error as NodeJS.ErrnoException;
+    const { code = 'EIO', errno } = error as SystemError;
     const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
     throw new VsockProxyError(
       'listen-failed',
@@ -98,14 +106,23 @@ async function listen(server: Server, address: PageAddress): Promise<PageAddress
   }
 }
 
-function start(server: Server, options: ListenOptions): Promise<void> {
+function toStreamAddress(address: PageAddress): StreamAddress | VsockAddress {
+  switch (address.family) {
+    case 'unix':
+      return { path: address.path };
+    case 'tcp':
+      return { host: address.ip, port: address.port };
+    case 'vsock':
+      return { vsock: { cid: address.cid, port: address.port } };
+  }
+}
+
+function start(server: StreamServer, address: StreamAddress | VsockAddress): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options, () => {
-    server.off('error', reject);
-    server.on('error', () => undefined); // accept(2) lacked descriptors; the next client may get one
-    resolve();
-  });
+  // Once it listens: accept(2) lacked descriptors; the next client may get one.
+  server.on('error', reject);
+  server.once('listening', resolve);
+  server.listen(address);
   return promise;
 }
 
@@ -126,16 +143,17 @@ async function removeStale(path: string): Promise<void> {
       },
     );
   }
-  unlinkSync(path);
+  rmSync(path, { force: true });
 }
 
 function isAlive(path: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = createConnection(path, () => {
+  const socket = connect({ path });
+  socket.on('connect', () => {
     socket.destroy();
     resolve(true);
   });
-  socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED'));
+  socket.on('error', ({ code }: SystemError) => resolve(code !== 'ECONNREFUSED'));
   return promise;
 }
 

@@ -72,7 +72,7 @@ const seconds = (date: Date) => date.getTime() / 1000;
 /** The names are an interface. A name never changes its meaning. */
 const FAMILIES: readonly MetricFamily[] = [
   labelled('gauge', 'vsock_proxy_build_info', 'The program that runs; always 1', ({ version, process }) => [
-    { value: 1, labels: { version, node: process.node, arch: process.arch } },
+    { value: 1, labels: { version, ...process.engine } },
   ]),
   single(
     'gauge',

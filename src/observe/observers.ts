@@ -11,10 +11,13 @@ import { controlPages, metricsPages, type Observed } from './pages.ts';
 export interface ObserversOptions {
   readonly observed: Observed;
   readonly log: Log;
-  /** Forwards clients of a vsock address to this TCP port of 127.0.0.1. @throws VsockProxyError `listen-failed` */
-  readonly expose: (on: SocketAddress, port: number) => { close(): void };
-  /** Requests the metrics of an enclave. */
-  readonly fetchMetrics: FetchMetrics;
+  /**
+   * Forwards clients of a vsock address to this TCP port of 127.0.0.1. Absent: the engine's own sockets listen on vsock.
+   * @throws VsockProxyError `listen-failed`
+   */
+  readonly expose?: (on: SocketAddress, port: number) => { close(): void };
+  /** Requests the metrics of an enclave. Absent: only a parent has enclaves. */
+  readonly fetchMetrics?: FetchMetrics;
 }
 
 interface Door {
@@ -82,12 +85,14 @@ export class Observers {
   #pagesFor({ enclaves }: MetricsPlan): Pages {
     const { observed, fetchMetrics, log } = this.#options;
     const pages = metricsPages(observed);
-    return enclaves.length === 0 ? pages : mergeEnclaves(pages, enclaves, fetchMetrics, log);
+    return enclaves.length === 0 || fetchMetrics === undefined
+      ? pages
+      : mergeEnclaves(pages, enclaves, fetchMetrics, log);
   }
 
   async #serve(address: SocketAddress, pages: Pages): Promise<() => Promise<void>> {
     const { log, expose } = this.#options;
-    if (address.family !== 'vsock') {
+    if (address.family !== 'vsock' || expose === undefined) {
       const server = await servePages(toPageAddress(address), pages, log);
       return () => server.close();
     }
@@ -110,7 +115,7 @@ export class Observers {
   }
 }
 
-function toPageAddress(address: Exclude<SocketAddress, { readonly family: 'vsock' }>): PageAddress {
+function toPageAddress(address: SocketAddress): PageAddress {
   return address.family === 'unix' ? { ...address, mode: SOCKET_MODE } : address;
 }
 

@@ -1,15 +1,11 @@
 /** Measurements of the process itself. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { arch } from 'node:os';
+import { readFileSync } from '../platform/system/files.ts';
+import { ENGINE, type ProcessUse, readUse } from '../platform/system/process.ts';
 
-export interface ProcessFigures {
-  /** The version of Node.js. */
-  readonly node: string;
-  readonly arch: string;
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
+export interface ProcessFigures extends ProcessUse {
+  /** The JavaScript engine with its version, and the architecture. */
+  readonly engine: Readonly<Record<string, string>>;
   /** Undefined if /proc does not say. */
-  readonly descriptors: number | undefined;
   readonly descriptorLimit: number | undefined;
   /** The longest delay since the last call. */
   readonly loopDelaySeconds: number;
@@ -37,15 +33,11 @@ export class ProcessWatch {
   }
 
   read(): ProcessFigures {
-    const { user, system } = process.cpuUsage();
     const longestMs = this.#longestMs;
     this.#longestMs = 0;
     return {
-      node: process.versions.node,
-      arch: arch(),
-      cpuSeconds: (user + system) / 1e6,
-      residentBytes: process.memoryUsage.rss(),
-      descriptors: countDescriptors(),
+      ...readUse(),
+      engine: ENGINE,
       descriptorLimit: descriptorLimit(),
       loopDelaySeconds: longestMs / 1000,
     };
@@ -53,14 +45,6 @@ export class ProcessWatch {
 
   stop(): void {
     clearInterval(this.#timer);
-  }
-}
-
-function countDescriptors(): number | undefined {
-  try {
-    return readdirSync('/proc/self/fd').length;
-  } catch {
-    return undefined;
   }
 }
 

@@ -3,6 +3,9 @@ import { escapeControls } from './escape.ts';
 import type { WriteLine } from './line-writer.ts';
 import type { Level, LogEvent, LogFormat, LogRecord, LogSink } from './log.ts';
 
+/** The socket of the journal for records: systemd-journald.service(8). */
+export const JOURNAL = '/run/systemd/journal/socket';
+
 export interface LogOutputOptions {
   /** The format from the environment, which the file overrides. */
   readonly format: LogFormat;

@@ -195,6 +195,7 @@ function manifest(): void {
   test('vsock-enclave in the place of vsock-proxy: the same names, and no others', async () => {
     await enclave[Symbol.asyncDispose]();
     enclave = await startApplication(SMALL);
+    assert.match(await readMetrics(), /^vsock_proxy_build_info\{cid="1",version="[^"]+",quickjs="/m);
     assert.equal(await throughApplication(`https://${KMS}/`), `hello from ${KMS}\n`);
     assert.equal((await inside(`${curl} https://${S3}/`)).stdout, `hello from ${S3}\n`);
     assert.equal((await inside(`${curl} https://${OTHER}/`)).status, 6);

@@ -78,6 +78,8 @@ export interface EnclaveOptions {
   readonly command: readonly string[];
   /** It is the first process of its PID namespace, and not a child of that. */
   readonly isFirst?: boolean;
+  /** Its environment, beside the path and the log level, as words of a shell. */
+  readonly environment?: readonly string[];
   /** Shell commands that change what the enclave finds. */
   readonly prepare?: readonly string[];
   readonly options?: readonly string[];
@@ -127,7 +129,15 @@ export class Stage {
   }
 
   /** Starts an enclave; its command runs until it ends. */
-  enclave({ config, command, isFirst = false, prepare = [], options = [], ...found }: EnclaveOptions): Program {
+  enclave({
+    config,
+    command,
+    isFirst = false,
+    environment = [],
+    prepare = [],
+    options = [],
+    ...found
+  }: EnclaveOptions): Program {
     const { hostName = 'box', resolvConf = 'nameserver 192.0.2.1\noptions timeout:2\n' } = found;
     const etc = join(this.directory, 'etc');
     cpSync('/etc', etc, { recursive: true, verbatimSymlinks: true, filter: isNeeded });
@@ -135,15 +145,14 @@ export class Stage {
     writeFileSync(join(etc, 'resolv.conf'), resolvConf);
     const run = isFirst ? 'exec "$@"' : '"$@"; exit $?';
     const setUp = [`printf '${hostName}' >/proc/sys/kernel/hostname`, `mount --bind ${etc} /etc`, ...FILE_SYSTEMS];
-    const enter = ['mount --make-rprivate /', ...setUp, ...prepare, 'set +e', run];
+    const setEnvironment = `set -- env -i PATH=${PATH} RUST_LOG=info ${environment.join(' ')} "$@"`;
+    const enter = ['mount --make-rprivate /', ...setUp, setEnvironment, ...prepare, 'set +e', run];
     // With a PID namespace in any case: what is left in it ends with the test.
     const flags = ['--net', '--uts', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-    const environment = ['env', '-i', `PATH=${PATH}`, 'RUST_LOG=info'];
     const proxy = [resolve(TESTED), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
     const program = new Program('unshare', [
       ...flags,
       ...['sh', '-ec', enter.join('\n'), 'sh'],
-      ...environment,
       ...proxy,
       ...options,
       ...['--', ...command],

@@ -1,5 +1,6 @@
-import type { Files } from '../system/files.ts';
+import type { FileStatus, Files } from '../system/files.ts';
 import { checked } from './errors.ts';
+import type { HostStatus } from './host.ts';
 
 /** The values of open(2) and inode(7), which are the same on x86-64 and aarch64. */
 const O_RDONLY = 0;
@@ -10,6 +11,7 @@ const O_TRUNC = 0o1000;
 const DEFAULT_MODE = 0o666;
 const FILE_TYPE = 0o170000;
 const REGULAR = 0o100000;
+const SOCKET = 0o140000;
 const ENOENT = -2;
 
 /** The first size of the buffer; files that are read whole are small. */
@@ -25,11 +27,17 @@ export const closeSync: Files['closeSync'] = (fd) => void checked(host.closeFile
 export const readSync: Files['readSync'] = (fd, buffer, { offset } = { offset: 0 }) =>
   checked(host.readFile(fd, buffer, offset), 'read');
 
-export const fstatSync: Files['fstatSync'] = (fd) => {
-  const { error, mode, device, inode } = host.statusOf(fd);
-  checked(-error, 'fstat');
-  return { mode, dev: device, ino: inode, isFile: () => (mode & FILE_TYPE) === REGULAR };
-};
+export const fstatSync: Files['fstatSync'] = (fd) => toStatus(host.statusOf(fd), 'fstat');
+
+export const lstatSync: Files['lstatSync'] = (path) => toStatus(host.statusOfPath(path), 'lstat', path);
+
+function toStatus({ error, mode, device, inode }: HostStatus, syscall: string, path?: string): FileStatus {
+  checked(-error, syscall, path);
+  const isOfType = (type: number) => (mode & FILE_TYPE) === type;
+  return { mode, dev: device, ino: inode, isFile: () => isOfType(REGULAR), isSocket: () => isOfType(SOCKET) };
+}
+
+export const chmodSync: Files['chmodSync'] = (path, mode) => void checked(host.changeModeOf(path, mode), 'chmod', path);
 
 export const fchmodSync: Files['fchmodSync'] = (fd, mode) => void checked(host.changeMode(fd, mode), 'fchmod');
 

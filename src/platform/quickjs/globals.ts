@@ -46,6 +46,25 @@ class Controller {
   }
 }
 
+interface Repeated {
+  /** No timer keeps this process alive. */
+  unref(): Repeated;
+  stop(): void;
+}
+
+function repeat(fire: () => void, ms: number): Repeated {
+  let timer: number;
+  const again = () => {
+    timer = host.setTimer(ms, () => {
+      again();
+      fire();
+    });
+  };
+  again();
+  const repeated = { unref: () => repeated, stop: () => host.clearTimer(timer) };
+  return repeated;
+}
+
 const env: Record<string, string> = {};
 for (const variable of host.environment) {
   const at = variable.indexOf('=');
@@ -63,8 +82,19 @@ Object.assign(globalThis, {
   setTimeout: (fire: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) =>
     host.setTimer(ms, args.length === 0 ? fire : () => fire(...args)),
   clearTimeout: (id: number | undefined) => id !== undefined && host.clearTimer(id),
+  setInterval: repeat,
+  clearInterval: (repeated: Repeated) => repeated.stop(),
   setImmediate: (fire: () => void) => host.setTimer(0, fire),
   queueMicrotask: (task: () => void) => void Promise.resolve().then(task),
-  // The properties that commander and yaml read.
-  process: { env, argv: host.words, platform: 'linux', versions: {}, execArgv: [], stdout: {}, stderr: {} },
+  // The properties that commander, yaml and observe/ read.
+  process: {
+    env,
+    argv: host.words,
+    pid: host.processId,
+    platform: 'linux',
+    versions: {},
+    execArgv: [],
+    stdout: {},
+    stderr: {},
+  },
 });

@@ -7,12 +7,25 @@ export interface Opened {
   readonly error: number;
 }
 
+export interface HostStatus {
+  readonly error: number;
+  readonly mode: number;
+  readonly device: number;
+  readonly inode: number;
+  readonly terminal: boolean;
+}
+
 export interface Host {
   readonly words: readonly string[];
   /** Entries of the form `NAME=value`. */
   readonly environment: readonly string[];
   readonly hostName: string;
   readonly processors: number;
+  readonly processId: number;
+  /** The version of QuickJS. */
+  readonly engine: string;
+  /** `x64` or `arm64`. */
+  readonly arch: string;
 
   exit(status: number): never;
   onUncaught(handler: (error: unknown) => void): void;
@@ -29,18 +42,17 @@ export interface Host {
   readFile(fd: number, to: Uint8Array, offset?: number): number;
   writeFile(fd: number, from: Uint8Array, offset?: number): number;
   writeWithoutWaiting(fd: number, from: Uint8Array, offset?: number): number;
-  statusOf(fd: number): {
-    readonly error: number;
-    readonly mode: number;
-    readonly device: number;
-    readonly inode: number;
-    readonly terminal: boolean;
-  };
+  statusOf(fd: number): HostStatus;
+  /** A link is not followed. */
+  statusOfPath(path: string): HostStatus;
   changeMode(fd: number, mode: number): number;
+  changeModeOf(path: string, mode: number): number;
   syncFile(fd: number): number;
   renameFile(from: string, to: string): number;
   removeFile(path: string): number;
   randomBytes(to: Uint8Array): number;
+  /** `descriptors` is negative if /proc does not say. */
+  processUse(): { readonly cpuSeconds: number; readonly residentBytes: number; readonly descriptors: number };
 
   startProgram(words: readonly string[], environment: readonly string[], streams: readonly number[]): number;
   endOf(pid: number): { readonly ended: boolean; readonly status: number; readonly signal: number };
@@ -51,9 +63,11 @@ export interface Host {
   bindDatagrams(ip: string, port: number): Opened;
   receiveDatagram(fd: number, to: Uint8Array): { readonly length: number; readonly ip: string; readonly port: number };
   sendDatagramTo(fd: number, from: Uint8Array, ip: string, port: number): number;
-  listenOn(ip: string, port: number): Opened;
+  /** An IP address, the CID of vsock, or without a port the path of a unix socket. */
+  listenOn(at: string | number, port?: number): Opened;
+  portOf(fd: number): number;
   acceptFrom(fd: number): Opened;
-  startConnect(ip: string, port: number): Opened;
+  startConnect(to: string, port?: number): Opened;
   connectOutcome(fd: number): number;
   receive(fd: number, to: Uint8Array, offset?: number): number;
   send(fd: number, from: Uint8Array, offset?: number): number;

@@ -5,6 +5,8 @@ import { type Opened, READABLE, WRITABLE } from './host.ts';
 export type Stream = Contract.Stream;
 export type Connection = Contract.Connection;
 export type StreamServer = Contract.StreamServer;
+export type StreamAddress = Contract.StreamAddress;
+export type VsockAddress = Contract.VsockAddress;
 export type DatagramSocket = Contract.DatagramSocket;
 
 const EAGAIN = -11;
@@ -30,11 +32,18 @@ class Listeners {
   }
 }
 
+/** Bytes on their way, and whom to tell when they are sent, or never will be. */
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly done: (() => void) | undefined;
+}
+
 class Socket implements Connection {
   readonly #fd: number;
   readonly #isPipe: boolean;
   readonly #listeners = new Listeners();
-  readonly #queue: Uint8Array[] = [];
+  readonly #allowHalfOpen: boolean;
+  readonly #queue: Piece[] = [];
   /** The number of bytes of the first queued piece that are sent. */
   #sent = 0;
   #queued = 0;
@@ -49,8 +58,9 @@ class Socket implements Connection {
   #timer: number | undefined;
   destroyed = false;
 
-  constructor(fd: number, how: 'connecting' | 'connected' | 'pipe') {
+  constructor(fd: number, how: 'connecting' | 'connected' | 'pipe', { allowHalfOpen } = { allowHalfOpen: false }) {
     this.#fd = fd;
+    this.#allowHalfOpen = allowHalfOpen;
     this.#isPipe = how === 'pipe';
     this.#connecting = how === 'connecting';
     this.#watch();
@@ -74,10 +84,13 @@ class Socket implements Connection {
     return this.#queued;
   }
 
-  write(data: Uint8Array | string): boolean {
-    if (!this.writable) return false;
+  write(data: Uint8Array | string, done?: () => void): boolean {
+    if (!this.writable) {
+      if (done !== undefined) queueMicrotask(done);
+      return false;
+    }
     const bytes = typeof data === 'string' ? host.encode(data) : data;
-    this.#queue.push(bytes);
+    this.#queue.push({ bytes, done });
     this.#queued += bytes.length;
     if (!this.#connecting) this.#send();
     if (this.#queued >= HIGH_WATER_BYTES) this.#drains = true;
@@ -97,6 +110,7 @@ class Socket implements Connection {
     if (this.#timer !== undefined) host.clearTimer(this.#timer);
     if (this.#fd >= 0) host.closeFile(this.#fd);
     queueMicrotask(() => {
+      for (const { done } of this.#queue.splice(0)) done?.();
       if (error !== undefined) this.#listeners.tell('error', error);
       this.#listeners.tell('close');
     });
@@ -159,7 +173,7 @@ class Socket implements Connection {
 
   #send(): void {
     for (let first = this.#queue[0]; first !== undefined && !this.destroyed; first = this.#queue[0]) {
-      const sent = host.send(this.#fd, first, this.#sent);
+      const sent = host.send(this.#fd, first.bytes, this.#sent);
       if (sent === EAGAIN) break;
       if (sent < 0) {
         this.destroy(systemError(sent, 'write'));
@@ -167,8 +181,9 @@ class Socket implements Connection {
       }
       this.#sent += sent;
       this.#queued -= sent;
-      if (this.#sent < first.length) continue;
+      if (this.#sent < first.bytes.length) continue;
       this.#queue.shift();
+      if (first.done !== undefined) queueMicrotask(first.done);
       this.#sent = 0;
     }
     if (this.destroyed) return;
@@ -194,14 +209,13 @@ class Socket implements Connection {
   #endReading(): void {
     this.#readEnded = true;
     this.#listeners.tell('end');
-    // The other half is never kept open here.
     if (this.#isPipe || (this.#ending && this.#queue.length === 0)) this.destroy();
-    else this.end();
+    else if (!this.#allowHalfOpen) this.end();
   }
 }
 
-export const connect: typeof Contract.connect = ({ host: ip, port }) => {
-  const { fd, error } = host.startConnect(ip, port);
+export const connect: typeof Contract.connect = (to) => {
+  const { fd, error } = 'path' in to ? host.startConnect(to.path) : host.startConnect(to.host, to.port);
   const socket = new Socket(fd, 'connecting');
   if (fd < 0) socket.destroy(systemError(-error, 'connect'));
   return socket;
@@ -212,21 +226,26 @@ export const readPipe: typeof Contract.readPipe = (fd) => {
   return new Socket(fd, 'pipe');
 };
 
-export const createServer: typeof Contract.createServer = (onConnection) => new Server(onConnection);
+export const createServer: typeof Contract.createServer = (options, onConnection) => new Server(options, onConnection);
 
 class Server implements StreamServer {
+  readonly #options: Contract.ServerOptions;
   readonly #onConnection: (connection: Connection) => void;
   readonly #listeners = new Listeners();
   #fd = -1;
   #open = 0;
+  #path: string | undefined;
+  #onClosed: (() => void) | undefined;
   maxConnections = Number.POSITIVE_INFINITY;
 
-  constructor(onConnection: (connection: Connection) => void) {
+  constructor(options: Contract.ServerOptions, onConnection: (connection: Connection) => void) {
+    this.#options = options;
     this.#onConnection = onConnection;
   }
 
-  listen({ host: ip, port }: { readonly host: string; readonly port: number }): void {
-    this.#fd = opened(this.#listeners, host.listenOn(ip, port), 'listen', () => {
+  listen(address: StreamAddress | VsockAddress): void {
+    this.#path = 'path' in address ? address.path : undefined;
+    this.#fd = opened(this.#listeners, listenOn(address), 'listen', () => {
       for (let taken = 0; taken < MOST_AT_ONCE && this.#accept(); taken += 1);
     });
   }
@@ -236,12 +255,14 @@ class Server implements StreamServer {
     if (fd < 0) return false;
     if (this.#open >= this.maxConnections) {
       host.closeFile(fd);
+      this.#listeners.tell('drop');
       return true;
     }
     this.#open += 1;
-    const socket = new Socket(fd, 'connected');
+    const socket = new Socket(fd, 'connected', this.#options);
     socket.on('close', () => {
       this.#open -= 1;
+      this.#tellClosed();
     });
     this.#onConnection(socket);
     return true;
@@ -251,13 +272,34 @@ class Server implements StreamServer {
     this.#listeners.add(event, listener);
   }
 
-  on(event: 'error', listener: (error: Error) => void): void {
+  on(event: 'error' | 'drop', listener: Listener): void {
     this.#listeners.add(event, listener);
   }
 
-  close(): void {
-    this.#fd = closed(this.#fd);
+  address(): string | { readonly port: number } | null {
+    if (this.#fd < 0) return null;
+    return this.#path ?? { port: host.portOf(this.#fd) };
   }
+
+  close(done?: () => void): void {
+    if (this.#fd >= 0 && this.#path !== undefined) host.removeFile(this.#path);
+    this.#fd = closed(this.#fd);
+    this.#onClosed = done;
+    this.#tellClosed();
+  }
+
+  #tellClosed(): void {
+    const done = this.#onClosed;
+    if (done === undefined || this.#fd >= 0 || this.#open > 0) return;
+    this.#onClosed = undefined;
+    queueMicrotask(done);
+  }
+}
+
+function listenOn(address: StreamAddress | VsockAddress): Opened {
+  if ('path' in address) return host.listenOn(address.path);
+  if ('vsock' in address) return host.listenOn(address.vsock.cid, address.vsock.port);
+  return host.listenOn(address.host, address.port);
 }
 
 export const createSocket: typeof Contract.createSocket = () => new Datagrams();

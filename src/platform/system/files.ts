@@ -8,6 +8,7 @@ export interface FileStatus {
   readonly dev: number;
   readonly ino: number;
   isFile(): boolean;
+  isSocket(): boolean;
 }
 
 export interface Files {
@@ -15,6 +16,8 @@ export interface Files {
   closeSync(fd: number): void;
   readSync(fd: number, buffer: Uint8Array, options?: { readonly offset: number }): number;
   fstatSync(fd: number): FileStatus;
+  lstatSync(path: string): FileStatus;
+  chmodSync(path: string, mode: number): void;
   fchmodSync(fd: number, mode: number): void;
   fsyncSync(fd: number): void;
   readFileSync(path: string, encoding: 'utf8' | 'latin1'): string;
@@ -28,6 +31,8 @@ export const {
   closeSync,
   readSync,
   fstatSync,
+  lstatSync,
+  chmodSync,
   fchmodSync,
   fsyncSync,
   readFileSync,

@@ -8,8 +8,11 @@ export interface Stream {
   on(event: 'connect' | 'drain' | 'end' | 'close', listener: () => void): this;
   on(event: 'error', listener: (error: Error) => void): this;
   once(event: 'close', listener: () => void): this;
-  /** @returns false if the caller should wait for `drain` */
-  write(bytes: Uint8Array | string): boolean;
+  /**
+   * @param done is called when the bytes are sent, or when they never will be
+   * @returns false if the caller should wait for `drain`
+   */
+  write(bytes: Uint8Array | string, done?: () => void): boolean;
   /** Ends the stream after all written bytes. */
   end(): unknown;
   destroy(error?: Error): unknown;
@@ -26,12 +29,30 @@ export interface Connection extends Stream {
   setTimeout(ms: number, listener: () => void): unknown;
 }
 
+/** An address of TCP, or the path of a unix socket. */
+export type StreamAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** An address of vsock. The sockets of QuickJS can listen there; those of Node.js throw an error. */
+export interface VsockAddress {
+  readonly vsock: { readonly cid: number; readonly port: number };
+}
+
 export interface StreamServer {
   maxConnections: number;
-  listen(options: { readonly host: string; readonly port: number }): unknown;
+  listen(address: StreamAddress | VsockAddress): unknown;
   once(event: 'listening', listener: () => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
-  close(): unknown;
+  /** A client was turned away because of `maxConnections`. */
+  on(event: 'drop', listener: () => void): unknown;
+  /** A path, or an address with the port that the kernel chose. */
+  address(): string | { readonly port: number } | null;
+  /** @param done is called when the last connection has ended, too */
+  close(done?: () => void): unknown;
+}
+
+export interface ServerOptions {
+  /** The end of what a client sends does not end what is sent to it. */
+  readonly allowHalfOpen: boolean;
 }
 
 export interface DatagramSocket {
@@ -46,9 +67,10 @@ export interface DatagramSocket {
   close(): unknown;
 }
 
-export const connect: (to: { readonly host: string; readonly port: number }) => Connection = connectTo;
+export const connect: (to: StreamAddress) => Connection = connectTo;
 
-export const createServer: (onConnection: (connection: Connection) => void) => StreamServer = serve;
+export const createServer: (options: ServerOptions, onConnection: (connection: Connection) => void) => StreamServer =
+  serve;
 
 export const createSocket: (family: 'udp4') => DatagramSocket = openDatagrams;
 

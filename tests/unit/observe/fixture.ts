@@ -85,8 +85,7 @@ export function snapshot(changes: Partial<Snapshot> = {}): Snapshot {
 }
 
 export const PROCESS: ProcessFigures = {
-  node: '24.21.0',
-  arch: 'x64',
+  engine: { node: '24.21.0', arch: 'x64' },
   cpuSeconds: 2,
   residentBytes: 50_000_000,
   descriptors: 40,
