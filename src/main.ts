@@ -8,7 +8,8 @@ import type { Network } from './commands/doctor/network.ts';
 import { describeFailure } from './commands/failure.ts';
 import type { EndpointSource } from './commands/kms-endpoint.ts';
 import { type CommandName, findCommand } from './commands/list.ts';
-import { type ProxyArguments, parseProxyCommand } from './commands/proxy.ts';
+import { parseProxyCommand } from './commands/proxy.ts';
+import type { ProxyRoute } from './config/proxy-plan.ts';
 import { openDataPlane, relayThreads } from './dataplane/addon.ts';
 import type { DataPlaneEvents } from './dataplane/contract.ts';
 import type { Path } from './dataplane/path.ts';
@@ -254,7 +255,7 @@ async function findKmsEndpoint(source: EndpointSource, log: Log): Promise<string
   return kmsEndpoint(await readPlacement({ ...source, ...dependencies }), source.form);
 }
 
-async function runProxy(route: ProxyArguments): Promise<number> {
+async function runProxy(route: ProxyRoute): Promise<number> {
   const logFor = processLog.open();
   const running = runPlan(logFor, async () => {
     const log = logFor('vsock_proxy');

@@ -1,10 +1,8 @@
 /** `vsock-proxy <local_port> <remote_addr> <remote_port>`, the drop-in form: one listener, one target. */
 import { Command, Option } from 'commander';
 import { parseTargetHost, parseTcpPort } from '../access/address.ts';
-import type { Target } from '../access/rules.ts';
+import type { ProxyRoute } from '../config/proxy-plan.ts';
 import { CONNECTIONS } from '../config/schema/connections.ts';
-import type { SocketAddress } from '../dataplane/contract.ts';
-import type { Family } from '../dns/resolver.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import { CID_PARENT } from '../platform/vsock.ts';
@@ -15,20 +13,8 @@ import { parseArguments } from './line/parse.ts';
 import { closestCommand } from './list.ts';
 import { versionText } from './version.ts';
 
-/** The arguments, with every value checked. */
-export interface ProxyArguments {
-  readonly listenOn: SocketAddress;
-  readonly target: Target;
-  /** The host of the target as it was typed. */
-  readonly written: string;
-  readonly family: Family;
-  /** `--num_workers`; absent: the file or the default decides. */
-  readonly connections?: number;
-  readonly configPath: string;
-}
-
 export type Invocation =
-  | { readonly kind: 'proxy'; readonly arguments: ProxyArguments }
+  | { readonly kind: 'proxy'; readonly arguments: ProxyRoute }
   /** `--help` or `--version`: text for standard output. */
   | { readonly kind: 'text'; readonly text: string };
 
@@ -83,7 +69,7 @@ function defineProxyCommand(version: string): Command {
 
 function readArguments(
   raw: RawOptions & { readonly localPort: string; readonly remoteAddress: string; readonly remotePort: string },
-): ProxyArguments {
+): ProxyRoute {
   if (raw.cid !== undefined && !isVsockPort(raw.localPort)) {
     throw new VsockProxyError(
       'usage',

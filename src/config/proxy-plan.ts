@@ -16,14 +16,14 @@ import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { ENTRY_HEADS } from './schema/rule.ts';
 
-/** One route, from the command line. */
+/** The route of the command line, with every value checked. */
 export interface ProxyRoute {
   readonly listenOn: SocketAddress;
   readonly target: Target;
   /** The host of the target as it was typed. */
   readonly written: string;
   readonly family: Family;
-  /** Absent: the file or the default decides. */
+  /** `--num_workers`; absent: the file or the default decides. */
   readonly connections?: number;
   readonly configPath: string;
 }

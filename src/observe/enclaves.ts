@@ -93,5 +93,5 @@ function merge(own: string, theirs: readonly EnclaveSamples[]): string {
   }
   flush();
   const up = theirs.map(({ cid, samples }) => `${UP}{cid="${cid}"} ${samples === undefined ? 0 : 1}`);
-  return `${[...merged, `# HELP ${UP} Whether the enclave told its metrics`, `# TYPE ${UP} gauge`, ...up].join('\n')}\n`;
+  return `${[...merged, `# HELP ${UP} Whether the enclave returned its metrics`, `# TYPE ${UP} gauge`, ...up].join('\n')}\n`;
 }

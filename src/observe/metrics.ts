@@ -235,7 +235,7 @@ const FAMILIES: readonly MetricFamily[] = [
   single(
     'gauge',
     'vsock_proxy_dns_names_remembered',
-    'Names that clients asked for and whose answers are remembered',
+    'Names that clients requested and whose answers are cached',
     ({ snapshot }) => snapshot.dns.remembered,
   ),
   perClient(

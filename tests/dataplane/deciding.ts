@@ -14,21 +14,11 @@ import type { Framing } from '../../src/protocol/framing.ts';
 import type { Harness, Peer, Server } from './harness.ts';
 import { RecordedEvents } from './recorded-events.ts';
 import { Requests } from './requests.ts';
-
-/** A deadline that a test waits for. */
-const SOON_MS = 80;
-/** A deadline that no test should reach. */
-const LATE_MS = 20_000;
+import { SPEC as BASE, LATE_MS, SOON_MS } from './spec.ts';
 
 const TARGET: TargetId = 42;
 
-const SPEC: Omit<ListenSpec, 'on'> = {
-  kind: 'decide-head',
-  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
-  admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: 0 },
-  report: 'lifecycle',
-};
+const SPEC: Omit<ListenSpec, 'on'> = { ...BASE, kind: 'decide-head' };
 
 const bytes = (text: string) => Buffer.from(text);
 

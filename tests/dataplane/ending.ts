@@ -11,21 +11,12 @@ import type {
 } from '../../src/dataplane/contract.ts';
 import type { Harness, Peer, Server } from './harness.ts';
 import { RecordedEvents } from './recorded-events.ts';
+import { SPEC as BASE, LATE_MS, SOON_MS } from './spec.ts';
 
-/** A deadline that a test waits for. */
-const SOON_MS = 80;
-/** A deadline that no test should reach. */
-const LATE_MS = 20_000;
 /** More than the rate of a client allows. */
 const FLOOD = 6;
 
-const SPEC: Omit<ListenSpec, 'on'> = {
-  kind: 'fixed',
-  limits: { connections: 10, connectionsPerClient: 1, ratePerClient: 0 },
-  admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: 0 },
-  report: 'lifecycle',
-};
+const SPEC: Omit<ListenSpec, 'on'> = { ...BASE, kind: 'fixed', limits: { ...BASE.limits, connectionsPerClient: 1 } };
 
 export function testEndings(name: string, openHarness: () => Harness): void {
   describe(`${name}, one place for each client`, { timeout: LATE_MS }, () => {

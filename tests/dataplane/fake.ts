@@ -24,7 +24,7 @@ import { VsockProxyError } from '../../src/platform/errors.ts';
 import { FakeClients } from './clients.ts';
 import { FakeConnection } from './connection.ts';
 import { FakeDecisionCache } from './decision-cache.ts';
-import { FakeClientTotals, FakeHistogram } from './figures.ts';
+import { closedCounts, FakeClientTotals, FakeHistogram } from './figures.ts';
 import type { Harness } from './harness.ts';
 import { type FakeEnd, FakeNetwork, FakeSocket, keyOf } from './network.ts';
 
@@ -109,7 +109,7 @@ export class FakeDataPlane implements DataPlane {
       },
       answers: [0, 0, 0, 0, 0],
       histograms: { connect: new FakeHistogram(), duration: new FakeHistogram(), queued: new FakeHistogram() },
-      closed: { ...NOTHING_CLOSED },
+      closed: closedCounts(),
       toldAt: new Map(),
       isOpen: true,
       hasWaiting: false,
@@ -341,24 +341,6 @@ export class FakeDataPlane implements DataPlane {
     if (faults.length > 0) this.#events.onFault(faults);
   }
 }
-
-const NOTHING_CLOSED: Readonly<Record<CloseReason, number>> = {
-  finished: 0,
-  reset: 0,
-  'connect-failed': 0,
-  'no-upstream': 0,
-  'connect-timeout': 0,
-  'idle-timeout': 0,
-  drained: 0,
-  internal: 0,
-  'head-timeout': 0,
-  denied: 0,
-  malformed: 0,
-  'not-admitted': 0,
-  'client-limit': 0,
-  'client-rate': 0,
-  'decision-timeout': 0,
-};
 
 /** The harness in memory. */
 export function openFakeHarness(network = new FakeNetwork()): Harness {

@@ -5,16 +5,9 @@ import type { DataPlane, Histogram, Listening, ListenSpec } from '../../src/data
 import { BOUNDS } from './figures.ts';
 import type { Harness, Peer, Server } from './harness.ts';
 import { RecordedEvents } from './recorded-events.ts';
+import { SPEC as BASE, LATE_MS } from './spec.ts';
 
-const LATE_MS = 20_000;
-
-const SPEC: Omit<ListenSpec, 'on'> = {
-  kind: 'fixed',
-  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
-  admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: 0 },
-  report: 'lifecycle',
-};
+const SPEC: Omit<ListenSpec, 'on'> = { ...BASE, kind: 'fixed' };
 
 const total = ({ counts }: Histogram) => counts.reduce((sum, count) => sum + count, 0);
 

@@ -1,9 +1,16 @@
 /** Figures of the data plane in memory. */
-import type { ClientCounters, ClientKey, Histogram, SocketAddress } from '../../src/dataplane/contract.ts';
+import type { ClientCounters, ClientKey, CloseReason, Histogram, SocketAddress } from '../../src/dataplane/contract.ts';
+import { NAMES } from '../../src/dataplane/names.ts';
 import { keyOfClient } from './clients.ts';
 
 /** The bounds of the addon (native/core/messages.h): the suite compares them. */
 export const BOUNDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 600, 3600];
+
+/** The number of connections for each close reason; 0 for those that are not given. */
+export function closedCounts(given: Partial<Record<CloseReason, number>> = {}): Record<CloseReason, number> {
+  const reasons = Object.keys(NAMES.closeReasons) as CloseReason[];
+  return Object.fromEntries(reasons.map((reason) => [reason, given[reason] ?? 0])) as Record<CloseReason, number>;
+}
 
 export class FakeHistogram {
   readonly #counts = BOUNDS.map(() => 0).concat(0);

@@ -12,19 +12,9 @@ import type {
 import type { Harness, Peer, Server } from './harness.ts';
 import { RecordedEvents } from './recorded-events.ts';
 import { Requests } from './requests.ts';
+import { SPEC as BASE, LATE_MS, SOON_MS } from './spec.ts';
 
-/** A deadline that a test waits for. */
-const SOON_MS = 80;
-/** A deadline that no test should reach. */
-const LATE_MS = 20_000;
-
-const SPEC: Omit<ListenSpec, 'on'> = {
-  kind: 'decide-head',
-  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
-  admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: LATE_MS },
-  report: 'lifecycle',
-};
+const SPEC: Omit<ListenSpec, 'on'> = { ...BASE, kind: 'decide-head', timeouts: { ...BASE.timeouts, reuseMs: LATE_MS } };
 
 type ExchangeDecision = Extract<Decision, { readonly action: 'exchange' }>;
 

@@ -5,22 +5,11 @@ import type { DataPlane, ListenerId, Listening, ListenSpec } from '../../src/dat
 import { VsockProxyError } from '../../src/platform/errors.ts';
 import type { Harness, Peer, Server } from './harness.ts';
 import { RecordedEvents } from './recorded-events.ts';
-
-/** A deadline that a test waits for. */
-const SOON_MS = 80;
-/** A deadline that no test should reach. */
-const LATE_MS = 20_000;
+import { SPEC as BASE, LATE_MS, SOON_MS } from './spec.ts';
 
 const NOBODY = 4242 as ListenerId;
 
-/** A listener without its address. */
-const SPEC: Omit<ListenSpec, 'on'> = {
-  kind: 'fixed',
-  limits: { connections: 10, connectionsPerClient: 0, ratePerClient: 0 },
-  admission: {},
-  timeouts: { connectMs: LATE_MS, idleMs: 0, headMs: LATE_MS, reuseMs: 0 },
-  report: 'lifecycle',
-};
+const SPEC: Omit<ListenSpec, 'on'> = { ...BASE, kind: 'fixed' };
 
 export function testDataPlane(name: string, openHarness: () => Harness): void {
   describe(name, { timeout: LATE_MS }, () => {

@@ -1,9 +1,10 @@
 /** Turns a started command into the arguments of a proxy, or says why that is not possible. */
 
+import type { ProxyRoute } from '../../config/proxy-plan.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { findCommand } from '../list.ts';
-import { type ProxyArguments, parseProxyCommand } from '../proxy.ts';
+import { parseProxyCommand } from '../proxy.ts';
 import type { Start, UnitSettings } from './unit.ts';
 import { isOperator, splitWords, UNKNOWN, type Word } from './words.ts';
 
@@ -11,7 +12,7 @@ export type Understood =
   /** `connect`: host and port in the form of `serve`, with `${region}` if the command gets the region at its start. */
   | {
       readonly kind: 'proxy';
-      readonly arguments: ProxyArguments;
+      readonly arguments: ProxyRoute;
       readonly connect: string;
       readonly notes: readonly string[];
     }

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { formatHost } from '../../../src/access/address.ts';
-import { type ProxyArguments, parseProxyCommand } from '../../../src/commands/proxy.ts';
+import { parseProxyCommand } from '../../../src/commands/proxy.ts';
+import type { ProxyRoute } from '../../../src/config/proxy-plan.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
 
 const VERSION = '1.2.3';
 const ROUTE = ['8000', 'kms.eu-west-1.amazonaws.com', '443'];
 
-function parse(...argv: readonly string[]): ProxyArguments {
+function parse(...argv: readonly string[]): ProxyRoute {
   const invocation = parseProxyCommand(argv, VERSION);
   assert(invocation.kind === 'proxy');
   return invocation.arguments;

@@ -2,6 +2,7 @@
 import type { Histogram, ListenerCounters, ListenerId } from '../../../src/dataplane/contract.ts';
 import type { ProcessFigures } from '../../../src/observe/process.ts';
 import type { ListenerSnapshot, Snapshot } from '../../../src/proxy/snapshot.ts';
+import { closedCounts } from '../../dataplane/figures.ts';
 
 export const AT = new Date('2026-11-27T12:00:00Z');
 const before = (seconds: number) => new Date(AT.getTime() - seconds * 1000);
@@ -17,23 +18,7 @@ export function counters(changes: Partial<ListenerCounters> = {}): ListenerCount
     active: 3,
     bytesUp: 2048,
     bytesDown: 5_000_000,
-    closed: {
-      finished: 6,
-      reset: 0,
-      'connect-failed': 2,
-      'no-upstream': 0,
-      'connect-timeout': 0,
-      'idle-timeout': 0,
-      drained: 0,
-      internal: 0,
-      'head-timeout': 0,
-      denied: 1,
-      malformed: 0,
-      'not-admitted': 4,
-      'client-limit': 0,
-      'client-rate': 0,
-      'decision-timeout': 0,
-    },
+    closed: closedCounts({ finished: 6, 'connect-failed': 2, denied: 1, 'not-admitted': 4 }),
     limitHits: 5,
     limitWaitMs: 2500,
     waitingMs: 100,
