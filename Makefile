@@ -396,6 +396,7 @@ PLATFORM_TESTS :=
 test-platforms: vsock-proxy vsock-forwarder vsock-enclave e2e-packages oci | build/deps/repo build/deps/ami build/deps/platforms ## Run what runs on each platform there (PLATFORMS='arm64 sid' PLATFORM_TESTS=tests/e2e/platforms.test.ts)
 	$(MAKE) e2e-packages ARCH=aarch64
 	$(MAKE) test-enclave-kernel
+	$(NODE) --test --test-reporter=spec 'tests/ami/sid/*.test.ts'
 	@for platform in $(PLATFORMS); do echo "on $$platform:"; tests/e2e/run.sh --on $$platform $(PLATFORM_TESTS) || failed=1; done; [ -z "$$failed" ]
 
 .PHONY: platform-docs

@@ -1,9 +1,10 @@
 #!/bin/bash
 # chroot.sh SUITE: makes a root directory of Debian SUITE with the tools that tests/ami needs of it, and prints its path.
 #
-#   bookworm   dnf 4 with rpm 4, as Amazon Linux 2023 has them
-#   sid        dnf 5 with rpm 6, as Amazon Linux 2027 has them
-#   trixie     moto, which answers as AWS does, the AWS CLI, and dnf 4
+#   bookworm     dnf 4 with rpm 4, as Amazon Linux 2023 has them
+#   sid          dnf 5 with rpm 6, as Amazon Linux 2027 has them
+#   sid-rpmlint  rpmlint with rpm 6
+#   trixie       moto, which answers as AWS does, the AWS CLI, and dnf 4
 #
 # It is .cache/chroots/SUITE-<hash>, where the hash covers the suite, its packages and the recipe: nothing is made twice. Tests never
 # write to it.
@@ -17,6 +18,7 @@ case $suite in
   bookworm) packages+=,dnf ;;
   trixie) packages+=,dnf,awscli,python3-moto,python3-flask,python3-flask-cors,python3-openapi-spec-validator ;;
   sid) packages+=,dnf5 ;;
+  sid-rpmlint) packages=rpm,rpmlint,binutils ;;
 esac
 
 fail() { echo "chroot.sh: $1. Hint: $2" >&2; exit 1; }
@@ -44,10 +46,12 @@ started=$SECONDS
 echo "chroot.sh: unpacking Debian $suite" >&2
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
-# The lists of sid may be past their date at a mirror.
+# The lists of sid may be past their date at a mirror. Without eatmydata, dpkg waits for the disk at each file, which takes most of
+# the time.
 mmdebstrap --quiet --variant=minbase --mode=root --include=$packages --aptopt='Acquire::Check-Valid-Until "false"' \
+  --hook-dir=/usr/share/mmdebstrap/hooks/eatmydata \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-  "$suite" "$work/root" "$mirror" 2>"$work/log" || fail "mmdebstrap failed: $(tail -n1 "$work/log")" "check the network"
+  "${suite%-*}" "$work/root" "$mirror" 2>"$work/log" || fail "mmdebstrap failed: $(tail -n1 "$work/log")" "check the network"
 mv "$work/root" "$root"
 echo "chroot.sh: made $root in $((SECONDS - started)) s" >&2
 echo "$root"
