@@ -62,6 +62,7 @@ container  unzip                        unzip                  -
 container  gcc                          gcc                    gcc
 e2e    qemu-system-x86_64               qemu-system-x86        -
 e2e    mmdebstrap                       mmdebstrap             -
+e2e    dpkg-architecture                dpkg-dev               -
 e2e    mke2fs                           e2fsprogs              e2fsprogs
 e2e    depmod                           kmod                   kmod
 e2e    rpmbuild                         rpm                    rpm-build
@@ -81,6 +82,7 @@ repo   createrepo_c                     createrepo-c           createrepo_c
 repo   gpg                              gnupg                  gnupg2
 ami    packer                           packer                 -
 ami    mmdebstrap                       mmdebstrap             -
+ami    dpkg-architecture                dpkg-dev               -
 ami    unshare                          util-linux             util-linux
 ami    ip                               iproute2               iproute
 demo   python3                          python3                python3
