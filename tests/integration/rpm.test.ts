@@ -120,6 +120,23 @@ for (const { arch, out } of MACHINES) {
   });
 }
 
+for (const program of ['vsock-proxy', 'vsock-forwarder', 'vsock-enclave']) {
+  test(`aarch64: Linux with pages of 64 KiB can map ${program}, each segment with pages of its own`, async () => {
+    const page = 64 * 1024;
+    const { stdout } = await run(['readelf', '--segments', '--wide', join(PROJECT, 'build/aarch64', program)]);
+    const loaded = [...stdout.matchAll(/^ +LOAD +(0x\w+) (0x\w+) 0x\w+ 0x\w+ (0x\w+) /gm)].map((found) =>
+      found.slice(1).map(Number),
+    );
+    assert(loaded.length >= 2, stdout);
+    let end = 0;
+    for (const [offset = NaN, address = NaN, size = NaN] of loaded) {
+      assert.equal(offset % page, address % page, stdout);
+      assert(Math.floor(address / page) >= Math.ceil(end / page), stdout);
+      end = address + size;
+    }
+  });
+}
+
 test('rpmlint finds nothing but what packaging/rpm/rpmlint.toml explains', async () => {
   const config = join(PROJECT, 'packaging/rpm/rpmlint.toml');
   const packages = MACHINES.flatMap(({ arch }) => [
