@@ -82,7 +82,7 @@ function tcpHint(errno: string, port: number): string | undefined {
       if (port < FIRST_UNPRIVILEGED_PORT) {
         return 'TCP ports below 1024 need the capability CAP_NET_BIND_SERVICE; use a port from 1024 up';
       }
-      return undefined;
+      return 'SELinux forbids it, perhaps: `setsebool -P vsock_proxy_listen_any on` (docs/service.md)';
     default:
       return undefined;
   }

@@ -11,7 +11,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type Machine, ROOT } from './machine.ts';
+import { type Machine, type RemoteProgram, ROOT } from './machine.ts';
 import { platformOf } from './platforms.ts';
 import {
   ALLOWLIST,
@@ -60,7 +60,11 @@ describe(`the package on ${PLATFORM}`, () => {
     ['install: nothing is said, nothing starts, and every file is as the package has it', install],
     ['service: it is active under all restrictions, and systemd finds no fault in the unit', start],
     ...(selinux ? ([['SELinux: with our policy, the service runs in a domain of its own', confine]] as const) : []),
-    ...(selinux ? ([['SELinux: a target on another port waits for a boolean', openPorts]] as const) : []),
+    ...(selinux
+      ? ([
+          ['SELinux: a target on another port waits for a boolean, and a TCP listener for another one', openPorts],
+        ] as const)
+      : []),
     ['TLS: an enclave reaches KMS at CID 3, port 8000', askKms],
     ['data: 16 MB go each way at once, unchanged', () => service.play('both_directions_at_once').then(() => undefined)],
     ['reload: a wrong file fails and changes nothing; a good one is in force when systemctl returns', reload],
@@ -118,10 +122,14 @@ async function domainOf(pid: number): Promise<string> {
 /** No file of the package has another label than the policy has for it. */
 async function isLabelled(): Promise<void> {
   if (!selinux) return;
-  const files = `rpm --query --list ${NAME}; echo ${COMMAND} ${ALLOWLIST} /run/${NAME} /run/private/${NAME}/*`;
-  const wrong = await parent.check(`
-    for file in $(${files}); do if [ -e $file ]; then matchpathcon -V $file; fi; done | grep -vE ' verified\\.$|<<none>>$' || true`);
-  assert.equal(wrong, '');
+  const files = `$(rpm --query --list ${NAME}) ${COMMAND} ${ALLOWLIST} /run/${NAME} /run/private/${NAME}/*`;
+  // All at once: each start of matchpathcon reads all the labels of the policy.
+  const lines = (await parent.check(`ls -d ${files} 2>&- | xargs matchpathcon -V || true`)).trimEnd().split('\n');
+  assert.deepEqual(
+    lines.filter((line) => !/ verified\.$|<<none>>$/.test(line)),
+    [],
+  );
+  assert(lines.includes(`${EXECUTABLE} verified.`), lines.join('\n'));
 }
 
 /** What the stand-ins for Amazon Linux lead dnf, rpm and semodule to say. */
@@ -319,13 +327,32 @@ async function openPorts(): Promise<void> {
   await using refused = await parent.spawn(scenario);
   await log.match(/WARN .*could not connect to .*:9000 .*EACCES/, SOON_MS);
   await refused[Symbol.asyncDispose]();
-  const denied = (await denials()).map((line) => /denied {2}\{ (\w+) \}/.exec(line)?.[1]);
-  assert.deepEqual(denied, ['name_connect']);
+  assert.deepEqual((await denials()).map(actionOf), ['name_connect']);
   await parent.check(`setsebool vsock_proxy_connect_any on && ${scenario} && setsebool vsock_proxy_connect_any off`);
+  await listenOnTcp(log);
   await parent.check(
     `rm -r /etc/systemd/system/${NAME}.service.d && cp /usr/share/${NAME}/vsock-proxy.yaml ${ALLOWLIST}`,
   );
   await parent.check(`systemctl daemon-reload && systemctl restart ${NAME}`);
+}
+
+/** Where the boolean is off, a reload that wants a TCP listener changes nothing, and the log says which boolean allows it. */
+async function listenOnTcp(log: RemoteProgram['stdout']): Promise<void> {
+  await parent.check(`echo '  - {listen: "tcp:127.0.0.1:18443", connect: "${KMS}:443"}' >>${ALLOWLIST}`);
+  await parent.check(`systemctl reload ${NAME}`); // the file is right, and systemd asks for no more
+  await log.match(/18443.*EACCES.*vsock_proxy_listen_any/, SOON_MS);
+  assert.deepEqual((await denials()).map(actionOf), ['name_connect', 'name_bind']);
+  await using _server = await service.kms();
+  await parent.check(`setsebool vsock_proxy_listen_any on && systemctl reload ${NAME}`);
+  const curl = 'curl --silent --show-error --fail --retry 20 --retry-connrefused --cacert /var/lib/e2e/ca.pem';
+  const answer = await parent.check(`${curl} --connect-to ${KMS}:443:127.0.0.1:18443 https://${KMS}/`);
+  assert.equal(answer, `hello from ${KMS}\n`);
+  await parent.check('setsebool vsock_proxy_listen_any off');
+}
+
+/** What was denied, of a line of {@link denials}. */
+function actionOf(denial: string): string | undefined {
+  return /denied {2}\{ (\w+) \}/.exec(denial)?.[1];
 }
 
 /** What SELinux has denied to the service, or to anybody with its files or units: by the kernel, and by systemd itself. */
@@ -338,5 +365,5 @@ async function denials(): Promise<readonly string[]> {
 
 async function nothingDenied(): Promise<void> {
   const denied = await denials();
-  assert.equal(denied.length, 1, denied.join('\n')); // what was to be denied
+  assert.equal(denied.length, 2, denied.join('\n')); // what was to be denied
 }

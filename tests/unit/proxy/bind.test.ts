@@ -43,6 +43,7 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
     [tcp(8000), 'EADDRINUSE', /^Could not bind to tcp: 10\.0\.0\.1:8000: EADDRINUSE: .*ss -tlnp/],
     [tcp(8000), 'EADDRNOTAVAIL', /no network interface of this machine/],
     [tcp(80), 'EACCES', /below 1024/],
+    [tcp(8000), 'EACCES', /Hint: SELinux forbids it, perhaps: .*vsock_proxy_listen_any/],
     [{ family: 'tcp', ip: '::1', port: 1 }, 'EADDRINUSE', /^Could not bind to tcp: \[::1\]:1: /],
     [unix, 'EADDRINUSE', /^Could not bind to unix: \/run\/x\.sock: EADDRINUSE: .*rm '\/run\/x\.sock'/],
     [unix, 'ENOENT', /directory of the socket does not exist/],
