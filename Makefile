@@ -224,11 +224,15 @@ PACKED := packaging/rpm/nitro-enclaves-vsock-proxy.spec $(wildcard packaging/sel
 .PHONY: rpm
 rpm: $(RPM) ## Build the package for Amazon Linux 2023, build/*.rpm (ARCH=aarch64: for that machine)
 
+# The versions of the compiler and of the C library that it links.
+VERSIONS = "$$($(PREFIX)g++ -dumpfullversion)" \
+  "$$(echo __GLIBC__.__GLIBC_MINOR__ | $(PREFIX)g++ -E -P -include features.h -x c++ - | tail -n 1 | tr -d ' ')"
+
 $(OUT)/contents/sbom.cdx.json: build/vsock-proxy.cjs packaging/contents.ts $(wildcard packaging/licenses/*) Makefile
-	$(NODE) packaging/contents.ts build/bundle.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D) node
+	$(NODE) packaging/contents.ts build/bundle.json $(VERSIONS) $(@D) node
 
 $(OUT)/enclave-contents/sbom.cdx.json: build/vsock-enclave.js build/quickjs/quickjs.c packaging/contents.ts $(wildcard packaging/licenses/*) Makefile
-	$(NODE) packaging/contents.ts build/bundle-enclave.json "$$($(PREFIX)g++ -dumpfullversion)" $(@D) quickjs
+	$(NODE) packaging/contents.ts build/bundle-enclave.json $(VERSIONS) $(@D) quickjs
 
 $(RPM): $(OUT)/vsock-proxy $(OUT)/vsock-enclave $(OUT)/vsock-forwarder $(OUT)/contents/sbom.cdx.json $(OUT)/enclave-contents/sbom.cdx.json $(PACKED) Makefile | build/deps/rpm
 	rpmbuild -bb --quiet --target $(ARCH)-linux --define 'project $(CURDIR)' --define 'out $(OUT)' \

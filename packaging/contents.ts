@@ -1,11 +1,11 @@
 /**
- * contents.ts METAFILE GCC OUTPUT ENGINE: tells what a program consists of, beside the project's own sources.
+ * contents.ts METAFILE GCC GLIBC OUTPUT ENGINE: tells what a program consists of, beside the project's own sources.
  *
- *   OUTPUT/sbom.cdx.json    CycloneDX, by `npm sbom`: the packages in the bundle; the engine with what is in it; libstdc++
+ *   OUTPUT/sbom.cdx.json    CycloneDX, by `npm sbom`: the packages in the bundle; the engine with what is in it; libstdc++; glibc
  *   OUTPUT/licenses/PART/   the licence texts of each part
  *
- * METAFILE is what esbuild wrote beside the bundle, GCC the version of the compiler of the addon. The output depends on
- * these and on the installed packages only: no clock, no random number, no path, no machine.
+ * METAFILE is what esbuild wrote beside the bundle, GCC the version of the compiler, and GLIBC
+ * that of the C library, which the static programs contain (vsock-proxy has vsock-forwarder in it). The output depends on these and on the installed packages only: no clock, no random number, no path, no machine.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,8 @@ const NODE_LICENSE = `node_modules/node-linux-${process.arch}/LICENSE`;
 const QUICKJS_LICENSE = 'build/quickjs/LICENSE';
 const QUICKJS_VERSION = 'build/quickjs/VERSION';
 const GCC_LICENSES = ['packaging/licenses/GPL-3.0.txt', 'packaging/licenses/GCC-exception-3.1.txt'];
+/** The notices of its parts are in Debian's record. */
+const GLIBC_LICENSES = ['packaging/licenses/LGPL-2.1.txt', '/usr/share/doc/libc6/copyright'];
 /** Entries of `process.versions` that are no software: interfaces, data of other entries, and Node.js itself. */
 const NO_SOFTWARE = ['node', 'modules', 'napi', 'cldr', 'tz', 'unicode'];
 /** Names that Node.js abbreviates. */
@@ -28,9 +30,9 @@ interface Component {
   readonly version?: string;
 }
 
-const [metafile, gcc, output, engine] = process.argv.slice(2);
-if (!metafile || !gcc || !output || (engine !== 'node' && engine !== 'quickjs')) {
-  throw new Error('usage: contents.ts METAFILE GCC OUTPUT node|quickjs');
+const [metafile, gcc, glibc, output, engine] = process.argv.slice(2);
+if (!metafile || !gcc || !glibc || !output || (engine !== 'node' && engine !== 'quickjs')) {
+  throw new Error('usage: contents.ts METAFILE GCC GLIBC OUTPUT node|quickjs');
 }
 
 const packages = bundledPackages(metafile);
@@ -38,7 +40,8 @@ rmSync(output, { recursive: true, force: true });
 for (const name of packages) copyLicenses(name, licensesOf(`node_modules/${name}`));
 copyLicenses(engine, [engine === 'node' ? NODE_LICENSE : QUICKJS_LICENSE]);
 copyLicenses('libstdc++', GCC_LICENSES);
-writeFileSync(join(output, 'sbom.cdx.json'), `${JSON.stringify(describe(packages, gcc), undefined, 2)}\n`);
+copyLicenses('glibc', GLIBC_LICENSES);
+writeFileSync(join(output, 'sbom.cdx.json'), `${JSON.stringify(describe(packages, gcc, glibc), undefined, 2)}\n`);
 
 /** The npm packages that gave the bundle at least one byte. */
 function bundledPackages(path: string): readonly string[] {
@@ -69,7 +72,7 @@ function copyLicenses(part: string, files: readonly string[]): void {
   for (const file of files) cpSync(file, join(directory, basename(file)));
 }
 
-function describe(names: readonly string[], gccVersion: string): object {
+function describe(names: readonly string[], gccVersion: string, glibcVersion: string): object {
   const list = JSON.parse(
     execFileSync('npm', ['sbom', '--sbom-format=cyclonedx', '--package-lock-only', '--omit=dev', '--loglevel=error'], {
       encoding: 'utf8',
@@ -94,7 +97,7 @@ function describe(names: readonly string[], gccVersion: string): object {
         licenses: [{ license: { id: license } }],
       },
     },
-    components: [...components, engine === 'node' ? nodejs() : quickjs(), libstdcxx(gccVersion)],
+    components: [...components, engine === 'node' ? nodejs() : quickjs(), libstdcxx(gccVersion), libc(glibcVersion)],
   };
 }
 
@@ -135,5 +138,16 @@ function libstdcxx(version: string): Component & Readonly<Record<string, unknown
     version,
     licenses: [{ expression: 'GPL-3.0-or-later WITH GCC-exception-3.1' }],
     cpe: `cpe:2.3:a:gnu:gcc:${version}:*:*:*:*:*:*:*`,
+  };
+}
+
+function libc(version: string): Component & Readonly<Record<string, unknown>> {
+  return {
+    'bom-ref': `glibc@${version}`,
+    type: 'library',
+    name: 'glibc',
+    version,
+    licenses: [{ license: { id: 'LGPL-2.1-or-later' } }],
+    cpe: `cpe:2.3:a:gnu:glibc:${version}:*:*:*:*:*:*:*`,
   };
 }

@@ -24,8 +24,27 @@ const MEGABYTE = 1_000_000;
 const DEFAULT = resolveConditions(read<DockerProfile>(join(PROJECT, 'packaging/container/moby/default.json')));
 
 /** Of the image for enclaves: the engine, and what is in the bundle. */
-const CONTENTS = ['@leichtgewicht/ip-codec', 'commander', 'dns-packet', 'libstdc++', 'quickjs', 'yaml'];
-const LICENSES = ['@leichtgewicht', 'LICENSE', 'commander', 'dns-packet', 'libstdc++', 'quickjs', 'yaml'];
+const CONTENTS = [
+  '@leichtgewicht/ip-codec',
+  'commander',
+  'dns-packet',
+  'glibc',
+  'libstdc++',
+  'prom-client',
+  'quickjs',
+  'yaml',
+];
+const LICENSES = [
+  '@leichtgewicht',
+  'LICENSE',
+  'commander',
+  'dns-packet',
+  'glibc',
+  'libstdc++',
+  'prom-client',
+  'quickjs',
+  'yaml',
+];
 
 const work = mkdtempSync(join(PROJECT, 'build/container-'));
 after(() => rmSync(work, { recursive: true }));
