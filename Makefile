@@ -438,8 +438,12 @@ SOAK_MINUTES := 10
 soak: vsock-proxy vsock-forwarder | build/deps/e2e ## Transfer through enclave and parent while both are killed at random (SOAK_MINUTES=10)
 	$(NODE) tests/e2e/soak/soak.ts $(SOAK_MINUTES)
 
+.PHONY: soak-enclave
+soak-enclave: vsock-proxy vsock-forwarder vsock-enclave | build/deps/e2e ## The same with vsock-enclave on the enclave's side (SOAK_MINUTES=10)
+	$(NODE) tests/e2e/soak/soak.ts $(SOAK_MINUTES) 2000 build/vsock-enclave
+
 .PHONY: bench
-bench: vsock-proxy vsock-forwarder ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
+bench: vsock-proxy vsock-forwarder vsock-enclave ## Measure beside socat, systemd-socket-proxyd, HAProxy and tinyproxy (BEFORE=FILE: beside that executable)
 	bench/run.sh $(BEFORE:%=--before %)
 
 .PHONY: bench-vsock

@@ -1,6 +1,8 @@
 /**
  * Transfers through enclave, parent and server for minutes, while the processes of one side and then of the other are
- * killed at random. usage: soak.ts MINUTES [RECOVERY_MS]
+ * killed at random. usage: soak.ts MINUTES [RECOVERY_MS [ENCLAVE]]
+ *
+ * ENCLAVE is the program of the enclave's side, build/vsock-proxy or build/vsock-enclave.
  *
  * Ends with status 0 when
  * - every transfer was complete, or failed while something was down: nothing arrived changed, nothing failed by itself;
@@ -27,13 +29,13 @@ const POLL_MS = 50;
 const GIVE_UP_MS = 60_000;
 
 enterParent();
-const [minutes = '10', recoveryMs = '2000'] = process.argv.slice(2);
+const [minutes = '10', recoveryMs = '2000', program = 'build/vsock-proxy'] = process.argv.slice(2);
 const ledger = new Ledger();
 const problems: string[] = [];
 let slowestMs = 0;
 let kills = 0;
 
-const stage = await Stage.open();
+const stage = await Stage.open(program);
 await serveTransfers(PARENT_IP, SERVER_PORT, BYTES);
 const outside = new Clients([{ name: 'ingress', host: PARENT_IP, port: INGRESS_PORT }], (done) => ledger.enter(done));
 const inside = await startInside();

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { Program } from '../../program.ts';
 
 export const PARENT_IP = '10.77.0.1';
@@ -58,7 +58,7 @@ export interface Role {
   readonly command: readonly string[];
   /** The ways that lead through it. */
   readonly ways: readonly string[];
-  /** By so much its memory may grow: the heap of Node breathes. */
+  /** By so much its memory may grow: the heap of Node.js breathes. */
   readonly growthKib: number;
 }
 
@@ -77,15 +77,15 @@ export class Stage {
   readonly #running = new Map<Role, Program>();
   readonly #namespaces: Program;
 
-  /** Resolves when everything is up. */
-  static async open(): Promise<Stage> {
-    const stage = new Stage();
+  /** Resolves when everything is up. @param enclave the program of the enclave's side */
+  static async open(enclave: string): Promise<Stage> {
+    const stage = new Stage(resolve(enclave));
     await stage.#namespaces.stdout.match(/ready\n/, PATIENCE_MS);
     for (const role of [stage.parent, stage.enclave, stage.forwarder]) await stage.start(role);
     return stage;
   }
 
-  private constructor() {
+  private constructor(enclave: string) {
     const etc = join(this.#directory, 'etc');
     mkdirSync(etc);
     writeFileSync(join(etc, 'nsswitch.conf'), 'hosts: files dns\n');
@@ -103,18 +103,9 @@ export class Stage {
     const file = this.#file('enclave.yaml', ENCLAVE);
     this.enclave = {
       name: 'enclave',
-      command: this.inEnclave(
-        EXECUTABLE,
-        'enclave',
-        '--config',
-        file,
-        '--parent',
-        `unix:${this.#sockets}`,
-        '--',
-        'cat',
-      ),
+      command: this.inEnclave(enclave, 'enclave', '--config', file, '--parent', `unix:${this.#sockets}`, '--', 'cat'),
       ways: ['names', 'forward', 'ingress'],
-      growthKib: 8192,
+      growthKib: basename(enclave) === 'vsock-enclave' ? 512 : 8192,
     };
     this.forwarder = {
       name: 'forwarder',
