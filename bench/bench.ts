@@ -7,11 +7,12 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { askedNames, askedRelays, type Contest, contests, participants } from './asked.ts';
 import { chainContests, chainNames, chains } from './chain.ts';
 import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
 import { type CrowdEffort, crowds } from './crowd.ts';
+import { type EnclaveEffort, enclaveContests, enclaveFigures, enclaveNames, enclaves } from './enclave.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { httpContests, httpNames, httpRelays } from './http.ts';
 import { names } from './judge.ts';
@@ -46,6 +47,7 @@ interface Effort {
   readonly footprint: FootprintEffort;
   readonly crowd: CrowdEffort;
   readonly observed: ObservedEffort;
+  readonly enclave: EnclaveEffort;
 }
 
 const full: Effort = {
@@ -53,12 +55,14 @@ const full: Effort = {
   footprint: { idle: 9000, churned: 20_000, starts: 11 },
   crowd: { many: 100_000, rounds: 11 },
   observed: { starts: 7, scrapes: 21 },
+  enclave: { starts: 15, held: 1000 },
 };
 const quick: Effort = {
   race: { rounds: 1, roundMs: 300, repeats: 0 },
   footprint: { idle: 1000, churned: 2000, starts: 1 },
   crowd: { many: 5000, rounds: 1 },
   observed: { starts: 1, scrapes: 3 },
+  enclave: { starts: 1, held: 100 },
 };
 
 const resultsFile = new URL('RESULTS.md', import.meta.url).pathname;
@@ -71,9 +75,7 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve(
-    names.length + askedNames.length + chainNames.length + httpNames.length + observedNames.length,
-  );
+  const server = await serve([names, askedNames, chainNames, httpNames, enclaveNames, observedNames].flat().length);
   const ground = { executable, directory, server, effort };
   try {
     const measured = [
@@ -82,6 +84,7 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
       await measureChain(ground),
       await measureHttp(ground),
       await measureObserved(ground),
+      await measureEnclave(ground),
     ] as const;
     const facts = conditions(executable, effort, measured);
     const tables = measured.flatMap(({ lines, spreads }) => [lines, spreads]).map(textTable);
@@ -152,15 +155,19 @@ function measureHttp(ground: Ground): Promise<Measured> {
   return measureContests(httpRelays(ground.executable), httpContests, ground, firstPort);
 }
 
-/** @param firstPort of the server, in the order of its ports */
+/**
+ * @param firstPort of the server, in the order of its ports
+ * @param program of ours
+ */
 async function measureContests<N extends string>(
   relays: readonly Startable<N>[],
   contests: readonly Contest<N>[],
   { directory, server, effort }: Ground,
   firstPort: number,
+  program?: string,
 ): Promise<Measured> {
-  const lines: Line[] = [duelHeading];
-  const spreads: Line[] = [duelSpreadHeading];
+  const lines: Line[] = [duelHeading(program)];
+  const spreads: Line[] = [duelSpreadHeading(program)];
   const samples: Samples<string>[] = [];
   const runners = await startAll(relays, directory, server.ports.slice(firstPort));
   const track = new Track(runners, server.pid, effort.race);
@@ -177,9 +184,22 @@ async function measureContests<N extends string>(
   return { lines, spreads, samples, repeated: track.repeated };
 }
 
+/** The enclave's side under QuickJS, beside that under Node.js. */
+async function measureEnclave(ground: Ground): Promise<Measured> {
+  const { executable, directory, server, effort } = ground;
+  const small = `${dirname(executable)}/vsock-enclave`;
+  const programs = { small, executable };
+  const firstPort = names.length + askedNames.length + chainNames.length + httpNames.length;
+  const measured = await measureContests(enclaves(programs), enclaveContests, ground, firstPort, basename(small));
+  const [port = 0] = server.ports;
+  const lines = [...measured.lines];
+  for await (const line of enclaveFigures(programs, { directory, port }, effort.enclave)) lines.push(say(line));
+  return { ...measured, lines };
+}
+
 /** Ours with metrics, beside ours without. */
 async function measureObserved({ executable, directory, server, effort }: Ground): Promise<Measured> {
-  const lines: Line[] = [duelHeading];
+  const lines: Line[] = [duelHeading()];
   const [port = 0] = server.ports;
   const runners = await startObserved(executable, directory, server.ports.slice(-observedNames.length));
   const track = new Track(runners, server.pid, effort.race);
@@ -191,7 +211,7 @@ async function measureObserved({ executable, directory, server, effort }: Ground
   }
   for (const line of duelLines(observedContest, taken)) lines.push(say(line));
   for await (const line of observedFigures(executable, { directory, port }, effort.observed)) lines.push(say(line));
-  const spreads = [duelSpreadHeading, ...duelSpreadLines(observedContest, taken)];
+  const spreads = [duelSpreadHeading(), ...duelSpreadLines(observedContest, taken)];
   return { lines, spreads, samples: [taken], repeated: track.repeated };
 }
 
@@ -235,7 +255,7 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
 }
 
 function results(
-  [fixed, asked, chain, http, observed]: readonly [Measured, Measured, Measured, Measured, Measured],
+  [fixed, asked, chain, http, observed, enclave]: readonly [Measured, Measured, Measured, Measured, Measured, Measured],
   facts: readonly string[],
 ): string {
   return `# Benchmark
@@ -283,6 +303,14 @@ addresses, which are counted like CIDs. Its processor time is that of the contro
 
 ${markdownTable(observed.lines)}
 
+## vsock-enclave
+
+The enclave's side under QuickJS, \`vsock-enclave enclave\`, is compared with \`vsock-proxy enclave\`: the same file, and unix sockets instead
+of vsock. *Ingress* leads from a unix socket to TCP. CONNECT goes through the HTTP proxies of the enclave and of its parent, which is
+\`vsock-proxy\` in both cases. Memory is that of the whole process, with what it shares.
+
+${markdownTable(enclave.lines)}
+
 ## Behind the medians
 
 The least and the greatest value of the rounds, and the CPUs that the load generator itself used.
@@ -296,6 +324,8 @@ ${markdownTable(chain.spreads)}
 ${markdownTable(http.spreads)}
 
 ${markdownTable(observed.spreads)}
+
+${markdownTable(enclave.spreads)}
 
 ## Commands
 

@@ -47,7 +47,7 @@ export function chains(executable: string, directory: string): readonly Startabl
 }
 
 /** One process, whose children the others are; they end with it. */
-function together(...commands: readonly (readonly string[])[]): [string, ...string[]] {
+export function together(...commands: readonly (readonly string[])[]): [string, ...string[]] {
   const words = commands.map((command) => command.map((word) => `'${word}'`).join(' '));
   const children = words.slice(0, -1).map((command) => `setpriv --pdeathsig TERM -- ${command} &`);
   return ['/bin/sh', '-c', `${children.join(' ')} exec ${words.at(-1)}`];

@@ -39,6 +39,11 @@ export function anonymousBytes(pid: number): number {
   });
 }
 
+/** Bytes of memory of this process alone that are resident. */
+export function residentBytes(pid: number): number {
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
 function sumOverTree(pid: number, figure: (pid: number) => number | undefined): number {
   const own = figure(pid);
   if (own === undefined) throw new Error(`process ${pid} has ended`);

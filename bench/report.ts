@@ -51,7 +51,8 @@ export function spreadLines(race: Race, samples: Samples): readonly Line[] {
 
 const LOAD = '  load: client + server';
 
-export const duelHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', '', 'ratio', 'goal', ''];
+/** @param ours the program in the first column of figures */
+export const duelHeading = (ours = 'vsock-proxy'): Line => ['', 'unit', ours, 'beside', '', 'ratio', 'goal', ''];
 
 /** The lines of one contest: medians, and how ours compares with the other. */
 export function duelLines<N extends string>({ ours, peer, duels }: Contest<N>, samples: Samples<N>): readonly Line[] {
@@ -77,7 +78,7 @@ export function pairOf({ figure, better }: Measure, one: readonly Sample[], othe
   };
 }
 
-export const duelSpreadHeading: Line = ['', 'unit', 'vsock-proxy', 'beside', ''];
+export const duelSpreadHeading = (ours = 'vsock-proxy'): Line => ['', 'unit', ours, 'beside', ''];
 
 export function duelSpreadLines<N extends string>({ duels }: Contest<N>, samples: Samples<N>): readonly Line[] {
   return duels.flatMap(({ title, unit, figure, ours, beside }): readonly Line[] => [
