@@ -8,10 +8,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
 import { basename, dirname } from 'node:path';
-import { askedNames, askedRelays, type Contest, contests, participants } from './asked.ts';
 import { chainContests, chainNames, chains } from './chain.ts';
 import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
 import { type CrowdEffort, crowds } from './crowd.ts';
+import { type Contest, contests, decisionNames, decisionRelays, participants } from './decisions.ts';
 import { type EnclaveEffort, enclaveContests, enclaveFigures, enclaveNames, enclaves } from './enclave.ts';
 import { type FootprintEffort, footprints } from './footprint.ts';
 import { httpContests, httpNames, httpRelays } from './http.ts';
@@ -75,7 +75,7 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve([names, askedNames, chainNames, httpNames, enclaveNames, observedNames].flat().length);
+  const server = await serve([names, decisionNames, chainNames, httpNames, enclaveNames, observedNames].flat().length);
   const ground = { executable, directory, server, effort };
   try {
     const measured = [
@@ -138,20 +138,20 @@ async function measureFixed({ executable, directory, server, effort }: Ground): 
   return { lines, spreads, samples, repeated: track.repeated };
 }
 
-/** Proxies that are asked for the way. */
+/** Proxies whose clients name their server. */
 function measureAsked(ground: Ground): Promise<Measured> {
-  return measureContests(askedRelays(ground.executable), contests, ground, names.length);
+  return measureContests(decisionRelays(ground.executable), contests, ground, names.length);
 }
 
 /** Those of an enclave and its parent, one behind the other. */
 function measureChain(ground: Ground): Promise<Measured> {
   const all = chains(ground.executable, dirname(ground.executable));
-  return measureContests(all, chainContests, ground, names.length + askedNames.length);
+  return measureContests(all, chainContests, ground, names.length + decisionNames.length);
 }
 
 /** Proxies that pass HTTP requests on. */
 function measureHttp(ground: Ground): Promise<Measured> {
-  const firstPort = names.length + askedNames.length + chainNames.length;
+  const firstPort = names.length + decisionNames.length + chainNames.length;
   return measureContests(httpRelays(ground.executable), httpContests, ground, firstPort);
 }
 
@@ -189,7 +189,7 @@ async function measureEnclave(ground: Ground): Promise<Measured> {
   const { executable, directory, server, effort } = ground;
   const small = `${dirname(executable)}/vsock-enclave`;
   const programs = { small, executable };
-  const firstPort = names.length + askedNames.length + chainNames.length + httpNames.length;
+  const firstPort = names.length + decisionNames.length + chainNames.length + httpNames.length;
   const measured = await measureContests(enclaves(programs), enclaveContests, ground, firstPort, basename(small));
   const [port = 0] = server.ports;
   const lines = [...measured.lines];
@@ -255,7 +255,14 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
 }
 
 function results(
-  [fixed, asked, chain, http, observed, enclave]: readonly [Measured, Measured, Measured, Measured, Measured, Measured],
+  [fixed, decided, chain, http, observed, enclave]: readonly [
+    Measured,
+    Measured,
+    Measured,
+    Measured,
+    Measured,
+    Measured,
+  ],
   facts: readonly string[],
 ): string {
   return `# Benchmark
@@ -279,7 +286,7 @@ The same clients first name their server: by an HTTP CONNECT, or by the name in 
 back before the one byte of every connection). They connect to a unix socket; for tinyproxy, which listens on TCP only, they and ours use
 TCP. *fixed* is ours with one server, as above, without decision requests. Rows without a goal show what a decision costs.
 
-${markdownTable(asked.lines)}
+${markdownTable(decided.lines)}
 
 ## The whole chain
 
@@ -317,7 +324,7 @@ The least and the greatest value of the rounds, and the CPUs that the load gener
 
 ${markdownTable(fixed.spreads)}
 
-${markdownTable(asked.spreads)}
+${markdownTable(decided.spreads)}
 
 ${markdownTable(chain.spreads)}
 

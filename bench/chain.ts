@@ -2,8 +2,9 @@
  * The whole chain of an enclave: an application, the enclave's forwarder, a unix socket in the place of vsock, the parent's HTTP
  * proxy, a server. Beside it, socat and tinyproxy in the same places, and our HTTP proxy alone.
  */
-import { type Contest, type Duel, serveCommand, tinyproxyCommand } from './asked.ts';
+
 import { connections, type Place, type Startable } from './contenders.ts';
+import { type Contest, type Duel, serveCommand, tinyproxyCommand } from './decisions.ts';
 import { type Course, transfer, visits } from './race.ts';
 
 export const chainNames = ['chain', 'socat + tinyproxy', 'one hop'] as const;

@@ -5,8 +5,8 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { contests, ourRelays } from './asked.ts';
 import { type Contender, type Startable, start } from './contenders.ts';
+import { contests, ourRelays } from './decisions.ts';
 import { serve } from './load.ts';
 import { type Course, fullRace, type Measure, races, Track } from './race.ts';
 import { type Line, pairOf, textTable } from './report.ts';

@@ -87,7 +87,7 @@ backend servers
 }
 
 /**
- * @param entries of its allowlist: the server, and names that nobody asks for
+ * @param entries of its allowlist: the server, and names that no client requests
  * @param more lines of its file
  */
 export function vsockProxy(executable: string, { entries = 1, more = '' } = {}): Relay {

@@ -5,9 +5,9 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { type Contest, type Duel, serveCommand } from './asked.ts';
 import { together } from './chain.ts';
 import { connections, type Place, prepare, type Startable, start } from './contenders.ts';
+import { type Contest, type Duel, serveCommand } from './decisions.ts';
 import { bytesPerMib, type Ground } from './footprint.ts';
 import { markLimit, ratioTo } from './judge.ts';
 import { holdOpen } from './load.ts';

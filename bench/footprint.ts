@@ -41,7 +41,7 @@ const LONG_LISTS = [
 const calmMs = 3000;
 const sampleMs = 100;
 
-/** Each proxy is started anew for each figure, so that none inherits what was measured before. */
+/** Each figure has a new process of each proxy, so that earlier measurements have no effect. */
 export async function* footprints(
   all: readonly Relay[],
   executable: string,

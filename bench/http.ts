@@ -1,7 +1,7 @@
 /** Plain HTTP over connections that are kept, and CONNECT with a head of its own each time: beside squid, nginx, tinyproxy. */
 import { writeFileSync } from 'node:fs';
-import { type Contest, type Duel, serveHttp, tinyproxyCommand } from './asked.ts';
 import type { Place, Startable } from './contenders.ts';
+import { type Contest, type Duel, serveHttp, tinyproxyCommand } from './decisions.ts';
 import { type Course, visits } from './race.ts';
 
 export const httpNames = ['GET', 'squid', 'nginx', 'CONNECT, every head different', 'tinyproxy'] as const;
@@ -60,7 +60,7 @@ coredump_dir /
   endpoint: ({ port }) => `tcp:${SQUID_PORT},get=127.0.0.1:${port}`,
 };
 
-/** To one server that stands in its file, whatever the client asks for. */
+/** The proxy of the file with one server, whatever target the client names. */
 const nginx: Startable<HttpName> = {
   name: 'nginx',
   command: nginxCommand,

@@ -1,5 +1,5 @@
 /** The figures as text for people. Pure. */
-import type { Contest } from './asked.ts';
+import type { Contest } from './decisions.ts';
 import type { Footprint } from './footprint.ts';
 import { markLimit, markRatio, median, type Name, names, ratioTo, ratioToBestPeer } from './judge.ts';
 import type { Measure, Race, Sample, Samples } from './race.ts';

@@ -1,4 +1,4 @@
-// One client of an HTTP proxy, which asks for one thing after the other over one connection.
+// One client of an HTTP proxy, which sends one request after the other over one connection.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What a client says first to a proxy that is asked for the way: before its own bytes, at the head of
-// every connection.
+// The first bytes of a client to a proxy that takes targets from clients, before its own bytes: at the head
+// of every connection.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ struct Prelude {
   bool isFresh = false;  // no two are the same
 };
 
-// `connect=HOST:PORT`: an HTTP tunnel; `connect-fresh=HOST:PORT`: each asked for in other words.
+// `connect=HOST:PORT`: an HTTP tunnel; `connect-fresh=HOST:PORT`: each with another head.
 // `get=HOST:PORT`: a client of load/http.h. `hello=NAME`: a TLS ClientHello with this server name, which the
 // echoing server sends back.
 Prelude parsePrelude(const std::string& text);

@@ -77,7 +77,7 @@ export class Cloud implements AsyncDisposable {
     if (port !== undefined) this.#port = Number(port);
   }
 
-  /** What the metadata service was asked for since it was started. */
+  /** The requests to the metadata service since its start. */
   get asked(): string {
     return this.#metadata?.stdout.text ?? '';
   }

@@ -17,7 +17,7 @@ const SMALL = `${PROJECT}/build/vsock-enclave`;
 const GUEST = `${PROJECT}/tests/e2e/guest`;
 const DIRECTORY = '/run/e2e';
 const CERTIFICATE = `${DIRECTORY}/ca.pem`;
-/** Of what runs in an enclave: its log level, and for OpenSSL the authority of the test. */
+/** The environment of programs in an enclave: the log level, and for OpenSSL the authority of the test. */
 const ENVIRONMENT = `env RUST_LOG=info SSL_CERT_FILE=${CERTIFICATE}`;
 const entryPoint = (program: string) => `${ENVIRONMENT} ${program} enclave --config ${DIRECTORY}/enclave.yaml --`;
 const SERVE = `serve --config ${DIRECTORY}/parent.yaml --enclave-cid 1`;

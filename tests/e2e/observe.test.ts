@@ -218,7 +218,7 @@ function foundBy(findings: readonly Finding[], name: string): string {
   return findings.find((each) => each.name === name)?.found ?? `no check ${name}`;
 }
 
-/** Starts the service anew for this server. @throws Error where it does not start */
+/** Restarts the service for this server. @throws Error if it does not start */
 async function restartWith(endpoint: string): Promise<void> {
   const settings = ['RUST_LOG=info', 'VSOCK_PROXY_LOG_FORMAT=journald', `VSOCK_PROXY_KMS_ENDPOINT=${endpoint}`];
   await parent.check(`printf '%s\\n' ${settings.join(' ')} >${SYSCONFIG}`);

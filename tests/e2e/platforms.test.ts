@@ -316,7 +316,7 @@ async function remove(): Promise<void> {
   await parent.check(`[ ! -e ${COMMAND} ] && [ ! -L ${COMMAND} ]`);
 }
 
-/** Other ports than those of HTTP and DNS are for whoever sets the boolean. */
+/** Ports other than those of HTTP and DNS need the boolean. */
 async function openPorts(): Promise<void> {
   await using _metadata = await service.startMetadata();
   const dropIn = `/etc/systemd/system/${NAME}.service.d/serve.conf`;

@@ -231,7 +231,7 @@ async function active(): Promise<string> {
   return (await parent.run('systemctl is-active activated.service')).stdout;
 }
 
-/** Waits until systemd has been told so. */
+/** Waits until systemd has the status. */
 function statusHas(text: string): Promise<string> {
   return parent.check(
     `until systemctl show --property StatusText activated.service | grep -q '${text}'; do sleep 0.1; done`,

@@ -175,7 +175,7 @@ describe('the service', () => {
 
   test('upgrade: a transfer that ends within the drain is complete, and the next client reaches the new process', async () => {
     await using _metadata = await service.startMetadata();
-    // As if the package had come with another list, which nobody edited.
+    // As if the package had come with another list, without edits.
     await parent.check(`echo '# older' >>${DEFAULT_LIST} && cp ${DEFAULT_LIST} ${ALLOWLIST}`);
     const before = await service.mainPid();
     const log = await service.follow();

@@ -91,7 +91,7 @@ export class Service {
     return this.machine.check(`python3 ${GUEST}/scenarios.py ${scenario} 8000 443`);
   }
 
-  /** An enclave asks KMS through the service. It has no network: its one link is down. */
+  /** An enclave calls KMS through the service. It has no network: its one link is down. */
   askKms(): Promise<string> {
     return this.machine.check(`unshare --net python3 ${GUEST}/tls_client.py 3 8000 ${KMS} /var/lib/e2e/ca.pem`);
   }

@@ -16,7 +16,7 @@ const directory = enterNamespace(import.meta.filename, {
   servers: { [SERVER]: ['web.test'], [METADATA]: ['metadata.test'] },
 });
 
-/** What a listener allows, where its clients go (absent: they ask for `host`), and whether they get there. */
+/** The rules of a listener, the target of its clients (absent: they request `host`), and whether they reach it. */
 const CASES: readonly {
   readonly allow: string;
   readonly connect?: true;

@@ -18,7 +18,7 @@ function file(name: string, text: string): string {
   return path;
 }
 
-/** In a network namespace with nothing in it, where whoever asks the network gets no answer. */
+/** Runs in an empty network namespace, where no request to the network has an answer. */
 function check(...argv: readonly string[]) {
   return run(['unshare', '--net', EXECUTABLE, 'check', ...argv]);
 }

@@ -381,7 +381,7 @@ describe('a running proxy', () => {
   });
 });
 
-/** The relay threads must hear of it first: until then the kernel may still take a client, whom nobody serves. */
+/** Waits until the relay threads have closed the socket. Until then the kernel may take a client that nobody serves. */
 async function refusesSoon(connect: () => Promise<Socket>): Promise<void> {
   const slipsIn = () => connect().catch(() => undefined);
   for (let socket = await slipsIn(); socket !== undefined; socket = await slipsIn()) socket.destroy();

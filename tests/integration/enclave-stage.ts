@@ -12,7 +12,7 @@ import { afterEach, suite, test } from 'node:test';
 import { Program } from '../program.ts';
 import { ENCLAVE, EXECUTABLE } from './proxy.ts';
 
-/** Of the parent's servers. */
+/** The address of the parent's servers. */
 export const SERVER_IP = '10.77.0.1';
 export const PATIENCE_MS = 60_000;
 const INSIDE = 'VSOCK_PROXY_TEST_NAMESPACE';
@@ -185,7 +185,7 @@ export function pidOf({ pid }: Pick<Program, 'pid'>): number {
   return pidOf({ pid: Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')) });
 }
 
-/** Of /etc: what libc, TLS and Java look for. */
+/** The files of /etc that libc, TLS and Java read. */
 function isNeeded(path: string): boolean {
   const [, , part] = path.split('/');
   return part === undefined || NEEDED.has(part);

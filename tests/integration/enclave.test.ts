@@ -46,7 +46,7 @@ async function listen<S extends Server>(server: S, port: number, ip = SERVER_IP)
   return server;
 }
 
-/** What came, as JSON: the name that was asked for, and a hash of the body. */
+/** Returns the request as JSON: its name, and a hash of the body. */
 const describeRequest: RequestListener = (request, response) => {
   const hash = createHash('sha256');
   request.on('data', (chunk: Buffer) => hash.update(chunk));
@@ -246,7 +246,7 @@ print(sum(fields[3] == "0A" and fields[1].endswith((":0050", ":01BB")) for field
   });
 }
 
-/** A DNS server of the parent for records that its hosts file cannot have. @returns what it was asked for */
+/** Starts a DNS server of the parent for records that a hosts file cannot have. @returns its queries */
 async function serveRecords(): Promise<readonly string[]> {
   const asked: string[] = [];
   const socket = createSocket('udp4').bind(53, '127.0.0.1');

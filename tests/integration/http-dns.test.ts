@@ -1,4 +1,4 @@
-/** `route: http` and the names that its clients ask for, with a DNS server that changes its mind. */
+/** `route: http` and the names that its clients request, with a DNS server whose answers change. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type DnsServer, type Reply, startDnsServer } from '../unit/dns/server.ts';
@@ -15,7 +15,7 @@ const METADATA = '169.254.169.254';
 
 enterNamespace(import.meta.filename, {
   servers: { [FIRST]: [], [SECOND]: [], [SIXTH]: [], [METADATA]: [] },
-  // There nobody answers, not even with a refusal.
+  // This address never answers, not even with a refusal.
   commands: [`ip route add ${DEAD}/32 dev lo src ${FIRST}`],
 });
 
@@ -101,7 +101,7 @@ describe('a requested name', { concurrency: true }, () => {
     answers['rebinding.example.com'] = { A: a([METADATA]) };
     await untilServedBy('rebinding.example.com', '403', FIRST);
     for (let i = 0; i < 20; i += 1) assert.equal(await get('rebinding.example.com'), '403');
-    // On a listener where nothing else is denied, and told of in sum.
+    // The listener has no other denials, so this one has a line of its own.
     assert.equal(await get('rebinding.example.com', { ...PROXY, host: '127.0.0.2' }), '403');
     await proxy.logged(/WARN .*rebinding\.example\.com may be used: 169\.254\.169\.254/);
   });

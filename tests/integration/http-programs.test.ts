@@ -48,7 +48,7 @@ before(async () => {
   const certificate = makeCertificate(NAME, IPV6);
   writeFileSync(CA, certificate.cert);
   plain = await startOrigin(80, [IPV4], { paths: { '/large': LARGE } });
-  // lftp asks the server, too, in absolute form.
+  // lftp also sends the absolute form to the server.
   const hello: Answer = (_, response) => response.end(`hello from ${NAME}\n`);
   secure = await startOrigin(443, [IPV4, IPV6], { certificate, paths: { [`https://${NAME}/hello`]: hello } });
   chunked = await startRawServer(IPV4, CHUNKED_PORT, (socket, all) => {
@@ -102,7 +102,7 @@ const lwp = (url: string) => {
 /** CONNECT to an IPv6 address without brackets. */
 const wget = (url: string) => say('wget', '--quiet', '--ca-certificate', CA, '--tries=1', '-O', '-', url);
 
-/** Host of the proxy, or of nobody, in CONNECT: it tunnels its standard streams, here those of a request in clear. */
+/** CONNECT with the Host of the proxy, or without one: the program tunnels its standard streams, here a request in clear. */
 const proxytunnel = (host: string) => {
   const request = `GET /hello HTTP/1.0\r\nHost: ${NAME}\r\n\r\n`;
   const tunnel = `proxytunnel -v -p 127.0.0.1:3128 -d ${host}:80`;

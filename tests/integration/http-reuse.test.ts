@@ -54,7 +54,7 @@ after(async () => {
   for (const each of [proxy, server]) await each?.[Symbol.asyncDispose]();
 });
 
-/** Paths that each connection of the server was asked for. */
+/** The paths of the requests on each connection of the server. */
 function asked(): readonly (readonly string[])[] {
   return server.received.map((all) => [...all.matchAll(/(?:GET|POST|HEAD) (\S+) HTTP/g)].map(([, path = '']) => path));
 }

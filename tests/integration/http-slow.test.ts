@@ -95,7 +95,7 @@ for (const [what, to, head] of [
     const clients = await crowd(to, (head + filler).slice(0, 16_000));
     const all = Promise.all(clients.map((client) => client.ended()));
     assert.ok((await othersAreServed(all)) > 10);
-    // Of which 16 MiB are what the clients have sent.
+    // 16 MiB of it are bytes of the clients.
     assert.ok(proxy.rssAnon() - memory < 48 * KIB, `${proxy.rssAnon() - memory} KiB`);
   });
 }

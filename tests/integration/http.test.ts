@@ -16,7 +16,7 @@ enterNamespace(import.meta.filename, {
     [COVERED]: ['covered.example.com'],
     'fd77::6': ['six.example.com'],
   },
-  // The kernel drops what it sends to itself for somebody else: there nobody answers, not even with a refusal.
+  // The kernel drops packets to itself with another address: this address never answers, not even with a refusal.
   commands: [`ip route add 10.78.0.0/24 dev lo src ${SERVER}`],
 });
 
@@ -36,12 +36,12 @@ listeners:
 - {listen: "tcp:127.0.0.1:3129", route: http, ip_family: ipv4}
 `;
 const CLOSING_PORT = 81;
-/** So many names are resolved at the same time for clients that are not told apart, as those over TCP. */
+/** The most names that are resolved at the same time for clients without a CID. */
 const NAMES_AT_ONCE = 32;
 const RESPONSE = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
 let proxy: RunningServe;
-/** Names that the DNS server was asked for and has no answer to. */
+/** The names of queries that the DNS server leaves without an answer. */
 const silent = new Set<string>();
 const allAsked = Promise.withResolvers<void>();
 let server: RawServer;

@@ -56,7 +56,7 @@ function insideNamespace(files: string): void {
     cleanUps = [];
   });
 
-  /** The address is there: a host that nobody listens on refuses connections. */
+  /** The address exists: a host without a listener refuses connections. */
   const addAddress = (address: string): void => {
     const change = (action: string) => {
       const suffix = address.includes(':') ? ['nodad'] : [];

@@ -1,4 +1,4 @@
-/** Limits of single clients: whoever reaches one is refused, told of in one line a period, and nobody else is concerned. */
+/** Limits per client: a client over a limit is refused, with one line per period, and other clients are not affected. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type DnsServer, startDnsServer } from '../unit/dns/server.ts';

@@ -222,7 +222,7 @@ describe('the alerts', () => {
 
   test('VsockProxyEnclaveGone: an enclave does not return its metrics', async () => {
     const metrics = `metrics: {listen: "unix:${at('metrics.sock')}", enclaves: [{cid: 77, port: 9465}]}`;
-    // No machine of this one is asked: the kernel refuses the socket.
+    // No other machine gets a request: the kernel refuses the socket.
     const prefix = refusing('socket:0:0x28=EAFNOSUPPORT');
     await using _proxy = await start(yaml(`${SERVER}:${ECHO_PORT}`, metrics), { prefix });
     const text = await scrape();

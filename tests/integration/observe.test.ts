@@ -28,7 +28,7 @@ async function start(control = at('control.sock')): Promise<RunningServe> {
   return proxy;
 }
 
-/** A command that asks the proxy. */
+/** Runs a command that uses the control socket. */
 function ask(...words: readonly string[]) {
   return run([EXECUTABLE, ...words, '--control', at('control.sock')]);
 }
@@ -140,7 +140,7 @@ describe('an observed proxy', () => {
     await using proxy = await start();
     const silent = [at('control.sock'), at('metrics.sock')].map((path) => connect(path));
     const deaf = connect(at('control.sock'));
-    // Of 1,000 answers on one connection, none is read.
+    // The peer reads none of 1,000 answers on one connection.
     deaf.write('GET /metrics HTTP/1.1\r\n\r\n'.repeat(1000));
     const rubbish = connect(at('metrics.sock'));
     rubbish.resume();

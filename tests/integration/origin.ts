@@ -1,4 +1,4 @@
-/** A web server behind the proxy, in HTTP/1.1 and, over TLS, HTTP/2. It keeps what it was asked. */
+/** A web server behind the proxy, in HTTP/1.1 and, over TLS, HTTP/2. It records its requests. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -85,7 +85,7 @@ const PATHS: Readonly<Record<string, Answer>> = {
   },
   '/empty': (_, response) => response.writeHead(204).end(),
   '/not-modified': (_, response) => response.writeHead(304, { etag: '"1"' }).end(),
-  /** What came here: the version, the header fields, the address of whoever connected. */
+  /** The requests: the version, the header fields, the address of the peer. */
   '/received': (request, response) => {
     const { httpVersion, headers } = request;
     response.end(JSON.stringify({ httpVersion, headers }));

@@ -5,7 +5,7 @@ import { TLSSocket } from 'node:tls';
 
 export interface PostgresOptions {
   readonly certificate: { readonly key: string; readonly cert: string };
-  /** What it answers to SSLRequest; `S` unless told. */
+  /** The answer to SSLRequest; default `S`. */
   readonly answer?: string;
 }
 

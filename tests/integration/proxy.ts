@@ -17,7 +17,7 @@ export const ENCLAVE = process.env.VSOCK_ENCLAVE ?? 'build/vsock-enclave';
 const PATIENCE_MS = 30_000;
 
 interface ProgramOptions {
-  /** What it listens on; `unix` unless told. */
+  /** The family of its address; default `unix`. */
   readonly on?: 'tcp' | 'unix';
   readonly args?: readonly string[];
   /** RLIMIT_NOFILE. */
@@ -29,7 +29,7 @@ export interface ProxyOptions extends ProgramOptions {
   readonly port: number;
   /** More YAML, behind the allowlist. */
   readonly settings?: string;
-  /** The allowlist; `host` and `port` alone unless told. */
+  /** The allowlist; default: `host` and `port` alone. */
   readonly allowlist?: string;
 }
 

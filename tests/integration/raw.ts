@@ -95,7 +95,7 @@ export async function ask(to: Dial, bytes: string, end = false): Promise<string>
   return client.received;
 }
 
-/** A server that is told what each client sends, as it comes, and answers as it likes. */
+/** A server whose callback gets the bytes of each client and writes the answer. */
 export interface RawServer extends AsyncDisposable {
   /** What each connection has sent, in the order in which they came. */
   readonly received: string[];

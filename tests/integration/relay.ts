@@ -15,11 +15,11 @@ import { afterTest, assertSame, buffer, connect, ending, LOOPBACK, listen, next,
 import type { RunningProxy } from './proxy.ts';
 
 export interface RelayOptions {
-  /** Of the server, on loopback. */
+  /** The port of the server on loopback. */
   readonly port: number;
-  /** What it listens on; `unix` unless told. */
+  /** The family of its address; default `unix`. */
   readonly on?: 'tcp' | 'unix';
-  /** The most at once; the program's own limit unless told. */
+  /** The most connections at once; default: that of the program. */
   readonly connections?: number;
   readonly connectTimeout?: string;
   /** RLIMIT_NOFILE. */

@@ -1,4 +1,4 @@
-/** SIGHUP: from one file to the next without anybody noticing whom it does not concern. */
+/** SIGHUP: a reload of the file affects only the clients that it concerns. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -43,7 +43,7 @@ after(async () => {
 /** Each relay thread holds one descriptor in reserve from its first client on; there are four threads at most. */
 const RESERVED = 4;
 
-/** Resolves when it is so; what /proc says, nobody tells. */
+/** Polls /proc until the condition holds, because there is no event for it. */
 async function until(isSo: () => boolean, what: () => string): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
   while (!isSo()) {
@@ -103,7 +103,7 @@ class Transfer {
 
 describe('500 reloads under load', () => {
   const ROUNDS = 500;
-  /** Of each of five kinds. */
+  /** The number of clients of each of five kinds. */
   const TRANSFERS = 10;
   const [FIXED, CHANGING, HTTP, CHANGING_HTTP, PASSING] = [8000, 8001, 3128, 3129, 8100];
 

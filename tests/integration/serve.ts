@@ -10,7 +10,7 @@ const PATIENCE_MS = 30_000;
 export interface ServeOptions {
   /** RLIMIT_NOFILE. */
   readonly descriptors?: number;
-  /** RUST_LOG; `info` unless told. */
+  /** RUST_LOG; default `info`. */
   readonly log?: string;
   /** In front of the executable, which it has to execute in its place. */
   readonly prefix?: readonly string[];

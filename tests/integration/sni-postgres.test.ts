@@ -15,7 +15,7 @@ const SERVER = '10.77.0.1';
 const WITHOUT_TLS = '10.77.0.2';
 const HOST = '127.0.0.1';
 const PORT = 5432;
-/** Of a listener that expects TLS at once. */
+/** The setting of a listener that expects TLS at once. */
 const TLS_PORT = 443;
 
 const files = enterNamespace(import.meta.filename, {

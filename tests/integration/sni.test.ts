@@ -144,7 +144,7 @@ describe('a refused client is logged with the reason', () => {
     ],
   ] as const) {
     test(what, async () => {
-      // A proxy for each: what is refused again is told of in sum.
+      // Each case has a proxy of its own, because repeated refusals share one line.
       const host = '127.0.0.2';
       await using own = await startServe(CONFIG.replaceAll(HOST, host));
       const told = await connect(host);

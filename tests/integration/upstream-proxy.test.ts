@@ -89,7 +89,7 @@ async function curl(...args: readonly string[]): Promise<string> {
   return `${stdout}${stderr}`;
 }
 
-/** What the other proxy has been asked while this was done. */
+/** Returns the requests to the other proxy during the action. */
 async function asked(action: () => Promise<unknown>): Promise<readonly string[]> {
   const from = tinyproxy.stdout.text.length;
   await action();

@@ -4,8 +4,8 @@ import { connections, haproxyCommand, type Place, type Startable, vsockProxy } f
 import { type Course, type Direction, type Measure, transfer, visits } from './race.ts';
 
 /** Ours by its routes, including a fixed one without decision requests, and two peers. */
-export const askedNames = ['fixed', 'CONNECT', 'SNI', 'CONNECT over TCP', 'tinyproxy', 'HAProxy'] as const;
-export type AskedName = (typeof askedNames)[number];
+export const decisionNames = ['fixed', 'CONNECT', 'SNI', 'CONNECT over TCP', 'tinyproxy', 'HAProxy'] as const;
+export type DecisionName = (typeof decisionNames)[number];
 
 /** The name in a ClientHello. Its address is known without a DNS query. */
 const SERVER_NAME = 'localhost';
@@ -14,12 +14,12 @@ const SERVER_NAME = 'localhost';
 const OUR_PORT = 801;
 const TINYPROXY_PORT = 802;
 
-export function askedRelays(executable: string): readonly Startable<AskedName>[] {
+export function decisionRelays(executable: string): readonly Startable<DecisionName>[] {
   return [...ourRelays(executable, OUR_PORT), tinyproxy, haproxy];
 }
 
 /** @param tcpPort where the one listens that clients reach over TCP */
-export function ourRelays(executable: string, tcpPort: number): readonly Startable<AskedName>[] {
+export function ourRelays(executable: string, tcpPort: number): readonly Startable<DecisionName>[] {
   const listener = (place: Place, address: string, rest: string) =>
     serveCommand(executable, place, `{listen: "${address}", ${rest}}`);
   return [
@@ -56,7 +56,7 @@ export function serveCommand(executable: string, { port, directory }: Place, lis
 }
 
 /** It listens on TCP only. */
-const tinyproxy: Startable<AskedName> = {
+const tinyproxy: Startable<DecisionName> = {
   name: 'tinyproxy',
   command: (place) => tinyproxyCommand(place, TINYPROXY_PORT),
   endpoint: ({ port }) => `tcp:${TINYPROXY_PORT},connect=127.0.0.1:${port}`,
@@ -70,7 +70,7 @@ export function tinyproxyCommand({ directory }: Place, port: number): [string, .
 }
 
 /** Only clients that give the name are passed on. */
-const haproxy: Startable<AskedName> = {
+const haproxy: Startable<DecisionName> = {
   name: 'HAProxy',
   command: (place) =>
     haproxyCommand(
@@ -83,7 +83,7 @@ const haproxy: Startable<AskedName> = {
 };
 
 /** One of ours beside another contender. */
-export interface Duel<N extends string = AskedName> extends Measure {
+export interface Duel<N extends string = DecisionName> extends Measure {
   readonly ours: N;
   readonly beside: N;
   /** The least ratio; absent: whatever it costs. */
@@ -91,14 +91,14 @@ export interface Duel<N extends string = AskedName> extends Measure {
 }
 
 /** A course that ours and a peer run in turns. */
-export interface Contest<N extends string = AskedName> extends Course {
+export interface Contest<N extends string = DecisionName> extends Course {
   readonly ours: readonly N[];
   /** Absent where ours are compared with each other. */
   readonly peer?: N;
   readonly duels: readonly Duel<N>[];
 }
 
-function visit(ours: AskedName, beside: AskedName, goal?: number): readonly Duel[] {
+function visit(ours: DecisionName, beside: DecisionName, goal?: number): readonly Duel[] {
   const rate = { title: `${ours}, 8 clients`, unit: '/s', figure: 'perSecond', better: 'higher' } as const;
   const time = { title: `${ours}, time of 99 %`, unit: 'µs', figure: 'p99Micros', better: 'lower' } as const;
   const cost = { title: `${ours}, processor time each`, unit: 'µs', figure: 'proxyMicros', better: 'lower' } as const;
@@ -110,9 +110,9 @@ function visit(ours: AskedName, beside: AskedName, goal?: number): readonly Duel
   ];
 }
 
-/** Once a client is connected, it makes no difference that it was asked. */
+/** After the decision a connection is relayed like any other. */
 function established(direction: Direction, connections: number): Contest {
-  const duel = (ours: AskedName): Duel => ({
+  const duel = (ours: DecisionName): Duel => ({
     title: `${ours}, throughput ${direction}, ${connections} connections`,
     unit: 'Gbit/s',
     figure: 'gbitPerSecond',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AskedName, askedNames, type Contest, contests, participants } from '../../../bench/asked.ts';
+import { type Contest, contests, type DecisionName, decisionNames, participants } from '../../../bench/decisions.ts';
 import type { Sample, Samples } from '../../../bench/race.ts';
 import { duelLines } from '../../../bench/report.ts';
 
@@ -16,10 +16,10 @@ const contest: Contest = {
 };
 
 /** The output of the load generator for one round each. */
-function samplesOf(figures: Partial<Record<AskedName, Sample['figures']>>): Samples<AskedName> {
+function samplesOf(figures: Partial<Record<DecisionName, Sample['figures']>>): Samples<DecisionName> {
   const sample = (one: Sample['figures']): Sample => ({ figures: one, clientCpus: 0, serverCpus: 0, foreignCpus: 0 });
-  const all = askedNames.map((name) => [name, [sample(figures[name] ?? {})]]);
-  return Object.fromEntries(all) as Samples<AskedName>;
+  const all = decisionNames.map((name) => [name, [sample(figures[name] ?? {})]]);
+  return Object.fromEntries(all) as Samples<DecisionName>;
 }
 
 const visited = { perSecond: 900, p99Micros: 50, failed: 0 };
