@@ -20,19 +20,27 @@ const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The program of the enclave's side, which is tested. */
 export const TESTED = process.env.VSOCK_PROXY_TEST_ENCLAVE ?? EXECUTABLE;
+/** What runs a program for another machine. */
+const EMULATOR = TESTED.startsWith('build/aarch64/') && process.arch !== 'arm64' ? ['qemu-aarch64'] : [];
 
 /**
- * Runs the tests of `body` in the parent's namespace, for each program of the enclave's side. `hosts`: what its hosts file has.
+ * Runs the tests of `body` in the parent's namespace, for each program of the enclave's side. `hosts`: what its hosts file has;
+ * `programs`: instead of those for this machine.
  *
  * To run some of them by their names, the name of {@link NAMESPACES} has to be among the patterns.
  */
-export function onParent(filename: string, hosts: string, body: () => void): void {
+export function onParent(
+  filename: string,
+  hosts: string,
+  body: () => void,
+  programs: readonly string[] = [EXECUTABLE, ENCLAVE],
+): void {
   if (process.env[INSIDE] !== undefined) {
     body();
     return;
   }
   suite(NAMESPACES, { concurrency: true, timeout: 600_000 }, () => {
-    for (const program of [EXECUTABLE, ENCLAVE]) enterNamespaces(program, filename, hosts);
+    for (const program of programs) enterNamespaces(program, filename, hosts);
   });
 }
 
@@ -149,7 +157,15 @@ export class Stage {
     const enter = ['mount --make-rprivate /', ...setUp, setEnvironment, ...prepare, 'set +e', run];
     // With a PID namespace in any case: what is left in it ends with the test.
     const flags = ['--net', '--uts', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-    const proxy = [resolve(TESTED), 'enclave', '--config', this.file(config), '--parent', `unix:${this.sockets}`];
+    const proxy = [
+      ...EMULATOR,
+      resolve(TESTED),
+      'enclave',
+      '--config',
+      this.file(config),
+      '--parent',
+      `unix:${this.sockets}`,
+    ];
     const program = new Program('unshare', [
       ...flags,
       ...['sh', '-ec', enter.join('\n'), 'sh'],
