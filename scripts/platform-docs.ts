@@ -1,6 +1,7 @@
 /**
  * Writes the table of docs/platforms.md from what `make test-platforms` has left in build/platforms/: for each platform the versions
- * that tests/e2e/platforms.test.ts found, and the files of tests that passed. A platform that has not run is said to be so.
+ * that tests/e2e/platforms.test.ts found, and the files of tests that passed. A platform that has not run since `make clean` keeps
+ * its row.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { PLATFORMS, type PlatformName } from '../tests/e2e/platforms.ts';
@@ -25,7 +26,10 @@ interface Facts {
 function row(name: PlatformName): string {
   const { standsFor } = PLATFORMS[name];
   const file = `${RESULTS}/${name}.json`;
-  if (!existsSync(file)) return `| \`${name}\` | ${standsFor} | not run | | | | | | |`;
+  if (!existsSync(file)) {
+    const before = text.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));
+    return before ?? `| \`${name}\` | ${standsFor} | not run | | | | | | |`;
+  }
   const facts: Facts = JSON.parse(readFileSync(file, 'utf8'));
   const passed = readFileSync(`${RESULTS}/${name}.passed`, 'utf8').trim().split('\n');
   const files = passed.map((each) => each.replace('.test.ts', '')).sort();
