@@ -2,11 +2,12 @@
  * bundle.ts VERSION PROGRAM PARTS METAFILE: bundles the control plane.
  *
  *   PROGRAM   runs first, and loads the other parts when they are imported
- *   PARTS     an index, a line feed, and the parts one after the other
+ *   PARTS     an index, a line feed, and the parts one after the other, each the text of a function
  *   METAFILE  the contents of each part, as esbuild reports them
  *
  * Without a compiler (--jitless) V8 still reads a whole script before it runs any of it. That takes longer than most
- * commands. So each `import()` begins a part of its own, and a part that is not imported is not read.
+ * commands. So each `import()` begins a part of its own, and a part that is not imported is not read. The parts are
+ * also there as V8's bytecode, see scripts/executable.ts.
  */
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -45,7 +46,7 @@ const sources = await Promise.all(
       supported: { 'dynamic-import': false },
       logOverride: { 'empty-import-meta': 'silent' },
     });
-    return { name: `./${basename(path)}`, bytes: Buffer.from(code) };
+    return { name: `./${basename(path)}`, bytes: Buffer.from(`(function(exports,require,module){${code}\n})`) };
   }),
 );
 sources.sort((one, other) => (one.name < other.name ? -1 : 1));
@@ -65,20 +66,30 @@ writeFileSync(program, code);
 /** This function becomes part of the program as it is written here. */
 function start(builtin: NodeJS.Require): void {
   const { getRawAsset } = builtin('node:sea') as typeof import('node:sea');
-  const { compileFunction } = builtin('node:vm') as typeof import('node:vm');
-  const asset = Buffer.from(getRawAsset('parts'));
-  const begin = asset.indexOf('\n') + 1;
-  const places = JSON.parse(asset.toString('latin1', 0, begin)) as typeof index;
+  const { Script } = builtin('node:vm') as typeof import('node:vm');
+  /** The asset's pieces by name: those of `parts`, or what scripts/executable.ts compiled them to. */
+  const open = (name: string) => {
+    const asset = Buffer.from(getRawAsset(name));
+    const begin = asset.indexOf('\n') + 1;
+    const places = JSON.parse(asset.toString('latin1', 0, begin)) as typeof index;
+    return (piece: string) => {
+      const place = places[piece];
+      return place && asset.subarray(begin + place[0], begin + place[0] + place[1]);
+    };
+  };
+  const partOf = open('parts');
+  const codeOf = open('code');
   const loaded = new Map<string, { exports: unknown }>();
   const load = (name: string): unknown => {
-    const place = places[name];
-    if (place === undefined) return builtin(name);
+    const part = partOf(name);
+    if (part === undefined) return builtin(name);
     let module = loaded.get(name);
     if (module === undefined) {
       module = { exports: {} };
       loaded.set(name, module);
-      const source = asset.toString('utf8', begin + place[0], begin + place[0] + place[1]);
-      compileFunction(source, ['exports', 'require', 'module'], { filename: name })(module.exports, load, module);
+      const code = codeOf(name);
+      const script = new Script(part.toString(), { filename: name, ...(code && { cachedData: code }) });
+      script.runInThisContext()(module.exports, load, module);
     }
     return module.exports;
   };
