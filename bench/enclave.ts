@@ -3,8 +3,9 @@
  * socket in the place of each vsock port.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
+import { createInterface } from 'node:readline';
 import { together } from './chain.ts';
 import { connections, type Place, prepare, type Startable, start } from './contenders.ts';
 import { type Contest, type Duel, serveCommand } from './decisions.ts';
@@ -156,10 +157,12 @@ async function startMillis(program: string, { directory, port }: Ground, names: 
   const { command } = prepare(relay, directory, port);
   const [file, ...args] = command;
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let from = 0;
-  for await (const line of createInterface(child.stdout)) {
-    if (line === 'ready') from = performance.now();
-    else if (line === 'started') return performance.now() - from;
-  }
-  throw new Error(`${program} enclave did not start its command`);
+  const at: Record<string, number> = {};
+  createInterface(child.stdout).on('line', (line) => {
+    at[line] = performance.now();
+  });
+  await once(child, 'close'); // the next one has the same port
+  const { ready, started } = at;
+  if (ready === undefined || started === undefined) throw new Error(`${program} enclave did not start its command`);
+  return started - ready;
 }
