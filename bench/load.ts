@@ -17,6 +17,8 @@ export type Endpoint =
 const program = new URL('../build/bench/load', import.meta.url).pathname;
 /** The generator gives up by itself much earlier. */
 const deadlineMs = 240_000;
+/** What a connection may take to open, where an emulated machine opens very many. */
+const openMs = 60;
 
 /**
  * @param cpuList the CPUs that it may run on, as in taskset(1)
@@ -59,7 +61,8 @@ export async function holdOpen<T>(
   descriptors?: number,
 ): Promise<T> {
   const [file, ...args] = limited([program, 'idle', endpoint, String(connections)], descriptors);
-  const process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], timeout: deadlineMs });
+  const timeout = deadlineMs + openMs * connections;
+  const process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'], timeout });
   await nextLine(process);
   const result = await whileOpen();
   const ended = once(process, 'exit');

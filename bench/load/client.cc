@@ -198,8 +198,15 @@ void measureRequests(const Endpoint& proxy, int clients, milliseconds duration) 
   });
 }
 
+// Fewer than a queue of connections holds.
+constexpr int kOpenedAtOnce = 256;
+
 void holdIdle(const Endpoint& proxy, int connections) {
-  const std::vector<Fd> open = openAll(proxy, connections, kEcho);
+  std::vector<Fd> open;
+  while (open.size() < static_cast<size_t>(connections)) {
+    const int rest = connections - static_cast<int>(open.size());
+    for (Fd& one : openAll(proxy, std::min(kOpenedAtOnce, rest), kEcho)) open.push_back(std::move(one));
+  }
   std::printf("{\"alive\":%zu}\n", open.size());
   std::fflush(stdout);
   std::string line;

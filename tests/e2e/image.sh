@@ -1,10 +1,11 @@
 #!/bin/bash
-# image.sh [MACHINE SUITE KERNEL [engines]]: makes what test machines boot from, and prints the directory that holds it.
+# image.sh [MACHINE SUITE KERNEL [engines|peers]]: makes what test machines boot from, and prints the directory that holds it.
 #
 #   MACHINE   x86_64 (unless told) or aarch64
 #   SUITE     of Debian: what the root file system is made of; bookworm unless told
 #   KERNEL    the suite whose cloud kernel it is; SUITE unless told
 #   engines   with container engines
+#   peers     with proxies that ours is measured beside
 #
 #   vmlinuz              the kernel; NVMe and ext4 are built in, so it needs no initramfs
 #   root.img             Debian with systemd, ssh and the tools that scenarios use; image/ is copied over it. Where SELinux's
@@ -32,10 +33,12 @@ esac
 if [ "$machine" = x86_64 ] && [ "$suite" = bookworm ] && [ "$kernel_suite" = bookworm ]; then
   packages+=,qemu-system-x86,cloud-init$selinux # for the files of tests that run on nothing else
 fi
-if [ "$extra" = engines ]; then
-  packages+=,docker.io,containerd,podman,crun,netavark,catatonit,aardvark-dns,nftables,iptables,apparmor
-  [ "$suite" = bookworm ] || packages+=,docker-cli
-fi
+case $extra in
+  engines)
+    packages+=,docker.io,containerd,podman,crun,netavark,catatonit,aardvark-dns,nftables,iptables,apparmor
+    [ "$suite" = bookworm ] || packages+=,docker-cli ;;
+  peers) packages+=,haproxy,ncat ;;
+esac
 debian_machine=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$machine")
 
 fail() { echo "image.sh: $1. Hint: $2" >&2; exit 1; }

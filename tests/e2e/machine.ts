@@ -42,12 +42,14 @@ export const PLATFORM_NAME = process.env.E2E_PLATFORM ?? 'bookworm';
 /** Where the machine has the files of the project that it was given. Read-only. */
 export const PROJECT = '/mnt/project';
 
+type Extra = 'engines' | 'peers';
+
 export interface MachineOptions {
   readonly memoryMib: number;
   /** One of platforms.ts; {@link PLATFORM_NAME}, unless it says otherwise. */
   readonly platform?: string;
-  /** Whether it has container engines. */
-  readonly engines?: true;
+  /** What it has besides: see image.sh. */
+  readonly extra?: Extra;
   /** Two, unless it says otherwise. */
   readonly processors?: number;
   /**
@@ -91,7 +93,7 @@ export class Machine implements AsyncDisposable {
   private constructor(options: MachineOptions) {
     this.#options = options;
     this.#platform = platformOf(options.platform ?? PLATFORM_NAME);
-    this.#image = imageOf(this.#platform, options.engines);
+    this.#image = imageOf(this.#platform, options.extra);
   }
 
   /** Resolves when the machine takes commands. */
@@ -287,11 +289,10 @@ export class Machine implements AsyncDisposable {
 }
 
 /** The directory of the image that a platform boots from: see image.sh, which makes it where no run has before. */
-export function imageOf({ machine, suite, kernel }: Platform, engines = false): string {
+export function imageOf({ machine, suite, kernel }: Platform, extra?: Extra): string {
   const script = join(ROOT, 'tests/e2e/image.sh');
-  const printed = execFileSync(script, [machine, suite, kernel ?? suite, ...(engines ? ['engines'] : [])], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const args = [machine, suite, kernel ?? suite, ...(extra ? [extra] : [])];
+  const printed = execFileSync(script, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return printed.toString().trim();
 }
 

@@ -93,7 +93,7 @@ before(async () => {
   if (!existsSync(join(ROOT, ARCHIVE))) throw new Error(`${ARCHIVE} is not there. Hint: make oci`);
   machine = await Machine.start({
     memoryMib: 3072,
-    engines: true,
+    extra: 'engines',
     files: [ARCHIVE, PROFILE, APPARMOR, MANIFESTS, 'tests/e2e/guest'],
   });
   await machine.check(`sh ${GUEST}/certificates.sh ${STATE} ${KMS}`);
