@@ -1,19 +1,21 @@
 /** What an enclave shows of itself: metrics, health, the control socket, and records for a journal. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { type RequestOptions, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Program } from '../program.ts';
-import { afterTest, onParent, PATIENCE_MS, Stage, TESTED } from './enclave-stage.ts';
+import { afterTest, onParent, PATIENCE_MS, pidOf, Stage, TESTED } from './enclave-stage.ts';
 import { EXECUTABLE } from './proxy.ts';
 
 const FORWARD = 'forward: [{listen: "127.0.0.1:443", connect: "unix:DIRECTORY/parent-8001"}]\n';
 const METRICS = 'metrics: {listen: "vsock:9465", enclaves: [{cid: 16, port: 9465}]}\n';
 /** It ends with its standard input. */
-const command = ['cat'];
+const command = ['sh', '-c', 'echo started; exec cat'];
 /** As many connections to metrics are open at most. */
 const MOST_CONNECTIONS = 64;
 
@@ -52,6 +54,7 @@ function observed(): void {
   const start = async (stage: Stage, config = FORWARD + METRICS, environment: readonly string[] = []) => {
     const enclave = stage.enclave({ config, command, environment });
     await enclave.stderr.match(/Metrics are served on|There are no metrics|The control socket is/, PATIENCE_MS);
+    await enclave.stdout.match(/started/, PATIENCE_MS);
     return enclave;
   };
   const metricsOf = (stage: Stage) => join(stage.sockets, 'enclave-9465');
@@ -100,6 +103,24 @@ function observed(): void {
     await enclave.stderr.match(/WARN .* has 64 connections open, and closes all others at once/, PATIENCE_MS);
     // The enclave ends these by itself.
     await Promise.all(silent.map((socket) => once(socket.resume(), 'end')));
+    assert.equal((await get(metricsOf(stage), '/healthz')).status, 200);
+  });
+
+  test('a lack of descriptors neither ends the process nor keeps it busy', async () => {
+    const stage = new Stage();
+    const pid = pidOf(await start(stage));
+    const limit = (count: number | string) => execFileSync('prlimit', ['--pid', `${pid}`, `--nofile=${count}:`]);
+    const seconds = () => Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ', 1)[0]) / 1e9;
+    const taken = readdirSync(`/proc/${pid}/fd`).map(Number);
+    limit(taken.findIndex((_, number) => !taken.includes(number + 1)) + 1); // the first number that is not taken
+    const waiting = connect(metricsOf(stage)).on('error', () => undefined);
+    afterTest(() => waiting.destroy());
+    await once(waiting, 'connect');
+    const before = seconds();
+    await pause(1_000);
+    const used = seconds() - before;
+    limit(1_000);
+    assert.ok(used < 0.3, `${used} s of processor time in one second`);
     assert.equal((await get(metricsOf(stage), '/healthz')).status, 200);
   });
 

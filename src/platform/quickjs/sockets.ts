@@ -16,6 +16,8 @@ const HIGH_WATER_BYTES = 16 * 1024;
 const BLOCK = new Uint8Array(64 * 1024);
 /** How many datagrams are read before other events get their turn. */
 const MOST_AT_ONCE = 64;
+/** How long a server waits after an accept(2) that failed. */
+const REST_MS = 100;
 
 type Listener = (...args: never[]) => void;
 
@@ -251,8 +253,12 @@ class Server implements StreamServer {
   }
 
   #accept(): boolean {
-    const { fd } = host.acceptFrom(this.#fd);
-    if (fd < 0) return false;
+    if (this.#fd < 0) return false;
+    const { fd, error } = host.acceptFrom(this.#fd);
+    if (fd < 0) {
+      if (error !== -EAGAIN) this.#rest();
+      return false;
+    }
     if (this.#open >= this.maxConnections) {
       host.closeFile(fd);
       this.#listeners.tell('drop');
@@ -266,6 +272,14 @@ class Server implements StreamServer {
     });
     this.#onConnection(socket);
     return true;
+  }
+
+  /** accept(2) lacks descriptors, for example. The client stays in the queue, and the loop must not spin. */
+  #rest(): void {
+    host.rewatch(this.#fd, 0);
+    host.setTimer(REST_MS, () => {
+      if (this.#fd >= 0) host.rewatch(this.#fd, READABLE);
+    });
   }
 
   once(event: 'listening', listener: () => void): void {
