@@ -55,6 +55,10 @@ ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const Listen
   occupancy_->listener = id;
 }
 
+bool ListenerState::sharesSocketWith(const ListenerState& other) const {
+  return occupancy_ == other.occupancy_;
+}
+
 bool ListenerState::takeBackFrom(const ListenerState& closed) {
   if (occupancy_ != closed.occupancy_ || occupancy_->listener != closed.id) return false;
   occupancy_->listener = id;
@@ -227,6 +231,13 @@ void Gate::acceptQueued() {
   for (int clients = 0; socket_ && clients < SOMAXCONN; ++clients) {
     if (!acceptOne()) return;
   }
+}
+
+// A descriptor that is added is reported if it is ready already.
+void Gate::look() {
+  if (!open_) return;
+  close();
+  open();
 }
 
 void Gate::shut() {

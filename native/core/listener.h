@@ -114,6 +114,8 @@ class ListenerState {
   const ListenerId id;
   const ListenSpec spec;
 
+  // Whether one is the other's successor, or they have one predecessor.
+  bool sharesSocketWith(const ListenerState& other) const;
   // Takes the socket back after a successor was closed. Returns whether there was one.
   bool takeBackFrom(const ListenerState& closed);
 
@@ -237,6 +239,9 @@ class Gate final : public Watch {
   // Accepts the clients in the queue, as far as there are places. These clients consider themselves
   // connected, and closing the socket would reset them.
   void acceptQueued();
+  // Looks for clients of whom the kernel has told a gate that is shut now. With EPOLLEXCLUSIVE it may tell
+  // only one of several gates to a socket: epoll_ctl(2).
+  void look();
   // Closes the gate for good, and releases the listening socket.
   void shut();
   const std::shared_ptr<ListenerState>& state() const { return state_; }

@@ -69,8 +69,12 @@ void Worker::removeListener(ListenerId listener, bool acceptQueued) {
     if (gate == gates_.end()) return;
     if (acceptQueued) gate->second->acceptQueued();
     gate->second->shut();
+    const std::shared_ptr<ListenerState> state = gate->second->state();
     loop_.retire(std::move(gate->second));
     gates_.erase(gate);
+    for (const auto& [id, other] : gates_) {
+      if (other->state()->sharesSocketWith(*state)) other->look();
+    }
   });
 }
 

@@ -2,7 +2,11 @@
 
 #include "../harness.h"
 
+#include <sched.h>
 #include <sys/resource.h>
+
+#include <filesystem>
+#include <fstream>
 
 TEST("listen: an address in use is an error with its call, and nothing else changes") {
   Route route({});
@@ -825,9 +829,9 @@ struct Copies {
 };
 
 // Returns when each relay thread has waited for events at least once more.
-void nextRound(Plane& plane) {
-  while (!plane.engine.beat()) std::this_thread::yield();
-  while (!plane.engine.beat()) std::this_thread::yield();
+void nextRound(Engine& engine) {
+  while (!engine.beat()) std::this_thread::yield();
+  while (!engine.beat()) std::this_thread::yield();
 }
 
 }  // namespace
@@ -844,7 +848,7 @@ TEST("a child process that has copies of its sockets: a closed connection gets n
   accepted.endWriting();
   CHECK(route.plane.nextClose().reason == CloseReason::Finished);
   copies.hangUp();
-  nextRound(route.plane);
+  nextRound(route.plane.engine);
 }
 
 TEST("a child process that has copies of its sockets: an attempt that lost gets no more events") {
@@ -855,9 +859,53 @@ TEST("a child process that has copies of its sockets: an attempt that lost gets 
   Route route({silent.server.address(), server.address()}, with);
   const Peer client = route.client();
   route.plane.next<Progress>();
-  nextRound(route.plane);
+  nextRound(route.plane.engine);
   const Copies copies;
   CHECK(route.plane.nextClose().reason == CloseReason::ConnectTimeout);
   copies.hangUp();
-  nextRound(route.plane);
+  nextRound(route.plane.engine);
+}
+
+namespace {
+
+// From now on the relay thread runs only while this one waits: it gets in one round what happens until then.
+void runBehindThisThread(const std::string& relayThread) {
+  cpu_set_t processor;
+  CPU_ZERO(&processor);
+  CPU_SET(sched_getcpu(), &processor);
+  CHECK_EQ(sched_setaffinity(0, sizeof processor, &processor), 0);
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::ifstream(entry.path() / "comm") >> name;
+    if (name != relayThread) continue;
+    const pid_t thread = std::stoi(entry.path().filename());
+    const sched_param none{};
+    CHECK_EQ(sched_setaffinity(thread, sizeof processor, &processor), 0);
+    CHECK_EQ(sched_setscheduler(thread, SCHED_IDLE, &none), 0);
+    return;
+  }
+  check::fail(__FILE__, __LINE__, "there is no thread " + relayThread);
+}
+
+}  // namespace
+
+// epoll(7): with EPOLLEXCLUSIVE the kernel may tell only one of those that watch.
+TEST("a client of whom the kernel told only the listener that is replaced: the successor serves it") {
+  cpu_set_t before;
+  CHECK_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  const Server server;
+  Plane plane(1);
+  const Engine::Listening first = plane.engine.listen(spec());
+  ListenSpec next = spec();
+  next.predecessor = first.id;
+  const Engine::Listening second = plane.engine.listen(next);
+  for (const ListenerId id : {first.id, second.id}) plane.engine.setUpstream(id, {server.address()});
+  nextRound(plane.engine);
+  runBehindThisThread("relay-0");
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));  // it waits for events meanwhile
+  const Peer client = Peer::connect(spec().on);
+  plane.engine.closeListener(first.id);
+  client.write("x");
+  CHECK(server.accept().read(1) == "x");
+  CHECK_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
