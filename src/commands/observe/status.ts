@@ -118,8 +118,8 @@ export function formatStatus(status: Status, before?: Status): string {
       listener.counters.active,
       listener.limits.connections,
       listener.counters.accepted,
-      sumOf(listener, REFUSED),
-      sumOf(listener, undefined),
+      sumOf(listener, 'refused'),
+      sumOf(listener, 'failed'),
       ...(span > 0 ? [rateOf(listener)] : []),
       formatBytes(listener.counters.bytesUp),
       formatBytes(listener.counters.bytesDown),
@@ -169,13 +169,31 @@ function section(title: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : ['', title, ...lines];
 }
 
-const REFUSED = ['not-admitted', 'client-limit', 'client-rate'] as const;
-/** Close reasons that are not failures. */
-const FINE: readonly string[] = ['finished', 'drained', ...REFUSED];
+type Closed = ListenerSnapshot['counters']['closed'];
+type Column = 'refused' | 'failed';
 
-/** The number of connections with these reasons; without reasons, of all failures. */
-function sumOf({ counters }: Json<ListenerSnapshot>, reasons: readonly string[] | undefined): number {
-  return Object.entries(counters.closed)
-    .filter(([reason]) => (reasons === undefined ? !FINE.includes(reason) : reasons.includes(reason)))
-    .reduce((sum, [, times]) => sum + times, 0);
+/** Where each close reason is counted. */
+const COLUMN_OF: Readonly<Record<keyof Closed, Column | undefined>> = {
+  finished: undefined,
+  drained: undefined,
+  'not-admitted': 'refused',
+  'client-limit': 'refused',
+  'client-rate': 'refused',
+  reset: 'failed',
+  'connect-failed': 'failed',
+  'no-upstream': 'failed',
+  'connect-timeout': 'failed',
+  'idle-timeout': 'failed',
+  internal: 'failed',
+  'head-timeout': 'failed',
+  denied: 'failed',
+  malformed: 'failed',
+  'decision-timeout': 'failed',
+};
+
+/** The number of connections that are counted there. */
+function sumOf({ counters }: Json<ListenerSnapshot>, column: Column): number {
+  return (Object.keys(COLUMN_OF) as (keyof Closed)[])
+    .filter((reason) => COLUMN_OF[reason] === column)
+    .reduce((sum, reason) => sum + counters.closed[reason], 0);
 }
