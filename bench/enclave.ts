@@ -34,11 +34,6 @@ export interface Programs {
 }
 
 export function enclaves({ small, executable }: Programs): readonly Startable<EnclaveName>[] {
-  const byIngress = (name: EnclaveName, program: string): Startable<EnclaveName> => ({
-    name,
-    command: (place) => withIngress(program, place),
-    endpoint: ({ directory, port }) => `unix:${directory}/enclave-${port}`,
-  });
   const byConnect = (name: keyof typeof PROXY_PORTS, program: string): Startable<EnclaveName> => {
     const own = PROXY_PORTS[name];
     return {
@@ -64,9 +59,15 @@ export function enclaves({ small, executable }: Programs): readonly Startable<En
   ];
 }
 
-function withIngress(program: string, place: Place): [string, ...string[]] {
-  const config = `ingress: [{listen_port: ${place.port}}]\nlimits: {connections: ${connections}}\n`;
-  return enclave(program, place, config, ['sleep', 'infinity']);
+function byIngress(name: EnclaveName, program: string): Startable<EnclaveName> {
+  return {
+    name,
+    command(place) {
+      const config = `ingress: [{listen_port: ${place.port}}]\nlimits: {connections: ${connections}}\n`;
+      return enclave(program, place, config, ['sleep', 'infinity']);
+    },
+    endpoint: ({ directory, port }) => `unix:${directory}/enclave-${port}`,
+  };
 }
 
 /** With an /etc of its own, because it writes there. */
@@ -132,12 +133,7 @@ export async function* enclaveFigures(
 }
 
 async function residentMib(program: string, { directory, port }: Ground, held: number): Promise<number> {
-  const relay: Startable<EnclaveName> = {
-    name: 'ingress',
-    command: (place) => withIngress(program, place),
-    endpoint: (place) => `unix:${place.directory}/enclave-${place.port}`,
-  };
-  const running = await start(relay, directory, port);
+  const running = await start(byIngress('ingress', program), directory, port);
   try {
     const look = () => residentBytes(running.pid) / bytesPerMib;
     return held === 0 ? look() : await holdOpen(running.endpoint, held, look);
