@@ -15,7 +15,9 @@ import { FAMILY_NAMES } from './metrics.ts';
 export type FetchMetrics = (enclave: { readonly cid: number; readonly port: number }) => Promise<string>;
 
 /** A line that is not a comment: name, labels if any, value. */
-const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? ([-+0-9.eE]+|[-+]?Inf|NaN)$/;
+const SAMPLE = /^([a-z_]+)(?:\{(.*)\})? (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|[-+]?Inf|NaN)$/;
+/** The next label: its name and its value, and the comma or the end behind it. */
+const LABEL = /([a-z_]+)="(?:[^"\\\p{Cc}]|\\[\\n"])*"(?:,|$)/uy;
 const SUFFIX = /_(bucket|sum|count)$/;
 const UP = 'vsock_proxy_enclave_up';
 
@@ -66,13 +68,25 @@ export function parseSamples(text: string, cid: number): ReadonlyMap<string, rea
   for (const line of text.split('\n')) {
     const [, name = '', labels = '', value = ''] = SAMPLE.exec(line) ?? [];
     const family = FAMILY_NAMES.has(name) ? name : name.replace(SUFFIX, '');
-    if (!FAMILY_NAMES.has(family)) continue;
+    // A scraper refuses the whole text for one such line.
+    if (!FAMILY_NAMES.has(family) || !areLabels(labels) || Math.abs(Number(value)) === Number.POSITIVE_INFINITY) continue;
     const all = [`cid="${cid}"`, ...(labels === '' ? [] : [labels.replace(/,$/, '')])].join(',');
     const lines = families.get(family) ?? [];
     lines.push(`${name}{${all}} ${value}`);
     families.set(family, lines);
   }
   return families;
+}
+
+/** Whether labels are well-formed, and no name is among them twice or is `cid`. */
+function areLabels(text: string): boolean {
+  const names = new Set(['cid']);
+  for (LABEL.lastIndex = 0; LABEL.lastIndex < text.length; ) {
+    const [, name = ''] = LABEL.exec(text) ?? [];
+    if (name === '' || names.has(name)) return false;
+    names.add(name);
+  }
+  return true;
 }
 
 /** The samples of one family must be adjacent. */

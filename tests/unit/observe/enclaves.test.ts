@@ -54,4 +54,18 @@ describe('metrics of enclaves', () => {
     ].join('\n');
     assert.deepEqual([...parseSamples(hostile, 16)], []);
   });
+
+  it('no line is taken for which a scraper would refuse those of the parent, too', () => {
+    const hostile = [
+      ...['{listener="a"b="c"}', '{cid="17"}', '{listener="a",listener="b"}', '{listener="a",,}', '{listener="a\0"}'],
+      ...['{listener="a\\d"}', '{,}', '{listener=a}', '{listener="a"}}'],
+    ].map((labels) => `vsock_proxy_connections_open${labels} 1`);
+    const values = ['1.2.3', '--', 'e', '1e999', '-1e999', '0x1', '1_0', '.', '1e'];
+    hostile.push(...values.map((value) => `vsock_proxy_connections_open{listener="a"} ${value}`));
+    for (const line of hostile) assert.deepEqual([...parseSamples(line, 16)], [], JSON.stringify(line));
+    const written = ['{listener="a\\"\\\\\\n",le="+Inf",} 1.5e-7', '{} -2', ' 1e+21', '{listener="ü"} NaN', ' +Inf'];
+    for (const rest of written) {
+      assert.equal([...parseSamples(`vsock_proxy_connections_open${rest}`, 16)].length, 1, rest);
+    }
+  });
 });
