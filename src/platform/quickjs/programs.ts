@@ -19,6 +19,8 @@ class Program implements RunningProgram {
   readonly #spawned: (() => void)[] = [];
   readonly #ended: ((status: number | null, signal: string | null) => void)[] = [];
   readonly #failed: ((error: Error) => void)[] = [];
+  /** Its process id belongs to it; when it has ended, another process may get the id. */
+  #runs = false;
 
   constructor(words: readonly string[], environment: readonly string[], stdio: StartOptions['stdio']) {
     const streams = INHERITED.map((own, at) => {
@@ -28,6 +30,7 @@ class Program implements RunningProgram {
     onSignal('SIGCHLD', () => this.#look());
     const pid = host.startProgram(words, environment, streams);
     this.pid = pid < 0 ? undefined : pid;
+    this.#runs = pid >= 0;
     queueMicrotask(() => {
       if (pid < 0) this.#fail(systemError(pid, `spawn ${words[0]}`));
       else for (const listener of this.#spawned) listener();
@@ -45,7 +48,7 @@ class Program implements RunningProgram {
   }
 
   kill(signal: string): boolean {
-    return this.pid !== undefined && host.sendSignal(this.pid, SIGNALS[signal] ?? 0) === 0;
+    return this.#runs && this.pid !== undefined && host.sendSignal(this.pid, SIGNALS[signal] ?? 0) === 0;
   }
 
   #fail(error: Error): void {
@@ -54,9 +57,10 @@ class Program implements RunningProgram {
 
   /** Whether the program has ended. */
   #look(): void {
-    if (this.pid === undefined || this.#ended.length === 0) return;
+    if (!this.#runs || this.pid === undefined || this.#ended.length === 0) return;
     const { ended, status, signal } = host.endOf(this.pid);
     if (!ended) return;
+    this.#runs = false;
     const name = Object.keys(SIGNALS).find((each) => SIGNALS[each] === signal);
     for (const listener of this.#ended.splice(0)) {
       listener(signal === 0 ? status : null, signal === 0 ? null : (name ?? `${signal}`));
