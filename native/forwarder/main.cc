@@ -2,6 +2,7 @@
 #include "process.h"
 
 int main(int count, char** words) {
+  vsock_proxy::openStandardStreams();
   const std::vector<std::string> arguments(words + 1, words + count);
   if (arguments.empty() || arguments.front() != "forward") {
     return vsock_proxy::runForwarder("vsock-forwarder", arguments);

@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,6 +30,15 @@ bool writeIfRoom(int fd, const std::string& text) {
 }
 
 }  // namespace
+
+void openStandardStreams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+    // open(2) returns the lowest number that is free. Without /dev it is a file that cannot be read or
+    // written.
+    if (open("/dev/null", O_RDWR) < 0) open("/", O_PATH);
+  }
+}
 
 void nameProcess(const char* name) { prctl(PR_SET_NAME, name); }
 

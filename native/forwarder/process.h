@@ -9,6 +9,10 @@
 
 namespace vsock_proxy {
 
+// Opens the standard streams that are closed, as Node.js does. Otherwise the next descriptors would take
+// their numbers, and so get the log, or be the streams of a program that is started. Call it first.
+void openStandardStreams();
+
 // The name in ps(1) and the journal: prctl(2), PR_SET_NAME.
 void nameProcess(const char* name);
 

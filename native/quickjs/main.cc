@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../forwarder/forwarder.h"
+#include "../forwarder/process.h"
 #include "host.h"
 #include "process.h"
 #include "program.h"
@@ -15,6 +16,7 @@ extern const uint8_t vsock_enclave_end[];
 }
 
 int main(int count, char** words) {
+  vsock_proxy::openStandardStreams();
   const std::vector<std::string> all(words, words + count);
   if (count > 1 && all[1] == "forward") {
     return vsock_proxy::runForwarder("vsock-enclave forward", {all.begin() + 2, all.end()});

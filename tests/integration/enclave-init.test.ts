@@ -1,6 +1,7 @@
 /** The built executable as the first process of an enclave, and what it finds and leaves there. */
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { suite, test } from 'node:test';
 import type { Program } from '../program.ts';
 import { onParent, PATIENCE_MS, pidOf, Stage, TESTED } from './enclave-stage.ts';
@@ -172,6 +173,15 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 }
 
 function surroundings(): void {
+  test('standard streams, whatever of them is closed', async () => {
+    const stage = new Stage();
+    const seen = join(stage.directory, 'seen');
+    const script = `streams=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo "$streams" >${seen}`;
+    const prepare = ['exec <&- >&- 2>&-'];
+    await stage.enclave({ config: FORWARD, command: ['sh', '-c', script], prepare }).outcome(PATIENCE_MS);
+    assert.equal(readFileSync(seen, 'utf8'), '/dev/null\n/dev/null\n/dev/null\n');
+  });
+
   test('a loopback with both families, and names that lead to it', async () => {
     const stage = new Stage();
     const script = 'ip -brief address show lo; getent ahostsv4 localhost; getent hosts ranges.test';
