@@ -49,6 +49,7 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   std::shared_ptr<SocketFile> file;
   Opened opened = openSocket(spec, file);
   if (!opened.fd) return {0, {}, opened.call, opened.error};
+  forgetGone();  // not every owner reads the counters, which forgets them, too
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
   prepareAccepted(opened.fd.get(), on, spec.limits.vsockBufferBytes);
@@ -118,6 +119,13 @@ std::vector<ListenerCounters> Engine::counters() {
     listener = gone ? listeners_.erase(listener) : std::next(listener);
   }
   return all;
+}
+
+void Engine::forgetGone() {
+  for (auto listener = listeners_.begin(); listener != listeners_.end();) {
+    const bool gone = !listener->second.socket && listener->second.state->counters().active == 0;
+    listener = gone ? listeners_.erase(listener) : std::next(listener);
+  }
 }
 
 void Engine::list(uint64_t number) {

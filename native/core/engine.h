@@ -70,6 +70,8 @@ class Engine final : public WorkerObserver {
     std::shared_ptr<ListenerState> state;
     std::shared_ptr<ListenSocket> socket;  // null after close
   };
+  // Forgets closed listeners without a connection.
+  void forgetGone();
   // Null if the engine no longer holds it.
   std::shared_ptr<ListenSocket> letGo(ListenerId listener, bool acceptQueued);
   Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;
