@@ -41,10 +41,19 @@ export async function openObservation(proxy: RunningProxy, log: Log, process: Ob
   const metrics = proxy.metrics();
   if (metrics !== undefined) await apply(metrics);
   else if (fallback !== undefined) await apply(await readMetricsAddress(fallback)).catch(warnOf(log));
+  const followOnce = async (): Promise<void> => {
+    try {
+      await apply(proxy.metrics() ?? (fallback === undefined ? undefined : await readMetricsAddress(fallback)));
+    } catch (error) {
+      log.error(lineOf(error));
+    }
+  };
+  /** The last one. Two at the same time would both open the new address. */
+  let following: Promise<void> = Promise.resolve();
   return {
-    async follow() {
-      const plan = proxy.metrics() ?? (fallback === undefined ? undefined : await readMetricsAddress(fallback));
-      await apply(plan).catch((error: unknown) => log.error(lineOf(error)));
+    follow() {
+      following = following.then(followOnce);
+      return following;
     },
     close: async () => await observers?.close(),
   };

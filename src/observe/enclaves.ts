@@ -69,7 +69,8 @@ export function parseSamples(text: string, cid: number): ReadonlyMap<string, rea
     const [, name = '', labels = '', value = ''] = SAMPLE.exec(line) ?? [];
     const family = FAMILY_NAMES.has(name) ? name : name.replace(SUFFIX, '');
     // A scraper refuses the whole text for one such line.
-    if (!FAMILY_NAMES.has(family) || !areLabels(labels) || Math.abs(Number(value)) === Number.POSITIVE_INFINITY) continue;
+    if (!FAMILY_NAMES.has(family) || !areLabels(labels) || Math.abs(Number(value)) === Number.POSITIVE_INFINITY)
+      continue;
     const all = [`cid="${cid}"`, ...(labels === '' ? [] : [labels.replace(/,$/, '')])].join(',');
     const lines = families.get(family) ?? [];
     lines.push(`${name}{${all}} ${value}`);

@@ -20,8 +20,9 @@ import {
 } from '../platform/system/sockets.ts';
 import { ANSWER_MS, converse, type RefusedStatus, type Reply, type Request } from './conversation.ts';
 
+export type Page = (request: Request) => Reply | Promise<Reply>;
 /** Answers by path. Any other path is 404. */
-export type Pages = Readonly<Record<string, (request: Request) => Reply | Promise<Reply>>>;
+export type Pages = Readonly<Record<string, Page>>;
 
 export type PageAddress =
   | { readonly family: 'unix'; readonly path: string; readonly mode: number }

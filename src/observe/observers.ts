@@ -5,7 +5,7 @@ import type { MetricsPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { type FetchMetrics, mergeEnclaves } from './enclaves.ts';
-import { type PageAddress, type PageServer, type Pages, servePages } from './http.ts';
+import { type Page, type PageAddress, type PageServer, type Pages, servePages } from './http.ts';
 import { controlPages, metricsPages, type Observed } from './pages.ts';
 
 export interface ObserversOptions {
@@ -21,7 +21,10 @@ export interface ObserversOptions {
 }
 
 interface Door {
-  readonly key: string;
+  /** In the form of {@link keyOf}. */
+  readonly address: string;
+  /** The pages for requests from now on can be changed here. */
+  readonly pages: Record<string, Page>;
   close(): Promise<void>;
 }
 
@@ -50,26 +53,27 @@ export class Observers {
   }
 
   /**
-   * Serves metrics as this plan says, from now on. The new address is open before the old one closes.
+   * Serves metrics as this plan says, from now on. The new address is open before the old one closes, and an address that
+   * stays is not closed. Await it before the next call.
    * @throws VsockProxyError `listen-failed` with its place; then the old address stays open
    */
   async applyMetrics(plan: MetricsPlan | undefined): Promise<void> {
-    const key = JSON.stringify(plan ?? null);
-    if (this.#metrics?.key === key) return;
     const before = this.#metrics;
-    const samePlace =
-      before !== undefined && plan !== undefined && addressIn(before.key) === JSON.stringify(plan.listen);
-    if (samePlace) await before.close(); // the same address cannot be bound twice
-    this.#metrics = plan === undefined ? undefined : await this.#open(plan, key);
-    if (!samePlace) await before?.close();
+    if (plan !== undefined && before?.address === keyOf(plan)) {
+      Object.assign(before.pages, this.#pagesFor(plan));
+      return;
+    }
+    this.#metrics = plan === undefined ? undefined : await this.#open(plan);
+    await before?.close();
   }
 
-  async #open(plan: MetricsPlan, key: string): Promise<Door> {
+  async #open(plan: MetricsPlan): Promise<Door> {
     const { log } = this.#options;
     try {
-      const door = await this.#serve(plan.listen, this.#pagesFor(plan));
+      const pages = { ...this.#pagesFor(plan) };
+      const close = await this.#serve(plan.listen, pages);
       log.info(`Metrics are served on ${writeAddress(plan.listen)}`);
-      return { key, close: door };
+      return { address: keyOf(plan), pages, close };
     } catch (error) {
       if (!(error instanceof VsockProxyError)) throw error;
       const { code, message, hint, errno } = error;
@@ -119,6 +123,6 @@ function toPageAddress(address: SocketAddress): PageAddress {
   return address.family === 'unix' ? { ...address, mode: SOCKET_MODE } : address;
 }
 
-function addressIn(key: string): string {
-  return JSON.stringify((JSON.parse(key) as MetricsPlan).listen);
+function keyOf({ listen }: MetricsPlan): string {
+  return JSON.stringify(listen);
 }
