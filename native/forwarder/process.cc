@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,7 +16,16 @@
 namespace vsock_proxy {
 namespace {
 
-// O_NONBLOCK would hold for every process that has the same file open.
+// O_NONBLOCK would hold for every process that has the same file open. Another one of them may fill a pipe or
+// a terminal between poll(2) and write(2), which then waits. So these are opened again, if /proc allows it.
+int openForItself(int fd) {
+  struct stat found {};
+  if (fstat(fd, &found) < 0 || !(S_ISFIFO(found.st_mode) || isatty(fd) == 1)) return fd;
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  const int own = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return own < 0 ? fd : own;
+}
+
 bool writeIfRoom(int fd, const std::string& text) {
   // The journal, for example, reads from a socket.
   ssize_t written = ::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -70,7 +80,10 @@ void raiseDescriptorLimit() {
 }
 
 bool writeStdout(const std::string& text) { return writeIfRoom(STDOUT_FILENO, text); }
-bool writeStderr(const std::string& text) { return writeIfRoom(STDERR_FILENO, text); }
+bool writeStderr(const std::string& text) {
+  static const int own = openForItself(STDERR_FILENO);
+  return writeIfRoom(own, text);
+}
 
 int64_t wallSeconds() { return time(nullptr); }
 

@@ -173,6 +173,18 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 }
 
 function surroundings(): void {
+  test('a pipe as standard error, which it may fill without stopping this process', async () => {
+    const script = `
+      for fd in /proc/$PPID/fd/*; do
+        [ "$(readlink $fd)" != "$(readlink /proc/$PPID/fd/2)" ] || sed -n 's/^flags:.*\\(.\\)...$/\\1/p' /proc/$PPID/fdinfo/\${fd##*/}
+      done`;
+    const prepare = [`set -- bash -c 'exec "$@" 2> >(cat >&2)' bash "$@"`];
+    const { stdout } = await new Stage()
+      .enclave({ config: FORWARD, command: ['sh', '-c', script], prepare })
+      .outcome(PATIENCE_MS);
+    assert.equal(stdout, '0\n4\n'); // O_NONBLOCK for this process alone
+  });
+
   test('standard streams, whatever of them is closed', async () => {
     const stage = new Stage();
     const seen = join(stage.directory, 'seen');

@@ -5,7 +5,17 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  createReadStream,
+  constants as fileConstants,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import type { Socket } from 'node:net';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -129,6 +139,23 @@ for (const { name, program } of PROGRAMS) {
       await forwarder.logged(/SIGINT received/);
       forwarder.program.kill('SIGTERM');
       assert.equal((await forwarder.program.outcome(PATIENCE_MS)).status, 128 + 15);
+    });
+
+    test('other processes that fill the same pipe as standard error do not stop it', async () => {
+      const path = join(makePlace(), 'server.sock');
+      const piped = ['bash', '-c', 'exec "$@" 2> >(cat >&2)', 'bash', ...program];
+      const forwarder = await startForwarder({ program: piped, to: `unix:${path}` });
+      afterTest(() => forwarder.kill());
+      const proc = `/proc/${forwarder.program.pid}`;
+      const pipe = readlinkSync(`${proc}/fd/2`);
+      const all = readdirSync(`${proc}/fd`).filter((fd) => readlinkSync(`${proc}/fd/${fd}`) === pipe);
+      // O_NONBLOCK for this process alone.
+      const blocks = (fd: string) =>
+        (Number.parseInt(/^flags:\s+(\d+)$/m.exec(readFileSync(`${proc}/fdinfo/${fd}`, 'utf8'))?.[1] ?? '', 8) &
+          fileConstants.O_NONBLOCK) ===
+        0;
+      assert.ok(blocks('2'));
+      assert.equal(all.filter((fd) => !blocks(fd)).length, 1);
     });
 
     test('help and version are on standard output', async () => {
