@@ -81,6 +81,7 @@ export class Dispatcher {
 
   removeHandler(listener: ListenerId): void {
     this.#handlers.delete(listener);
+    this.#denials.delete(listener);
   }
 
   /** The event handler for the data plane. */

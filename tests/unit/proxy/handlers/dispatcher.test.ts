@@ -30,6 +30,17 @@ function setUp(first: Handler['first'], later: Handler['later'] = () => assert.f
   return { dispatcher, answers, errors };
 }
 
+describe('the counts of denials', () => {
+  it('are forgotten with the listener', () => {
+    const refusal = { problem: 'it is not allowed', subject: 'a.test' };
+    const { dispatcher } = setUp(() => ({ decision: { action: 'reject', reason: 'denied' }, refusal }));
+    dispatcher.onDecisionRequest([HEAD]);
+    assert.deepEqual(dispatcher.denialsOf(LISTENER), { denied: 1 });
+    dispatcher.removeHandler(LISTENER);
+    assert.deepEqual(dispatcher.denialsOf(LISTENER), {});
+  });
+});
+
 describe('a question is answered with a rejection', () => {
   it('when nobody knows its listener', () => {
     const { dispatcher, answers, errors } = setUp(() => MORE);
