@@ -65,8 +65,10 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
 }
 
 void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
-  const Upstream upstream = std::make_shared<const std::vector<Address>>(std::move(addresses));
-  for (const auto& worker : workers_) worker->setUpstream(listener, upstream);
+  const auto known = listeners_.find(listener);
+  if (known == listeners_.end()) return;
+  known->second.state->setUpstream(std::make_shared<const std::vector<Address>>(std::move(addresses)));
+  for (const auto& worker : workers_) worker->dialWaiting(listener);
 }
 
 void Engine::decide(std::vector<ConnectionDecision> decisions) {

@@ -55,6 +55,16 @@ ListenerState::ListenerState(ListenerId id, const ListenSpec& spec, const Listen
   occupancy_->listener = id;
 }
 
+Upstream ListenerState::upstream() const {
+  const std::lock_guard<std::mutex> lock(upstreamMutex_);
+  return upstream_;
+}
+
+void ListenerState::setUpstream(Upstream upstream) {
+  const std::lock_guard<std::mutex> lock(upstreamMutex_);
+  upstream_ = std::move(upstream);
+}
+
 bool ListenerState::sharesSocketWith(const ListenerState& other) const {
   return occupancy_ == other.occupancy_;
 }

@@ -114,6 +114,10 @@ class ListenerState {
   const ListenerId id;
   const ListenSpec spec;
 
+  // The addresses of the server for all clients: null until they are known, and for other kinds than Fixed.
+  Upstream upstream() const;
+  void setUpstream(Upstream upstream);
+
   // Whether one is the other's successor, or they have one predecessor.
   bool sharesSocketWith(const ListenerState& other) const;
   // Takes the socket back after a successor was closed. Returns whether there was one.
@@ -158,6 +162,8 @@ class ListenerState {
   ClosedGates openableGates();
 
   const std::shared_ptr<Occupancy> occupancy_;
+  mutable std::mutex upstreamMutex_;
+  Upstream upstream_;
   std::atomic<uint64_t> active_{0};
   std::atomic<Micros> waitingSince_{0};
   std::array<std::atomic<Micros>, countOf<FaultKind>()> reportedAt_{};
@@ -246,7 +252,6 @@ class Gate final : public Watch {
   void shut();
   const std::shared_ptr<ListenerState>& state() const { return state_; }
 
-  Upstream upstream;  // null until the addresses are known
   DecisionCache cache;
 
  private:

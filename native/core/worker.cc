@@ -50,16 +50,16 @@ Gate* Worker::gateOf(ListenerId listener) {
   return gate == gates_.end() ? nullptr : gate->second.get();
 }
 
-void Worker::setUpstream(ListenerId listener, Upstream upstream) {
-  loop_.post([this, listener, upstream = std::move(upstream)] {
-    if (Gate* gate = gateOf(listener)) gate->upstream = upstream;
-    // The list includes connections of listeners that are closed by now.
+void Worker::dialWaiting(ListenerId listener) {
+  loop_.post([this, listener] {
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
       if (live.listener->id == listener && live.connection->waiting())
         waiting.push_back(live.connection.get());
     }
-    for (Connection* connection : waiting) connection->dial(upstream);
+    for (Connection* connection : waiting) {
+      connection->dial(live_[connection->place].listener->upstream());
+    }
   });
 }
 
@@ -87,10 +87,7 @@ void Worker::openGate(ListenerId listener) {
 void Worker::take(Accepted accepted) {
   // std::function requires copyable captures, and a descriptor is not copyable.
   auto shared = std::make_shared<Accepted>(std::move(accepted));
-  loop_.post([this, shared] {
-    if (const Gate* gate = gateOf(shared->listener->id)) shared->upstream = gate->upstream;
-    keep(std::move(*shared));
-  });
+  loop_.post([this, shared] { keep(std::move(*shared)); });
 }
 
 void Worker::decide(std::vector<ConnectionDecision> decisions) {
@@ -152,7 +149,7 @@ void Worker::keep(Accepted accepted) {
   live_.push_back(std::move(live));
   mostLive_ = std::max(mostLive_, live_.size());
   const ListenSpec& spec = live_.back().listener->spec;
-  connection.start(spec.kind, accepted.upstream, spec.limits.vsockBufferBytes);
+  connection.start(spec.kind, live_.back().listener->upstream(), spec.limits.vsockBufferBytes);
 }
 
 void Worker::abortAll() {
@@ -168,7 +165,6 @@ void Worker::onAccepted(Gate& gate, UniqueFd client, const Address& peer, Micros
   Accepted accepted;
   accepted.client = std::move(client);
   accepted.listener = gate.state();
-  accepted.upstream = gate.upstream;
   accepted.record.listener = gate.state()->id;
   accepted.record.client = peer;
   accepted.record.queuedMicros = queued;

@@ -21,7 +21,6 @@ struct Accepted {
   UniqueFd client;
   CloseRecord record;
   std::shared_ptr<ListenerState> listener;
-  Upstream upstream;
 };
 
 class Worker;
@@ -57,7 +56,9 @@ class Worker final : public ConnectionObserver, public GateObserver {
 
   // Any thread may call the following functions. They take effect in the order of the calls.
   void addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state);
-  void setUpstream(ListenerId listener, Upstream upstream);
+  // The clients that wait for the addresses of the server are connected to them, also those of a closed
+  // listener.
+  void dialWaiting(ListenerId listener);
   // `acceptQueued`: clients in the queue are still served.
   void removeListener(ListenerId listener, bool acceptQueued);
   void openGate(ListenerId listener);

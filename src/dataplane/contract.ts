@@ -486,8 +486,8 @@ export interface DataPlane {
   decide(connection: ConnectionId, decision: Decision): void;
   /**
    * For `fixed` listeners only. Replaces the addresses that connections try, in order. They hold for clients that
-   * connect from now on, and for those that wait for the first addresses. The change is atomic, and established
-   * connections stay. Unknown ids are ignored.
+   * connect from now on, and for those that wait for the first addresses, also at a closed listener. The change is
+   * atomic, and established connections stay. Unknown ids are ignored.
    */
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
   /** Stops listening at once and frees the address. Open connections go on. Unknown ids are ignored. */

@@ -145,8 +145,10 @@ export class Listeners {
     listener.close(seam);
     for (const { id } of listener.bound) {
       this.#draining.set(id, { listener, successor: listener });
+      if (listener.route.kind !== 'fixed') continue;
       // Some of its clients may wait for the first addresses of a name.
-      if (listener.route.kind === 'fixed' && successor?.route.kind === 'fixed') successor.route.attach(id, seam);
+      if (successor?.route.kind === 'fixed') successor.route.attach(id, seam);
+      else seam.dataPlane.setUpstream(id, []);
     }
     for (const [id, draining] of this.#draining) {
       if (draining.successor !== listener) continue;

@@ -140,7 +140,6 @@ class Server implements RunningProxy {
     try {
       this.#listeners.commit(first, this.#seam, this.#report);
     } catch (error) {
-      this.#listeners.stop();
       await this.#stop();
       throw error;
     }
@@ -158,7 +157,6 @@ class Server implements RunningProxy {
 
   async drain(): Promise<void> {
     this.#draining = true;
-    this.#listeners.stop();
     const open = connectionsOf(this.#dataPlane);
     const { drainMs } = this.#plan;
     const deadline = seconds(drainMs);
@@ -315,6 +313,7 @@ class Server implements RunningProxy {
 
   /** Resources that all listeners share. */
   async #stop(): Promise<void> {
+    this.#listeners.stop();
     this.#dispatcher.stop();
     (await this.#handlers)?.stop();
     this.#report.stop();

@@ -82,6 +82,18 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         assert.ok(record.totalMs >= SOON_MS - 1, `${record.totalMs} ms`);
       });
 
+      it('the first addresses come after the listener was closed: clients that wait are connected', async () => {
+        const listening = await listen();
+        const server = await harness.serve();
+        const client = await harness.connect(listening.on);
+        await events.step();
+        dataPlane.closeListener(listening.id);
+        dataPlane.setUpstream(listening.id, [server.address]);
+        const accepted = await server.accept();
+        client.write('patience');
+        await accepted.receives('patience');
+      });
+
       it('a server that refuses gives a record with its address and errno', async () => {
         const listening = await listen();
         const address = await harness.freeAddress();

@@ -756,6 +756,21 @@ TEST("drain: clients in the queue are accepted first, and served") {
   CHECK_EQ(plane.next<Drained>().aborted, 0u);
 }
 
+TEST("drain: clients that wait for the first addresses are served when these are known") {
+  const Server server;
+  Plane plane;
+  const Engine::Listening listening = plane.engine.listen(tcpSpec());
+  constexpr size_t kClients = 20;
+  std::vector<Peer> clients;
+  for (size_t i = 0; i < kClients; ++i) clients.push_back(Peer::connect(listening.on));
+  plane.engine.drain(600 * kSecond);
+  plane.engine.setUpstream(listening.id, {server.address()});
+  for (const Peer& client : clients) client.write("x");
+  for (size_t i = 0; i < kClients; ++i) CHECK(server.accept().read(1) == "x");
+  clients.clear();
+  CHECK_EQ(plane.next<Drained>().aborted, 0u);
+}
+
 TEST("drain: the queue of an inherited socket is left to the next process of its maker") {
   UniqueFd maker = listenOn(tcpSpec().on).fd;
   ListenSpec with = tcpSpec();

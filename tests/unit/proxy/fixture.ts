@@ -50,8 +50,8 @@ export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Names and what they resolve to: addresses, or the code of a failure. Read at each query: change it as you like. */
-export type Names = Record<string, readonly string[] | string>;
+/** Names and what they resolve to: addresses, at once or later, or the code of a failure. Read at each query: change it as you like. */
+export type Names = Record<string, readonly string[] | string | Promise<readonly string[]>>;
 
 export interface FakeResolver extends Resolver {
   /** Every query, as `name family`. */
@@ -62,8 +62,7 @@ export function resolverOf(names: Names, ttlMs = 60_000): FakeResolver {
   const queries: string[] = [];
   const resolve = async (name: string, family: Family): Promise<Answer> => {
     queries.push(`${name} ${family}`);
-    await Promise.resolve();
-    const answer = names[name] ?? 'ENOTFOUND';
+    const answer = (await names[name]) ?? 'ENOTFOUND';
     if (typeof answer === 'string') {
       throw new VsockProxyError('resolve-failed', `Could not resolve ${name}: ${answer}`, {
         errno: answer,

@@ -182,6 +182,14 @@ describe('a reload', () => {
     await connect(ON);
   });
 
+  it('that removes a listener ends the clients that wait for the first addresses of its name', async () => {
+    const names = { [NAME]: new Promise<never>(() => undefined) };
+    const { reload, net } = await setUp([listener({ route: fixed }), listener({ on: OTHER, route: fixed })], { names });
+    const client = await net.connect(OTHER, CLIENT);
+    assert.equal(await reload([listener({ route: fixed })]), 'done');
+    assert.equal(await client.ended, 'reset');
+  });
+
   it('of a changed listener keeps its socket, and the clients that wait in its queue', async () => {
     const one = { connections: 1, connectionsPerClient: 0, ratePerClient: 0 };
     const { reload, connect, net, server, logged } = await setUp([listener({ route: fixed, limits: one })], {

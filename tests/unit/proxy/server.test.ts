@@ -210,6 +210,25 @@ describe('a drain', () => {
     assert.equal(clock.pending, 0);
   });
 
+  it('serves clients that wait for the first addresses of the name', async () => {
+    const addresses = Promise.withResolvers<readonly string[]>();
+    const { clock, net, logged, start } = setUp({ [NAME]: addresses.promise }, { level: 'warn' });
+    const server = net.serveAt(SERVER);
+    const proxy = await start();
+    const client = await net.connect(ON, CLIENT);
+    const drained = proxy.drain();
+    await settle();
+    addresses.resolve(['10.0.0.7']);
+    const accepted = await server.accept();
+    client.write('patience');
+    await accepted.receives('patience');
+    client.end();
+    accepted.end();
+    await drained;
+    assert.deepEqual(logged.take(), []);
+    assert.equal(clock.pending, 0);
+  });
+
   it('resets what is still open at its deadline, and warns', async () => {
     const { clock, net, logged, start } = setUp({ [NAME]: ['10.0.0.7'] });
     net.serveAt(SERVER);
