@@ -6,9 +6,10 @@
  * Seconds of an emulated machine are noisy, and depend on what else runs. So there are two machines: one with two processors,
  * for seconds, and one with a processor whose every instruction takes a nanosecond, for figures that repeat. A quick run is for
  * those who work on it: one round, and no VSOCK.md. `--only` measures the rows whose title has these words, `--beside` another
- * executable of ours, whose path is below the project. `--on` chooses one of tests/e2e/platforms.ts; there are three, else.
+ * executable of ours, whose path is below the project. `--on` chooses one of tests/e2e/platforms.ts, or `crowd`; there are three
+ * and the crowd, else. Each part is kept in build/bench/vsock/ when it is measured, and VSOCK.md is made from all that are there.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, type as system } from 'node:os';
 import { Machine, PROJECT } from '../../tests/e2e/machine.ts';
 import type { Footprint } from '../footprint.ts';
@@ -17,6 +18,7 @@ import { decimal, footprintLine, heading, type Line, markdownTable, textTable } 
 
 const OURS = 'vsock-proxy';
 const resultsFile = new URL('../VSOCK.md', import.meta.url).pathname;
+const partsDirectory = `${PROJECT}/build/bench/vsock`;
 /** Of the machine, by which its clients reach it. */
 const CID = 3;
 const EXECUTABLE = 'build/vsock-proxy';
@@ -140,6 +142,8 @@ interface Options {
 
 interface Measured {
   readonly title: string;
+  /** A day. */
+  readonly measuredOn: string;
   readonly table: readonly Line[];
   /** The system calls that are made most. */
   readonly calls: readonly Line[];
@@ -159,7 +163,7 @@ async function measure(platform: string, measuring: Measuring, options: Options)
   if (status !== 0) throw new Error(`guest.py: ${stderr}${stdout}`);
   const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
   const samples = lines.map((line) => JSON.parse(line) as Sample);
-  return { title: titleOf(kernel, measuring, rounds), ...tablesOf(chosen, samples) };
+  return { title: titleOf(kernel, measuring, rounds), measuredOn: today(), ...tablesOf(chosen, samples) };
 }
 
 /**
@@ -181,7 +185,11 @@ async function measureCrowd(quick: boolean): Promise<Measured> {
     .split('\n')
     .map((line) => JSON.parse(line) as Footprint);
   const title = `${many} idle connections over unix sockets, all of them alive in the end, Linux ${kernel}`;
-  return { title, table: [heading, ...figures.map(footprintLine)], calls: [] };
+  return { title, measuredOn: today(), table: [heading, ...figures.map(footprintLine)], calls: [] };
+}
+
+function today(): string {
+  return new Date().toISOString().slice(0, 10);
 }
 
 /** Since 6.5; only the goals depend on it. */
@@ -224,34 +232,57 @@ function most(calls: Readonly<Record<string, number>>): string {
   return `${decimal(total)}: ${named.join(', ')}`;
 }
 
+/** What is measured on one machine: it has a file in `partsDirectory`, and a section in VSOCK.md. */
+interface Part {
+  readonly on: string;
+  readonly by: Measuring;
+  readonly measure: (options: Options) => Promise<Measured>;
+}
+
+const PARTS: readonly Part[] = [
+  ...PLATFORMS.flatMap((on) =>
+    (['instructions', 'seconds'] as const).map((by) => ({
+      on,
+      by,
+      measure: (options: Options) => measure(on, by, options),
+    })),
+  ),
+  { on: 'crowd', by: 'seconds', measure: ({ quick }) => measureCrowd(quick) },
+];
+
 async function main(args: readonly string[]): Promise<void> {
   const after = (option: string) => (args.includes(option) ? args[args.indexOf(option) + 1] : undefined);
-  const beside = after('--beside');
+  const [on, by, only, beside] = ['--on', '--by', '--only', '--beside'].map(after);
   const executables = { [OURS]: EXECUTABLE, ...(beside && { beside }) };
-  const options = { executables, only: after('--only') ?? '', quick: args.includes('--quick') };
-  const measured: Measured[] = [];
-  const [on, by] = [after('--on'), after('--by')];
-  for (const platform of PLATFORMS.filter((name) => on === undefined || name === on)) {
-    for (const measuring of (['instructions', 'seconds'] as const).filter((way) => by === undefined || way === by)) {
-      const one = await measure(platform, measuring, options);
-      process.stdout.write(`${one.title}\n\n${textTable(one.table)}\n\n${textTable(one.calls)}\n\n`);
-      measured.push(one);
-    }
+  const options = { executables, only: only ?? '', quick: args.includes('--quick') };
+  const isWhole = !options.quick && only === undefined && beside === undefined;
+  const chosen = PARTS.filter((part) => (on === undefined || part.on === on) && (by === undefined || part.by === by));
+  if (chosen.length === 0)
+    throw new Error(`--on and --by have ${PARTS.map((part) => `${part.on} ${part.by}`).join(', ')}`);
+  for (const part of chosen) {
+    const measured = await part.measure(options);
+    const { title, table, calls } = measured;
+    process.stdout.write([title, textTable(table), ...(calls.length > 0 ? [textTable(calls)] : []), ''].join('\n\n'));
+    if (!isWhole) continue;
+    mkdirSync(partsDirectory, { recursive: true });
+    writeFileSync(fileOf(part), JSON.stringify(measured));
+    const all = PARTS.map(fileOf).filter((file) => existsSync(file));
+    writeFileSync(resultsFile, results(all.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Measured)));
   }
-  const crowd = await measureCrowd(options.quick);
-  process.stdout.write(`${crowd.title}\n\n${textTable(crowd.table)}\n`);
-  if (options.quick) return;
-  writeFileSync(resultsFile, results([...measured, crowd]));
+}
+
+function fileOf({ on, by }: Part): string {
+  return `${partsDirectory}/${on}-${by}.json`;
 }
 
 function results(measured: readonly Measured[]): string {
-  const sections = measured.map(({ title, table, calls }) => {
+  const sections = measured.map(({ title, measuredOn, table, calls }) => {
     const made = calls.length === 0 ? '' : `\nSystem calls of the proxy:\n\n${markdownTable(calls)}\n`;
-    return `## ${title}\n\n${markdownTable(table)}\n${made}`;
+    return `## ${title}\n\nMeasured on ${measuredOn}.\n\n${markdownTable(table)}\n${made}`;
   });
   return `# Benchmark on real vsock
 
-Written by \`make bench-vsock\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} CPUs ${cpus()[0]?.model}, ${system()} ${release()}.
+Written by \`make bench-vsock\`: ${cpus().length} CPUs ${cpus()[0]?.model}, ${system()} ${release()}.
 
 An emulated parent machine with CID ${CID}; clients on it, by the loopback of vsock, and servers on its TCP loopback. Up is from vsock to
 TCP. *Client with 1 MiB*: the client asks for a vsock buffer as large as the enclave's side of ours does; the rows above have clients
