@@ -177,7 +177,7 @@ function surroundings(): void {
     const script = `
       for fd in /proc/$PPID/fd/*; do
         [ "$(readlink $fd)" != "$(readlink /proc/$PPID/fd/2)" ] || sed -n 's/^flags:.*\\(.\\)...$/\\1/p' /proc/$PPID/fdinfo/\${fd##*/}
-      done`;
+      done | sort`;
     const prepare = [`set -- bash -c 'exec "$@" 2> >(cat >&2)' bash "$@"`];
     const { stdout } = await new Stage()
       .enclave({ config: FORWARD, command: ['sh', '-c', script], prepare })
