@@ -175,7 +175,10 @@ function vsockHint(errno: string): string {
     case 'ETIMEDOUT':
       return 'no machine answers for this CID; the parent of a Nitro Enclave is 3';
     case 'ENODEV':
-      return 'no machine has this CID, or this one has no vsock device; the parent of a Nitro Enclave is 3';
+      return (
+        'no machine has this CID, or this one has no vsock device, or vhost_vsock hides the enclaves (before Linux 5.11: ' +
+        '`rmmod vhost_vsock`); the parent of a Nitro Enclave is 3'
+      );
     case 'ENETUNREACH':
       return 'vsock of this network namespace may be its own (net.vsock.ns_mode is local): run the proxy in that of the host';
     case 'EACCES':
