@@ -81,7 +81,7 @@ function checkNamespace(host: Host): CheckResult {
 
 /**
  * With vhost_vsock, the kernel first looks for CIDs above 2 among virtual machines of this host; before Linux 7.1 it
- * looks only there.
+ * looks only there. Since Linux 5.11 a program can ask it not to: vm_sockets.h, VMADDR_FLAG_TO_HOST.
  */
 function checkVhost(host: Host): CheckResult {
   if (!host.exists('/sys/module/vhost_vsock')) return ok('vhost_vsock is not loaded');
@@ -89,8 +89,11 @@ function checkVhost(host: Host): CheckResult {
   if (fallback === '1')
     return ok('vhost_vsock is loaded, and what it does not know goes to the enclaves (g2h_fallback)');
   const cause = fallback === '0' ? 'net.vsock.g2h_fallback is 0' : 'this kernel has no net.vsock.g2h_fallback';
+  const consequence = isOlder(host.kernel, [5, 11])
+    ? 'no program finds an enclave by its CID'
+    : "programs that do not ask for the host's way find no enclave by its CID. This proxy asks for it";
   return warn(
-    `vhost_vsock is loaded, and ${cause}: programs that do not ask for the host's way find no enclave by its CID. This proxy asks for it`,
+    `vhost_vsock is loaded, and ${cause}: ${consequence}`,
     fallback === '0' ? 'sysctl -w net.vsock.g2h_fallback=1' : 'rmmod vhost_vsock, if no virtual machines need it',
   );
 }
@@ -153,11 +156,10 @@ function checkConsolePort(host: Host): CheckResult {
  * Vendors fix older kernels, too, and only their changelogs say so.
  */
 const FAULTS = 'CVE-2026-46214';
-const MENDED = [7, 1] as const;
+const MENDED: KernelVersion = [7, 1];
 
 async function checkKernel(host: Host): Promise<CheckResult> {
-  const [major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(host.kernel) ?? []).slice(1).map(Number);
-  if (major > MENDED[0] || (major === MENDED[0] && minor >= MENDED[1])) return ok(`Linux ${host.kernel}`);
+  if (!isOlder(host.kernel, MENDED)) return ok(`Linux ${host.kernel}`);
   const changelog = await host.run('rpm', ['-q', '--changelog', `kernel-${host.kernel}`]);
   if (changelog?.status === 0 && changelog.stdout.includes(FAULTS)) {
     return ok(`Linux ${host.kernel}, whose changelog has ${FAULTS}`);
@@ -166,4 +168,11 @@ async function checkKernel(host: Host): Promise<CheckResult> {
     `Linux ${host.kernel} may have ${FAULTS}, by which a vsock listener refuses everybody until it is opened anew`,
     'dnf upgrade kernel, and restart the service whenever clients get ECONNRESET at once',
   );
+}
+
+type KernelVersion = readonly [major: number, minor: number];
+
+function isOlder(kernel: string, than: KernelVersion): boolean {
+  const [major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(kernel) ?? []).slice(1).map(Number);
+  return major < than[0] || (major === than[0] && minor < than[1]);
 }

@@ -33,7 +33,16 @@ const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegE
     { files: { '/proc/sys/net/vsock/ns_mode': 'local\n' } },
     /^fail vsock-namespace: .*local.* → .*hostNetwork/,
   ],
-  ['vhost_vsock on an old kernel', { files: { '/sys/module/vhost_vsock': '' } }, /^warn vhost: .* → rmmod vhost_vsock/],
+  [
+    'vhost_vsock on an old kernel',
+    { files: { '/sys/module/vhost_vsock': '' }, kernel: '5.11.0' },
+    /^warn vhost: .*This proxy asks for it → rmmod vhost_vsock/,
+  ],
+  [
+    'vhost_vsock on a kernel that cannot be asked to look elsewhere',
+    { files: { '/sys/module/vhost_vsock': '' }, kernel: '5.10.0-32-cloud-amd64' },
+    /^warn vhost: .*: no program finds an enclave by its CID → rmmod vhost_vsock/,
+  ],
   [
     'vhost_vsock without fallback',
     { files: { '/sys/module/vhost_vsock': '', '/proc/sys/net/vsock/g2h_fallback': '0\n' } },
