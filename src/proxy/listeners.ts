@@ -143,18 +143,16 @@ export class Listeners {
    */
   #close(listener: Listener, successor: Listener | undefined, seam: Seam): void {
     listener.close(seam);
-    for (const { id } of listener.bound) {
-      this.#draining.set(id, { listener, successor: listener });
-      if (listener.route.kind !== 'fixed') continue;
-      // Some of its clients may wait for the first addresses of a name.
-      if (successor?.route.kind === 'fixed') successor.route.attach(id, seam);
-      else seam.dataPlane.setUpstream(id, []);
-    }
+    for (const { id } of listener.bound) this.#draining.set(id, { listener, successor: listener });
     for (const [id, draining] of this.#draining) {
       if (draining.successor !== listener) continue;
       draining.successor = successor;
-      const { handler } = draining.listener.route;
+      const { kind, handler } = draining.listener.route;
       if (handler !== undefined) seam.dispatcher.setHandler(id, inherit(handler, successorOf(draining)));
+      if (kind !== 'fixed') continue;
+      // Some of its clients may wait for the first addresses of a name.
+      if (successor?.route.kind === 'fixed') successor.route.attach(id, seam);
+      else seam.dataPlane.setUpstream(id, []);
     }
   }
 

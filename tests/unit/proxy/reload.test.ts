@@ -190,6 +190,28 @@ describe('a reload', () => {
     assert.equal(await client.ended, 'reset');
   });
 
+  it('keeps the clients that wait for the first addresses of a name, as often as it changes their listener', async () => {
+    const addresses = Promise.withResolvers<readonly string[]>();
+    const names = { [NAME]: addresses.promise };
+    const { reload, net, server } = await setUp([listener({ route: fixed })], { names });
+    const client = await net.connect(ON, CLIENT);
+    assert.equal(await reload([listener({ route: fixed, place: 'proxy.yaml:4' })]), 'done');
+    assert.equal(await reload([listener({ route: fixed, place: 'proxy.yaml:5' })]), 'done');
+    addresses.resolve(['10.0.0.7']);
+    const accepted = await server.accept();
+    client.write('patience');
+    await accepted.receives('patience');
+  });
+
+  it('that removes a changed listener ends the clients that have waited since before the change', async () => {
+    const names = { [NAME]: new Promise<never>(() => undefined) };
+    const { reload, net } = await setUp([listener({ route: fixed })], { names });
+    const client = await net.connect(ON, CLIENT);
+    assert.equal(await reload([listener({ route: fixed, place: 'proxy.yaml:4' })]), 'done');
+    assert.equal(await reload([listener({ on: OTHER, route: fixed })]), 'done');
+    assert.equal(await client.ended, 'reset');
+  });
+
   it('of a changed listener keeps its socket, and the clients that wait in its queue', async () => {
     const one = { connections: 1, connectionsPerClient: 0, ratePerClient: 0 };
     const { reload, connect, net, server, logged } = await setUp([listener({ route: fixed, limits: one })], {
