@@ -122,7 +122,10 @@ export function openHandlers({
           return handleClients({ targets, proxyHeader: false, find: () => findEnclave(route, cidOf) });
         }
         case 'log': {
-          receiver ??= openLogReceiver?.();
+          receiver ??= openLogReceiver?.().catch((error: unknown) => {
+            receiver = undefined; // the next reload tries it again
+            throw error;
+          });
           if (receiver === undefined) throw new VsockProxyError('internal', 'nobody receives lines for the log');
           const { address, introduce } = await receiver;
           return handleAlike(({ client }) => ({

@@ -231,6 +231,18 @@ describe('a reload', () => {
     );
   });
 
+  it('opens the receiver of the log that could not be opened before', async () => {
+    let descriptors = 0;
+    const receiver = { address: SERVER, introduce: () => Buffer.of(), close: () => undefined };
+    const openLogReceiver = () =>
+      descriptors === 0 ? Promise.reject(new Error('listen EMFILE')) : Promise.resolve(receiver);
+    const { reload } = await setUp([], { support: { openLogReceiver } });
+    const wanted = [listener({ route: { kind: 'log' } })];
+    assert.equal(await reload(wanted), 'failed');
+    descriptors = 1;
+    assert.equal(await reload(wanted), 'done');
+  });
+
   it('of a fixed route while the DNS servers fail goes on with the last good answer', async () => {
     const { reload, connect, names, logged } = await setUp([listener({ route: fixed })], { level: 'warn' });
     names[NAME] = 'ESERVFAIL';
