@@ -42,8 +42,7 @@ export class LogSender {
       this.#lost += 1;
       return;
     }
-    if (this.#lost > 0) this.#pass(Buffer.from(`${this.#lost} lines were lost: the parent did not take them\n`));
-    this.#lost = 0;
+    this.#tellLost();
     this.#pass(bytes);
   }
 
@@ -90,10 +89,17 @@ export class LogSender {
     else this.#backlog.push(bytes);
   }
 
+  #tellLost(): void {
+    const lost = this.#lost;
+    this.#lost = 0;
+    if (lost > 0) this.#pass(Buffer.from(`${lost} lines were lost: the parent did not take them\n`));
+  }
+
   #send(): void {
     while (this.#canWrite && this.#socket !== undefined) {
       const bytes = this.#backlog.take();
       if (bytes === undefined) {
+        this.#tellLost(); // there may be no later line
         this.#onIdle?.();
         return;
       }

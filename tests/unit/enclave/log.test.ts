@@ -262,11 +262,20 @@ suite('the sender of lines', () => {
     const line = `${'x'.repeat(1023)}\n`;
     for (let index = 0; index < 300; index += 1) sender.write(line);
     sender.start(connect);
-    await written.until(({ length }) => length === 256);
+    await written.until(({ length }) => length === 257);
     sender.write('after\n');
     await written.until((lines) => lines.includes('after'));
     assert.deepEqual(written.lines.slice(256), ['44 lines were lost: the parent did not take them', 'after']);
     await sender.finish(1000);
+  });
+
+  test('that loses lines says so, also if there is no later line', async () => {
+    const { written, connect } = await setUp();
+    const sender = new LogSender(systemClock);
+    for (let index = 0; index < 300; index += 1) sender.write(`${'x'.repeat(1023)}\n`);
+    sender.start(connect);
+    await sender.finish(5000);
+    assert.equal(written.lines.at(-1), '44 lines were lost: the parent did not take them');
   });
 
   test('connects again when the connection has ended', async () => {
