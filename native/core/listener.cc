@@ -253,6 +253,7 @@ void Gate::look() {
 void Gate::shut() {
   close();
   loop_.disarm(retry_);
+  state_->endWaiting();  // every gate that could note it later is shut later
   socket_.reset();
 }
 

@@ -149,6 +149,8 @@ class ListenerState {
 
   // Notes that a client waits. Returns true if that is new.
   bool noteWaiting(Micros now);
+  // A gate was shut: who waits in the queue now waits for another listener, or for none.
+  void endWaiting() { waitingSince_ = 0; }
   // At most once a second for each kind.
   bool mayReport(FaultKind kind, Micros now);
 

@@ -291,6 +291,21 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
         second.reset();
         assert.ok((await events.record(1)).queuedMs > 0);
       });
+
+      it('of a closed listener is over: the client waits for its successor, which has more places', async () => {
+        const server = await harness.serve();
+        const listening = await listenTo(server, { limits: { ...SPEC.limits, connections: 1 } });
+        await connectThrough(listening, server);
+        const second = await harness.connect(listening.on);
+        await events.fault();
+        const on = { family: 'predecessor', listener: listening.id } as const;
+        const successor = dataPlane.listen({ ...SPEC, on, limits: { ...SPEC.limits, connections: 2 } });
+        dataPlane.setUpstream(successor.id, [server.address]);
+        dataPlane.closeListener(listening.id);
+        second.write('patience');
+        await (await server.accept()).receives('patience');
+        assert.equal(countersOf(listening).waitingMs, 0);
+      });
     });
 
     describe('events', () => {
