@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, release, type as system, tmpdir, totalmem } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { chainContests, chainNames, chains } from './chain.ts';
-import { type Contender, direct, relays, type Startable, start, versions } from './contenders.ts';
+import { type Contender, direct, type RunningRelay, relays, type Startable, start, versions } from './contenders.ts';
 import { type CrowdEffort, crowds } from './crowd.ts';
 import { type Contest, contests, decisionNames, decisionRelays, participants } from './decisions.ts';
 import { type EnclaveEffort, enclaveContests, enclaveFigures, enclaveNames, enclaves } from './enclave.ts';
@@ -17,14 +17,8 @@ import { type FootprintEffort, footprints } from './footprint.ts';
 import { httpContests, httpNames, httpRelays } from './http.ts';
 import { names } from './judge.ts';
 import { type LoadServer, serve } from './load.ts';
-import {
-  type ObservedEffort,
-  type ObservedName,
-  observedContest,
-  observedFigures,
-  observedNames,
-  startObserved,
-} from './observed.ts';
+import { type ObservedEffort, observedContest, observedFigures, observedNames, startObserved } from './observed.ts';
+import { policyContests, policyNames, policyRelays, withReloads } from './policy.ts';
 import { fullRace, type RaceEffort, races, type Samples, Track } from './race.ts';
 import {
   duelHeading,
@@ -75,7 +69,8 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
   }
   const effort = mode === '--quick' ? quick : full;
   const directory = mkdtempSync(`${tmpdir()}/bench-`);
-  const server = await serve([names, decisionNames, chainNames, httpNames, enclaveNames, observedNames].flat().length);
+  const all = [names, decisionNames, chainNames, httpNames, enclaveNames, policyNames, observedNames];
+  const server = await serve(all.flat().length);
   const ground = { executable, directory, server, effort };
   try {
     const measured = [
@@ -83,6 +78,7 @@ async function main([executable, mode]: readonly string[]): Promise<void> {
       await measureAsked(ground),
       await measureChain(ground),
       await measureHttp(ground),
+      await measurePolicies(ground),
       await measureObserved(ground),
       await measureEnclave(ground),
     ] as const;
@@ -155,6 +151,14 @@ function measureHttp(ground: Ground): Promise<Measured> {
   return measureContests(httpRelays(ground.executable), httpContests, ground, firstPort);
 }
 
+/** Ours with long allowlists, beside ours with short ones, or not reloaded. */
+async function measurePolicies(ground: Ground): Promise<Measured> {
+  const { executable, directory, server } = ground;
+  const ports = server.ports.slice(-observedNames.length - policyNames.length);
+  const runners = await startAll(policyRelays(executable, directory), directory, ports);
+  return await runContests(await withReloads(runners, directory), policyContests, ground);
+}
+
 /**
  * @param firstPort of the server, in the order of its ports
  * @param program of ours
@@ -162,14 +166,25 @@ function measureHttp(ground: Ground): Promise<Measured> {
 async function measureContests<N extends string>(
   relays: readonly Startable<N>[],
   contests: readonly Contest<N>[],
-  { directory, server, effort }: Ground,
+  ground: Ground,
   firstPort: number,
+  program?: string,
+): Promise<Measured> {
+  const { directory, server } = ground;
+  const runners = await startAll(relays, directory, server.ports.slice(firstPort));
+  return await runContests(runners, contests, ground, program);
+}
+
+/** Stops them in the end. */
+async function runContests<N extends string>(
+  runners: readonly Contender<N>[],
+  contests: readonly Contest<N>[],
+  { server, effort }: Ground,
   program?: string,
 ): Promise<Measured> {
   const lines: Line[] = [duelHeading(program)];
   const spreads: Line[] = [duelSpreadHeading(program)];
   const samples: Samples<string>[] = [];
-  const runners = await startAll(relays, directory, server.ports.slice(firstPort));
   const track = new Track(runners, server.pid, effort.race);
   try {
     for (const contest of contests) {
@@ -198,21 +213,14 @@ async function measureEnclave(ground: Ground): Promise<Measured> {
 }
 
 /** Ours with metrics, beside ours without. */
-async function measureObserved({ executable, directory, server, effort }: Ground): Promise<Measured> {
-  const lines: Line[] = [duelHeading()];
-  const [port = 0] = server.ports;
+async function measureObserved(ground: Ground): Promise<Measured> {
+  const { executable, directory, server, effort } = ground;
   const runners = await startObserved(executable, directory, server.ports.slice(-observedNames.length));
-  const track = new Track(runners, server.pid, effort.race);
-  let taken: Samples<ObservedName>;
-  try {
-    taken = await track.run(observedContest, observedNames);
-  } finally {
-    await stopAll(runners);
-  }
-  for (const line of duelLines(observedContest, taken)) lines.push(say(line));
+  const measured = await runContests(runners, [observedContest], ground);
+  const [port = 0] = server.ports;
+  const lines = [...measured.lines];
   for await (const line of observedFigures(executable, { directory, port }, effort.observed)) lines.push(say(line));
-  const spreads = [duelSpreadHeading(), ...duelSpreadLines(observedContest, taken)];
-  return { lines, spreads, samples: [taken], repeated: track.repeated };
+  return { ...measured, lines };
 }
 
 /** All or none, each with a port of the server for itself. */
@@ -220,8 +228,8 @@ async function startAll<N extends string>(
   all: readonly Startable<N>[],
   directory: string,
   ports: readonly number[],
-): Promise<readonly Contender<N>[]> {
-  const runners: Contender<N>[] = [];
+): Promise<readonly RunningRelay<N>[]> {
+  const runners: RunningRelay<N>[] = [];
   try {
     for (const [index, relay] of all.entries()) runners.push(await start(relay, directory, ports[index] ?? 0));
   } catch (error) {
@@ -255,7 +263,8 @@ function conditions(executable: string, { race }: Effort, measured: readonly Mea
 }
 
 function results(
-  [fixed, decided, chain, http, observed, enclave]: readonly [
+  [fixed, decided, chain, http, policies, observed, enclave]: readonly [
+    Measured,
     Measured,
     Measured,
     Measured,
@@ -303,6 +312,14 @@ clients that request a tunnel in a head that is new each time.
 
 ${markdownTable(http.lines)}
 
+## Long allowlists
+
+Ours with a long allowlist is compared with ours with a short one. One client after the other asks for a tunnel to a name, or to an IP
+address, that is denied, never for the same one. *Reloaded*: 8 clients request tunnels, and once a second the file has changed and SIGHUP
+loads its 20,000 entries anew.
+
+${markdownTable(policies.lines)}
+
 ## Metrics
 
 Ours with metrics, scraped once a second, is compared with ours without them, with one server, as above. The clients in the scrape are IP
@@ -329,6 +346,8 @@ ${markdownTable(decided.spreads)}
 ${markdownTable(chain.spreads)}
 
 ${markdownTable(http.spreads)}
+
+${markdownTable(policies.spreads)}
 
 ${markdownTable(observed.spreads)}
 

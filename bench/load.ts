@@ -11,7 +11,7 @@ type Address = `unix:${string}` | `tcp:${number}`;
 /** `unix:PATH` or `tcp:PORT`, the latter on 127.0.0.1; and what clients say first there: bench/load/prelude.h. */
 export type Endpoint =
   | Address
-  | `${Address},${'connect' | 'connect-fresh' | 'get'}=${string}:${number}`
+  | `${Address},${'connect' | 'connect-fresh' | 'denied' | 'get'}=${string}:${number}`
   | `${Address},hello=${string}`;
 
 const program = new URL('../build/bench/load', import.meta.url).pathname;

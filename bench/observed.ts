@@ -170,7 +170,7 @@ function manyListeners(executable: string, metricsIn: string): Startable<'vsock-
 const WAITS: readonly string[] = ['ENOENT', 'ECONNREFUSED'];
 
 /** Clients are served before metrics are. */
-async function firstScrape(socketPath: string): Promise<void> {
+export async function firstScrape(socketPath: string): Promise<void> {
   for (;;) {
     try {
       await scrape(socketPath);
@@ -183,7 +183,7 @@ async function firstScrape(socketPath: string): Promise<void> {
 }
 
 /** The text of one scrape, on a connection of its own. */
-async function scrape(socketPath: string): Promise<string> {
+export async function scrape(socketPath: string): Promise<string> {
   const asking = request({ socketPath, path: '/metrics', agent: false });
   asking.end();
   const [response] = await once(asking, 'response');

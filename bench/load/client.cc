@@ -188,7 +188,13 @@ void measureRoundTrip(const Endpoint& proxy, size_t messageBytes, milliseconds d
 }
 
 void measureConnections(const Endpoint& proxy, int threads, milliseconds duration) {
-  measureRepeated(threads, duration, [&](int) { return [&] { exchangeByte(connectTo(proxy), kEcho); }; });
+  const bool isDenied = proxy.prelude.answer == Prelude::Answer::Denial;
+  measureRepeated(threads, duration, [&](int) {
+    return [&] {
+      const Fd connection = connectTo(proxy);
+      if (!isDenied) exchangeByte(connection, kEcho);
+    };
+  });
 }
 
 void measureRequests(const Endpoint& proxy, int clients, milliseconds duration) {

@@ -24,7 +24,7 @@ constexpr char kUsage[] =
     "       load run COMMAND...\n"
     "ENDPOINT is unix:/path, tcp:PORT on 127.0.0.1 or vsock:CID:PORT[,buffer=KIB], and what clients say "
     "first:\n"
-    ",connect=HOST:PORT, ,connect-fresh=HOST:PORT, ,get=HOST:PORT or ,hello=NAME\n";
+    ",connect=HOST:PORT, ,connect-fresh=HOST:PORT, ,denied=HOST:PORT, ,get=HOST:PORT or ,hello=NAME\n";
 
 int usage() {
   std::fputs(kUsage, stderr);

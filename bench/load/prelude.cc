@@ -9,6 +9,7 @@ namespace {
 
 constexpr char kConnect[] = "connect=";
 constexpr char kConnectFresh[] = "connect-fresh=";
+constexpr char kDenied[] = "denied=";
 constexpr char kGet[] = "get=";
 constexpr char kHello[] = "hello=";
 constexpr size_t kMostHeadBytes = 4096;
@@ -66,6 +67,14 @@ std::string clientHello(const std::string& name) {
   return hex("160301") + sized(2, number(1, 1) + sized(3, start + sized(2, extensions)));
 }
 
+std::string connectHead(const std::string& target) {
+  return "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
+}
+
+bool hasStatus(const std::string& head, const char* status) {
+  return head.compare(0, 7, "HTTP/1.") == 0 && head.compare(9, 3, status) == 0;
+}
+
 // Reads no further than the head: there is nothing behind it until the client sends more.
 void expectTunnel(int fd) {
   static const std::string kEnd = "\r\n\r\n";
@@ -76,10 +85,16 @@ void expectTunnel(int fd) {
     head.append(buffer, bytes);
     if (head.size() > kMostHeadBytes) throw std::runtime_error("the answer to CONNECT does not end");
   }
-  const bool established = head.compare(0, 7, "HTTP/1.") == 0 && head.compare(8, 5, " 200 ") == 0;
-  if (!established) throw std::runtime_error("CONNECT: " + head.substr(0, head.find('\r')));
+  if (!hasStatus(head, "200")) throw std::runtime_error("CONNECT: " + head.substr(0, head.find('\r')));
   if (head.find(kEnd) + kEnd.size() != head.size())
     throw std::runtime_error("bytes behind the answer to CONNECT");
+}
+
+void expectDenial(int fd) {
+  std::string answer;
+  char buffer[kMostHeadBytes];
+  while (const size_t bytes = readUntilEnd(fd, buffer, sizeof buffer)) answer.append(buffer, bytes);
+  if (!hasStatus(answer, "403")) throw std::runtime_error("CONNECT: " + answer.substr(0, answer.find('\r')));
 }
 
 void expectEcho(int fd, const std::string& bytes) {
@@ -94,27 +109,38 @@ Prelude parsePrelude(const std::string& text) {
   for (const bool isFresh : {false, true}) {
     const std::string target = behind(isFresh ? kConnectFresh : kConnect, text);
     if (target.empty()) continue;
-    const std::string start = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
-    return {start + (isFresh ? "" : "\r\n"), Prelude::Answer::Tunnel, target, isFresh};
+    return {connectHead(target) + (isFresh ? "" : "\r\n"), Prelude::Answer::Tunnel, target, isFresh};
   }
+  const std::string denied = behind(kDenied, text);
+  if (!denied.empty()) return {"", Prelude::Answer::Denial, denied, true};
   const std::string server = behind(kGet, text);
   if (!server.empty()) return {"", Prelude::Answer::Requests, server};
   const std::string name = behind(kHello, text);
   if (!name.empty()) return {clientHello(name), Prelude::Answer::Echo, name};
-  throw std::runtime_error("prelude " + text + " is none of connect=, connect-fresh=, get= and hello=");
+  throw std::runtime_error("prelude " + text +
+                           " is none of connect=, connect-fresh=, denied=, get= and hello=");
 }
 
 void exchangePrelude(int fd, const Prelude& prelude) {
+  static std::atomic<unsigned> last{0};
   switch (prelude.answer) {
     case Prelude::Answer::None:
     case Prelude::Answer::Requests:
       return;
     case Prelude::Answer::Tunnel: {
-      static std::atomic<unsigned> last{0};
       std::string bytes = prelude.bytes;
       if (prelude.isFresh) bytes += "X-Request-Id: " + std::to_string(++last) + "\r\n\r\n";
       writeAll(fd, bytes.data(), bytes.size());
       return expectTunnel(fd);
+    }
+    case Prelude::Answer::Denial: {
+      const unsigned number = ++last;
+      std::string target = prelude.target;
+      target.replace(target.find('*'), 1,
+                     std::to_string(number >> 8 & 0xff) + "." + std::to_string(number & 0xff));
+      const std::string bytes = connectHead(target) + "\r\n";
+      writeAll(fd, bytes.data(), bytes.size());
+      return expectDenial(fd);
     }
     case Prelude::Answer::Echo:
       writeAll(fd, prelude.bytes.data(), prelude.bytes.size());

@@ -111,6 +111,7 @@ Fd connectOnceListening(const Endpoint& proxy) {
 
 void exchangeFirstByte(const Endpoint& proxy) {
   const Fd connection = connectOnceListening(proxy);
+  if (proxy.prelude.answer == Prelude::Answer::Denial) return;
   if (proxy.prelude.answer == Prelude::Answer::Requests) return Requester(proxy).get(0);
   char byte = kEcho;
   writeAll(connection.get(), &byte, 1);

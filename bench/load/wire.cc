@@ -132,14 +132,18 @@ void writeAll(int fd, const void* data, size_t size) {
   }
 }
 
-size_t readSome(int fd, void* data, size_t size) {
+size_t readUntilEnd(int fd, void* data, size_t size) {
   while (true) {
     const ssize_t n = recv(fd, data, size, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("recv");
-    if (n == 0) throw std::runtime_error("recv: the other side closed too early");
-    return static_cast<size_t>(n);
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) fail("recv");
   }
+}
+
+size_t readSome(int fd, void* data, size_t size) {
+  const size_t bytes = readUntilEnd(fd, data, size);
+  if (bytes == 0) throw std::runtime_error("recv: the other side closed too early");
+  return bytes;
 }
 
 void readAll(int fd, void* data, size_t size) {

@@ -68,7 +68,9 @@ void setPatience(int fd);
 Fd listenOnLoopback(uint16_t* port);
 
 void writeAll(int fd, const void* data, size_t size);
-// Reads what is there, at least one byte and at most `size`.
+// Reads what is there, at least one byte and at most `size`; 0 at the end.
+size_t readUntilEnd(int fd, void* data, size_t size);
+// The same where the end would come too early.
 size_t readSome(int fd, void* data, size_t size);
 void readAll(int fd, void* data, size_t size);
 [[noreturn]] void fail(const std::string& what);
