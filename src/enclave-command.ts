@@ -72,7 +72,12 @@ export async function runEnclaveCommand(argv: readonly string[], host: EnclavePr
         ...host.dependenciesFor(logFor),
         support: { hostOf },
       });
-      await host.observe(proxy, logFor('vsock_proxy'));
+      try {
+        await host.observe(proxy, logFor('vsock_proxy'));
+      } catch (error) {
+        await proxy.drain(); // another one tells the parent why, and QuickJS has one data plane at a time
+        throw error;
+      }
       return proxy;
     },
   });

@@ -203,7 +203,7 @@ function logs(): void {
     assert.match(parent.stderr.text, /^the unix socket: \[.* WARN {2}vsock_proxy\] evil\.test was looked up/m);
   });
 
-  test('the parent logs why an enclave could not be set up: a wrong file, a port in use, a read-only file', async () => {
+  test('the parent logs why an enclave could not be set up: a wrong file, addresses in use, a read-only file', async () => {
     const stage = new Stage();
     const parent = await stage.parent('serve', '--config', stage.file(LISTENER));
     const options = ['--log', `unix:${stage.sockets}/parent-9514`];
@@ -219,6 +219,11 @@ function logs(): void {
         egress,
         ['ip link set lo up', 'python3 -m http.server 443 --bind 127.0.0.1 >/dev/null 2>&1 &', UNTIL_443],
         /^the unix socket: Error: "Could not listen for connections: Could not bind to tcp: 0\.0\.0\.0:443: EADDRINUSE/m,
+      ],
+      [
+        `${egress}\nmetrics: {listen: "unix:${stage.file('no socket')}"}`,
+        [],
+        /^the unix socket: Error: "Could not listen for connections: metrics\.listen: Could not listen on unix:\S+: EADDRINUSE/m,
       ],
       [
         egress,
