@@ -18,7 +18,7 @@ import { decimal, footprintLine, heading, type Line, markdownTable, textTable } 
 
 const OURS = 'vsock-proxy';
 const resultsFile = new URL('../VSOCK.md', import.meta.url).pathname;
-const partsDirectory = `${PROJECT}/build/bench/vsock`;
+const partsDirectory = new URL('../../build/bench/vsock', import.meta.url).pathname;
 /** Of the machine, by which its clients reach it. */
 const CID = 3;
 const EXECUTABLE = 'build/vsock-proxy';

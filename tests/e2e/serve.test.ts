@@ -25,6 +25,9 @@ const SNI = '127.0.0.1:8443';
 let parent: Machine;
 let serve: RemoteProgram;
 
+/** 56 in curl 7.88, 7 in curl 8.23. */
+const CURL_STATUS = /(?<=^curl: )\(\d+\) /gm;
+
 describe('serve on a parent', () => {
   before(async () => {
     parent = await Machine.start({ memoryMib: 1024, files: ['build/vsock-proxy', 'tests/e2e/guest'] });
@@ -57,7 +60,10 @@ describe('serve on a parent', () => {
   test('http: a denied target gets 403, in a tunnel and in clear', async () => {
     const denied = ['denied.test:8088', 'unlisted.test:8088', 'server.test:8089', 'metadata.test:8088'];
     const tunnels = await curl(denied.map((target) => `https://${target}/`).join(' '));
-    assert.equal(tunnels, 'curl: (56) CONNECT tunnel failed, response 403\n'.repeat(denied.length));
+    assert.equal(
+      tunnels.replaceAll(CURL_STATUS, ''),
+      'curl: CONNECT tunnel failed, response 403\n'.repeat(denied.length),
+    );
     const urls = denied.map((target) => `http://${target}/hello`);
     const subjects = ['denied.test:8088 is', 'unlisted.test:8088 is', 'server.test:8089 is'];
     assert.equal(
@@ -152,7 +158,7 @@ describe('serve on a parent', () => {
 
   test('a manifest of Enclaver: its egress and ingress work as there', async () => {
     const denied = await curl('https://denied.test/ https://kms.eu-west-1.amazonaws.com/', EGRESS);
-    assert.equal(denied, 'curl: (56) CONNECT tunnel failed, response 403\n'.repeat(2));
+    assert.equal(denied.replaceAll(CURL_STATUS, ''), 'curl: CONNECT tunnel failed, response 403\n'.repeat(2));
     assert.equal(await curl(`https://${KMS}/`, EGRESS), `hello from ${KMS}\n`);
     assert.equal(await curl('http://10.77.0.1:5001/hello', "''"), 'hello\n');
   });
