@@ -89,7 +89,7 @@ function contenders(executables: Executables): readonly Contender[] {
   return [
     ...ours,
     { name: 'socat', command: socat, endpoint: at(8201) },
-    { name: 'ncat', command: [...ncat, '8203'], endpoint: at(8203) },
+    { name: 'ncat', command: [...ncat, String(CID), '8203'], endpoint: at(8203) },
     { name: 'socket-proxyd', command: ['systemd-socket-activate', '-l', at(8202), ...proxyd], endpoint: at(8202) },
   ];
 }
@@ -297,7 +297,7 @@ ${sections.join('\n')}
 
 - \`vsock-proxy PORT 127.0.0.1 PORT --config FILE -w 1000\`
 - \`socat -b 262144 VSOCK-LISTEN:PORT,fork,backlog=4096 TCP:127.0.0.1:PORT\`
-- \`ncat --vsock --listen --keep-open --max-conns=1000 --exec '/usr/bin/ncat 127.0.0.1 PORT' PORT\`
+- \`ncat --vsock --listen --keep-open --max-conns=1000 --exec '/usr/bin/ncat 127.0.0.1 PORT' ${CID} PORT\`
 - \`systemd-socket-activate -l vsock:${CID}:PORT systemd-socket-proxyd --connections-max=1000 127.0.0.1:PORT\`
 `;
 }
