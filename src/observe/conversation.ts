@@ -44,7 +44,7 @@ export type RefusedStatus = 400 | 405 | 413 | 431;
 
 /** From the connection, or from the last answer, to the end of a request. */
 const REQUEST_MS = 5_000;
-/** How long the client may take to read the answer. */
+/** How long the answer may take, and then how long the client may take to read it. */
 export const ANSWER_MS = 10_000;
 const MOST_HEAD_BYTES = 8 * 1024;
 
@@ -89,6 +89,7 @@ export function converse(socket: Connection, answers: Answers): void {
       }
       received = received.subarray(lines.kind === 'whole' ? lines.headBytes : 0);
       const { request, last, headOnly } = read;
+      limitTime(ANSWER_MS, () => undefined); // to find the answer
       await say(write(await answers.toRequest(request), { last, headOnly }));
       if (last) leave();
       else limitTime(REQUEST_MS, () => undefined);

@@ -6,6 +6,7 @@ import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import type { Reply } from '../../../src/observe/conversation.ts';
 import { json, type PageServer, servePages } from '../../../src/observe/http.ts';
 import { recordLog } from '../proxy/fixture.ts';
 
@@ -80,6 +81,24 @@ describe('pages', () => {
     assert.match(logged.take().join('\n'), /\/fails could not be answered: oops/);
     assert.equal((await ask(path, '/ok')).status, 200);
     await close();
+  });
+
+  it('one that takes long is answered, also if the request came late', async (context) => {
+    context.mock.timers.enable({ apis: ['setTimeout'] });
+    const asked = Promise.withResolvers<void>();
+    const reply = Promise.withResolvers<Reply>();
+    const slow = () => {
+      asked.resolve();
+      return reply.promise;
+    };
+    const path = join(folder, 'slow');
+    const { close } = await servePages({ family: 'unix', path, mode: 0o660 }, { '/slow': slow }, log);
+    context.after(close);
+    const answer = converse(path, 'GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n');
+    await asked.promise;
+    context.mock.timers.tick(5_000); // the time for a request
+    reply.resolve(json({ fine: true }));
+    assert.deepEqual(statusesIn(await answer), [200]);
   });
 
   it('a socket is for the group, replaces one that was left behind, and nothing else', async () => {
