@@ -65,10 +65,11 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
 }
 
 void Engine::setUpstream(ListenerId listener, std::vector<Address> addresses) {
+  const Upstream upstream = std::make_shared<const std::vector<Address>>(std::move(addresses));
+  // Clients of a listener that is forgotten may wait, too: the threads may have been about to accept them.
   const auto known = listeners_.find(listener);
-  if (known == listeners_.end()) return;
-  known->second.state->setUpstream(std::make_shared<const std::vector<Address>>(std::move(addresses)));
-  for (const auto& worker : workers_) worker->dialWaiting(listener);
+  if (known != listeners_.end()) known->second.state->setUpstream(upstream);
+  for (const auto& worker : workers_) worker->dialWaiting(listener, upstream);
 }
 
 void Engine::decide(std::vector<ConnectionDecision> decisions) {

@@ -50,16 +50,14 @@ Gate* Worker::gateOf(ListenerId listener) {
   return gate == gates_.end() ? nullptr : gate->second.get();
 }
 
-void Worker::dialWaiting(ListenerId listener) {
-  loop_.post([this, listener] {
+void Worker::dialWaiting(ListenerId listener, Upstream upstream) {
+  loop_.post([this, listener, upstream = std::move(upstream)] {
     std::vector<Connection*> waiting;
     for (const Live& live : live_) {
       if (live.listener->id == listener && live.connection->waiting())
         waiting.push_back(live.connection.get());
     }
-    for (Connection* connection : waiting) {
-      connection->dial(live_[connection->place].listener->upstream());
-    }
+    for (Connection* connection : waiting) connection->dial(upstream);
   });
 }
 

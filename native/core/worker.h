@@ -56,9 +56,8 @@ class Worker final : public ConnectionObserver, public GateObserver {
 
   // Any thread may call the following functions. They take effect in the order of the calls.
   void addListener(std::shared_ptr<ListenSocket> socket, std::shared_ptr<ListenerState> state);
-  // The clients that wait for the addresses of the server are connected to them, also those of a closed
-  // listener.
-  void dialWaiting(ListenerId listener);
+  // Connects the clients that wait for the addresses of the server, also those of a closed listener.
+  void dialWaiting(ListenerId listener, Upstream upstream);
   // `acceptQueued`: clients in the queue are still served.
   void removeListener(ListenerId listener, bool acceptQueued);
   void openGate(ListenerId listener);
