@@ -266,8 +266,7 @@ async function main(args: readonly string[]): Promise<void> {
     if (!isWhole) continue;
     mkdirSync(partsDirectory, { recursive: true });
     writeFileSync(fileOf(part), JSON.stringify(measured));
-    const all = PARTS.map(fileOf).filter((file) => existsSync(file));
-    writeFileSync(resultsFile, results(all.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Measured)));
+    writeFileSync(resultsFile, results());
   }
 }
 
@@ -275,7 +274,11 @@ function fileOf({ on, by }: Part): string {
   return `${partsDirectory}/${on}-${by}.json`;
 }
 
-function results(measured: readonly Measured[]): string {
+/** Of all parts that are kept. */
+function results(): string {
+  const isKept = (part: Part) => existsSync(fileOf(part));
+  const measured = PARTS.filter(isKept).map((part) => JSON.parse(readFileSync(fileOf(part), 'utf8')) as Measured);
+  const missing = PARTS.filter((part) => !isKept(part)).map(({ on, by }) => `\`--on ${on} --by ${by}\``);
   const sections = measured.map(({ title, measuredOn, table, calls }) => {
     const made = calls.length === 0 ? '' : `\nSystem calls of the proxy:\n\n${markdownTable(calls)}\n`;
     return `## ${title}\n\nMeasured on ${measuredOn}.\n\n${markdownTable(table)}\n${made}`;
@@ -292,7 +295,7 @@ Emulated seconds depend on what else the machine does, and all that takes part s
 processor, each of whose instructions takes a nanosecond, client, kernel, proxy and server are all in the time of a byte, one after the
 other. The emulated processor copies 8 bytes an instruction.
 
-${sections.join('\n')}
+${missing.length === 0 ? '' : `Not measured yet: ${missing.join(', ')}.\n\n`}${sections.join('\n')}
 ## Commands
 
 - \`vsock-proxy PORT 127.0.0.1 PORT --config FILE -w 1000\`
