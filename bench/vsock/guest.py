@@ -35,7 +35,8 @@ class Contender:
         self.group = "/sys/fs/cgroup/bench-" + self.name.replace(" ", "-")
         os.makedirs(self.group, exist_ok=True)
         command = [word.replace("{port}", str(port)) for word in plan["command"]]
-        self.process = subprocess.Popen(command, preexec_fn=self.enter, stdout=subprocess.DEVNULL)
+        # In a session of its own: ncat 7.991 passes SIGTERM on to its process group (github.com/nmap/nmap/issues/3489).
+        self.process = subprocess.Popen(command, preexec_fn=self.enter, start_new_session=True, stdout=subprocess.DEVNULL)
 
     def enter(self):
         write(self.group + "/cgroup.procs", str(os.getpid()))

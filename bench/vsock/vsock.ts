@@ -160,7 +160,7 @@ async function measure(platform: string, measuring: Measuring, options: Options)
   await machine.check(`cat >/run/plan.json <<'END'\n${JSON.stringify(plan)}\nEND`);
   const program = await machine.spawn(`python3 ${PROJECT}/bench/vsock/guest.py /run/plan.json`);
   const { status, stdout, stderr } = await program.outcome(ALL_ROUNDS_MS);
-  if (status !== 0) throw new Error(`guest.py: ${stderr}${stdout}`);
+  if (status !== 0) throw new Error(`guest.py: status ${status}: ${stderr}${stdout}`);
   const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
   const samples = lines.map((line) => JSON.parse(line) as Sample);
   return { title: titleOf(kernel, measuring, rounds), measuredOn: today(), ...tablesOf(chosen, samples) };
