@@ -50,9 +50,13 @@ export function serveHttp(executable: string, place: Place, port: number): [stri
 export function serveCommand(executable: string, { port, directory }: Place, listener: string): [string, ...string[]] {
   const file = `${directory}/vsock-proxy.yaml`;
   const allowed = ['127.0.0.1', SERVER_NAME].map((address) => `  - {address: ${address}, port: ${port}}\n`);
-  const text = `listeners:\n  - ${listener}\nallowlist:\n${allowed.join('')}limits: {connections: ${connections}}\n`;
-  writeFileSync(file, text);
+  writeFileSync(file, fileText(listener, allowed.join('')));
   return [executable, 'serve', '--config', file];
+}
+
+/** @param allowlist its lines */
+export function fileText(listener: string, allowlist: string): string {
+  return `listeners:\n  - ${listener}\nallowlist:\n${allowlist}limits: {connections: ${connections}}\n`;
 }
 
 /** It listens on TCP only. */

@@ -1,8 +1,8 @@
 /** What long allowlists cost: the time of a denial, and connections while one is loaded anew. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { type Contender, connections, type RunningRelay, type Startable } from './contenders.ts';
-import type { Contest } from './decisions.ts';
+import type { Contender, RunningRelay, Startable } from './contenders.ts';
+import { type Contest, fileText } from './decisions.ts';
 import { firstScrape, scrape } from './observed.ts';
 import { type Course, visits } from './race.ts';
 
@@ -31,9 +31,7 @@ function listed(count: number, entry: Entry): string {
   return Array.from({ length: count }, (_, index) => `  - ${entry(index)}\n`).join('');
 }
 
-function fileText(socket: string, entries: string): string {
-  return `listeners:\n  - {listen: "unix:${socket}", route: http}\nallowlist:\n${entries}limits: {connections: ${connections}}\n`;
-}
+const listenerOn = (socket: string) => `{listen: "unix:${socket}", route: http}`;
 
 /** A denial is a line of its log at `warn`. */
 function serve(executable: string, file: string, metrics?: string): [string, ...string[]] {
@@ -47,7 +45,7 @@ function denies(executable: string, title: PolicyName, entries: string, denied: 
     name: title,
     command({ directory, socket }) {
       const file = `${directory}/vsock-proxy.yaml`;
-      writeFileSync(file, fileText(socket, entries));
+      writeFileSync(file, fileText(listenerOn(socket), entries));
       return serve(executable, file);
     },
     endpoint: ({ socket }) => `unix:${socket},denied=${denied}:443`,
@@ -84,7 +82,7 @@ function tunnels(executable: string, title: PolicyName, path: string): Startable
 /** @param last of the entries: another one makes another file */
 function allowing(socket: string, port: number, last: number): string {
   const entries = `  - {address: 127.0.0.1, port: ${port}}\n${listed(RELOADED - 2, name)}  - ${name(RELOADED + last)}\n`;
-  return fileText(socket, entries);
+  return fileText(listenerOn(socket), entries);
 }
 
 /** The file of the one changes once in a round, and it is told so. */

@@ -126,7 +126,7 @@ std::vector<ListenerCounters> Engine::counters() {
 
 void Engine::forgetGone() {
   for (auto listener = listeners_.begin(); listener != listeners_.end();) {
-    const bool gone = !listener->second.socket && listener->second.state->counters().active == 0;
+    const bool gone = !listener->second.socket && listener->second.state->active() == 0;
     listener = gone ? listeners_.erase(listener) : std::next(listener);
   }
 }

@@ -155,6 +155,8 @@ class ListenerState {
   bool mayReport(FaultKind kind, Micros now);
 
   ListenerCounters counters() const;
+  // Open connections.
+  uint64_t active() const { return active_; }
 
  private:
   static constexpr uint64_t kAccepted = 1;

@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -16,27 +18,8 @@
 namespace vsock_proxy {
 namespace {
 
-// O_NONBLOCK would hold for every process that has the same file open. Another one of them may fill a pipe or
-// a terminal between poll(2) and write(2), which then waits. So these are opened again, if /proc allows it.
-int openForItself(int fd) {
-  struct stat found {};
-  if (fstat(fd, &found) < 0 || !(S_ISFIFO(found.st_mode) || isatty(fd) == 1)) return fd;
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
-  const int own = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  return own < 0 ? fd : own;
-}
-
 bool writeIfRoom(int fd, const std::string& text) {
-  // The journal, for example, reads from a socket.
-  ssize_t written = ::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (written < 0 && errno == ENOTSOCK) {
-    // If poll(2) reports a pipe as writable, it takes 4096 bytes (PIPE_BUF) without waiting. Log lines are
-    // shorter.
-    pollfd query{fd, POLLOUT, 0};
-    if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return false;
-    written = write(fd, text.data(), text.size());
-  }
-  return written == static_cast<ssize_t>(text.size());
+  return writeWithoutWaiting(fd, text.data(), text.size()) == static_cast<int>(text.size());
 }
 
 }  // namespace
@@ -77,6 +60,26 @@ void raiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int openForItself(int fd) {
+  struct stat found {};
+  if (fstat(fd, &found) < 0 || !(S_ISFIFO(found.st_mode) || isatty(fd) == 1)) return fd;
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  const int own = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return own < 0 ? fd : own;
+}
+
+int writeWithoutWaiting(int fd, const void* data, size_t size) {
+  // The journal, for example, reads from a socket.
+  ssize_t written = ::send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (written < 0 && errno == ENOTSOCK) {
+    pollfd query{fd, POLLOUT, 0};
+    if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return -EAGAIN;
+    // A pipe that poll(2) reports as writable takes this many bytes without waiting.
+    written = write(fd, data, std::min<size_t>(size, PIPE_BUF));
+  }
+  return written < 0 ? -errno : static_cast<int>(written);
 }
 
 bool writeStdout(const std::string& text) { return writeIfRoom(STDOUT_FILENO, text); }

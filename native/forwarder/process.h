@@ -28,6 +28,13 @@ std::string signalName(int signal);
 // used.
 void raiseDescriptorLimit();
 
+// O_NONBLOCK would hold for every process that has the same file open. Another one of them may fill a pipe or
+// a terminal between poll(2) and write(2), which then waits. So such a descriptor is opened again, if /proc
+// allows it. Returns the new one, or `fd`.
+int openForItself(int fd);
+// Writes at once what there is room for, of a pipe at most PIPE_BUF bytes: how many, or -errno.
+int writeWithoutWaiting(int fd, const void* data, size_t size);
+
 // Neither function waits for a reader. They return whether the text was written.
 bool writeStdout(const std::string& text);
 bool writeStderr(const std::string& text);

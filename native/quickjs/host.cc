@@ -5,6 +5,7 @@
 
 #include "../binding/calls.h"
 #include "../binding/messages.h"
+#include "../forwarder/process.h"
 #include "process.h"
 #include "program.h"
 #include "text.h"
@@ -149,6 +150,7 @@ constexpr NamedHost kHost[] = {
        const Values::View from = call.bytes(1);
        return call.js.integer(writeWithoutWaiting(call.integer(0), from.data, from.size));
      }},
+    {"openForItself", [](const HostCall& call) { return call.js.integer(openForItself(call.integer(0))); }},
     {"statusOf", [](const HostCall& call) { return statusToJs(call.js, statusOf(call.integer(0))); }},
     {"statusOfPath", [](const HostCall& call) { return statusToJs(call.js, statusOfPath(call.text(0))); }},
     {"changeMode",

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -11,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -121,15 +119,6 @@ int readFile(int fd, void* data, size_t size) {
 }
 int writeFile(int fd, const void* data, size_t size) {
   return retried([&] { return write(fd, data, size); });
-}
-
-int writeWithoutWaiting(int fd, const void* data, size_t size) {
-  const int sent = retried([&] { return ::send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL); });
-  if (sent != -ENOTSOCK) return sent;
-  pollfd query{fd, POLLOUT, 0};
-  if (poll(&query, 1, 0) != 1 || (query.revents & POLLOUT) == 0) return -EAGAIN;
-  // A pipe that poll(2) reports as writable accepts this many bytes without waiting.
-  return writeFile(fd, data, std::min<size_t>(size, PIPE_BUF));
 }
 
 FileStatus statusOf(int fd) {

@@ -34,9 +34,6 @@ int openFile(const std::string& path, int flags, unsigned mode);
 int closeFile(int fd);
 int readFile(int fd, void* data, size_t size);
 int writeFile(int fd, const void* data, size_t size);
-// Writes as much as a pipe, socket or terminal accepts at once, without changing what other processes
-// share; -EAGAIN if it accepts nothing.
-int writeWithoutWaiting(int fd, const void* data, size_t size);
 struct FileStatus {
   int error = 0;
   uint32_t mode = 0;  // including the type: inode(7)

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "../forwarder/process.h"
 #include "process.h"
 
 namespace vsock_proxy {

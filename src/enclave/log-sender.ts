@@ -39,7 +39,7 @@ export class LogSender {
   write(text: string | Uint8Array): void {
     const bytes = Buffer.from(text);
     if (this.#backlog.bytes + bytes.length > MAX_QUEUED_BYTES) {
-      this.#lost += 1;
+      this.#lost += bytes.filter((byte) => byte === LF).length;
       return;
     }
     this.#tellLost();
@@ -140,4 +140,5 @@ async function endOf(socket: Stream | undefined): Promise<void> {
   await closed;
 }
 
-const NEWLINE = Buffer.from('\n');
+const LF = 0x0a;
+const NEWLINE = Buffer.from([LF]);

@@ -55,7 +55,7 @@ TEST("every close reason frees the places of its connection only") {
       // A refused client takes no place of its client's. Any other takes the second.
       if (!refusedAtAccept(reason)) CHECK(!listener.admit(kClient, 1));
       leave(listener, reason);
-      CHECK_EQ(listener.counters().active, 1u);
+      CHECK_EQ(listener.active(), 1u);
     }
     CHECK_EQ(listener.counters().closed[static_cast<size_t>(reason)], 5u);
     CHECK(!come(listener, 1));

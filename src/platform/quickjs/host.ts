@@ -42,6 +42,8 @@ export interface Host {
   readFile(fd: number, to: Uint8Array, offset?: number): number;
   writeFile(fd: number, from: Uint8Array, offset?: number): number;
   writeWithoutWaiting(fd: number, from: Uint8Array, offset?: number): number;
+  /** A descriptor of this process alone, which other processes cannot fill between poll(2) and write(2); or `fd`. */
+  openForItself(fd: number): number;
   statusOf(fd: number): HostStatus;
   /** A link is not followed. */
   statusOfPath(path: string): HostStatus;

@@ -273,9 +273,10 @@ suite('the sender of lines', () => {
     const { written, connect } = await setUp();
     const sender = new LogSender(systemClock);
     for (let index = 0; index < 300; index += 1) sender.write(`${'x'.repeat(1023)}\n`);
+    sender.write('a text of\ntwo lines\n');
     sender.start(connect);
     await sender.finish(5000);
-    assert.equal(written.lines.at(-1), '44 lines were lost: the parent did not take them');
+    assert.equal(written.lines.at(-1), '46 lines were lost: the parent did not take them');
   });
 
   test('connects again when the connection has ended', async () => {
