@@ -14,8 +14,11 @@ export interface CrowdEffort {
 
 /** Connections of the same proxy that is not crowded. */
 const FEW = 100;
-/** From one address, one port of a server has 64,511 connections at most. */
-const DOORS = [0, 1] as const;
+/**
+ * Ports of the server. From one address, each can have 64,511 connections; but above half of that, connect(2) walks through all
+ * ports of one parity before it finds a free one (net/ipv4/inet_hashtables.c).
+ */
+const DOORS = [0, 1, 2, 3, 4] as const;
 const ROUND_MS = 400;
 const CLIENTS = 8;
 const BYTES_PER_KIB = 1024;
@@ -66,13 +69,17 @@ export async function* crowds(executable: string, directory: string, effort: Cro
       const command = host(sockets, ports, effort.many + 1000, `${own}/configuration`);
       const [file, ...args] = withDescriptors(descriptors, command);
       const proxy = spawn(file, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-      const [one, other] = sockets.map((socket): Endpoint => `unix:${socket}`) as [Endpoint, Endpoint];
-      for (const endpoint of [one, other]) await measure(['await', endpoint]);
-      const hold = <T>(connections: number, whileOpen: () => T | Promise<T>) => {
-        const half = connections / DOORS.length;
-        return holdOpen(one, half, () => holdOpen(other, half, whileOpen, descriptors), descriptors);
+      const endpoints = sockets.map((socket): Endpoint => `unix:${socket}`);
+      for (const endpoint of endpoints) await measure(['await', endpoint]);
+      const hold = (connections: number, whileOpen: () => Promise<void>) => {
+        const each = connections / DOORS.length;
+        const through = endpoints.reduceRight(
+          (inner, endpoint) => () => holdOpen(endpoint, each, inner, descriptors),
+          whileOpen,
+        );
+        return through();
       };
-      return { pid: pidOf(proxy), endpoint: one, hold, stop: () => end(proxy) };
+      return { pid: pidOf(proxy), endpoint: endpoints[0] as Endpoint, hold, stop: () => end(proxy) };
     };
     const crowded = await start(server.ports.slice(0, DOORS.length));
     const calm = await start(server.ports.slice(DOORS.length));
