@@ -161,6 +161,7 @@ const NATIVE: Readonly<Record<string, readonly string[]>> = {
     'http_head',
     'body',
     'scratch',
+    'trial',
     'thread',
     'socket',
   ],

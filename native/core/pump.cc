@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "thread.h"
+
 namespace vsock_proxy {
 namespace {
 
@@ -27,13 +29,10 @@ bool refusesSplice(int error) {
 }  // namespace
 
 // TCP gives its pages to the pipe; any other socket copies into new ones, which costs more than it saves.
-// Until Linux 6.5 a pipe is emptied page by page, and vsock makes a packet of each page.
 void Pump::between(sa_family_t source, sa_family_t sink) {
-  const bool fromTcp = isTcp(source);
-  const bool toVsock = sink == AF_VSOCK;
-  if (source == AF_VSOCK || (fromTcp && toVsock)) copyBytes_ = kVsockBytes;
-  if (fromTcp && !toVsock) spliceBytes_ = Pipe::kBytes;
-  if (fromTcp && toVsock && splicesManyPages()) spliceBytes_ = kVsockBytes;
+  tries_ = isTcp(source) && sink == AF_VSOCK;
+  if (source == AF_VSOCK || tries_) copyBytes_ = kVsockBytes;
+  if (isTcp(source)) spliceBytes_ = tries_ ? kVsockBytes : Pipe::kBytes;
 }
 
 void Pump::prime(std::string_view bytes) {
@@ -54,16 +53,31 @@ void Pump::limit(Body body, std::string_view first) {
 }
 
 int Pump::run(int source, int sink, Scratch& scratch) {
+  if (!tries_ || !bulk_) return turn(source, sink, scratch);
+  const bool measured = scratch.toVsock.measures();
+  const uint64_t before = bytes_;
+  const int64_t began = measured ? threadMicros() : 0;
+  const int error = turn(source, sink, scratch);
+  scratch.toVsock.turned(bytes_ - before, measured ? threadMicros() - began : 0);
+  return error;
+}
+
+int Pump::turn(int source, int sink, Scratch& scratch) {
   int error = 0;
   const size_t bulk = std::min(kBulkBytes, scratch.bytes());
   if (wantsSink()) deliver(sink);
+  returnEmptyPipe(scratch);
   for (int i = 0; i < kReadsPerTurn && error == 0 && wantsSource(); ++i) {
     // A bulk sender has refilled its socket while its last bytes were sent. Any other sender has nothing
     // more.
     if (pass(source, sink, scratch, error) < bulk) break;
   }
-  if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
+  returnEmptyPipe(scratch);
   return error;
+}
+
+void Pump::returnEmptyPipe(Scratch& scratch) {
+  if (pipe_ && keptBytes_ == 0) scratch.returnPipe(std::move(pipe_));
 }
 
 // Does one read, and delivers as much of it as the sink takes. Returns the number of bytes read.
@@ -91,7 +105,7 @@ size_t Pump::pass(int source, int sink, Scratch& scratch, int& error) {
 
 // Reads into a pipe, or into the thread's buffer.
 Moved Pump::fill(int source, Scratch& scratch) {
-  if (bulk_ && !pipe_) pipe_ = scratch.borrowPipe();
+  if (bulk_ && !pipe_ && (!tries_ || scratch.toVsock.splices())) pipe_ = scratch.borrowPipe();
   if (pipe_) {
     const Moved read = pipe_->fillFrom(source, spliceBytes_);
     if (!refusesSplice(read.error)) return read;

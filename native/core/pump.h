@@ -68,10 +68,12 @@ class Pump {
     std::string behind;
   };
 
+  int turn(int source, int sink, Scratch& scratch);
+  void returnEmptyPipe(Scratch& scratch);
   size_t pass(int source, int sink, Scratch& scratch, int& error);
   Moved fill(int source, Scratch& scratch);
   bool emptyPipe();
-  void neverSplice() { spliceBytes_ = 0, bulk_ = false; }
+  void neverSplice() { spliceBytes_ = 0, bulk_ = tries_ = false; }
   void copy(int sink, const char* data, size_t size, Scratch& scratch);
   size_t ofBody(const char* data, size_t size);
   void count(const Moved& sent);
@@ -85,7 +87,8 @@ class Pump {
   uint32_t copyBytes_ = kCopyBytes;  // the most bytes of one read into the thread's buffer
   uint32_t spliceBytes_ = 0;         // the most bytes of one read into a pipe; 0: no splice
   int sinkError_ = 0;
-  bool bulk_ = false;  // the last read was large
+  bool bulk_ = false;   // the last read was large
+  bool tries_ = false;  // Scratch::toVsock says whether bulk goes through a pipe
   bool lostBytes_ = false;
   bool held_ = false;
   std::unique_ptr<Limit> limit_;  // null: up to the source's EOF

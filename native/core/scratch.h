@@ -1,5 +1,5 @@
-// The memory for bytes on their way between two sockets: one buffer and a few pipes for each thread. They
-// are lent for one turn, or until the sink has taken the rest.
+// What the connections of a thread share to move bytes: one buffer and a few pipes, which are lent for one
+// turn, or until the sink has taken the rest; and which of them costs less.
 
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "socket.h"
+#include "trial.h"
 
 namespace vsock_proxy {
 
@@ -47,6 +48,9 @@ class Scratch {
   std::unique_ptr<Pipe> borrowPipe();
   // Takes an empty pipe back. The borrower destroys a pipe with bytes in it instead.
   void returnPipe(std::unique_ptr<Pipe> pipe) { free_.push_back(std::move(pipe)); }
+
+  // Whether bulk from TCP to vsock goes through pipes.
+  Trial toVsock;
 
  private:
   static constexpr size_t kScarceBytes = 16 * 1024;

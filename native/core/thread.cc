@@ -40,4 +40,10 @@ double Thread::cpuSeconds() const {
   return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
 }
 
+int64_t threadMicros() {
+  timespec spent{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return int64_t{spent.tv_sec} * 1'000'000 + spent.tv_nsec / 1000;
+}
+
 }  // namespace vsock_proxy

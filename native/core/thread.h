@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -28,5 +29,8 @@ class Thread {
   pthread_t thread_{};
   bool started_ = false;
 };
+
+// The processor time of the calling thread, in microseconds.
+int64_t threadMicros();
 
 }  // namespace vsock_proxy
