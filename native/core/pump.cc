@@ -29,10 +29,15 @@ bool refusesSplice(int error) {
 }  // namespace
 
 // TCP gives its pages to the pipe; any other socket copies into new ones, which costs more than it saves.
+// Until Linux 6.5 a pipe is emptied page by page, and vsock makes a packet of each page, which costs its peer
+// more. No trial would see that.
 void Pump::between(sa_family_t source, sa_family_t sink) {
-  tries_ = isTcp(source) && sink == AF_VSOCK;
-  if (source == AF_VSOCK || tries_) copyBytes_ = kVsockBytes;
-  if (isTcp(source)) spliceBytes_ = tries_ ? kVsockBytes : Pipe::kBytes;
+  const bool fromTcp = isTcp(source);
+  const bool toVsock = sink == AF_VSOCK;
+  if (source == AF_VSOCK || (fromTcp && toVsock)) copyBytes_ = kVsockBytes;
+  if (fromTcp && !toVsock) spliceBytes_ = Pipe::kBytes;
+  tries_ = fromTcp && toVsock && splicesManyPages();
+  if (tries_) spliceBytes_ = kVsockBytes;
 }
 
 void Pump::prime(std::string_view bytes) {

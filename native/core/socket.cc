@@ -325,6 +325,10 @@ Moved Pipe::drainTo(int socket, size_t size) {
   return moved([&] { return splice(readEnd_.get(), nullptr, socket, nullptr, size, SPLICE_F_NONBLOCK); });
 }
 
+Moved Pipe::put(const std::string& bytes) {
+  return moved([&] { return write(writeEnd_.get(), bytes.data(), bytes.size()); });
+}
+
 Moved Pipe::take(char* buffer, size_t size) {
   Moved all;
   while (all.bytes < size && all.error == 0) {
@@ -332,6 +336,23 @@ Moved Pipe::take(char* buffer, size_t size) {
     all = {all.bytes + one.bytes, one.bytes == 0 && one.error == 0 ? EPIPE : one.error};
   }
   return all;
+}
+
+bool splicesManyPages() {
+  static const bool known = [] {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) return false;
+    const UniqueFd to(ends[0]);
+    const UniqueFd from(ends[1]);
+    size_t pipes = 0;
+    Pipe pipe(pipes);
+    const std::string pages(2 * static_cast<size_t>(sysconf(_SC_PAGESIZE)), '\0');
+    if (!pipe || pipe.put(pages).bytes != pages.size()) return false;
+    if (pipe.drainTo(to.get(), pages.size()).error != 0) return false;
+    std::string message(pages.size(), '\0');
+    return receive(from.get(), &message[0], message.size()).bytes == pages.size();
+  }();
+  return known;
 }
 
 void keepAlive(int fd) {

@@ -156,6 +156,7 @@ class Pipe {
 
   Moved fillFrom(int socket, size_t size);  // bytes 0 without error: EOF
   Moved drainTo(int socket, size_t size);
+  Moved put(const std::string& bytes);
   Moved take(char* buffer, size_t size);
 
  private:
@@ -163,6 +164,10 @@ class Pipe {
   UniqueFd readEnd_;
   UniqueFd writeEnd_;
 };
+
+// Whether a socket gets several pages of a pipe in one message, as since Linux 6.5, and not one page in
+// each. It is tested once.
+bool splicesManyPages();
 
 // Makes the kernel detect TCP peers that vanish silently. It has no effect on other families.
 void keepAlive(int fd);
