@@ -35,7 +35,8 @@ int openForItself(int fd);
 // Writes at once what there is room for, of a pipe at most PIPE_BUF bytes: how many, or -errno.
 int writeWithoutWaiting(int fd, const void* data, size_t size);
 
-// Neither function waits for a reader. They return whether the text was written.
+// Neither function waits for a reader. They return whether all of the text was written. It has at most
+// PIPE_BUF bytes, 4096, as log lines and the help have.
 bool writeStdout(const std::string& text);
 bool writeStderr(const std::string& text);
 

@@ -369,8 +369,7 @@ TEST("bulk from vsock to TCP is copied, and a slow sink gets every byte in order
 
 TEST(
     "bulk from TCP to vsock is tried both ways if many pages leave a pipe at once, and arrives in order "
-    "before "
-    "the EOF") {
+    "before the EOF") {
   ToVsock bench;
   bench.pump.between(AF_INET, AF_VSOCK);
   CHECK(!bench.scratch.toVsock.splices());
