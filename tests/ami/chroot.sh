@@ -13,7 +13,7 @@ suite=$1
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$here/../../.cache/chroots
 
-packages=rpm,systemd,passwd,gnupg,curl,ca-certificates
+packages=rpm,systemd,passwd,gnupg,curl,ca-certificates,strace
 case $suite in
   bookworm) packages+=,dnf ;;
   trixie) packages+=,dnf,awscli,python3-moto,python3-flask,python3-flask-cors,python3-openapi-spec-validator ;;

@@ -239,6 +239,37 @@ for (const distribution of ['bookworm', 'sid'] as const) {
       });
     }
 
+    // Their locks and their new files are at stake: at each call that makes or removes one.
+    for (const program of ['groupadd', 'usermod'] as const) {
+      test(`${program} is killed anywhere: run again, it ends in the same state`, async () => {
+        using installed = copy(root);
+        await installed.check(`${PROVISION} ${ALL} && groupdel ne`);
+        const settings = `${PROVISION} --image --cpus 2 --memory 50% --serve --member nobody`;
+        using reference = installed.fork();
+        await reference.check(settings);
+        const expected = await reference.check(STATE);
+        for (const call of ['link', 'rename', 'unlink']) {
+          for (let count = 1; ; count++) {
+            using machine = installed.fork();
+            const trace = `strace --quiet=all --output=/dev/null --trace=${call} --inject=${call}:signal=KILL:when=${count}`;
+            const script = `#!/bin/sh\nexec ${trace} /usr/sbin/${program}.real "$@"\n`;
+            writeFileSync(join(machine.shared, program), script, { mode: 0o755 });
+            const path = `/usr/sbin/${program}`;
+            await machine.check(`mv ${path} ${path}.real && cp /shared/${program} ${path}`);
+            const { status, stderr } = await machine.run(settings);
+            await machine.check(`mv ${path}.real ${path}`);
+            if (status === 0) {
+              assert.ok(count > 1, `${program} calls no ${call}`);
+              break;
+            }
+            assert.match(stderr, /^provision: line \d+: failed: /m);
+            await machine.check(settings);
+            assert.equal(changes(expected, await machine.check(STATE)), '', `${call}, ${count}`);
+          }
+        }
+      });
+    }
+
     test('killed between two versions of the package: run again, the new one is there, and it alone', async () => {
       using machine = copy(root);
       const old = '$(echo /shared/repo/x86_64/*-1.x86_64.rpm)';
