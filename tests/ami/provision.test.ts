@@ -227,6 +227,7 @@ for (const distribution of ['bookworm', 'sid'] as const) {
 
     for (const [what, program, when] of [
       ['in a script of the package, whose files are there', 'systemd-tmpfiles', '*'],
+      ['in a script of the package that has made an allowlist', 'systemctl', '*--version*'],
       ['before a file of the configuration is in place', 'mv', '*sysconfig*'],
       ['before a unit of two is enabled', 'systemctl', '*enable*'],
     ] as const) {
