@@ -273,16 +273,10 @@ int Connection::turn(Pump& pump, Side& source, Side& sink) {
 // Passes an EOF on, or returns the errno that shows that it is not an EOF.
 int Connection::onSourceDone(Pump& pump, Side& source, Side& sink) {
   if (firstEof_ == Party::Proxy) firstEof_ = link_.partyOf(source);
-  // The kernel reports a reset only once. If a write to the source got it, the end of the remaining bytes
-  // is not an EOF: passing it on as one would make a cut answer look complete. After EPIPE it is an EOF:
-  // the peer closed in order, and did not wait for the remaining bytes.
   Pump& reverse = &pump == &link_.up ? link_.down : link_.up;
-  if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
-  // recv(2) on vsock checks the state before the error, so the end of a virtual machine reads as EOF.
-  if (isVsock(source)) {
-    const int error = connectOutcome(source.fd.get());
-    if (error != 0) return error;
-  }
+  const Address& address = &source == &link_.client ? record_.client : record_.server;
+  const int error = Link::resetBehindEof(source, reverse, address.family());
+  if (error != 0) return error;
   // An EOF may be the end of one half or of both. If both have ended, no peer waits.
   if (reverse.state() == Pump::State::Flowing) {
     const int refusal = refusalOf(source.fd.get());

@@ -135,9 +135,6 @@ class Connection final : private LinkObserver {
   void updateInterest(Side& side, const Pump& from, const Pump& to);
   void onDeadline() override;
   void onRelayDeadline();
-  bool isVsock(const Side& side) const {
-    return (&side == &link_.client ? record_.client : record_.server).family() == AF_VSOCK;
-  }
   void close(const Ending& ending, bool reset);
 
   ConnectionObserver& observer_;

@@ -374,9 +374,11 @@ Exchange::Next Exchange::settle() {
       return close({CloseReason::Malformed, Party::Server}, true);
     case Pump::State::SinkFailed:
       return close({CloseReason::Reset, Party::Client, link_.down.sinkError()}, true);
-    case Pump::State::SourceDone:
-      if (!round_.untilEof) return close({CloseReason::Reset, Party::Server}, true);
+    case Pump::State::SourceDone: {
+      const int error = Link::resetBehindEof(link_.server, link_.up, record_.server.family());
+      if (error != 0 || !round_.untilEof) return failed(link_.server, error);
       return endResponse();
+    }
     case Pump::State::BodyDone:
       return endResponse();
     case Pump::State::Flowing:

@@ -1,6 +1,7 @@
 #include "link.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace vsock_proxy {
 namespace {
@@ -47,6 +48,11 @@ void Link::discardUnread(const Side& side, const Pump& from) {
   for (int i = 0; i < kMostDiscards; ++i) {
     if (receive(side.fd.get(), loop.scratch().buffer(), loop.scratch().bytes()).bytes == 0) return;
   }
+}
+
+int Link::resetBehindEof(const Side& source, const Pump& reverse, sa_family_t family) {
+  if (reverse.sinkError() != 0 && reverse.sinkError() != EPIPE) return reverse.sinkError();
+  return family == AF_VSOCK ? connectOutcome(source.fd.get()) : 0;
 }
 
 void Link::close(Side& side) {

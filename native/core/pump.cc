@@ -163,7 +163,7 @@ void Pump::deliver(int sink) {
 // false if there is no memory for that.
 bool Pump::emptyPipe() {
   neverSplice();
-  buffer_.reset(new (std::nothrow) char[keptBytes_]);
+  buffer_ = Kept(new (std::nothrow) char[keptBytes_]);  // whoever counts the last one must not count this one
   keptOffset_ = 0;
   const Moved taken = buffer_ ? pipe_->take(buffer_.get(), keptBytes_) : Moved{0, ENOMEM};
   if (taken.bytes == keptBytes_) {

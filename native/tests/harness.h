@@ -89,6 +89,11 @@ class Peer {
     pollfd query{fd_.get(), POLLIN, 0};
     return poll(&query, 1, 0) > 0;
   }
+  // Whether a write can go on within this time.
+  bool writable(int milliseconds) const {
+    pollfd query{fd_.get(), POLLOUT, 0};
+    return poll(&query, 1, milliseconds) > 0;
+  }
   void close() { fd_.reset(); }
   void reset() {
     resetOnClose(fd_.get());

@@ -738,6 +738,28 @@ TEST("an exchange: a reset within a response up to the EOF is a reset") {
   control.closed(CloseReason::Reset);
 }
 
+TEST("an exchange: a reset within a response up to the EOF is a reset, also if the write of a body gets it") {
+  ControlPlane control;
+  const Server server;
+  const Peer client = control.client();
+  client.write("head;");
+  control.decide(control.expect(RequestKind::Head, "head;"),
+                 exchangeWith(server.address(), 5, Body::length(SIZE_MAX)));
+  Peer accepted = server.accept();
+  CHECK(accepted.read(5) == "HEAD;");
+  accepted.write("status;");
+  Decision decision = respondWith(7, Body::none(), false);
+  decision.untilEof = true;
+  control.decide(control.expectInParts(RequestKind::Response, "status;"), decision);
+  CHECK(client.read(7) == "ANSWER;");
+  // The body fills every buffer on its way: the proxy waits until the server takes more.
+  const std::string body = pattern(1 << 20, 4);
+  for (size_t sent = 0; client.writable(50); sent %= body.size()) client.tryWrite(body, sent);
+  accepted.reset();
+  CHECK_EQ(client.readError(), ECONNRESET);
+  CHECK_EQ(static_cast<int>(control.closed(CloseReason::Reset).endedBy), static_cast<int>(Party::Server));
+}
+
 TEST("an exchange: interim responses come before the final one") {
   ControlPlane control;
   const Server server;
