@@ -37,6 +37,12 @@ Value closeListener(const Call& call) {
   return call.js.undefined();
 }
 
+// forget(listener)
+Value forget(const Call& call) {
+  call.plane.engine().forget(call.integer<ListenerId>(0));
+  return call.js.undefined();
+}
+
 // drain(deadlineMs)
 Value drain(const Call& call) {
   call.plane.engine().drain(toMicros(call.js, call.argument(0)));
@@ -121,6 +127,7 @@ const NamedCall kDataPlaneCalls[] = {
     {"setUpstream", setUpstream},
     {"decide", decide},
     {"closeListener", closeListener},
+    {"forget", forget},
     {"drain", drain},
     {"counters", counters},
     {"clients", clients},

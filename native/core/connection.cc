@@ -386,8 +386,6 @@ void Connection::close(const Ending& ending, bool reset) {
     link_.discardUnread(link_.client, link_.up);
     if (link_.server.fd) link_.discardUnread(link_.server, link_.down);
   }
-  link_.close(link_.client);
-  link_.close(link_.server);
 
   record_.bytesUp += link_.up.bytes();
   record_.bytesDown += link_.down.bytes();
@@ -398,6 +396,9 @@ void Connection::close(const Ending& ending, bool reset) {
   record_.endedBy = ending.endedBy;
   record_.error = ending.error;
   observer_.onClosed(*this);
+  // Last, so that a client that sees the end, and comes again, finds its place free.
+  link_.close(link_.client);
+  link_.close(link_.server);
 }
 
 }  // namespace vsock_proxy

@@ -47,7 +47,8 @@ class ConnectionObserver {
   // A client gets a response with this status, without a decision request about it.
   virtual void onAnswered(Connection& connection, unsigned status) = 0;
   virtual void onConnected(Connection& connection) = 0;
-  // The connection has ended and closed its sockets. The owner must retire it before destroying it.
+  // The connection has ended; it closes its sockets when this returns. The owner must retire it before
+  // destroying it.
   virtual void onClosed(Connection& connection) = 0;
   // Whether to close the connection of a client that has its response.
   virtual bool draining() const = 0;

@@ -49,7 +49,6 @@ Engine::Listening Engine::listen(const ListenSpec& spec) {
   std::shared_ptr<SocketFile> file;
   Opened opened = openSocket(spec, file);
   if (!opened.fd) return {0, {}, opened.call, opened.error};
-  forgetGone();  // not every owner reads the counters, which forgets them, too
   const ListenerId id = ++lastListener_;
   const Address on = localAddress(opened.fd.get());
   prepareAccepted(opened.fd.get(), on, spec.limits.vsockBufferBytes);
@@ -113,22 +112,16 @@ void Engine::drain(Micros limit) {
   for (const auto& worker : workers_) worker->drain(deadline);
 }
 
-std::vector<ListenerCounters> Engine::counters() {
+std::vector<ListenerCounters> Engine::counters() const {
   std::vector<ListenerCounters> all;
-  for (auto listener = listeners_.begin(); listener != listeners_.end();) {
-    const ListenerCounters counters = listener->second.state->counters();
-    all.push_back(counters);
-    const bool gone = !listener->second.socket && counters.active == 0;
-    listener = gone ? listeners_.erase(listener) : std::next(listener);
-  }
+  for (const auto& [id, listener] : listeners_) all.push_back(listener.state->counters());
   return all;
 }
 
-void Engine::forgetGone() {
-  for (auto listener = listeners_.begin(); listener != listeners_.end();) {
-    const bool gone = !listener->second.socket && listener->second.state->active() == 0;
-    listener = gone ? listeners_.erase(listener) : std::next(listener);
-  }
+void Engine::forget(ListenerId listener) {
+  const auto known = listeners_.find(listener);
+  if (known == listeners_.end() || known->second.socket || known->second.state->active() != 0) return;
+  listeners_.erase(known);
 }
 
 void Engine::list(uint64_t number) {

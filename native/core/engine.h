@@ -41,8 +41,10 @@ class Engine final : public WorkerObserver {
   // Closes all listeners. The event `Drained` comes when no connection is left, at the latest `limit` from
   // now.
   void drain(Micros limit);
-  // The counters of a closed listener are reported for the last time when its last connection has ended.
-  std::vector<ListenerCounters> counters();
+  // Also of closed listeners, until the owner forgets them.
+  std::vector<ListenerCounters> counters() const;
+  // Forgets a closed listener without connections. Any other stays.
+  void forget(ListenerId listener);
   std::vector<ClientCounters> clients() const { return clients_.read(); }
   // Makes every thread list its connections in an event `Listing` with this number.
   void list(uint64_t number);
@@ -70,8 +72,6 @@ class Engine final : public WorkerObserver {
     std::shared_ptr<ListenerState> state;
     std::shared_ptr<ListenSocket> socket;  // null after close
   };
-  // Forgets closed listeners without a connection.
-  void forgetGone();
   // Null if the engine no longer holds it.
   std::shared_ptr<ListenSocket> letGo(ListenerId listener, bool acceptQueued);
   Opened openSocket(const ListenSpec& spec, std::shared_ptr<SocketFile>& file) const;

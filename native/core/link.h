@@ -59,10 +59,10 @@ struct Link {
   // the peer has not received yet. `from` is the pump that reads from the side.
   void discardUnread(const Side& side, const Pump& from);
   // The errno of a reset that reads as an EOF of `source`; 0: it is an EOF. The kernel reports a reset only
-  // once, and a write to the source, by the pump `reverse`, may have got it: passing it on as an EOF would make
-  // a cut answer look complete. After EPIPE it is an EOF: the peer closed in order, and did not wait for the
-  // remaining bytes. recv(2) on vsock checks the state before the error, so the end of a virtual machine reads
-  // as an EOF, too.
+  // once, and a write to the source, by the pump `reverse`, may have got it: passing it on as an EOF would
+  // make a cut answer look complete. After EPIPE it is an EOF: the peer closed in order, and did not wait for
+  // the remaining bytes. recv(2) on vsock checks the state before the error, so the end of a virtual machine
+  // reads as an EOF, too.
   static int resetBehindEof(const Side& source, const Pump& reverse, sa_family_t family);
   // Closes a side, which is then as new.
   void close(Side& side);

@@ -32,6 +32,7 @@ interface Addon extends NativeTables {
   setUpstream(listener: ListenerId, addresses: readonly SocketAddress[]): void;
   decide(connection: ConnectionId, decision: Decision): void;
   closeListener(listener: ListenerId): void;
+  forget(listener: ListenerId): void;
   drain(deadlineMs: number): void;
   counters(): readonly ListenerCounters[];
   clients(): readonly ClientCounters[];
@@ -120,6 +121,7 @@ export function openDataPlane(events: DataPlaneEvents, { threads }: { readonly t
     setUpstream: (listener, addresses) => live().setUpstream(listener, addresses),
     decide: (connection, decision) => live().decide(connection, decision),
     closeListener: (listener) => live().closeListener(listener),
+    forget: (listener) => live().forget(listener),
     drain: (deadlineMs) =>
       new Promise((resolve) => {
         onDrained = resolve;

@@ -497,7 +497,10 @@ export interface DataPlane {
    * to the number that were reset, after all events are delivered.
    */
   drain(deadlineMs: number): Promise<number>;
+  /** Also of closed listeners, until they are forgotten. */
   counters(): readonly ListenerCounters[];
+  /** Forgets a closed listener without connections. Any other stays. */
+  forget(listener: ListenerId): void;
   /** The busiest client first: by open connections, then by accepted connections. */
   clients(): readonly ClientCounters[];
   /** Resolves when every relay thread has listed its connections. */

@@ -26,7 +26,10 @@ export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
       for (const { step, listener } of steps) if (step === 'connected') connected.get(listener)?.();
     },
     onClose(records) {
-      for (const record of records) ended.get(record.listener)?.(record);
+      for (const record of records) {
+        ended.get(record.listener)?.(record);
+        dataPlane?.forget(record.listener);
+      }
     },
     onFault: () => undefined,
     onDecisionRequest: () => undefined,
@@ -53,6 +56,7 @@ export function openPath(open: (events: DataPlaneEvents) => DataPlane): Path {
     ended.set(id, ({ reason, errno }) => resolve({ kind: 'failed', ms: elapsed(), errno: errno ?? reason }));
     const outcome = await promise;
     plane.closeListener(id);
+    plane.forget(id); // one that has carried nothing, and the others with their only connection
     connected.delete(id);
     ended.delete(id);
     if (outcome.kind === 'failed') socket.destroy();

@@ -76,6 +76,8 @@ export function parseResponse(bytes: Uint8Array, request: Asked): ParsedResponse
 
 const MORE = { kind: 'more' } as const;
 const TOO_LARGE = malformed(`the response head is larger than ${RESPONSE_HEAD_LIMIT} bytes`);
+/** The answer of a proxy on the way to a request that is not CONNECT, or of a server that may not say this. */
+export const WANTS_CREDENTIALS = malformed('the server answers 407, which only a proxy may');
 const TOO_MANY_FIELDS = malformed(`the response has more than ${FIELD_LIMIT} header fields`);
 
 interface StatusLine {
@@ -112,8 +114,7 @@ function understand(line: StatusLine, fields: readonly Field[], headBytes: numbe
     return malformed('the server switches protocols (101), which nobody has asked for');
   }
   // A client would believe that this proxy requires its user and password. In answer to CONNECT, a proxy may send 407.
-  if (status === 407 && request.method !== 'CONNECT')
-    return malformed('the server answers 407, which only a proxy may');
+  if (status === 407 && request.method !== 'CONNECT') return WANTS_CREDENTIALS;
   const bodiless = status < 200 || status === 204;
   if (bodiless && (hop.chunked || (hop.contentLength ?? 0) > 0)) {
     return malformed(`the server announces a body for status ${status}, which has none`);

@@ -4,6 +4,7 @@ import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { bind } from './bind.ts';
+import type { Figures } from './figures.ts';
 import type { ReportedRoutes } from './report/report.ts';
 import { openRoute, type Route, type RouteContext, type Seam } from './route.ts';
 
@@ -24,6 +25,8 @@ export class Listener {
   readonly plan: ListenerPlan;
   readonly route: Route;
   readonly bound: Bound[] = [];
+  /** For each socket, what predecessors have counted whose connections have all ended. */
+  readonly inherited: (Figures | undefined)[] = [];
   readonly #sockets: readonly (SocketAddress | InheritedSocket)[];
 
   private constructor(plan: ListenerPlan, route: Route, sockets: readonly (SocketAddress | InheritedSocket)[]) {
@@ -66,6 +69,7 @@ export class Listener {
       // Thousands of lines per second are not composed if nobody reads them.
       report: log.enables('info') ? 'lifecycle' : 'failures',
     } as const;
+    this.inherited.push(...(predecessor?.inherited ?? []));
     const sockets =
       predecessor?.bound.map(({ id }) => ({ family: 'predecessor', listener: id }) as const) ?? this.#sockets;
     try {

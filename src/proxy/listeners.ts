@@ -9,6 +9,7 @@ import { quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
 import { CID_LOCAL } from '../platform/vsock.ts';
 import { comparePlans, isSame } from './changes.ts';
+import { addFigures, type Figures, type FiguresSource, readFigures } from './figures.ts';
 import type { FirstRequest, Handler } from './handlers/dispatcher.ts';
 import { Listener, type ListenerContext } from './listener.ts';
 import { formatAddress } from './report/format.ts';
@@ -24,6 +25,15 @@ export interface Change {
   readonly unchanged: readonly Listener[];
 }
 
+interface Draining {
+  readonly listener: Listener;
+  /** Which of the sockets of the listener, and of its successors, it is. */
+  readonly index: number;
+  successor: Listener | undefined;
+  /** No connection was left at an earlier reload, and all its events have been delivered since. */
+  ended: boolean;
+}
+
 export class Listeners {
   readonly #context: ListenerContext;
   readonly #log: Log;
@@ -32,7 +42,7 @@ export class Listeners {
    * Closed listeners whose connections may still have events or requests, with the successor that decides about the
    * next requests.
    */
-  readonly #draining = new Map<ListenerId, { readonly listener: Listener; successor: Listener | undefined }>();
+  readonly #draining = new Map<ListenerId, Draining>();
 
   constructor(context: ListenerContext) {
     this.#context = context;
@@ -47,6 +57,21 @@ export class Listeners {
   addressesById(): ReadonlyMap<ListenerId, { readonly on: SocketAddress; readonly target: string | undefined }> {
     const all = [...this.#running, ...[...this.#draining.values()].map(({ listener }) => listener)];
     return new Map(all.flatMap(({ bound, route }) => bound.map(({ id, on }) => [id, { on, target: route.target }])));
+  }
+
+  /** Reads what a running listener has counted on each of its sockets, together with its predecessors there. */
+  figures(seam: Seam, report: ReportedRoutes): (listener: Listener) => readonly (Figures | undefined)[] {
+    const source = sourceOf(seam, report);
+    return (listener) =>
+      listener.bound.map(({ id }, index) => {
+        const own = readFigures(id, listener.route, source);
+        const predecessors = [...this.#draining].flatMap(([other, draining]) =>
+          draining.successor === listener && draining.index === index
+            ? [readFigures(other, draining.listener.route, source)]
+            : [],
+        );
+        return [listener.inherited[index], ...predecessors].reduce(addAll, own);
+      });
   }
 
   /**
@@ -143,7 +168,9 @@ export class Listeners {
    */
   #close(listener: Listener, successor: Listener | undefined, seam: Seam): void {
     listener.close(seam);
-    for (const { id } of listener.bound) this.#draining.set(id, { listener, successor: listener });
+    for (const [index, { id }] of listener.bound.entries()) {
+      this.#draining.set(id, { listener, index, successor: listener, ended: false });
+    }
     for (const [id, draining] of this.#draining) {
       if (draining.successor !== listener) continue;
       draining.successor = successor;
@@ -156,16 +183,38 @@ export class Listeners {
     }
   }
 
-  /** Forgets listeners that the data plane no longer reports, because they have no further events. */
-  #forgetDrained({ dataPlane, dispatcher }: Seam, report: ReportedRoutes): void {
-    const known = new Set(dataPlane.counters().map(({ listener }) => listener));
-    for (const id of this.#draining.keys()) {
-      if (known.has(id)) continue;
+  /** Forgets closed listeners that have no connections and no events left. Their successors keep what they counted. */
+  #forgetDrained(seam: Seam, report: ReportedRoutes): void {
+    const { dataPlane, dispatcher } = seam;
+    const source = sourceOf(seam, report);
+    for (const [id, draining] of this.#draining) {
+      const { listener, index, successor } = draining;
+      if (source.counters.get(id)?.active !== 0) continue;
+      if (!draining.ended) {
+        draining.ended = true;
+        continue;
+      }
+      if (successor !== undefined) {
+        successor.inherited[index] = addAll(readFigures(id, listener.route, source), successor.inherited[index]);
+      }
       this.#draining.delete(id);
+      dataPlane.forget(id);
       dispatcher.removeHandler(id);
       report.removeRoute(id);
     }
   }
+}
+
+function sourceOf({ dataPlane, dispatcher }: Seam, report: ReportedRoutes): FiguresSource {
+  return {
+    counters: new Map(dataPlane.counters().map((each) => [each.listener, each])),
+    denialsOf: (id) => dispatcher.denialsOf(id),
+    lastFailure: (id) => report.lastFailure(id),
+  };
+}
+
+function addAll(one: Figures | undefined, other: Figures | undefined): Figures | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : addFigures(one, other);
 }
 
 /** `added tcp: 127.0.0.1:80; removed unix: /run/x; 3 listeners unchanged`. */

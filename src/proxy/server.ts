@@ -2,7 +2,7 @@
  * Runs the proxy from its first plan to its end. It starts all listeners or none, and changes plans without a break.
  */
 
-import type { DataPlane, DataPlaneEvents, ListenerId, SocketAddress } from '../dataplane/contract.ts';
+import type { DataPlane, DataPlaneEvents, SocketAddress } from '../dataplane/contract.ts';
 import { writeAddress } from '../dataplane/format.ts';
 import { CountedResolver } from '../dns/counted.ts';
 import type { Resolver } from '../dns/resolver.ts';
@@ -190,14 +190,12 @@ class Server implements RunningProxy {
 
   snapshot(): Snapshot {
     const { now, clock } = this.#dependencies;
-    const counters = new Map(this.#dataPlane.counters().map((each) => [each.listener, each]));
-    const denialsOf = (id: ListenerId) => this.#dispatcher.denialsOf(id);
-    const figures = { counters, report: this.#report, denialsOf, now: clock.now() };
+    const figures = this.#listeners.figures(this.#seam, this.#report);
     return {
       at: now(),
       startedAt: this.#startedAt,
       config: this.#configSnapshot(),
-      listeners: this.#listeners.running.flatMap((listener) => snapshotOf(listener, figures)),
+      listeners: this.#listeners.running.flatMap((each) => snapshotOf(each, figures(each), clock.now())),
       clients: this.#dataPlane.clients().map(clientSnapshot),
       dns: {
         lookups: this.#resolver.lookups,

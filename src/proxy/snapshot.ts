@@ -2,20 +2,12 @@
  * The state of the proxy at one moment, for status, metrics and health. It is one plain value, made for each request.
  * No state is kept for it.
  */
-import type {
-  ClientCounters,
-  ClientKey,
-  ListenerCounters,
-  ListenerId,
-  ListenerLimits,
-  LiveConnection,
-} from '../dataplane/contract.ts';
+import type { ClientCounters, ClientKey, ListenerLimits, LiveConnection } from '../dataplane/contract.ts';
 import { writeAddress } from '../dataplane/format.ts';
 import { lifetimeOf } from '../dns/lifetime.ts';
-import type { HttpCounters } from './handlers/dispatcher.ts';
+import type { Figures } from './figures.ts';
 import type { Listener } from './listener.ts';
 import { formatServer } from './report/format.ts';
-import type { Report } from './report/report.ts';
 
 export interface Snapshot {
   readonly at: Date;
@@ -46,7 +38,7 @@ export interface ConfigSnapshot {
   readonly failure?: string;
 }
 
-export interface ListenerSnapshot {
+export interface ListenerSnapshot extends Figures {
   /** In the form of the file: `vsock:3:8000`, `tcp:0.0.0.0:443`, `unix:/run/x`. */
   readonly address: string;
   /** Its place in the file: `vsock-proxy.yaml:14`; absent: on the command line. */
@@ -56,15 +48,8 @@ export interface ListenerSnapshot {
   /** The target of all its clients; absent if each client names its own. */
   readonly target?: string;
   readonly limits: ListenerLimits;
-  readonly counters: ListenerCounters;
   /** For a route to one name or address. */
   readonly upstream?: UpstreamSnapshot;
-  /** For `route: http`. */
-  readonly http?: HttpCounters;
-  /** The number of refused targets by kind; absent if clients name none. */
-  readonly denials?: Readonly<Record<string, number>>;
-  /** The last connection that failed. */
-  readonly lastFailure?: { readonly at: Date; readonly problem: string };
 }
 
 export interface UpstreamSnapshot {
@@ -94,35 +79,28 @@ export type ConnectionSnapshot = Omit<LiveConnection, 'target'> & {
   readonly target?: string;
 };
 
-/** What a listener's snapshot needs besides the listener itself. */
-export interface ListenerFigures {
-  readonly counters: ReadonlyMap<ListenerId, ListenerCounters>;
-  readonly report: Pick<Report, 'lastFailure'>;
-  readonly denialsOf: (listener: ListenerId) => Readonly<Record<string, number>>;
-  /** The clock that dates answers. */
-  readonly now: number;
-}
-
-/** One for each socket of the listener. */
-export function snapshotOf({ plan, route, bound }: Listener, figures: ListenerFigures): readonly ListenerSnapshot[] {
-  const upstream = upstreamOf(route, figures.now);
-  return bound.flatMap(({ id, on }) => {
-    const counters = figures.counters.get(id);
-    if (counters === undefined) return [];
-    const lastFailure = figures.report.lastFailure(id);
-    const http = route.handler?.http?.(counters);
-    const denials = route.handler === undefined ? undefined : figures.denialsOf(id);
+/**
+ * One for each socket of the listener.
+ * @param figures those of each socket
+ * @param now of the clock that dates answers
+ */
+export function snapshotOf(
+  { plan, route, bound }: Listener,
+  figures: readonly (Figures | undefined)[],
+  now: number,
+): readonly ListenerSnapshot[] {
+  const upstream = upstreamOf(route, now);
+  return bound.flatMap(({ on }, index) => {
+    const counted = figures[index];
+    if (counted === undefined) return [];
     return {
       address: writeAddress(on),
       ...(plan.place !== undefined && { place: plan.place }),
       route: plan.route.kind,
       ...(route.target !== undefined && { target: route.target }),
       limits: plan.limits,
-      counters,
+      ...counted,
       ...(upstream && { upstream }),
-      ...(http && { http }),
-      ...(denials && { denials }),
-      ...(lastFailure && { lastFailure }),
     };
   });
 }

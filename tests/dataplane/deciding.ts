@@ -340,6 +340,20 @@ export function testDeciding(name: string, openHarness: () => Harness): void {
         await client.receives('go;and');
       });
 
+      it('goes on after interim responses that the client is not told of', async () => {
+        const { client, connection } = await sendHead('head;early');
+        dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });
+        const accepted = await server.accept();
+        await accepted.receives('agree?');
+        accepted.write('soon;yes;and');
+        await requests.shown('response', 'soon;yes;and');
+        dataPlane.decide(connection, { action: 'interim', consume: 5, toClient: bytes('') });
+        await requests.shown('response', 'yes;and');
+        dataPlane.decide(connection, { action: 'relay', consume: 4, toClient: bytes('go;') });
+        await accepted.receives('agree?early');
+        await client.receives('go;and');
+      });
+
       it('that the server refuses gives the client the reply of the proxy', async () => {
         const { client, connection } = await sendHead('head;');
         dataPlane.decide(connection, { ...connectDecision(5), toServer: bytes('agree?'), handshake: true });

@@ -165,7 +165,6 @@ export class FakeDataPlane implements DataPlane {
     return [...this.#listeners.values()].map(
       ({ id, totals, answers, histograms, closed, connections, socket, isOpen }) => {
         const first = isOpen ? socket.queue[0] : undefined;
-        if (!isOpen && connections.size === 0) this.#listeners.delete(id);
         return {
           listener: id,
           ...totals,
@@ -179,6 +178,11 @@ export class FakeDataPlane implements DataPlane {
         };
       },
     );
+  }
+
+  forget(id: ListenerId): void {
+    const listener = this.#listeners.get(id);
+    if (listener?.isOpen === false && listener.connections.size === 0) this.#listeners.delete(id);
   }
 
   clients(): readonly ClientCounters[] {

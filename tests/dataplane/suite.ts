@@ -123,6 +123,23 @@ export function testDataPlane(name: string, openHarness: () => Harness): void {
       it('ids that do not exist are ignored', () => {
         dataPlane.setUpstream(NOBODY, []);
         dataPlane.closeListener(NOBODY);
+        dataPlane.forget(NOBODY);
+        assert.deepEqual(dataPlane.counters(), []);
+      });
+
+      it('a closed listener has its counters until it is forgotten, which takes that its connections have ended', async () => {
+        const server = await harness.serve();
+        const listening = await listenTo(server);
+        const { client, accepted } = await connectThrough(listening, server);
+        dataPlane.forget(listening.id);
+        dataPlane.closeListener(listening.id);
+        dataPlane.forget(listening.id);
+        assert.equal(countersOf(listening).active, 1);
+        client.end();
+        accepted.end();
+        await events.record();
+        assert.equal(countersOf(listening).closed.finished, 1);
+        dataPlane.forget(listening.id);
         assert.deepEqual(dataPlane.counters(), []);
       });
 

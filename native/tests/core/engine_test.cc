@@ -698,23 +698,6 @@ TEST("closeListener: the address is free at once") {
   }
 }
 
-TEST("closeListener: a listener without connections is forgotten, also if nobody reads counters") {
-  const Server server;
-  Route route({server.address()});
-  const Peer client = route.client();
-  const Peer accepted = server.accept();
-  ListenSpec with;
-  with.on = Address::tcp("127.0.0.1", 0);
-  route.plane.engine.closeListener(route.id);
-  for (int i = 0; i < 100; ++i) {
-    route.plane.engine.closeListener(route.plane.engine.listen(with).id);
-  }
-  const std::vector<ListenerCounters> known = route.plane.engine.counters();
-  CHECK_EQ(known.size(), 2);  // with an open connection, and the last one
-  CHECK_EQ(known.at(0).listener, route.id);
-  CHECK_EQ(known.at(0).active, 1);
-}
-
 TEST("drain: open connections may finish, and then the drain is over") {
   const Server server;
   Route route({server.address()});

@@ -1246,18 +1246,23 @@ TEST(
   CHECK(server.accept().read(5) == "hello");
 }
 
-TEST("the counters of a closed listener are dropped with its last connection") {
+TEST(
+    "the counters of a closed listener stay until it is forgotten, which takes that its last connection has "
+    "ended") {
   ControlPlane control(tcpSpec());
   const Server server;
   control.plane.engine.setUpstream(control.id, {server.address()});
   const Peer client = control.client();
   const Peer accepted = server.accept();
+  control.plane.engine.forget(control.id);
   control.plane.engine.closeListener(control.id);
+  control.plane.engine.forget(control.id);
   CHECK_EQ(control.plane.engine.counters().size(), 1);
   client.endWriting();
   accepted.endWriting();
   control.closed(CloseReason::Finished);
   CHECK_EQ(control.plane.engine.counters().size(), 1);
+  control.plane.engine.forget(control.id);
   CHECK_EQ(control.plane.engine.counters().size(), 0);
 }
 

@@ -14,13 +14,13 @@ import {
   type MalformedRequest,
   parseRequest,
 } from '../../protocol/http-request.ts';
-import { type Asked, parseResponse } from '../../protocol/http-response.ts';
+import { type Asked, parseResponse, WANTS_CREDENTIALS } from '../../protocol/http-response.ts';
 import { absoluteHead } from '../../protocol/proxy-request.ts';
 import type { Authorization, Authorizer } from './authorizer.ts';
 import { CACHE_MS, type Handled, type Handler, type LaterRequest } from './dispatcher.ts';
 import { clientOf } from './fixed.ts';
 import { HttpFigures } from './http-figures.ts';
-import { PARENT, type ProxyHop, settleTunnel, tunnelTo } from './parent-tunnel.ts';
+import { credentialsHint, PARENT, type ProxyHop, settleTunnel, tunnelTo } from './parent-tunnel.ts';
 import { refuseUnauthorized } from './refusal.ts';
 import type { TargetIds } from './target-ids.ts';
 
@@ -66,7 +66,7 @@ export function handleHttp({ targets, authorizer, hop, reuse = false }: HttpHand
         const client = { target: nameOf(decisionRequest.target), established: CONNECT_ESTABLISHED, fail };
         return settleTunnel(decisionRequest, client, hop ?? PARENT);
       }
-      return passResponse(decisionRequest, nameOf(decisionRequest.target), request);
+      return passResponse(decisionRequest, nameOf(decisionRequest.target), request, hop);
     },
   };
   return {
@@ -203,6 +203,7 @@ function passResponse(
   { bytes, ended }: Extract<LaterRequest, { readonly kind: 'response' }>,
   target: string,
   request: Asked,
+  hop: ProxyHop | undefined,
 ): Handled {
   const response = parseResponse(bytes, request);
   switch (response.kind) {
@@ -211,8 +212,10 @@ function passResponse(
       const how = bytes.length === 0 ? 'before it answered' : 'in the head of its response';
       return refuseResponse('terminated', `${target} ended the connection ${how}`, request);
     }
-    case 'malformed':
-      return refuseResponse('bad-response', `${target}: ${response.problem}`, request);
+    case 'malformed': {
+      const hint = response === WANTS_CREDENTIALS && hop !== undefined ? credentialsHint(hop) : undefined;
+      return refuseResponse('bad-response', `${target}: ${response.problem}`, request, hint);
+    }
     case 'interim':
       return { decision: { action: 'interim', consume: response.headBytes, toClient: response.head }, request };
     case 'switched':
@@ -224,10 +227,10 @@ function passResponse(
   }
 }
 
-function refuseResponse(kind: FailureKind, problem: string, request: Asked): Handled {
+function refuseResponse(kind: FailureKind, problem: string, request: Asked, hint?: string): Handled {
   return {
     decision: { action: 'reject', reason: 'malformed', toClient: fail(kind, problem, request) },
-    refusal: { problem: `no usable response: ${problem}`, subject: problem },
+    refusal: { problem: `no usable response: ${problem}`, subject: problem, ...(hint !== undefined && { hint }) },
   };
 }
 

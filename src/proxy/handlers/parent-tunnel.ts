@@ -31,6 +31,7 @@ const CONNECT = { method: 'CONNECT', keepAlive: false, version: '1.1' } as const
 /** The most characters of a reason phrase in the log. */
 const LONGEST_PHRASE = 200;
 const MORE: Handled = { decision: { action: 'more' } };
+const NOTHING = new Uint8Array();
 
 type Allowed = Extract<Authorization, { readonly kind: 'allowed' }>;
 
@@ -64,9 +65,10 @@ export function settleTunnel(
       return ended ? refuse('terminated', 'it ended the connection before it answered', client, hop) : MORE;
     case 'malformed':
       return refuse('bad-response', response.problem, client, hop);
-    case 'interim':
+    case 'interim': // RFC 9110, section 15.2: any number of them may come, and none is for our client
+      return { decision: { action: 'interim', consume: response.headBytes, toClient: NOTHING } };
     case 'switched':
-      return refuse('bad-response', 'it answered CONNECT with an interim response', client, hop);
+      return refuse('bad-response', 'it answered CONNECT with a switch of protocols (101)', client, hop);
     case 'final':
       if (response.status < 300) return relay(response, client);
       return hop.isOurs ? passRefusal(response, bytes, ended, client, hop) : explainRefusal(response, client, hop);
@@ -101,21 +103,22 @@ function passRefusal(
 }
 
 /** A foreign proxy's text about its network goes to the log only. */
-function explainRefusal(
-  { status, phrase }: FinalResponse,
-  { target, fail }: TunnelClient,
-  { name }: ProxyHop,
-): Handled {
-  const problem = `${name} answered ${status} for ${target}`;
+function explainRefusal({ status, phrase }: FinalResponse, { target, fail }: TunnelClient, hop: ProxyHop): Handled {
+  const problem = `${hop.name} answered ${status} for ${target}`;
   const told = fail === undefined ? {} : { toClient: fail(kindOf(status), problem) };
   return {
     decision: { action: 'reject', reason: reasonOf(status), ...told },
     refusal: {
       problem: phrase === '' ? problem : `${problem}: ${phrase.slice(0, LONGEST_PHRASE)}`,
       subject: `${target}: ${status}`,
-      ...(status === 407 && { hint: 'see upstream_proxy_credentials: it wants a user and a password, or others' }),
+      ...(status === 407 && { hint: credentialsHint(hop) }),
     },
   };
+}
+
+/** For an answer of 407. */
+export function credentialsHint({ name }: ProxyHop): string {
+  return `see upstream_proxy_credentials: ${name} wants a user and a password, or others`;
 }
 
 function kindOf(status: number): FailureKind {

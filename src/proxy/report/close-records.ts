@@ -86,6 +86,13 @@ function describeFailure(
         hint: connectHint(errno, record.server),
       };
     case 'connect-timeout':
+      if (record.phase === 'relaying') {
+        const { headMs, connectMs } = route.timeouts;
+        return {
+          problem: `connected for ${target}${at}, and got no answer there within ${headMs + connectMs} ms`,
+          hint: 'the proxy or server there is slow or hangs; the deadline is timeouts.head and timeouts.connect together',
+        };
+      }
       return {
         problem: `could not connect to ${target}${at} within ${route.timeouts.connectMs} ms`,
         hint: `${connectHint('ETIMEDOUT', record.server)}; the deadline is timeouts.connect`,
@@ -105,10 +112,13 @@ function describeFailure(
         problem: `there was no decision about its target within ${route.timeouts.headMs} ms (timeouts.head)`,
         hint: 'most likely the DNS servers are slow; see the warnings about names',
       };
-    case 'malformed': {
-      const message = record.endedBy === 'server' ? 'response' : 'request';
-      return { problem: `the body of its ${message} is not framed as announced` };
-    }
+    case 'malformed':
+      return record.endedBy === 'server'
+        ? {
+            problem:
+              'its response has a body that is not framed as announced, a head without an end, or too many interim responses',
+          }
+        : { problem: 'the body of its request is not framed as announced' };
     default:
       return undefined;
   }

@@ -14,6 +14,7 @@ import { writeAddress } from '../../dataplane/format.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { VsockProxyError } from '../../platform/errors.ts';
 import type { Log, LogFields } from '../../platform/log.ts';
+import type { LastFailure } from '../figures.ts';
 import type { Refusal } from '../handlers/dispatcher.ts';
 import {
   type ClientFailure,
@@ -51,11 +52,6 @@ export type ReportedCounters = Pick<
   ListenerCounters,
   'listener' | 'active' | 'closed' | 'limitHits' | 'limitWaitMs' | 'waitingMs'
 >;
-
-export interface LastFailure {
-  readonly at: Date;
-  readonly problem: string;
-}
 
 type RefusedFault = Extract<Fault, { readonly client: unknown }>;
 
@@ -318,7 +314,7 @@ export class Report {
 }
 
 /** The part of a report that listeners need. */
-export type ReportedRoutes = Pick<Report, 'addRoute' | 'removeRoute'>;
+export type ReportedRoutes = Pick<Report, 'addRoute' | 'removeRoute' | 'lastFailure'>;
 
 /** `a.example:443 (3), b.example:443`. */
 function enumerate(subjects: Subjects): string {

@@ -21,6 +21,7 @@ export function openRemoteDataPlane(events: DataPlaneEvents, { threads }: { read
     setUpstream: (listener, addresses) => void remote.call('setUpstream', listener, addresses),
     decide: (connection, decision) => void remote.call('decide', connection, decision),
     closeListener: (listener) => void remote.call('closeListener', listener),
+    forget: (listener) => void remote.call('forget', listener),
     drain: (deadlineMs) => remote.promise<number>('drain', deadlineMs),
     counters: () => remote.call('counters') as ReturnType<DataPlane['counters']>,
     clients: () => remote.call('clients') as ReturnType<DataPlane['clients']>,

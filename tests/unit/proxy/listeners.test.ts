@@ -23,6 +23,7 @@ describe('what is kept of closed listeners', () => {
     const report: ReportedRoutes = {
       addRoute: (id) => routes.add(id),
       removeRoute: (id) => routes.delete(id),
+      lastFailure: () => undefined,
     };
     const nobody = { first: () => assert.fail('no client'), later: () => assert.fail('no client') };
     const listeners = new Listeners({

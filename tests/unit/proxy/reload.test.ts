@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { SocketAddress } from '../../../src/dataplane/contract.ts';
 import type { ListenerPlan } from '../../../src/plan.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
+import type { Snapshot } from '../../../src/proxy/snapshot.ts';
 import { target } from '../access/fixture.ts';
 import { settle } from './fixture.ts';
 import { CLIENT, listener, NAME, ON, type ProxyOptions, SERVER, setUpProxy } from './running.ts';
@@ -119,7 +120,7 @@ describe('a reload that fails keeps everything, and says where', () => {
   ];
   for (const [what, wanted, line, options] of errors) {
     it(what, async () => {
-      const { reload, logged, ids, connect, net, clock, running } = await setUp([listener({ route: fixed })], {
+      const { reload, logged, connect, net, clock, running } = await setUp([listener({ route: fixed })], {
         level: 'error',
         ...options,
       });
@@ -130,8 +131,6 @@ describe('a reload that fails keeps everything, and says where', () => {
       const lines = logged.take();
       assert.equal(lines.length, 1, lines.join('\n'));
       assert.match(lines[0] ?? '', line);
-      ids(); // tells those that were closed for the last time
-      assert.deepEqual(ids(), [1]);
       assert.deepEqual([...net.listening.keys()], listening);
       assert.equal(clock.pending, pending, 'nothing is resolved for what does not run');
       before.client.write('still here');
@@ -145,6 +144,84 @@ describe('a reload that fails keeps everything, and says where', () => {
       assert.equal(running.status(), 'Listening on 1 address; 2 connections');
     });
   }
+});
+
+describe('what a listener has counted goes on over reloads', () => {
+  const figuresOf = (running: { snapshot(): Snapshot }) => {
+    const [{ counters, http, denials, lastFailure } = assert.fail()] = running.snapshot().listeners;
+    const { accepted, active, bytesUp, closed, duration } = counters;
+    const ended = duration.counts.reduce((sum, count) => sum + count, 0);
+    return { accepted, active, bytesUp, finished: closed.finished, ended, http, denials, lastFailure };
+  };
+
+  it('with the connections that are open still, and after their end, and once their listener is forgotten', async () => {
+    const { reload, running, connect } = await setUp([listener({ route: fixed })]);
+    const ends = [await connect(ON), await connect(ON)];
+    const end = async ({ client, accepted }: (typeof ends)[number]) => {
+      client.write('hello');
+      await accepted.receives('hello');
+      client.end();
+      accepted.end();
+      await settled();
+    };
+    await end(ends[0] ?? assert.fail());
+    const { lastFailure: _, ...before } = figuresOf(running);
+    assert.deepEqual(before, {
+      ...{ accepted: 2, active: 1, bytesUp: 5, finished: 1, ended: 1 },
+      ...{ http: undefined, denials: undefined },
+    });
+    for (const line of [4, 5, 6, 7]) {
+      assert.equal(await reload([listener({ route: fixed, place: `proxy.yaml:${line}` })]), 'done');
+      const { lastFailure: _, ...now } = figuresOf(running);
+      assert.deepEqual(now, before);
+    }
+    ends.push(await connect(ON));
+    await end(ends[1] ?? assert.fail());
+    await end(ends[2] ?? assert.fail());
+    for (const line of [8, 9, 10]) {
+      assert.equal(await reload([listener({ route: fixed, place: `proxy.yaml:${line}` })]), 'done');
+      const { accepted, active, bytesUp, finished, ended } = figuresOf(running);
+      assert.deepEqual([accepted, active, bytesUp, finished, ended], [3, 0, 15, 3, 3]);
+    }
+  });
+
+  it('with requests, denials and the last failure', async () => {
+    const http = (line: number) => listener({ route: { kind: 'http' }, place: `proxy.yaml:${line}` });
+    const { reload, running, net } = await setUp([http(3)]);
+    const deny = async () => {
+      const client = await net.connect(ON, CLIENT);
+      client.write('CONNECT x.example:443 HTTP/1.1\r\nHost: x.example:443\r\n\r\n');
+      await settled();
+      client.end();
+      await settled();
+    };
+    await deny();
+    const before = figuresOf(running);
+    assert.deepEqual([before.http?.methods, before.http?.statuses], [{ CONNECT: 1 }, { '4xx': 1 }]);
+    assert.deepEqual(before.denials, { denied: 1 });
+    assert.ok(before.lastFailure);
+    for (const line of [4, 5, 6]) {
+      assert.equal(await reload([http(line)]), 'done');
+      assert.deepEqual(figuresOf(running), before);
+    }
+    await deny();
+    const after = figuresOf(running);
+    assert.deepEqual([after.http?.methods, after.denials], [{ CONNECT: 2 }, { denied: 2 }]);
+  });
+
+  it('from the first on, where it is replaced by a listener that cannot be bound after all', async () => {
+    const { reload, running, connect } = await setUp([listener({ route: fixed })], {
+      bindErrno: (on) => (on.family === 'vsock' && on.port === 8001 ? 'EACCES' : undefined),
+    });
+    await connect(ON);
+    const moved = listener({ route: fixed, place: 'proxy.yaml:4' });
+    for (let i = 0; i < 4; i += 1) {
+      assert.equal(await reload([moved, listener({ on: OTHER, route: fixed })]), 'failed');
+      await connect(ON);
+      const { accepted, active } = figuresOf(running);
+      assert.deepEqual([accepted, active], [i + 2, i + 2]);
+    }
+  });
 });
 
 describe('a reload', () => {

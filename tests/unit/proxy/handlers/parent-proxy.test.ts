@@ -110,7 +110,13 @@ suite('the proxy of the enclave refuses', () => {
     ['that ends without an answer', '', 502, 'connection_terminated'],
     ['that ends within its answer', 'HTTP/1.1 200 O', 502, 'connection_terminated'],
     ['that speaks no HTTP', 'SSH-2.0-OpenSSH\r\n', 502, 'http_protocol_error'],
-    ['that answers with an interim response', 'HTTP/1.1 100 Continue\r\n\r\n', 502, 'http_protocol_error'],
+    ['that ends after an interim response', 'HTTP/1.1 100 Continue\r\n\r\n', 502, 'connection_terminated'],
+    [
+      'that switches protocols',
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n',
+      502,
+      'http_protocol_error',
+    ],
     [
       'that refuses without saying how long its words are',
       'HTTP/1.1 403 Forbidden\r\n\r\nno',
@@ -149,6 +155,17 @@ suite('the proxy of the enclave passes on', () => {
     assert.equal(client.received, '');
     peer.write(`${ESTABLISHED}hello`);
     await peer.receives(`${CONNECT}early`);
+    await client.receives(`${ESTABLISHED}hello`);
+  });
+
+  test('a tunnel whose parent says first, with interim responses, that it takes a while', async () => {
+    const { connect, parent } = await setUpHttp();
+    const client = await connect(PROXY, CONNECT);
+    const peer = await parent.accept();
+    await peer.receives(CONNECT);
+    peer.write('HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n');
+    await settled();
+    peer.write(`${ESTABLISHED}hello`);
     await client.receives(`${ESTABLISHED}hello`);
   });
 

@@ -99,7 +99,16 @@ describe('a client that could not be served gives one warning that says why and 
     [{ ...REFUSED, server: PARENT, errno: 'ENETUNREACH' }, /ENETUNREACH: .*Hint: vsock of this network namespace/],
     [{ ...REFUSED, server: PARENT, errno: 'EPERM' }, /EPERM: .*Hint: in a container, the seccomp profile/],
     [{ ...REFUSED, server: PARENT, errno: 'EAFNOSUPPORT' }, /EAFNOSUPPORT: .*Hint: this system has no AF_VSOCK/],
-    [record('connect-timeout', { server: PARENT }), /within 5000 ms .*Hint: no machine answers .*timeouts\.connect/],
+    [
+      record('connect-timeout', { server: PARENT }),
+      new RegExp(
+        `: connected for ${TARGET} at cid: 3 port: 8001, and got no answer there within 8000 ms .*timeouts\\.head and`,
+      ),
+    ],
+    [
+      record('connect-timeout', { server: PARENT, phase: 'connecting' }),
+      /within 5000 ms .*Hint: no machine answers .*timeouts\.connect/,
+    ],
     [
       { ...REFUSED, server: { family: 'unix', path: '/run/x' }, errno: 'ENOENT' },
       /at unix: \/run\/x: ENOENT: .*the file/,
@@ -107,7 +116,7 @@ describe('a client that could not be served gives one warning that says why and 
     [{ ...REFUSED, server: { family: 'unix', path: '/run/x' }, errno: 'EPERM' }, /EPERM: .*Hint: a seccomp profile/],
     [{ ...REFUSED, server: { family: 'unix', path: '/run/x' }, errno: 'EAGAIN' }, /EAGAIN: .*Hint: the queue/],
     [
-      record('connect-timeout', { errno: 'ETIMEDOUT' }),
+      record('connect-timeout', { errno: 'ETIMEDOUT', phase: 'connecting' }),
       new RegExp(`: could not connect to ${server} within 5000 ms .*timeouts\\.connect`),
     ],
     [
@@ -374,6 +383,15 @@ describe('listeners whose clients each ask for a target', () => {
       'WARN Client on cid: 16 port: 5005: no whole request head or ClientHello came within 3000 ms (timeouts.head) ' +
         '(after 105 ms). Hint: its protocol may be one in which the server speaks first (MySQL, SMTP, …), and that needs a listener with connect',
       'WARN Client on cid: 16 port: 5005: the body of its request is not framed as announced (after 105 ms)',
+    ]);
+  });
+
+  it('tell of responses that make no sense', () => {
+    const { logged, events } = setUp({ asks: true, level: 'warn' });
+    events.onClose([record('malformed', { endedBy: 'server' })]);
+    assert.deepEqual(logged.take(), [
+      'WARN Client on cid: 16 port: 5005: its response has a body that is not framed as announced, a head without an end, ' +
+        'or too many interim responses (after 105 ms)',
     ]);
   });
 });
