@@ -153,8 +153,8 @@ export function settleAddresses(
   const [first] = admitted;
   if (first !== undefined) return { kind: 'allowed', rule: rule ?? first.rule, admitted, refused };
   const { policy, target } = request;
-  if (rule !== undefined) return denyAddresses(target, true, refused);
-  const denial = denyAddresses(target, false, refused);
+  if (rule !== undefined) return denyAddresses(policy, target, true, refused);
+  const denial = denyAddresses(policy, target, false, refused);
   return policy.matchNamesByIp === true
     ? (needsNames(request, refused) ?? denial)
     : suggestByIp(denial, listedNames(request));
@@ -202,7 +202,7 @@ export async function settleNames(
   { refused, rules }: NeedsNames,
   lookUp: NameLookUp,
 ): Promise<AccessOutcome> {
-  const { target } = request;
+  const { policy, target } = request;
   const addresses = refused.map(({ address }) => address);
   let failure: VsockProxyError | undefined;
   const foundBy = await searchNames(rules, async (rule) => {
@@ -222,7 +222,7 @@ export async function settleNames(
   const [first] = refused;
   return target.host.kind === 'ip' && first !== undefined
     ? denyAddress(request, first)
-    : denyAddresses(target, false, refused);
+    : denyAddresses(policy, target, false, refused);
 }
 
 function familyOf([first, ...others]: readonly IpAddress[]): Family {
@@ -275,7 +275,7 @@ function denyAddress({ policy, target, client }: AccessRequest, refused: Refused
   if (refused.rule !== undefined) return denyByRule({ rule: refused.rule, reason: refused.reason }, target);
   const wide =
     refused.by === 'guard' ? findRule(policy.allow, host, (rule) => appliesTo(rule, port, client)) : undefined;
-  return wide === undefined ? denyUnlisted(policy, target, client) : denyGuarded(refused, wide, target);
+  return wide === undefined ? denyUnlisted(policy, target, client) : denyGuarded(policy, refused, wide, target);
 }
 
 function allow(admitted: AdmittedAddress): Allowed {

@@ -4,7 +4,16 @@ import { embeddedIpv4 } from './cidr.ts';
 import type { RefusedAddress } from './guard.ts';
 import { coversPort, describePorts } from './ports.ts';
 import { findRule } from './rule-index.ts';
-import { appliesTo, type Client, describeCids, isFor, type Policy, type Rule, type Target } from './rules.ts';
+import {
+  appliesTo,
+  type Client,
+  describeCids,
+  isFor,
+  nameAllowlist,
+  type Policy,
+  type Rule,
+  type Target,
+} from './rules.ts';
 
 export interface Denial {
   readonly kind: 'denied';
@@ -47,8 +56,10 @@ export function denyByRule({ rule, reason }: DenyMatch, { host, port }: Target):
 }
 
 /** The denial of a target that no rule allows. It names the rule that came closest. */
-export function denyUnlisted({ allow }: Policy, { host, port }: Target, client: Client): Denial {
-  if (allow.length === 0) return deny('target', 'the allowlist is empty', suggestRule(host, port));
+export function denyUnlisted(policy: Policy, { host, port }: Target, client: Client): Denial {
+  const { allow } = policy;
+  const list = nameAllowlist(policy);
+  if (allow.length === 0) return deny('target', `${list} is empty`, suggestRule(policy, host, port));
   const forOthers = findRule(allow, host, (rule) => coversPort(rule.ports, port));
   if (forOthers?.cids !== undefined) {
     const listed = `${forOthers.text} is listed for ${describeCids(forOthers.cids)} (${forOthers.place})`;
@@ -67,26 +78,31 @@ export function denyUnlisted({ allow }: Policy, { host, port }: Target, client: 
   const otherPort = findRule(allow, host, (rule) => isFor(rule, client));
   const why =
     otherPort === undefined
-      ? `no entry of the allowlist matches ${formatHost(host)} on port ${port}`
+      ? `no entry of ${list} matches ${formatHost(host)} on port ${port}`
       : `${otherPort.text} is listed for ${describePorts(otherPort.ports)} (${otherPort.place}), not for port ${port}`;
-  return deny('target', why, suggestRule(host, port));
+  return deny('target', why, suggestRule(policy, host, port));
 }
 
 /** The denial of a guarded IP address that `wide` covers together with unguarded addresses. */
-export function denyGuarded(refused: RefusedAddress, wide: Rule, { host, port }: Target): Denial {
+export function denyGuarded(policy: Policy, refused: RefusedAddress, wide: Rule, { host, port }: Target): Denial {
   const why = `${refused.address.text} ${refused.reason}, and ${wide.text} (${wide.place}) covers it without meaning it`;
-  return { ...deny('addresses', why, suggestRule(host, port)), refused: [refused] };
+  return { ...deny('addresses', why, suggestRule(policy, host, port)), refused: [refused] };
 }
 
 /**
  * The denial of a name without any allowed address.
  * @param isListed whether a rule lists the name
  */
-export function denyAddresses({ host, port }: Target, isListed: boolean, refused: readonly RefusedAddress[]): Denial {
+export function denyAddresses(
+  policy: Policy,
+  { host, port }: Target,
+  isListed: boolean,
+  refused: readonly RefusedAddress[],
+): Denial {
   const why = `none of the addresses of ${formatHost(host)} may be used: ${describeRefusedAddresses(refused)}`;
   const rule = refused.find((each) => each.rule !== undefined)?.rule;
   if (rule !== undefined) return { ...deny('addresses', why, DENY_HINT), refused, rule };
-  const hint = isListed ? 'list an address itself if it is meant to be used' : suggestRule(host, port);
+  const hint = isListed ? 'list an address itself if it is meant to be used' : suggestRule(policy, host, port);
   return { ...deny('addresses', why, hint), refused };
 }
 
@@ -106,11 +122,12 @@ export function describeRefusedAddresses(refused: readonly RefusedAddress[]): st
   return refused.map(({ address, reason }) => `${address.text} ${reason}`).join(', ');
 }
 
-/** A hint with the line to add to the allowlist. */
-function suggestRule(host: TargetHost, port: TcpPort): string {
+/** A hint with the line to add to the list of the allow rules. Those of `egress` have no port. */
+function suggestRule(policy: Policy, host: TargetHost, port: TcpPort): string {
   const text = formatHost(host);
   const address = text.includes(':') ? `"${text}"` : text;
-  return `if it is to be reached, add this line to the allowlist: - {address: ${address}, port: ${port}}`;
+  const entry = policy.allowKey === 'egress.allow' ? address : `{address: ${address}, port: ${port}}`;
+  return `if it is to be reached, add this line to ${nameAllowlist(policy)}: - ${entry}`;
 }
 
 function deny(of: Denial['of'], why: string, hint: string): Denial {

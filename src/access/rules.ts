@@ -34,6 +34,8 @@ export type ExactNameRule = Rule & { readonly address: { readonly kind: 'name' }
 export interface Policy {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
+  /** The key of the file that has the allow rules, for messages; absent: `allowlist`. */
+  readonly allowKey?: 'egress.allow';
   /** A name that the operator wrote is also allowed if it shares an address with a listed name: `match_names_by_ip`. */
   readonly matchNamesByIp?: boolean;
 }
@@ -68,6 +70,11 @@ export function parseRuleAddress(text: string): RuleAddress | Malformed {
   if (!text.includes('*') || /[:/\s]/.test(text)) return parseHost(text);
   const pattern = parsePattern(text);
   return 'problem' in pattern ? pattern : { kind: 'pattern', pattern };
+}
+
+/** The list of the allow rules, as messages name it. */
+export function nameAllowlist({ allowKey }: Policy): string {
+  return allowKey ?? 'the allowlist';
 }
 
 /** Whether a decision may depend on the client. Then one decision cannot hold for all clients of a route. */

@@ -122,6 +122,7 @@ export function egressPolicy(file: LoadedFile): Policy | undefined {
   return {
     allow: rulesOf(file, ['egress', 'allow'], egress.allow.map(onAnyPort)).map(withAlias),
     deny: joined(deny, rulesOf(file, ['denylist'], denylist)),
+    allowKey: 'egress.allow',
   };
 }
 

@@ -1,7 +1,7 @@
 /** Handles requests of enclaves to the HTTP proxy of their parent for DNS records. */
 import { parseHostname } from '../../access/address.ts';
 import { findRecordDenial } from '../../access/records.ts';
-import type { Client, Policy } from '../../access/rules.ts';
+import { type Client, nameAllowlist, type Policy } from '../../access/rules.ts';
 import {
   formatRecordReply,
   parseRecordRequest,
@@ -39,7 +39,7 @@ async function answer(
   const name = parseHostname(request.name);
   if (typeof name !== 'string') return refuse(request, name.problem);
   const denial = findRecordDenial(policy, name, client);
-  if (denial === 'unlisted') return refuse(request, `no entry of the allowlist matches ${name}`);
+  if (denial === 'unlisted') return refuse(request, `no entry of ${nameAllowlist(policy)} matches ${name}`);
   if (denial !== undefined) return refuse(request, `${name} is denied by ${denial.text} (${denial.place})`);
   return reply(await lookUp(name, request.type, quotaKeyOf(client)));
 }

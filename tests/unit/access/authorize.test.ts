@@ -346,5 +346,16 @@ suite('denial', () => {
       assert(entry !== undefined);
       assert.equal(outcome([`${entry.address} ${entry.port}`], written), 'allowed by allow.yaml:2');
     });
+
+    test(`suggests a line of egress.allow for ${written} that, added, allows it`, () => {
+      const egress = { ...policy(['localhost', '0.0.0.0/0', '::/0']), allowKey: 'egress.allow' } as const;
+      const rules = written === '10.0.0.1 80' || written === '2001:db8:: 80' ? { ...egress, allow: [] } : egress;
+      const state = begin(request(rules, target(written), NOBODY, 'client'));
+      assert(state.kind === 'denied', state.kind);
+      assert.doesNotMatch(state.reason, /allowlist/);
+      assert.match(state.hint, /^if it is to be reached, add this line to egress\.allow: - /);
+      const [entry] = parse(state.hint.replace(/^.*?- /, '- ')) as string[];
+      assert.equal(outcome([`${entry}`], written), 'allowed by allow.yaml:2');
+    });
   }
 });

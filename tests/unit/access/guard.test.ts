@@ -207,7 +207,7 @@ suite('address guard', () => {
 suite('denial of all addresses of a name', () => {
   const denial = (setting: Setting, namedBy: NameRule | undefined, ...addresses: readonly string[]) => {
     const { refused } = guardAll(setting, namedBy, ...addresses);
-    return denyAddresses(target('a.example 443'), namedBy !== undefined, refused);
+    return denyAddresses(policy([]), target('a.example 443'), namedBy !== undefined, refused);
   };
 
   test('says what is wrong with each', () => {

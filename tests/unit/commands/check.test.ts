@@ -173,6 +173,13 @@ describe('a target that is denied is status 1', () => {
       'b.example:443: denied',
       'the rules of the file: denied: no entry of the allowlist',
     ],
+    [
+      'not listed by egress, whatever the allowlist has',
+      'egress: {allow: [localhost]}\nallowlist: [{address: foo.example, port: 443}]',
+      ['foo.example', '443'],
+      'vsock:3:10000: denied: no entry of egress.allow matches foo.example on port 443. ' +
+        'Hint: if it is to be reached, add this line to egress.allow: - foo.example',
+    ],
     ['for another port', RULES, ['a.example', '80'], 'a.example is listed for port 443 (f.yaml:2)'],
     ['by a rule', RULES, ['x.evil.example', '443'], 'is denied by *.evil.example (f.yaml:5)'],
     [

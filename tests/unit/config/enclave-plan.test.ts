@@ -175,6 +175,7 @@ suite('what the sections mean inside the enclave', () => {
       [undefined, '127.0.0.0,::1', '127.0.0.0,::1'],
     );
     assert.deepEqual(egress?.transparentPorts, [80, 443]);
+    assert.deepEqual(new Set(listeners.map(({ policy }) => policy.allowKey)), new Set(['egress.allow']));
   });
 
   test('the limits of the file hold, but for those of each client, which is always the application or the parent', () => {

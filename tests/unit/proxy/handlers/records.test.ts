@@ -50,6 +50,13 @@ suite('the HTTP proxy, asked for records', () => {
     assert.deepEqual(asked, []);
   });
 
+  test('names the list of egress where it decides', async () => {
+    const policy = { allow: [], deny: [], allowKey: 'egress.allow' } as const;
+    const { ask, logged } = await setUp({ policy }, recording());
+    await ask(path('other.test'));
+    assert.match(logged.take().join('\n'), /no entry of egress\.allow matches other\.test/);
+  });
+
   test('does not understand such a request where nobody looks records up', async () => {
     const { ask } = await setUp({}, {});
     assert.match(await ask(path(NAME)), /^HTTP\/1\.1 400 /);
