@@ -7,7 +7,7 @@ import type { ListenerPlan } from '../plan.ts';
 import { VsockProxyError } from '../platform/errors.ts';
 import { quoteBriefly } from '../platform/escape.ts';
 import type { Log } from '../platform/log.ts';
-import { CID_LOCAL } from '../platform/vsock.ts';
+import { CID_ANY, CID_LOCAL } from '../platform/vsock.ts';
 import { comparePlans, isSame } from './changes.ts';
 import { addFigures, type Figures, type FiguresSource, readFigures } from './figures.ts';
 import type { FirstRequest, Handler } from './handlers/dispatcher.ts';
@@ -259,12 +259,37 @@ const GONE = {
   refusal: { problem: 'its listener has been removed from the configuration', subject: 'of a removed listener' },
 } as const;
 
-/** A removed listener may hold the address under another name. */
-function explainConflict(error: unknown, { removed }: Change): unknown {
-  if (!(error instanceof VsockProxyError) || error.errno !== 'EADDRINUSE' || removed.length === 0) return error;
+/** A removed listener may hold the address that could not be bound, under another name. */
+function explainConflict(error: unknown, { added, removed }: Change): unknown {
+  if (!(error instanceof VsockProxyError) || error.errno !== 'EADDRINUSE') return error;
   const { code, message, errno, place } = error;
+  const failed = added.filter(({ plan }) => plan.place === place);
+  const holders = removed.filter(({ plan }) => failed.some((listener) => mayOverlap(listener.plan.on, plan.on)));
+  if (holders.length === 0) return error;
   const hint =
-    `${removed.map(({ plan }) => formatAddress(plan.on)).join(', ')} may overlap with it and is removed in the same step: ` +
+    `${holders.map(({ plan }) => formatAddress(plan.on)).join(', ')} may overlap with it and is removed in the same step: ` +
     'reload once without the new one, then with it';
   return new VsockProxyError(code, message, { hint, errno, ...(place === undefined ? {} : { place }), cause: error });
+}
+
+/** Whether two different addresses may be one for the kernel. A socket of systemd stays open in any case. */
+function mayOverlap(one: ListenerPlan['on'], other: ListenerPlan['on']): boolean {
+  if (one.family === 'vsock' && other.family === 'vsock') {
+    return one.port === other.port && [one.cid, other.cid].includes(CID_ANY);
+  }
+  if (one.family === 'tcp' && other.family === 'tcp') {
+    // A listener at `::` takes no IPv4 clients.
+    const wildcard = one.ip.includes(':') ? '::' : '0.0.0.0';
+    return (
+      one.port === other.port &&
+      one.ip.includes(':') === other.ip.includes(':') &&
+      [one.ip, other.ip].includes(wildcard)
+    );
+  }
+  return one.family === 'unix' && other.family === 'unix' && basename(one.path) === basename(other.path);
+}
+
+/** Two paths with the same end may lead to one file, by a link such as /var/run. */
+function basename(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }

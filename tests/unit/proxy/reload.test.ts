@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { SocketAddress } from '../../../src/dataplane/contract.ts';
 import type { ListenerPlan } from '../../../src/plan.ts';
 import { VsockProxyError } from '../../../src/platform/errors.ts';
+import { CID_ANY } from '../../../src/platform/vsock.ts';
 import type { Snapshot } from '../../../src/proxy/snapshot.ts';
 import { target } from '../access/fixture.ts';
 import { settle } from './fixture.ts';
@@ -67,6 +68,36 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) await settle();
 }
 
+describe('an address in use is said to be held by a removed listener', () => {
+  const tcp = (ip: string, port = 80) => ({ family: 'tcp', ip, port }) as const;
+  const unix = (path: string) => ({ family: 'unix', path }) as const;
+  for (const [removed, added, overlaps] of [
+    [tcp('0.0.0.0'), tcp('127.0.0.1'), true],
+    [tcp('127.0.0.1'), tcp('0.0.0.0'), true],
+    [tcp('::1'), tcp('::'), true],
+    [unix('/var/run/x.sock'), unix('/run/x.sock'), true],
+    [tcp('127.0.0.1', 18003), tcp('127.0.0.1', 18080), false],
+    [tcp('0.0.0.0', 81), tcp('127.0.0.1'), false],
+    [tcp('127.0.0.1'), tcp('127.0.0.2'), false],
+    [tcp('0.0.0.0'), tcp('::'), false],
+    [tcp('127.0.0.1', 8001), OTHER, false],
+    [unix('/run/x.sock'), unix('/run/y.sock'), false],
+    [{ family: 'vsock', cid: 16, port: 8001 }, OTHER, false],
+  ] as const satisfies readonly (readonly [SocketAddress, SocketAddress, boolean])[]) {
+    it(`${JSON.stringify(removed)} for ${JSON.stringify(added)}: ${overlaps}`, async () => {
+      const { reload, logged } = await setUp([listener({ on: removed, route: fixed })], {
+        level: 'error',
+        bindErrno: (on) => (JSON.stringify(on) === JSON.stringify(added) ? 'EADDRINUSE' : undefined),
+      });
+      assert.equal(await reload([listener({ on: added, route: fixed, place: 'proxy.yaml:9' })]), 'failed');
+      const line = logged.take().join();
+      assert.match(line, /EADDRINUSE/);
+      assert.equal(line.includes('may overlap with it'), overlaps, line);
+      assert.equal(/`ss /.test(line), !overlaps, line);
+    });
+  }
+});
+
 describe('a reload that fails keeps everything, and says where', () => {
   const errors: readonly (readonly [
     what: string,
@@ -107,8 +138,14 @@ describe('a reload that fails keeps everything, and says where', () => {
     ],
     [
       'because an address is taken by what the same change removes',
+      [listener({ on: { family: 'vsock', cid: CID_ANY, port: 8000 }, route: fixed, place: 'proxy.yaml:9' })],
+      /8000: EADDRINUSE: .* Hint: cid: 3 port: 8000 may overlap with it and is removed in the same step: reload once without/,
+      { bindErrno: (on) => (on.family === 'vsock' && on.cid === CID_ANY ? 'EADDRINUSE' : undefined) },
+    ],
+    [
+      'because an address is taken by another process, whatever the same change removes',
       [listener({ on: OTHER, route: fixed, place: 'proxy.yaml:9' })],
-      /8001: EADDRINUSE: .* Hint: cid: 3 port: 8000 may overlap with it and is removed in the same step: reload once without/,
+      /8001: EADDRINUSE: .* Hint: another process listens on this port; `ss --vsock -lnp` shows which/,
       { bindErrno: (on) => (on.family === 'vsock' && on.port === 8001 ? 'EADDRINUSE' : undefined) },
     ],
     [
