@@ -17,7 +17,7 @@ import {
 } from 'yaml';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
-import { readPlain } from './plain.ts';
+import { type PlainYaml, readPlain } from './plain.ts';
 
 export interface YamlValue {
   /** The text, as it was read. */
@@ -38,6 +38,8 @@ export type OnOddity = (problem: VsockProxyError, keys: readonly string[]) => vo
 const MAX_VALUES = 200_000;
 /** The most entries in all lists together. Nobody can maintain more. */
 const MAX_ENTRIES = 200_000;
+const TOO_MANY = `its lists have more than ${MAX_ENTRIES} entries`;
+const FEWER = 'use patterns and ranges';
 /** Characters that YAML 1.2 (section 5.1) forbids in a file. */
 const UNPRINTABLE = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 /** Characters that end a line in YAML 1.2 (section 5.4), but not in the parser. */
@@ -50,7 +52,10 @@ const LONE_RETURN = /\r(?!\n)/g;
  */
 export function parseYaml(text: string, path: string, onOddity: OnOddity = refuse): YamlValue {
   const plain = readPlain(text);
-  return plain !== undefined && plain.entries <= MAX_ENTRIES ? { text, ...plain } : parseAll(text, path, onOddity);
+  if (plain === undefined) return parseAll(text, path, onOddity);
+  // The parser would say the same, after more than half a minute.
+  if (plain.entries > MAX_ENTRIES) throw badYaml(TOO_MANY, `${path}:${lineOfTooMany(plain)}`, FEWER);
+  return { text, ...plain };
 }
 
 /** The same by the full parser, for text that is not plain. */
@@ -59,17 +64,15 @@ export function parseAll(text: string, path: string, onOddity: OnOddity = refuse
   const lineOf = (offset: number) => Math.max(1, lines.linePos(offset).line);
   const bad = (problem: string, offset?: number, hint = QUOTES) => {
     const place = offset === undefined ? path : `${path}:${lineOf(offset)}`;
-    const message = escapeControls(`Bad yaml format: ${problem}`);
-    return new VsockProxyError('config', message, { hint, place: escapeControls(place) });
+    return badYaml(problem, place, hint);
   };
 
   const source = text.replace(LONE_RETURN, '\n');
   const unprintable = UNPRINTABLE.exec(source);
   if (unprintable !== null) {
     const line = source.slice(0, unprintable.index).split('\n').length;
-    const message = `Bad yaml format: it contains ${quoteBriefly(unprintable[0])}`;
-    const place = escapeControls(`${path}:${line}`);
-    const problem = new VsockProxyError('config', message, { hint: 'is it really a text file?', place });
+    const contained = `it contains ${quoteBriefly(unprintable[0])}`;
+    const problem = badYaml(contained, `${path}:${line}`, 'is it really a text file?');
     // AWS's proxy stops reading here. What follows is unknown to its users.
     if (source.includes('\0')) throw problem;
     onOddity(problem, []);
@@ -82,6 +85,27 @@ export function parseAll(text: string, path: string, onOddity: OnOddity = refuse
 
 function refuse(problem: VsockProxyError): never {
   throw problem;
+}
+
+function badYaml(problem: string, place: string, hint: string): VsockProxyError {
+  const message = escapeControls(`Bad yaml format: ${problem}`);
+  return new VsockProxyError('config', message, { hint, place: escapeControls(place) });
+}
+
+/** The line of the list whose entries, with those of the lists before it, are too many. */
+function lineOfTooMany({ value, lineAt }: PlainYaml): number {
+  let entries = 0;
+  const find = (inner: unknown, path: readonly PropertyKey[]): readonly PropertyKey[] | undefined => {
+    if (typeof inner !== 'object' || inner === null) return undefined;
+    if (Array.isArray(inner)) entries += inner.length;
+    if (entries > MAX_ENTRIES) return [...path, 0];
+    for (const [step, part] of Object.entries(inner)) {
+      const found = find(part, [...path, step]);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return lineAt(find(value, []) ?? []);
 }
 
 const QUOTES =
@@ -173,7 +197,7 @@ function checkKeysAndAliases(document: Document, bad: Bad): void {
     if (isMap(node)) checkKeys(node, bad);
     if (isSeq(node)) entries += node.items.length;
     if (isSeq(node) && entries > MAX_ENTRIES) {
-      throw bad(`its lists have more than ${MAX_ENTRIES} entries`, node.range?.[0], 'use patterns and ranges');
+      throw bad(TOO_MANY, node.range?.[0], FEWER);
     }
     if (isAlias(node)) {
       hasAliases = true;

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { readPlain } from '../../../src/config/read/plain.ts';
-import { parseAll, type YamlValue } from '../../../src/config/read/yaml.ts';
+import { parseAll, parseYaml, type YamlValue } from '../../../src/config/read/yaml.ts';
+import { VsockProxyError } from '../../../src/platform/errors.ts';
 import { seeded } from '../../random.ts';
 
 const ROUNDS = 6000;
@@ -225,4 +226,36 @@ suite('plain files', () => {
       assert.equal(readPlain(text), undefined);
     });
   }
+
+  const ones = (count: number) => Array.from({ length: count }, () => '1').join(',');
+  const MANY = ones(150_000);
+  for (const [what, text] of [
+    ['in brackets', `limits: {a: 1}\nallowlist: [${ones(200_001)}]\n`],
+    ['in lines, in the second list', `allowlist: [${MANY}]\n# c\ndenylist:\n\n- 1\n${'- 1\n'.repeat(50_000)}`],
+    ['within an entry', `allowlist:\n- address: a.example\n  cids: [${MANY}]\n- address: b\n  port: [${MANY}]\n`],
+    ['within an entry in braces', `allowlist:\n- {a: [${MANY}]}\n- {a: x, b: [${MANY}], c: [${MANY}]}\n- 1\n`],
+    ['below a map', `egress:\n  deny: [${MANY}]\n  allow:\n    - 1\n    - 1\n${'    - 1\n'.repeat(50_000)}`],
+  ] as const) {
+    test(`too many entries are refused as the parser refuses them: ${what}`, () => {
+      assert(readPlain(text) !== undefined);
+      const refusal = (parse: typeof parseYaml) => {
+        try {
+          parse(text, 'f.yaml');
+        } catch (error) {
+          return error instanceof VsockProxyError ? error.line : assert.fail(String(error));
+        }
+        return assert.fail('they were taken');
+      };
+      const line = refusal(parseYaml);
+      assert.match(line, /^Bad yaml format: its lists have more than 200000 entries \(f\.yaml:\d+\)\. Hint: use/);
+      assert.equal(line, refusal(parseAll));
+    });
+  }
+
+  test('one entry of the usual form too many is refused before the parser, which takes long, has a say', () => {
+    const text = `allowlist:\n${'- {address: a.example, port: 443}\n'.repeat(200_001)}`;
+    const begin = performance.now();
+    assert.throws(() => parseYaml(text, 'f.yaml'), /its lists have more than 200000 entries/);
+    assert(performance.now() - begin < 5000);
+  });
 });
