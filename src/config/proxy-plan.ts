@@ -15,6 +15,7 @@ import { complete, globalPolicy, limitsOf, partialListeners, timeoutsOf } from '
 import type { TemplateValues } from './schema/addresses.ts';
 import { CONNECTIONS } from './schema/connections.ts';
 import { ENTRY_HEADS } from './schema/rule.ts';
+import { upstreamProxyOf } from './upstream-proxy.ts';
 
 /** The route of the command line, with every value checked. */
 export interface ProxyRoute {
@@ -51,11 +52,13 @@ export function loadProxyPlan(
   warnOfIgnored(file, configPath, log);
 
   const { limits, timeouts } = file.settings;
+  const upstreamProxy = upstreamProxyOf(file);
   const listener = {
     on: listenOn,
     route: { kind: 'target', target, written, proxyHeader: false },
     policy,
     family,
+    ...(upstreamProxy && { upstreamProxy }),
     limits: limitsOf(limits, { connections: connections ?? limits.connections ?? CONNECTIONS.proxyDefault }),
     timeouts: timeoutsOf(timeouts, {}),
   } as const;

@@ -149,6 +149,26 @@ suite('the plan of the form of the AWS proxy', () => {
     );
   });
 
+  test('servers are reached through the upstream proxy of the file', () => {
+    const rules = 'allowlist: [{address: a.example, port: 443}]\n';
+    const [listener] = plan(write('proxy.yaml', `${rules}upstream_proxy: http://192.0.2.1:3128\n`)).listeners;
+    assert.equal(listener.upstreamProxy?.port, 3128);
+    assert.equal(plan(write('direct.yaml', rules)).listeners[0].upstreamProxy, undefined);
+  });
+
+  test('metrics and log have effect, and listeners have none', () => {
+    const { listeners, metrics, logFormat } = plan(
+      write(
+        'observed.yaml',
+        'allowlist: [{address: a.example, port: 443}]\nlisteners: [{listen: "vsock:9000", route: http}]\n' +
+          'metrics: {listen: "tcp:127.0.0.1:9465"}\nlog: {format: json}\n',
+      ),
+    );
+    assert.equal(listeners.length, 1);
+    assert.deepEqual(metrics?.listen, { family: 'tcp', ip: '127.0.0.1', port: 9465 });
+    assert.equal(logFormat, 'json');
+  });
+
   test('a file of exactly 8 MiB is read whole', () => {
     const text = 'allowlist: [{address: a.example, port: 443}]\n#';
     assert.equal(plan(write('exact.yaml', text.padEnd(8 * 1024 * 1024, '#'))).listeners[0].policy.allow.length, 1);
