@@ -36,9 +36,9 @@ function row(...cells: readonly string[]): string {
 }
 
 function describeType(schema: Schema): string {
-  const { item, keys } = partsOf(schema);
+  const { item, most, keys } = partsOf(schema);
   if (keys !== undefined) return 'map';
-  if (item !== undefined) return `list: ${describeType(item)}`;
+  if (item !== undefined) return `list${most === undefined ? '' : ` of at most ${most}`}: ${describeType(item)}`;
   return metaOf(schema).type ?? 'text';
 }
 

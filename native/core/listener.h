@@ -77,8 +77,9 @@ struct ListenerCounters {
   std::array<uint64_t, kStatusClasses> answers{};
 };
 
-// The places on a listening socket. If several listeners use the socket one after the other, the limits of
-// the last one count the connections of all.
+// The places on a listening socket. If several listeners use the socket one after the other, the limit of
+// connections of the last one counts those of all. Its limits per client count those of the listeners that
+// had a limit per client, too; the others do not count clients.
 struct Occupancy {
   explicit Occupancy(ListenerId listener) : listener(listener) {}
 

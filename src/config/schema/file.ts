@@ -86,6 +86,8 @@ export function schemaAt(path: readonly PropertyKey[]): Schema {
 /** The parts of a schema: a list has its item, a map its keys, a single value none. */
 export interface Parts {
   readonly item?: Schema;
+  /** The most items of a list. */
+  readonly most?: number;
   readonly keys?: Readonly<Record<string, Schema>>;
   /** The value of a key that is left out, as it would be written. */
   readonly default?: unknown;
@@ -98,7 +100,7 @@ export function partsOf(schema: Schema): Parts {
     case 'defaulted':
       return { ...partsOf(schema.inner), default: schema.written };
     case 'list':
-      return { item: schema.item };
+      return { item: schema.item, ...(schema.size.most && { most: schema.size.most.count }) };
     case 'map':
       return { keys: schema.keys };
     case 'scalar':

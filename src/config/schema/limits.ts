@@ -13,7 +13,7 @@ function connections(absent: string, more = '') {
 
 function connectionsPerClient(absent?: string) {
   const description =
-    'Connections of one client open at once; further ones are refused. A client is a CID, an IP address, or everyone on a unix socket. 0: no such limit';
+    'Connections of one client open at once; further ones are refused. A client is a CID, an IP address, or everyone on a unix socket. 0: no such limit. If a reload gives a listener its first limit per client, connections that were open before do not count';
   return wholeNumber({ description, ...(absent && { absent }) }, { min: 0, max: CONNECTIONS.max });
 }
 

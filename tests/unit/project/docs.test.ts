@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { renderConfiguration } from '../../../scripts/configuration-docs.ts';
 import { inspectText } from '../../../src/config/load.ts';
+import type { Schema } from '../../../src/config/schema/builder.ts';
+import { fileSchema, partsOf } from '../../../src/config/schema/file.ts';
 
 const ROOT = new URL('../../../', import.meta.url);
 
@@ -38,4 +40,19 @@ suite('every YAML example of the documents is a configuration', () => {
 
 test('docs/configuration.md is what "make docs" writes', () => {
   assert.equal(read('docs/configuration.md'), renderConfiguration());
+});
+
+test('docs/configuration.md has a table of every map', () => {
+  const text = read('scripts/configuration.md');
+  const visit = (path: string, schema: Schema): void => {
+    const { item, keys } = partsOf(schema);
+    if (item !== undefined) visit(`${path}[]`, item);
+    if (keys === undefined) return;
+    // The text says that these are those of the file.
+    if (!/^listeners\[\]\.(?:allow|deny)list\[\]$/.test(path)) {
+      assert(text.includes(`\n<!-- table: ${path}${path === '' ? '' : ' '}-->\n`), `a table of ${path}`);
+    }
+    for (const [key, inner] of Object.entries(keys)) visit(path === '' ? key : `${path}.${key}`, inner);
+  };
+  visit('', fileSchema);
 });
