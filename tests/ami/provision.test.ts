@@ -16,6 +16,7 @@ const OURS = 'ours@example.com';
 const CLI = 'aws-nitro-enclaves-cli';
 const PROVISION = 'bash /project/packaging/ami/provision';
 const VALIDATE = 'bash /project/packaging/ami/validate';
+const CLEAN = 'bash /project/packaging/ami/clean';
 const REPO = `--repo file:///shared/repo --key /shared/repo/${KEY_FILE}`;
 const ALL = `--image ${REPO} --cli --cpus 2 --memory 50% --allowlist /shared/serve.yaml --sysconfig /shared/sysconfig --serve --member nobody`;
 const SOON_MS = 60_000;
@@ -423,6 +424,43 @@ suite('the allocator', () => {
       assert.equal((await root.run('ls /etc/nitro_enclaves')).status, 2);
     });
   }
+});
+
+suite('clean', () => {
+  const FILES = '/etc/machine-id /etc/ssh/ssh_host_rsa_key /root/.ssh/authorized_keys /var/log/secure';
+  let root: Root;
+  before(async () => {
+    root = Root.of('bookworm');
+    await root.check(`mkdir -p /etc/ssh /root/.ssh && for file in ${FILES}; do echo content >$file; done`);
+  });
+  after(() => root?.[Symbol.dispose]());
+
+  for (const [args, status, said] of [
+    ['--help', 0, /^clean: removes from this machine [\s\S]*\n$/],
+    ['--dry-run', 2, /^clean: unknown argument --dry-run\. Hint: see --help\n$/],
+    ['-h', 2, /^clean: unknown argument -h\. Hint: see --help\n$/],
+  ] as const) {
+    test(`${args}: nothing is removed`, async () => {
+      using machine = root.fork();
+      const outcome = await machine.run(`${CLEAN} ${args}`);
+      assert.equal(outcome.status, status);
+      assert.match(outcome.stdout + outcome.stderr, said);
+      assert.equal(await machine.check(`cat ${FILES}`), 'content\n'.repeat(4));
+    });
+  }
+
+  test('without arguments, it leaves nothing that validate finds; only root can tell', async () => {
+    using machine = root.fork();
+    const found = async (): Promise<readonly string[]> => {
+      const { stdout } = await machine.run(`${VALIDATE} --sealed`);
+      return stdout.match(/^NOT OK: there are (host keys|keys and known hosts|logs).*$|^NOT OK: .*machine-id/gm) ?? [];
+    };
+    assert.equal((await found()).length, 4);
+    assert.equal(await machine.check(CLEAN), 'clean: done\n');
+    assert.deepEqual(await found(), []);
+    const { status, stderr } = await machine.run(`setpriv --reuid=65534 --clear-groups ${VALIDATE} --sealed`);
+    assert.deepEqual([status, stderr], [2, 'validate: --sealed takes root. Hint: run it with sudo\n']);
+  });
 });
 
 suite('SELinux, by programs that stand for it', () => {
