@@ -206,10 +206,18 @@ for (const distribution of ['bookworm', 'sid'] as const) {
       assert.equal(changes(whole, await machine.check(STATE)), '');
       assert.equal(await machine.check(times), '');
 
-      // Fewer settings: the listeners of the file are no longer served.
+      // Without settings: those of before are in force, and recorded, but the listeners of the file are no longer served.
+      await machine.check(`${PROVISION} --image`);
+      const kept = JSON.parse(await machine.check('cat /etc/nitro_enclaves/image.json'));
+      assert.deepEqual(kept, { ...record, serve: false });
+      assert.equal(kept.repository, 'file:///shared/repo');
+
+      // Other numbers, without the share.
       await machine.check(`${PROVISION} --image --cpus 2 --memory 512`);
       assert.equal(await machine.check('find /etc/systemd -name "*.conf" -path "*nitro*"'), '');
       await machine.check(`/usr/libexec/${NAME}/validate`);
+      const other = JSON.parse(await machine.check('cat /etc/nitro_enclaves/image.json'));
+      assert.deepEqual(other.enclaves, { cpus: '2', memory: '512' });
     });
 
     for (const name of distribution === 'bookworm' ? STEPS : ['install']) {
