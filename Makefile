@@ -289,6 +289,7 @@ PACKER_FLAGS :=
 
 .PHONY: ami
 ami: ## Make Amazon Machine Images with Packer 1.9 (AMI_ARGUMENTS='--repo … --key …' AMI_FILES=DIR AMI_ONLY=…)
+	@bash packaging/ami/provision files $(AMI_ARGUMENTS) >/dev/null # a wrong argument costs no instance
 	packer init packaging/ami/packer
 	@mkdir -p build/ami
 	packer build '-only=$(AMI_ONLY)' -var 'arguments=$(AMI_ARGUMENTS)' -var 'files=$(AMI_FILES)' -var version=$(VERSION) $(PACKER_FLAGS) packaging/ami/packer

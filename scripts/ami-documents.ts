@@ -9,14 +9,17 @@
  *   launch-template.yaml             a CloudFormation stack of a launch template
  *
  * FILES is a directory, which the documents carry, too: the arguments name its files as they are called in it.
+ * `provision files` checks the arguments. Absolute paths are those of the machine, and are not looked for here.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { isAbsolute, join, normalize } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as yaml from 'yaml';
 
 /** The directory of the files on the machine, until it is provisioned. */
 const PLACE = '/var/lib/nitro-enclaves-vsock-proxy-files';
+const PROVISION = 'packaging/ami/provision';
 const VALIDATE = '/usr/libexec/nitro-enclaves-vsock-proxy/validate';
 /** EC2's limit, before the encoding in base64. */
 const LONGEST_USER_DATA = 16_384;
@@ -41,6 +44,22 @@ function fail(problem: string, hint: string): never {
 
 function carry(name: string, path: string): Carried {
   return { name, base64: gzipSync(readFileSync(path), { level: 9 }).toString('base64') };
+}
+
+/** The arguments are such as provision takes, and what they name is carried. */
+function check(args: string, carried: readonly Carried[]): void {
+  const words = args.trim().split(/ +/);
+  if (words.includes('--help')) fail('--help provisions nothing', `bash ${PROVISION} --help`);
+  const { status, stdout, stderr } = spawnSync('bash', [PROVISION, 'files', ...words], { encoding: 'utf8' });
+  if (status !== 0) {
+    console.error(stderr.trimEnd().replace(/^provision: /, 'ami-documents: '));
+    process.exit(1);
+  }
+  for (const line of stdout.split('\n').filter((line) => line !== '')) {
+    const [option = '', file = ''] = line.split(' ');
+    if (!isAbsolute(file) && !carried.some(({ name }) => name === normalize(file)))
+      fail(`${option}: ${file} is not among the files`, 'AMI_FILES is the directory that has it');
+  }
 }
 
 /** The commands of bash that provision the machine, with files that are there or that they write. */
@@ -259,9 +278,10 @@ if (args === '')
 // special meaning.
 if (!/^[\w ./:%@+=,-]+$/.test(args))
   fail(`the arguments have a character that is not taken: ${args}`, 'rename files, if need be');
-if (files !== '' && !existsSync(files)) fail(`${files} is not there`, 'AMI_FILES is a directory');
+if (files !== '' && !statSync(files, { throwIfNoEntry: false })?.isDirectory())
+  fail(`${files} is no directory`, 'AMI_FILES is the directory of the files that the arguments name');
 const carried = [
-  carry('provision', 'packaging/ami/provision'),
+  carry('provision', PROVISION),
   ...(files === ''
     ? []
     : readdirSync(files)
@@ -270,6 +290,7 @@ const carried = [
 ];
 for (const { name } of carried)
   if (!/^[\w.-]+$/.test(name)) fail(`${name} is no name for a file here`, 'letters, digits, dot, hyphen');
+check(args, carried);
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 const mime = multipart(script(args, carried));

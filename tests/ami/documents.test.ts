@@ -124,8 +124,8 @@ interface Component {
 suite('documents', () => {
   const ARGUMENTS = '--repo https://repo.example.com --key key.asc --cli --cpus 50% --memory 25%';
   const file = (name: string) => readFileSync(join(work, 'out', name), 'utf8');
-  const make = (args: string, files: string) =>
-    run(['env', '-C', PROJECT, process.execPath, 'scripts/ami-documents.ts', args, files, join(work, 'out')]);
+  const make = (args: string, files: string, out = join(work, 'out')) =>
+    run(['env', '-C', PROJECT, process.execPath, 'scripts/ami-documents.ts', args, files, out]);
 
   before(async () => {
     execFileSync('mkdir', [join(work, 'files')]);
@@ -146,6 +146,16 @@ suite('documents', () => {
       'Fn::If'
     ][1];
     assert.equal(Buffer.from(data, 'base64').toString(), file('user-data.mime'));
+  });
+
+  test('a file of the machine, or one that it fetches, is not looked for here', async () => {
+    const out = join(work, 'elsewhere');
+    for (const args of [
+      '--repo https://repo.example.com --key /etc/pki/rpm-gpg/key',
+      '--rpm s3://bucket/a.rpm --key https://a/key',
+      '--allowlist ./key.asc',
+    ])
+      assert.equal((await make(args, join(work, 'files'), out)).status, 0, args);
   });
 
   test('two runs give the same bytes', async () => {
@@ -182,14 +192,26 @@ suite('documents', () => {
       'files',
       /the arguments have a character that is not taken: --repo \$\(id\)/,
     ],
-    ['no files', '--cli', 'none', /none is not there/],
+    ['no files', '--cli', 'none', /none is no directory/],
+    ['a file for the files', '--cli', 'files/key.asc', /files\/key\.asc is no directory/],
+    ['an argument that provision does not know', '--foo', 'files', /unknown argument --foo/],
+    ['an argument that provision refuses', '--repo https://repo.example.com', 'files', /--repo is given without --key/],
+    ['an option without its value', '--cli --member', 'files', /--member takes a value/],
+    ['help', '--cli --help', 'files', /--help provisions nothing/],
+    [
+      'a key that is not among the files',
+      '--repo https://repo.example.com --key nokey.asc',
+      'files',
+      /--key: nokey\.asc is not among the files\. Hint: AMI_FILES/,
+    ],
+    ['an allowlist without files', '--allowlist key.asc', '', /--allowlist: key\.asc is not among the files/],
     ['more than AWS takes', '--cli', 'large', /user-data\.yaml has \d+ bytes, of 16384 that AWS takes/],
   ] as const) {
     test(`${what}: refused in one line, and nothing is written`, async () => {
       execFileSync('mkdir', ['-p', join(work, 'large')]);
       execFileSync('sh', ['-c', `head -c 20000 /dev/urandom >${join(work, 'large/a')}`]);
       const kept = readdirSync(join(work, 'out')).map((name) => file(name));
-      const { status, stderr } = await make(args, files === 'none' ? '/none' : join(work, files));
+      const { status, stderr } = await make(args, files === '' ? '' : join(work, files));
       assert.equal(status, 1);
       assert.match(stderr, said);
       assert.match(stderr, /^ami-documents: .*\. Hint: .*\n$/);

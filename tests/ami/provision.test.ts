@@ -147,12 +147,17 @@ const REFUSED: Refused = [
   ],
   [
     'more processors than the machine has',
-    `${REPO} --cpus 9998 --memory 512`,
+    `${REPO} --cli --cpus 9998 --memory 512`,
     /--cpus: 9998 is more than this machine can give/,
   ],
   ['more than a share can be', `${REPO} --cpus 96% --memory 512`, /96% of the machine is too much/],
   ['memory that no enclave can live in', `${REPO} --cpus 1 --memory 32`, /--memory: 32 MiB is too little/],
   ['memory with a unit', `${REPO} --cpus 1 --memory 1G`, /--memory: 1G is no number of MiB/],
+  [
+    'numbers for an allocator that is not there',
+    `${REPO} --cpus 2 --memory 512`,
+    /--cpus: the allocator is not installed\. Hint: add --cli/,
+  ],
   ['processors without memory', `${REPO} --cpus 1`, /--cpus is given without --memory/],
   ['an option without its value', '--repo', /--repo takes a value/],
   ['an option that there is not', '--cpu 1', /unknown argument --cpu/],
@@ -164,11 +169,6 @@ const REFUSED_LATE: Refused = [
     'to serve a file without listeners',
     '--serve --allowlist /project/configs/vsock-proxy.yaml',
     /--serve: .* has no listeners/,
-  ],
-  [
-    'numbers for an allocator that is not there',
-    '--cpus 2 --memory 512',
-    /--cpus: the allocator is not installed\. Hint: add --cli/,
   ],
 ];
 
