@@ -18,7 +18,7 @@ variable "program" {
 variable "validate" {
   type        = string
   default     = "--running"
-  description = "What validate is called with after the restart."
+  description = "What validate is called with after the restart: --installed for a machine that is no parent on EC2."
 }
 
 variable "region" {
