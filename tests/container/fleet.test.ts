@@ -17,7 +17,9 @@ import { Bundle, type Container, OURS, PROJECT } from './runc.ts';
 
 const UPDATES = Number(process.env.FLEET_UPDATES ?? 5);
 const CLIENTS = 16;
-const DRAIN_MS = 1000;
+/** Much longer than a visit. */
+const DRAIN_MS = 5000;
+const VISIT_MS = 400;
 const PATIENCE_MS = 60_000;
 const LOOPBACK = '127.0.0.1';
 
@@ -93,7 +95,7 @@ async function isReady(): Promise<boolean> {
 }
 
 /**
- * One connection after the other, each shorter than the drain deadline: what it sends comes back whole, and then the end.
+ * One connection after the other, each of up to VISIT_MS: what it sends comes back whole, and then the end.
  * Between two pods nobody listens, and it tries again.
  * @throws AssertionError when a connection that was accepted is cut
  */
@@ -113,7 +115,7 @@ async function visitor(random: () => number, load: { over: boolean; visits: numb
       const text = String.fromCharCode(97 + piece).repeat(1 + Math.floor(random() * 100_000));
       sent += text;
       socket.write(text);
-      await wait(random() * (DRAIN_MS / 10));
+      await wait(random() * (VISIT_MS / 4));
     }
     socket.end();
     await ended;

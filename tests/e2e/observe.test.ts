@@ -34,9 +34,11 @@ describe('the service, seen and diagnosed', () => {
     parent = await Machine.start({ memoryMib: 1024, files: [PACKAGES, 'tests/e2e/guest'] });
     const packages = `${PROJECT}/${PACKAGES}/amazon-linux-1.rpm ${PROJECT}/${PACKAGES}/${NAME}-[0-9]*-1.x86_64.rpm`;
     await parent.check(`rpm --install --nodigest --nofiledigest ${packages}`);
-    // It stays as it is when it could not start, until it is looked at.
+    // It stays as it is when it could not start or hangs, until it is looked at.
     const dropIns = `/run/systemd/system/${NAME}.service.d`;
-    await parent.check(`mkdir -p ${dropIns} && printf '[Service]\\nRestartSec=1h\\n' >${dropIns}/calm.conf`);
+    await parent.check(
+      `mkdir -p ${dropIns} && printf '[Service]\\nRestartSec=1h\\nWatchdogSec=0\\n' >${dropIns}/calm.conf`,
+    );
     await parent.check(`sed -i 's/connections: .*/connections: 4/' ${ALLOWLIST} && cp ${ALLOWLIST} /root/good.yaml`);
     await parent.check(`systemctl daemon-reload && sh ${GUEST}/certificates.sh /var/lib/e2e ${KMS}`);
   });

@@ -97,16 +97,18 @@ describe('the service', () => {
     assert.match(await parent.check(`journalctl --identifier vsock-proxy --unit ${NAME}`), /Accepted connection/);
   });
 
-  test('kill -9: systemd starts it again after at most two seconds', async (t) => {
+  test('kill -9: systemd starts it again a second later', async (t) => {
+    assert.equal(await parent.check(`systemctl show -P RestartUSec ${NAME}`), '1s\n');
     await using _metadata = await service.startMetadata();
     const killed = await service.mainPid();
+    const restarts = `"$(systemctl show -P NRestarts ${NAME})"`;
+    const before = (await parent.check(`echo ${restarts}`)).trimEnd();
     await parent.check(`kill -KILL ${killed}`);
-    await parent.check(`until [ "$(systemctl show -P NRestarts ${NAME})" -gt 0 ]; do sleep 0.1; done`);
+    await parent.check(`until [ ${restarts} -gt ${before} ]; do sleep 0.1; done`);
     await service.becomesActive();
     assert.notEqual(await service.mainPid(), killed);
     const waited = (await service.microsOf('scheduled restart job')) - (await service.microsOf('Main process exited'));
     t.diagnostic(`${(waited / 1e6).toFixed(2)} s between its end and its new start`);
-    assert(waited < 2e6, `${waited} µs`);
     await service.play('client_ends_first');
   });
 
