@@ -36,17 +36,14 @@ class Peer {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   }
   static Peer connect(const Address& to) {
-    const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(::connect(fd, to.raw(), to.size()) == 0);
-    return Peer(fd);
+    return connected(socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0), to);
   }
 
   static Peer connectFrom(const char* ip, const Address& to) {
     const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
     const Address from = Address::tcp(ip, 0);
     CHECK(bind(fd, from.raw(), from.size()) == 0);
-    CHECK(::connect(fd, to.raw(), to.size()) == 0);
-    return Peer(fd);
+    return connected(fd, to);
   }
 
   void write(const std::string& data) const {
@@ -70,7 +67,9 @@ class Peer {
     char buffer[64 * 1024];
     if (error != nullptr) *error = 0;
     while (all.size() < size) {
-      const Moved moved = receive(fd_.get(), buffer, std::min(sizeof buffer, size - all.size()));
+      const Moved moved = resetAtOnce_
+                              ? Moved{0, ECONNRESET}
+                              : receive(fd_.get(), buffer, std::min(sizeof buffer, size - all.size()));
       if (moved.error == EAGAIN) check::fail(__FILE__, __LINE__, "a read waited too long");
       if (moved.error != 0 && error == nullptr) check::fail(__FILE__, __LINE__, std::strerror(moved.error));
       if (moved.error != 0) *error = moved.error;
@@ -101,7 +100,16 @@ class Peer {
   }
 
  private:
+  static Peer connected(int fd, const Address& to) {
+    Peer peer(fd);
+    if (::connect(fd, to.raw(), to.size()) == 0) return peer;
+    CHECK_EQ(errno, ECONNRESET);
+    peer.resetAtOnce_ = true;
+    return peer;
+  }
+
   UniqueFd fd_;
+  bool resetAtOnce_ = false;  // before connect(2) returned, which told it in place of a read
 };
 
 // A TCP server on loopback. `backlog` < 0: the port is bound, and connecting is refused.
