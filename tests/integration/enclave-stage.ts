@@ -46,6 +46,9 @@ export function onParent(
 
 export const NAMESPACES = 'in namespaces of their own';
 
+/** The statuses of curl whose connection is closed: as it connects, without a byte of an answer, as it writes, as it reads. */
+export const CURL_CLOSED = '7|52|55|56';
+
 function enterNamespaces(program: string, filename: string, hosts: string): void {
   test(`with ${program}`, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'vsock-proxy-enclave-'));

@@ -107,13 +107,17 @@ describe('a requested name', { concurrency: true }, () => {
   });
 
   test('is resolved once in its TTL, and again after it; the new address is used without a restart', async () => {
-    answers['moving.example.com'] = { A: a([FIRST], 6) };
-    for (let i = 0; i < 100; i += 1) assert.equal(await get('moving.example.com'), FIRST);
-    assert.equal(asked('moving.example.com'), 1);
+    answers['staying.example.com'] = { A: a([FIRST], 300) };
+    for (let i = 0; i < 100; i += 1) assert.equal(await get('staying.example.com'), FIRST);
+    assert.equal(asked('staying.example.com'), 1);
+
+    answers['moving.example.com'] = { A: a([FIRST]) };
+    assert.equal(await get('moving.example.com'), FIRST);
     answers['moving.example.com'] = { A: a([SECOND], 300) };
     await untilServedBy('moving.example.com', SECOND, FIRST);
+    const before = asked('moving.example.com');
     for (let i = 0; i < 100; i += 1) assert.equal(await get('moving.example.com'), SECOND);
-    assert.equal(asked('moving.example.com'), 2);
+    assert.equal(asked('moving.example.com'), before);
   });
 
   test('keeps its last good answer, with a warning, if the DNS server fails or is silent', async () => {
@@ -126,16 +130,16 @@ describe('a requested name', { concurrency: true }, () => {
       answers[`${name}.example.com`] = { A: trouble, AAAA: trouble };
     }
     const told = proxy.logged(/WARN .*(failing|silent)\.example\.com.*serving the last good answer/);
-    let served = 0;
     let over = false;
     void told.finally(() => {
       over = true;
     });
-    for (; !over; served += 1) {
+    const areServed = async () => {
       assert.equal(await get('failing.example.com'), FIRST);
       assert.equal(await get('silent.example.com'), FIRST);
-    }
-    assert.ok(served > 10);
+    };
+    while (!over) await areServed();
+    await areServed();
   });
 
   test('is refused when the DNS servers say that it does not exist', async () => {
@@ -164,9 +168,9 @@ describe('a requested name', { concurrency: true }, () => {
     const never = get('never.example.com').finally(() => {
       waits = false;
     });
-    let served = 0;
-    for (; waits; served += 1) assert.equal(await get('quick.example.com'), FIRST);
-    assert.ok(served > 100);
+    while (waits && asked('never.example.com') === 0) assert.equal(await get('quick.example.com'), FIRST);
+    assert.equal(await get('quick.example.com'), FIRST);
+    assert.ok(waits);
     assert.equal(await never, '504');
   });
 });

@@ -7,7 +7,7 @@ import { createServer, connect as dial, type Server, type Socket } from 'node:ne
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { enterNamespace } from './namespace.ts';
-import { Client, type RawServer, startRawServer } from './raw.ts';
+import { Client, type Dial, type RawServer, startRawServer } from './raw.ts';
 import { type RunningServe, startServe } from './serve.ts';
 
 const SERVER = '10.77.0.1';
@@ -49,6 +49,16 @@ async function until(isSo: () => boolean, what: () => string): Promise<void> {
   while (!isSo()) {
     assert.ok(performance.now() < deadline, what());
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Waits until the relay threads have closed the socket. Until then the kernel may take a client that nobody serves. */
+async function refusesSoon(to: Dial): Promise<void> {
+  const deadline = performance.now() + DEADLINE_MS;
+  const slipsIn = () => Client.open(to).catch((error) => assert.equal(error.code, 'ECONNREFUSED'));
+  for (let client = await slipsIn(); client !== undefined; client = await slipsIn()) {
+    client[Symbol.dispose]();
+    assert.ok(performance.now() < deadline, 'clients are still accepted');
   }
 }
 
@@ -156,7 +166,7 @@ listeners:
       keptAlive.received = '';
       keptAlive.send('GET http://web.example.com/ HTTP/1.1\r\nHost: web.example.com\r\n\r\n');
       await keptAlive.receives(/ok$/);
-      if (round % 50 === 0) {
+      if (round % 25 === 0) {
         using client = await Client.open({ host: HOST, port: CHANGING_HTTP });
         client.send('GET http://other.example.com/ HTTP/1.1\r\nHost: other.example.com\r\nConnection: close\r\n\r\n');
         await client.ended();
@@ -174,7 +184,13 @@ listeners:
       () => `${proxy.descriptors()} descriptors, not ${descriptors}, or up to ${RESERVED} more`,
     );
     assert.ok(grown < 8 * KIB, `memory has grown by ${grown} KiB in ${ROUNDS / 2} reloads`);
-    assert.doesNotMatch(proxy.log, /WARN|ERROR/);
+    const faults = proxy.log.match(/^.*(?:WARN|ERROR).*$/gm) ?? [];
+    assert.deepEqual(
+      faults.filter(
+        (line) => !/ WARN .*: no entry of the allowlist matches other\.example\.com on port 80 /.test(line),
+      ),
+      [],
+    );
   });
 });
 
@@ -254,7 +270,7 @@ listeners:
       await proxy.reload(GOOD.replace(':8000', ':8002')),
       /^Reloaded: added tcp: 127\.0\.0\.1:8002; removed tcp: 127\.0\.0\.1:8000; 1 listener unchanged$/,
     );
-    await assert.rejects(Client.open({ host: HOST, port: 8000 }), { code: 'ECONNREFUSED' });
+    await refusesSoon({ host: HOST, port: 8000 });
   });
 });
 
