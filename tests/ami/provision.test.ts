@@ -230,6 +230,19 @@ for (const distribution of ['bookworm', 'sid'] as const) {
       });
     }
 
+    if (distribution === 'bookworm') {
+      test('killed when dnf has begun its history, which has no tables: run again, it ends in the same state', async () => {
+        using machine = copy(root);
+        const began = machine.path('/var/lib/dnf/history.sqlite');
+        await killed(machine, async (program) => {
+          await program.stdout.match(/^provision: install.*\n/m, SOON_MS);
+          await appears(began, program);
+        });
+        await machine.check('rm -f /var/lib/dnf/history.sqlite*; : >/var/lib/dnf/history.sqlite');
+        await isAsWhole(machine);
+      });
+    }
+
     test('killed while the package is unpacked: run again, it ends in the same state, and nothing else is left', async () => {
       using machine = copy(root);
       await killed(machine, (program) => appears(machine.path(`/usr/libexec/${NAME}`), program));
