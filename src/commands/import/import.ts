@@ -1,9 +1,11 @@
 /** `vsock-proxy import`: writes one file for `serve` that replaces proxies started as AWS's proxy is started. */
+import { findDenial } from '../../access/authorize.ts';
 import type { PortSet } from '../../access/ports.ts';
+import type { Target } from '../../access/rules.ts';
 import { loadLeniently } from '../../config/lenient.ts';
 import { inspectText } from '../../config/load.ts';
 import { complete, partialListeners } from '../../config/partial-plan.ts';
-import { readText } from '../../config/read/text.ts';
+import { type FileHints, readText } from '../../config/read/text.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
 import type { FileSettings } from '../../config/schema/file.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
@@ -19,6 +21,8 @@ interface Listener extends Proxy {
   /** In the form of `listen`. */
   readonly listen: string;
   readonly allowlist: readonly Entry[];
+  /** `match_names_by_ip` of its file. Absent: its server is listed by name or is an address, so the key has no effect. */
+  readonly matchNamesByIp?: boolean;
 }
 
 interface Left {
@@ -46,6 +50,12 @@ Exit status: 0 if every proxy was taken over, 1 if one was not, or none was
 found, 2 if the command line is wrong.
 `;
 
+const HINTS: FileHints = {
+  ENOENT: 'name a unit, a script or a list of processes; - is standard input',
+  EACCES: 'make it readable for this user, or run it by sudo',
+  EISDIR: 'name the files in it, such as /etc/systemd/system/vsock-proxy-*.service',
+};
+
 export interface ImportResult {
   readonly text: string;
   readonly exitStatus: number;
@@ -61,7 +71,7 @@ export function runImport(argv: readonly string[]): ImportResult {
     .addHelpText('after', HELP);
   const parsed: Parsed<unknown> = parseArguments(command, argv);
   if (parsed.kind === 'text') return { text: parsed.text, exitStatus: 0 };
-  const texts = parsed.args.map((path) => ({ path, text: readText(path === '-' ? '/dev/stdin' : path) }));
+  const texts = parsed.args.map((path) => ({ path, text: readText(path === '-' ? '/dev/stdin' : path, HINTS) }));
   return importProxies(texts, readText);
 }
 
@@ -95,24 +105,44 @@ function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
       (key) => !SHARED_KEYS.includes(key) && settings[key as keyof FileSettings] !== undefined,
     );
     if (own.length > 0) return { place, problem: `${source.path} has ${own.join(', ')}, to be taken over by hand` };
+    const matchNamesByIp = settings.match_names_by_ip;
     const listener = { ...proxy, listen, allowlist: settings.allowlist ?? [] };
-    const problem = problemOf(listener);
-    return problem === undefined ? listener : { place, problem: `it could not start: ${problem}` };
+    const judged = judge({ ...listener, matchNamesByIp });
+    if ('problem' in judged) return { place, problem: `it could not start: ${judged.problem}` };
+    if (judged.isListed) return listener;
+    const unlike = others.find((other) => other.matchNamesByIp === !matchNamesByIp);
+    if (unlike === undefined) return { ...listener, matchNamesByIp };
+    const problem = `${source.path} ${matchNamesByIp ? 'has' : 'does not have'} match_names_by_ip: true, unlike that of ${unlike.place}`;
+    return { place, problem: `${problem}, to be taken over by hand` };
   } catch (error) {
     if (!(error instanceof VsockProxyError)) throw error;
     return { place, problem: `its allowlist cannot be read: ${error.place ?? given.configPath}: ${error.message}` };
   }
 }
 
-/** The problem that `check` would find, such as that its allowlist does not have its server. */
-function problemOf(listener: Listener): string | undefined {
+/**
+ * The problem that `check` would find, such as that its allowlist does not have its server; otherwise whether the server
+ * is certainly listed by name, or is an address.
+ */
+function judge(listener: Listener): { readonly problem: string } | { readonly isListed: boolean } {
   const file = inspectText(format([listener], []), listener.place, 'any');
-  if ('problems' in file) return file.problems[0]?.message;
+  if ('problems' in file) return { problem: file.problems[0]?.message ?? '' };
+  let isListed = true;
   for (const partial of partialListeners(file)) {
+    const { route, policy, family } = partial;
     const completion = complete(partial, {});
-    if (completion.kind === 'problem') return completion.problem.message.replace(/^listeners\[0\]\.connect: /, '');
+    if (completion.kind === 'problem') {
+      const { message, hint } = completion.problem;
+      const problem = message.replace(/^listeners\[0\]\.connect: /, '');
+      return { problem: hint === undefined ? problem : `${problem}. Hint: ${hint}` };
+    }
+    // Of the names that clients request, only listed ones are allowed.
+    const isUnlisted = (target: Target) =>
+      target.host.kind === 'name' &&
+      findDenial({ policy, target, client: {}, family, namedBy: 'client' }) !== undefined;
+    if (route.kind !== 'target' || isUnlisted(route.target)) isListed = false;
   }
-  return undefined;
+  return { isListed };
 }
 
 function format(listeners: readonly Listener[], left: readonly Left[]): string {
@@ -121,9 +151,9 @@ function format(listeners: readonly Listener[], left: readonly Left[]): string {
   ];
   const [first, ...others] = listeners;
   const shared = first !== undefined && others.every((other) => formatList(other) === formatList(first));
-  if (listeners.some(isAllowedByIp)) {
-    lines.push('', "# As AWS's proxy has it: a name that is not listed is allowed by the address of a listed one.");
-    lines.push('match_names_by_ip: true');
+  const byIp = listeners.find(({ matchNamesByIp }) => matchNamesByIp);
+  if (byIp !== undefined) {
+    lines.push('', `# As in ${escapeControls(byIp.arguments.configPath)}`, 'match_names_by_ip: true');
   }
   if (first !== undefined && shared) {
     lines.push('', `# ${escapeControls(first.arguments.configPath)}`, 'allowlist:', ...formatEntries(first, '  '));
@@ -132,6 +162,7 @@ function format(listeners: readonly Listener[], left: readonly Left[]): string {
   for (const listener of listeners) {
     const { place, listen, connect, arguments: given, notes } = listener;
     lines.push(`  # ${escapeControls(place)}`, ...notes.map((note) => `  # ${escapeControls(note)}`));
+    if (listener.matchNamesByIp) lines.push('  # Its server may be allowed only by match_names_by_ip.');
     lines.push(`  - listen: ${JSON.stringify(listen)}`, `    connect: ${JSON.stringify(connect)}`);
     if (given.family !== 'any') lines.push(`    ip_family: ${given.family}`);
     if (given.connections !== undefined) lines.push(`    limits: {connections: ${given.connections}}`);
@@ -160,14 +191,4 @@ function formatPorts(ports: PortSet): string {
   if (ports === 'any') return '1-65535';
   const ranges = ports.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`));
   return ranges.length === 1 ? (ranges[0] ?? '') : `[${ranges.join(', ')}]`;
-}
-
-/** Whether no entry lists the server by name, so that its address must have been meant. */
-function isAllowedByIp({ arguments: { target }, allowlist, connect }: Listener): boolean {
-  if (target.host.kind === 'ip' || connect.includes('$')) return false;
-  const { name } = target.host;
-  return !allowlist.some(({ address: { means } }) => {
-    if (means.kind === 'name') return means.name === name;
-    return means.kind === 'pattern';
-  });
 }

@@ -31,20 +31,31 @@ const SHELLS = ['sh', 'bash', 'dash'];
  * @param readEnvironment returns the lines of an EnvironmentFile. @throws VsockProxyError `config` if it cannot be read
  */
 export function understand(start: Start, readEnvironment: (path: string) => string): Understood {
-  const notes: string[] = [];
-  const values = start.unit === undefined ? new Map() : environmentOf(start.unit, readEnvironment, notes);
+  const { unit } = start;
+  const { values, missing } = unit === undefined ? NO_ENVIRONMENT : environmentOf(unit, readEnvironment);
   const lookUp = (name: string): string | undefined => values.get(name);
-  const text = start.unit === undefined ? start.text : withSpecifiers(start.text, start.unit);
-  const all = splitWords(text, { shell: start.unit === undefined, lookUp });
-  const words = start.unit === undefined ? commandOf(all) : withoutPrefix(all);
-  return words === undefined ? { kind: 'other' } : read(words, lookUp, notes);
+  const text = unit === undefined ? start.text : withSpecifiers(start.text, unit);
+  const all = splitWords(text, { shell: unit === undefined, lookUp });
+  const words = unit === undefined ? commandOf(all) : withoutPrefix(all);
+  return words === undefined ? { kind: 'other' } : read(words, { lookUp, missing });
 }
 
-function read(
-  words: readonly Word[],
-  lookUp: (name: string) => string | undefined,
-  notes: readonly string[],
-): Understood {
+/** The variables of a unit. */
+interface Environment {
+  readonly lookUp: (name: string) => string | undefined;
+  /** The files of variables that could not be read. */
+  readonly missing: readonly MissingFile[];
+}
+
+interface MissingFile {
+  readonly problem: string;
+  /** Whether the unit says that the file may be absent. */
+  readonly mayBeAbsent: boolean;
+}
+
+const NO_ENVIRONMENT = { values: new Map<string, string>(), missing: [] };
+
+function read(words: readonly Word[], environment: Environment): Understood {
   const rest = withoutWrappers(words);
   const [program, ...argv] = rest;
   if (program === undefined) return { kind: 'other' };
@@ -54,14 +65,14 @@ function read(
     if (option < 0 || script === undefined) return { kind: 'other' };
     if (script.unknown.length > 0 && !script.text.includes(PROGRAM)) return { kind: 'other' };
     // A part that is unknown outside is unknown inside, too.
-    const inner = commandOf(splitWords(restore(script), { shell: true, lookUp }));
-    return inner === undefined ? { kind: 'other' } : read(inner, lookUp, notes);
+    const inner = commandOf(splitWords(restore(script), { shell: true, lookUp: environment.lookUp }));
+    return inner === undefined ? { kind: 'other' } : read(inner, environment);
   }
   if (baseOf(program.text) !== PROGRAM) return { kind: 'other' };
-  return interpret(argv, notes);
+  return interpret(argv, environment);
 }
 
-function interpret(argv: readonly Word[], notes: readonly string[]): Understood {
+function interpret(argv: readonly Word[], { missing }: Environment): Understood {
   const [first] = argv;
   if (first !== undefined && findCommand(first.text) !== undefined) {
     return { kind: 'problem', problem: `it is ${PROGRAM} ${first.text}, which has its own file` };
@@ -75,7 +86,12 @@ function interpret(argv: readonly Word[], notes: readonly string[]): Understood 
       continue;
     }
     if (more.length > 0 || !isRegion(part) || !/^[\w.-]*$/.test(word.text.replace(UNKNOWN, ''))) {
-      return { kind: 'problem', problem: `what ${quoteBriefly(restore(word))} is, only a running shell knows` };
+      const shown = quoteBriefly(restore(word));
+      const problem =
+        missing.length === 0
+          ? `what ${shown} is, only a running shell knows`
+          : `${shown} has no value: ${missing.map((file) => file.problem).join('; ')}`;
+      return { kind: 'problem', problem };
     }
     connectHost = word.text.replace(UNKNOWN, '${region}');
     known.push(word.text.replace(UNKNOWN, REGION));
@@ -89,6 +105,7 @@ function interpret(argv: readonly Word[], notes: readonly string[]): Understood 
       return { kind: 'problem', problem: 'the region can be asked for in the name of the server only' };
     }
     const host = connectHost?.toLowerCase() ?? (text.includes(':') ? `[${text}]` : text);
+    const notes = missing.filter(({ mayBeAbsent }) => !mayBeAbsent).map(({ problem }) => problem);
     return { kind: 'proxy', arguments: parsed.arguments, connect: `${host}:${target.port}`, notes };
   } catch (error) {
     if (error instanceof VsockProxyError) return { kind: 'problem', problem: error.message };
@@ -148,33 +165,34 @@ function withSpecifiers(text: string, { name }: UnitSettings): string {
   return text.replaceAll(/%(.)/g, (whole, letter) => values[letter] ?? whole);
 }
 
+/** systemd.exec(5): the files come after `Environment=`. The specifiers are filled in; those in the files are not. */
 function environmentOf(
   unit: UnitSettings,
   readEnvironment: (path: string) => string,
-  notes: string[],
-): ReadonlyMap<string, string> {
+): { readonly values: ReadonlyMap<string, string>; readonly missing: readonly MissingFile[] } {
   const values = new Map<string, string>();
+  const missing: MissingFile[] = [];
   const plain = { shell: false, lookUp: (name: string) => `\${${name}}` };
   const set = (assignment: string) => {
     const [, name, value = ''] = /^(\w+)=(.*)$/s.exec(assignment) ?? [];
     if (name !== undefined) values.set(name, value);
   };
-  for (const line of unit.environment) for (const { text } of splitWords(line, plain)) set(text);
+  for (const line of unit.environment) {
+    for (const { text } of splitWords(withSpecifiers(line, unit), plain)) set(text);
+  }
   for (const entry of unit.environmentFiles) {
-    const [path, mayBeAbsent] = entry.startsWith('-') ? [entry.slice(1), true] : [entry, false];
+    const mayBeAbsent = entry.startsWith('-');
+    const path = withSpecifiers(mayBeAbsent ? entry.slice(1) : entry, unit);
     try {
       for (const line of readEnvironment(path).split('\n')) {
-        if (!/^\s*[#;]/.test(line))
-          set(
-            splitWords(line, plain)
-              .map(({ text }) => text)
-              .join(' '),
-          );
+        if (/^\s*[#;]/.test(line)) continue;
+        const words = splitWords(line, plain);
+        set(words.map(({ text }) => text).join(' '));
       }
     } catch (error) {
       if (!(error instanceof VsockProxyError)) throw error;
-      if (!mayBeAbsent) notes.push(`EnvironmentFile=${path} cannot be read: ${error.message}`);
+      missing.push({ problem: `EnvironmentFile=${path} cannot be read: ${error.message}`, mayBeAbsent });
     }
   }
-  return values;
+  return { values, missing };
 }

@@ -17,6 +17,11 @@ before(() => {
     path('db.yaml'),
     'allowlist:\n- {address: "db.example", port: 5432}\n- {address: 10.0.0.0/8, port: 5432}\n',
   );
+  writeFileSync(
+    path('two.yaml'),
+    'allowlist:\n- {address: s3.example, port: 443}\n- {address: kms.example, port: 443}\n',
+  );
+  writeFileSync(path('by-ip.yaml'), 'match_names_by_ip: true\nallowlist:\n- {address: s3.example, port: 443}\n');
   writeFileSync(path('six.yaml'), 'allowlist:\n- {address: "2001:db8::/32", port: 443}\n');
   writeFileSync(path('deny.yaml'), 'allowlist:\n- {address: a.example, port: 1}\ndenylist:\n- {address: b.example}\n');
 });
@@ -81,6 +86,21 @@ suite('import', () => {
       'db.example:5432',
     ],
     [
+      'specifiers in variables, and in the path of their file',
+      unit(
+        'EnvironmentFile=/etc/%p-%i\nEnvironment=PORT=8%i\nExecStart=vsock-proxy $PORT $HOST 5432 --config ALLOW/db.yaml',
+      ),
+      'vsock:3:8001',
+      'db.example:5432',
+      'vp@001.service',
+    ],
+    [
+      'a name that only a listed range can allow, which takes no match_names_by_ip',
+      unit('ExecStart=vsock-proxy 8002 other.example 5432 --config ALLOW/db.yaml'),
+      'vsock:3:8002',
+      'other.example:5432',
+    ],
+    [
       'the last ExecStart that counts',
       unit(
         'ExecStart=vsock-proxy 8001 a.example 1\nExecStart=\nExecStart=vsock-proxy 8002 db.example 5432 --config ALLOW/db.yaml',
@@ -130,7 +150,9 @@ suite('import', () => {
   ];
   for (const [what, text, listen, connect, name] of taken) {
     test(`taken over: ${what}`, async () => {
-      const { text: made, exitStatus } = imported(text, name, { '/etc/a': '# x\nHOST="db.example"\n' });
+      const file = '# x\nHOST="db.example"\n';
+      const { text: made, exitStatus } = imported(text, name, { '/etc/a': file, '/etc/vp-001': file });
+      assert.doesNotMatch(made, /match_names_by_ip/);
       assert.deepEqual(await listenersOf(made), [{ listen, connect }]);
       assert.equal(exitStatus, 0);
     });
@@ -157,6 +179,11 @@ suite('import', () => {
       'a server that its own allowlist has not',
       'vsock-proxy 8001 10.0.0.1 443 --config ALLOW/db.yaml',
       /it could not start: The given address and port are not allowed/,
+    ],
+    [
+      'a server that its own allowlist has not by name, with what would let it',
+      'vsock-proxy 8001 foo.example 443 --config ALLOW/two.yaml',
+      /it could not start: .* no entry .* matches foo\.example on port 443\. Hint: .*write match_names_by_ip: true/,
     ],
     ['another command', 'vsock-proxy serve --config ALLOW/kms.yaml', /it is vsock-proxy serve, which has its own file/],
   ];
@@ -214,15 +241,46 @@ suite('import', () => {
     assert.equal(made.match(/allowlist:/g)?.length, 1, 'they have the same');
   });
 
-  test('each keeps its own allowlist where they differ, and a name is allowed by address only where one was', async () => {
+  test('each keeps its own allowlist where they differ', async () => {
     const one = 'vsock-proxy 8001 db.example 5432 --config ALLOW/db.yaml\n';
     const { text } = imported(`${one}vsock-proxy 8002 kms.us-east-1.amazonaws.com 443 --config ALLOW/kms.yaml\n`, '/a');
     assert.equal((await listenersOf(text)).length, 2);
     assert.equal(text.match(/^ {4}allowlist:/gm)?.length, 2);
-    assert.doesNotMatch(text, /match_names_by_ip/);
+  });
+
+  test('a name is allowed by its address only if its own file says so, and no other server is', async () => {
+    const listed = 'vsock-proxy 8001 s3.example 443 --config ALLOW/by-ip.yaml\n';
+    const unlisted = 'vsock-proxy 8002 foo.example 443 --config ALLOW/by-ip.yaml\n';
+    const byRange = 'vsock-proxy 8003 foo.example 5432 --config ALLOW/db.yaml\n';
+    assert.doesNotMatch(imported(listed, '/a').text, /match_names_by_ip/);
+
+    const made = imported(`${listed}${unlisted}vsock-proxy 8004 kms.example 443 --config ALLOW/two.yaml\n`, '/a');
+    assert.equal((await listenersOf(made.text)).length, 3);
+    assert.equal(made.exitStatus, 0);
+    assert.match(made.text, /^# As in \S*by-ip\.yaml\nmatch_names_by_ip: true$/m);
+    assert.deepEqual(made.text.match(/.*\n.*may be allowed only by match_names_by_ip\.\n/g)?.length, 1);
+    assert.match(made.text, /# \/a:2\n {2}# Its server may be allowed only by match_names_by_ip\.\n/);
+
+    const mixed = imported(`${byRange}${unlisted}`, '/a');
+    assert.doesNotMatch(mixed.text, /^match_names_by_ip/m);
     assert.match(
-      imported('vsock-proxy 8001 other.example 5432 --config ALLOW/db.yaml\n', '/a').text,
-      /^match_names_by_ip: true$/m,
+      mixed.text,
+      /\/a:2: \S*by-ip\.yaml has match_names_by_ip: true, unlike that of \/a:1, to be taken over by hand/,
+    );
+    assert.match(imported(`${unlisted}${byRange}`, '/a').text, /\/a:2: \S*db\.yaml does not have match_names_by_ip/);
+  });
+
+  test('a file of variables that cannot be read: told where it leaves a variable without a value, and else as a note', () => {
+    const command = 'ExecStart=vsock-proxy 8001 $HOST 5432 --config ALLOW/db.yaml';
+    for (const file of ['/none-%i', '-/none-%i']) {
+      assert.match(
+        imported(unit(`EnvironmentFile=${file}\n${command}`), '/a@b.service').text,
+        /: "\$HOST" has no value: EnvironmentFile=\/none-b cannot be read: Could not open the file/,
+      );
+    }
+    assert.match(
+      imported(unit(`Environment=HOST=db.%i\nEnvironmentFile=/none\n${command}`), '/a@example.service').text,
+      /# EnvironmentFile=\/none cannot be read: .*\n {2}- listen: "vsock:3:8001"\n {4}connect: "db\.example:5432"/,
     );
   });
 
@@ -237,7 +295,15 @@ suite('import', () => {
   test('files are read by the command, and one that is not there is an error', () => {
     writeFileSync(path('a.service'), unit(`ExecStart=vsock-proxy 8001 db.example 5432 --config ${path('db.yaml')}`));
     assert.equal(runImport([path('a.service')]).exitStatus, 0);
-    assert.throws(() => runImport([path('none')]), VsockProxyError);
+    for (const [name, hint] of [
+      ['none', /name a unit, a script or a list of processes/],
+      ['', /name the files in it/],
+    ] as const) {
+      assert.throws(
+        () => runImport([path(name)]),
+        (error) => error instanceof VsockProxyError && hint.test(error.hint ?? '') && !/--config/.test(error.line),
+      );
+    }
     assert.throws(
       () => runImport([]),
       ({ code }: VsockProxyError) => code === 'usage',
