@@ -79,6 +79,7 @@ const SRC: Readonly<Record<string, readonly string[]>> = {
     'prom-client',
     'prom-client/lib/registry.js',
     'proxy/snapshot.ts',
+    'proxy/bind-hint.ts',
     'protocol/head.ts',
     'plan.ts',
     ...DATA_PLANE,

@@ -30,12 +30,17 @@ Opened streamSocket(sa_family_t family) {
   return {std::move(fd)};
 }
 
+// The type of the file at a unix address; 0 if it is unknown.
+mode_t fileType(const Address& address) {
+  struct statx file {};
+  if (address.family() != AF_UNIX) return 0;
+  const int unknown = statx(AT_FDCWD, address.path().c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &file);
+  return unknown < 0 ? 0 : file.stx_mode & S_IFMT;
+}
+
 // Whether a unix socket's file was left by a process that was killed, and has no listener.
 bool isLeftBehind(const Address& address) {
-  if (address.family() != AF_UNIX) return false;
-  struct statx file {};
-  const int unknown = statx(AT_FDCWD, address.path().c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &file);
-  if (unknown < 0 || !S_ISSOCK(file.stx_mode)) return false;
+  if (fileType(address) != S_IFSOCK) return false;
   const Opened probe = streamSocket(AF_UNIX);
   return probe.fd && connect(probe.fd.get(), address.raw(), address.size()) < 0 && errno == ECONNREFUSED;
 }
@@ -228,6 +233,11 @@ Opened acceptFrom(int listenFd, Address& peer) {
 bool hasWaiting(int listenFd) {
   pollfd query{listenFd, POLLIN, 0};
   return retrying([&] { return poll(&query, 1, 0); }) > 0;
+}
+
+bool isOtherFile(const Address& address) {
+  const mode_t type = fileType(address);
+  return type != 0 && type != S_IFSOCK;
 }
 
 void removeSocketFile(const Address& address) {

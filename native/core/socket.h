@@ -120,6 +120,8 @@ Address localAddress(int fd);
 Opened acceptFrom(int listenFd, Address& peer);
 // Whether accept(2) would find a waiting connection.
 bool hasWaiting(int listenFd);
+// Whether the file at a unix address exists and is not a socket.
+bool isOtherFile(const Address& address);
 // Removes the file of a unix listener before it is closed.
 void removeSocketFile(const Address& address);
 

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "../core/socket.h"
 #include "text.h"
 
 namespace vsock_proxy {
@@ -18,6 +19,7 @@ std::string bindHint(const Address& on, int error) {
   switch (error) {
     case EADDRINUSE:
       if (on.family() != AF_UNIX) return "another process listens on this port";
+      if (isOtherFile(on)) return "the file exists and is not a socket; listen at another path";
       return "the file exists; if nobody listens on it, remove it: rm '" + escape(on.path()) + "'";
     case EADDRNOTAVAIL:
       if (on.family() == AF_VSOCK)

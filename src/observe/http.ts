@@ -18,6 +18,7 @@ import {
   type StreamServer,
   type VsockAddress,
 } from '../platform/system/sockets.ts';
+import { bindHint } from '../proxy/bind-hint.ts';
 import { ANSWER_MS, converse, type RefusedStatus, type Reply, type Request } from './conversation.ts';
 
 export type Page = (request: Request) => Reply | Promise<Reply>;
@@ -95,15 +96,24 @@ async function listen(server: StreamServer, address: PageAddress): Promise<PageA
     return typeof bound === 'object' && bound !== null ? { ...address, port: bound.port } : address;
   } catch (error) {
     if (error instanceof VsockProxyError) throw error;
-    const { code = 'EIO', errno } = error as SystemError;
+    const { code = 'EIO', errno } =
+      (address.family === 'unix' ? failureOf(address.path) : undefined) ?? (error as SystemError);
     const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
     throw new VsockProxyError(
       'listen-failed',
       escapeControls(`Could not listen on ${writeAddress(address)}: ${words}`),
-      {
-        errno: code,
-      },
+      { errno: code, hint: bindHint(code, address) },
     );
+  }
+}
+
+/** Why the directory of a socket cannot be used, if it cannot: libuv says EACCES where it does not exist. */
+function failureOf(path: string): SystemError | undefined {
+  try {
+    lstatSync(path.replace(/[^/]*$/, '.'));
+    return undefined;
+  } catch (error) {
+    return error as SystemError;
   }
 }
 

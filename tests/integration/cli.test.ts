@@ -171,8 +171,12 @@ describe('an address that cannot be listened on: status 1, the errno, and a hint
     second.kill();
     await second.ended;
   });
-  it('a file that exists', () =>
-    refused([`unix:${ALLOWLIST}`, ...ROUTE], 1, new RegExp(`${head}unix: .*allow\\.yaml: EADDRINUSE: .*rm '`)));
+  it('a file that exists, and is not to be removed', () =>
+    refused(
+      [`unix:${ALLOWLIST}`, ...ROUTE],
+      1,
+      new RegExp(`${head}unix: .*allow\\.yaml: EADDRINUSE: .*is not a socket`),
+    ));
   it('an IP address of another machine', () =>
     refused(['tcp:192.0.2.1:8000', ...ROUTE], 1, new RegExp(`${head}tcp: 192\\.0\\.2\\.1:8000: EADDRNOTAVAIL: `)));
   it('a port in use', async () => {

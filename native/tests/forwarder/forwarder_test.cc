@@ -310,6 +310,10 @@ TEST("a listener that cannot be bound: the error has the reason and a hint") {
              "this machine");
   CHECK_SAYS(describeBindFailure(Address::vsock(3, 8000), EAFNOSUPPORT).line(), "no AF_VSOCK");
   CHECK_SAYS(describeBindFailure(Address::unixPath("/run/x"), EADDRINUSE).line(), "remove it: rm '/run/x'");
+  CHECK_TEXT(
+      describeBindFailure(Address::unixPath("/etc/passwd"), EADDRINUSE).line(),
+      "Could not bind to unix: /etc/passwd: EADDRINUSE: address already in use. Hint: the file exists and "
+      "is not a socket; listen at another path");
   CHECK_TEXT(describeBindFailure(Address::tcp("127.0.0.1", 4430), EACCES).line(),
              "Could not bind to tcp: 127.0.0.1:4430: EACCES: permission denied");
 }

@@ -111,7 +111,20 @@ describe('pages', () => {
     await new Promise((resolve) => abandoned.close(resolve));
     await (await open('left')).close();
     writeFileSync(join(folder, 'file'), 'mine');
-    await assert.rejects(open('file'), { errno: 'EADDRINUSE' });
+    await assert.rejects(open('file'), { errno: 'EADDRINUSE', hint: /exists and is not a socket/ });
+  });
+
+  it('an address that cannot be listened on is an error that says why, and what to do', async () => {
+    await assert.rejects(open('none/x.sock'), {
+      message: `Could not listen on unix:${folder}/none/x.sock: ENOENT: no such file or directory`,
+      hint: `the directory of the socket does not exist: mkdir '${folder}/none'`,
+    });
+    writeFileSync(join(folder, 'a-file'), '');
+    await assert.rejects(open('a-file/x.sock'), { errno: 'ENOTDIR', hint: /not a directory/ });
+    const tcp = { family: 'tcp', ip: '127.0.0.1', port: 0 } as const;
+    const { address, close } = await servePages(tcp, PAGES, log);
+    await assert.rejects(servePages(address, PAGES, log), { errno: 'EADDRINUSE', hint: /`ss -tlnp` shows which/ });
+    await close();
   });
 
   for (const [what, head, status] of [

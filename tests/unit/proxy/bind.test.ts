@@ -46,7 +46,12 @@ describe('a listener that cannot be bound: the address, the errno, and what to d
     [tcp(8000), 'EACCES', /Hint: SELinux forbids it, perhaps: .*vsock_proxy_listen_any/],
     [{ family: 'tcp', ip: '::1', port: 1 }, 'EADDRINUSE', /^Could not bind to tcp: \[::1\]:1: /],
     [unix, 'EADDRINUSE', /^Could not bind to unix: \/run\/x\.sock: EADDRINUSE: .*rm '\/run\/x\.sock'/],
-    [unix, 'ENOENT', /directory of the socket does not exist/],
+    [
+      { family: 'unix', path: import.meta.filename },
+      'EADDRINUSE',
+      /Hint: the file exists and is not a socket; listen at another path$/,
+    ],
+    [unix, 'ENOENT', /directory of the socket does not exist: mkdir '\/run'$/],
     [unix, 'ENOTDIR', /not a directory/],
     [unix, 'EACCES', /must be writable/],
     [unix, 'EROFS', /must be writable/],
