@@ -86,7 +86,7 @@ export function normaliseName(text: string, shown: string): Hostname | Malformed
   const stray = /[^\w.\-\u0080-\u{10ffff}]/u.exec(text)?.[0];
   if (stray !== undefined) return malformed(`${shown} contains ${quoteBriefly(stray)}`, LETTERS);
   const ascii = domainToASCII(text).replace(/\.$/, '');
-  if (ascii === '') return malformed(`${shown} is not a host name`, LETTERS);
+  if (ascii === '') return malformed(`${shown} is not a host name`, NOT_ASCII.test(text) ? IN_ASCII : LETTERS);
   if (ENDS_IN_NUMBER.test(ascii)) return numericSpelling(text, shown);
   if (ascii.length > MAX_NAME) return tooLong(shown, ascii.length);
   for (const label of ascii.split('.')) {
@@ -137,6 +137,9 @@ export function formatHost(host: TargetHost): string {
   return host.kind === 'name' ? host.name : host.ip.text;
 }
 
+const NOT_ASCII = /[\u0080-\u{10ffff}]/u;
+/** vsock-enclave does not know IDNA. */
+const IN_ASCII = 'write it in ASCII, with xn--… for each label that has other letters';
 const LETTERS = 'a host name consists of letters, digits, hyphens (not at either end) and dots';
 
 /** Mistakes that deserve a better message than "this character does not belong here". */

@@ -36,8 +36,11 @@ const LISTEN_FORMS = 'write vsock:PORT, vsock:CID:PORT, tcp:IP:PORT, unix:PATH o
 const CONNECT_FORMS = 'write HOST:PORT, vsock:CID:PORT or unix:PATH';
 const TCP_FORMS = 'write tcp:127.0.0.1:8000 or tcp:[::1]:8000';
 
-/** The value of `listen`. */
-export function parseListen(text: string): ListenAddress | Malformed {
+/**
+ * The value of `listen`.
+ * @param forms the hint for a text of no form
+ */
+export function parseListen(text: string, forms = LISTEN_FORMS): ListenAddress | Malformed {
   const [scheme, rest] = splitScheme(text);
   switch (scheme) {
     case 'vsock':
@@ -54,15 +57,15 @@ export function parseListen(text: string): ListenAddress | Malformed {
             'write what FileDescriptorName= says in the .socket unit',
           );
     default:
-      return malformed(`${quoteBriefly(text)} is not an address to listen on`, suggestListen(text));
+      return malformed(`${quoteBriefly(text)} is not an address to listen on`, suggestListen(text, forms));
   }
 }
 
 /** A suggestion for an address without a scheme. */
-function suggestListen(text: string): string {
+function suggestListen(text: string, forms: string): string {
   if (/^\d{1,10}$/.test(text)) return `write vsock:${text}`;
   if (!('problem' in parseTcp(text))) return `write tcp:${text}`;
-  return text.startsWith('/') ? `write ${quoteBriefly(`unix:${text}`)}` : LISTEN_FORMS;
+  return text.startsWith('/') ? `write ${quoteBriefly(`unix:${text}`)}` : forms;
 }
 
 /** The value of `connect`. */

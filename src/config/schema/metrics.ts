@@ -1,7 +1,7 @@
 /** The section `metrics`. */
 
 import type { ObserverAddress } from '../../plan.ts';
-import type { Malformed } from '../../platform/malformed.ts';
+import { type Malformed, malformed } from '../../platform/malformed.ts';
 import { CID_ANY, CID_LOCAL, PORT_ANY } from '../../platform/vsock.ts';
 import { parseListen } from './addresses.ts';
 import { list, map, optional, text, wholeNumber } from './builder.ts';
@@ -11,14 +11,13 @@ const PORTS = { min: 1, max: PORT_ANY - 1 };
 /** Every scrape sends a request to each of them. */
 const MOST_ENCLAVES = 64;
 
+const FORMS = 'write unix:PATH, tcp:IP:PORT or vsock:PORT';
+
 function parseAddress(written: string): ObserverAddress | Malformed {
-  const address = parseListen(written);
-  if ('problem' in address || address.family !== 'systemd') return address;
-  return {
-    kind: 'malformed',
-    problem: 'metrics cannot be served on a socket of systemd',
-    hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
-  };
+  const isOfSystemd = malformed('metrics cannot be served on a socket of systemd', FORMS);
+  if (written.startsWith('systemd:')) return isOfSystemd;
+  const address = parseListen(written, FORMS);
+  return 'problem' in address || address.family !== 'systemd' ? address : isOfSystemd;
 }
 
 export const metrics = map(
@@ -34,7 +33,7 @@ export const metrics = map(
         description:
           'The address of `/metrics`, `/healthz` and `/readyz`: `unix:PATH` (mode 660), `tcp:IP:PORT` or `vsock:PORT`',
         type: 'address',
-        hint: 'write unix:PATH, tcp:IP:PORT or vsock:PORT',
+        hint: FORMS,
       },
       parseAddress,
     ),

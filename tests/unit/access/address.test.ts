@@ -69,6 +69,7 @@ suite('target host', () => {
     ['漢'.repeat(507), 'is 507 characters long'],
     ['1.'.repeat(10_000), 'is 20000 characters long'],
     ['\u00ad', 'is not a host name'],
+    ['m\u00fcnchen\u00ad\ue000.de', 'is not a host name. Hint: write it in ASCII, with xn--…'],
     ['xn--\u00e4', 'is not a host name'],
   ] as const) {
     test(`refused: ${JSON.stringify(text).slice(0, 50)} ${expected[0]}`, () => {

@@ -59,6 +59,16 @@ suite('a file that the enclave refuses', () => {
       'egress: {deny: [a.example]}\ningress: []',
       /nothing to listen on: egress, ingress without/,
     ],
+    [
+      'metrics at no address: no form that is refused next is named',
+      `${EGRESS}metrics: {listen: foo}`,
+      /"foo" is not an address to listen on .*Hint: write unix:PATH, tcp:IP:PORT or vsock:PORT$/,
+    ],
+    [
+      'metrics at a socket of systemd, whatever its name',
+      `${EGRESS}metrics: {listen: "systemd:"}`,
+      /cannot be served on a socket of systemd .*Hint: write unix:PATH, tcp:IP:PORT or vsock:PORT$/,
+    ],
     ['forward without its two addresses', 'forward: [{listen: "127.0.0.1:443"}]', /forward\[0\]\.connect: missing/],
     ['forward from a vsock address', 'forward: [{listen: "vsock:443", connect: "vsock:3:8001"}]', /has no IP address/],
     [
