@@ -1,4 +1,5 @@
 /** Sends requests to the control socket of a running proxy. */
+import { statSync } from 'node:fs';
 import { request } from 'node:http';
 import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../platform/escape.ts';
@@ -64,10 +65,16 @@ function explain(socketPath: string, error: NodeJS.ErrnoException, timedOut: boo
         'give its path: --control PATH, or VSOCK_PROXY_CONTROL',
       );
     case 'ECONNREFUSED':
+      if (!isSocket(socketPath)) return fail('is not a socket', 'give the path of the control socket: --control PATH');
       return fail('nobody listens: the proxy has ended', 'systemctl status nitro-enclaves-vsock-proxy');
     case 'EACCES':
       return fail('this user may not use it', 'run it by sudo');
     default:
       return fail(`${error.code ?? error.message}`, 'is it the control socket of vsock-proxy?');
   }
+}
+
+/** Whether the path leads to a socket, also if that has ended in the meantime. */
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
 }

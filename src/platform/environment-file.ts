@@ -4,6 +4,7 @@ import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { getSystemErrorMessage } from 'node:util';
 import { VsockProxyError } from './errors.ts';
 import { escapeControls } from './escape.ts';
+import { WRITE_HINTS } from './whole-file.ts';
 
 /** Readable for the service manager, which runs as root. */
 const MODE = 0o600;
@@ -38,10 +39,8 @@ function plain(value: string): string {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
+  ...WRITE_HINTS,
   ENOENT: 'make its directory first: RuntimeDirectory= of a systemd unit does',
-  ENOTDIR: 'name a file in a directory',
-  EISDIR: 'name a file, not a directory',
-  EACCES: 'make its directory writable for the user that this runs as',
   EROFS: 'name a file below /run',
 };
 

@@ -5,7 +5,7 @@ import { getSystemErrorMessage } from 'node:util';
 import { askControl } from '../../observe/client.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls, quoteBriefly } from '../../platform/escape.ts';
-import { replaceFile } from '../../platform/whole-file.ts';
+import { replaceFile, WRITE_HINTS } from '../../platform/whole-file.ts';
 import { type ControlOption, controlPath, withControl } from '../line/control.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 
@@ -72,7 +72,7 @@ function writeMetrics(path: string, text: string): void {
     const words = errno === undefined ? code : `${code}: ${getSystemErrorMessage(errno)}`;
     throw new VsockProxyError('argument', escapeControls(`${path} could not be written: ${words}`), {
       errno: code,
-      hint: 'it is as it was before',
+      hint: WRITE_HINTS[code] ?? 'it is as it was before',
     });
   }
 }
