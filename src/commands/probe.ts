@@ -6,6 +6,7 @@ import { escapeControls } from '../platform/escape.ts';
 import { describeHandshake, type Network } from './doctor/network.ts';
 import { parseNumberOption } from './line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
+import { parseTextOption } from './line/text.ts';
 
 export interface ProbeArguments {
   readonly to: SocketAddress;
@@ -56,7 +57,7 @@ export function parseProbeCommand(
       to: parseAddress(text),
       text,
       timeoutMs: parseNumberOption('--timeout', timeout, TIMEOUT) * 1000,
-      ...(tls !== undefined && { tls }),
+      ...(tls !== undefined && { tls: parseTextOption('--tls', tls) }),
     },
   };
 }

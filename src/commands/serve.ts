@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import { DEFAULT_CONFIG_PATH } from './line/help.ts';
 import { parseEnclaveCid } from './line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from './line/parse.ts';
+import { parseTextOption } from './line/text.ts';
 
 export interface ServeArguments {
   readonly configPath: string;
@@ -70,10 +71,10 @@ export function parseServeCommand(
     kind: 'run',
     arguments: {
       configPath,
-      nitroCli,
+      nitroCli: parseTextOption('--nitro-cli', nitroCli),
       watch,
       ...(enclaveCid !== undefined && { enclaveCid: parseEnclaveCid(enclaveCid) }),
-      ...(enclaveName !== undefined && { enclaveName }),
+      ...(enclaveName !== undefined && { enclaveName: parseTextOption('--enclave-name', enclaveName) }),
     },
   };
 }

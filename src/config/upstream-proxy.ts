@@ -4,7 +4,7 @@ import { VsockProxyError } from '../platform/errors.ts';
 import { escapeControls } from '../platform/escape.ts';
 import type { SystemError } from '../platform/system/errors.ts';
 import { closeSync, fstatSync, openSync, readSync } from '../platform/system/files.ts';
-import type { LoadedFile } from './load.ts';
+import type { LoadedFile, Refused } from './load.ts';
 import { onAnyPort, rulesOf } from './rules.ts';
 
 const MOST_BYTES = 4096;
@@ -19,6 +19,18 @@ export function upstreamProxyOf(file: LoadedFile): UpstreamProxy | undefined {
   if (path === undefined) return { ...proxy, except };
   const credentials = readCredentials(path, file.placeOf(['upstream_proxy_credentials']));
   return { ...proxy, except, authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };
+}
+
+/** The same file, or the problem with its credentials as one of the file. */
+export function refuseCredentials<File extends LoadedFile>(file: File | Refused): File | Refused {
+  if ('problems' in file) return file;
+  try {
+    upstreamProxyOf(file);
+    return file;
+  } catch (error) {
+    if (error instanceof VsockProxyError && error.code === 'config') return { problems: [error], more: 0 };
+    throw error;
+  }
 }
 
 /** One line, `user:password`. */
@@ -45,10 +57,11 @@ function readCredentials(path: string, place: string): string {
   } catch (error) {
     if (error instanceof VsockProxyError) throw error;
     const { code = 'EIO' } = error as SystemError;
-    throw wrong(
-      `could not be read: ${code}`,
-      'make it readable for the user that the proxy runs as, and for nobody else',
-    );
+    const hint =
+      code === 'ENOENT'
+        ? 'create it with one line, user:password, and mode 0400'
+        : 'make it readable for the user that the proxy runs as, and for nobody else';
+    throw wrong(`could not be read: ${code}`, hint);
   }
   const line = text.replace(/\r?\n$/, '');
   if (!/^[^:\p{Cc}\ufffd]+:[^\p{Cc}\ufffd]*$/u.test(line)) {

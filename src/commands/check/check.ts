@@ -6,13 +6,15 @@ import { type EnclaveAddresses, planEnclave } from '../../config/enclave-plan.ts
 import { loadLeniently } from '../../config/lenient.ts';
 import { inspectFile } from '../../config/load.ts';
 import { type Circumstances, complete, partialListeners } from '../../config/partial-plan.ts';
-import { formatListen, parseListen, type TemplateValues } from '../../config/schema/addresses.ts';
+import { formatListen, type TemplateValues } from '../../config/schema/addresses.ts';
+import { refuseCredentials } from '../../config/upstream-proxy.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { quoteBriefly } from '../../platform/escape.ts';
 import { CID_ANY, CID_PARENT } from '../../platform/vsock.ts';
 import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
+import { noSuchListener, parseListener } from '../line/listener.ts';
 import { parseEnclaveCid, parseNumberOption } from '../line/number.ts';
-import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { defineCommand, type Parsed, parseArguments, suggestConfig } from '../line/parse.ts';
 import { answerByListeners, answerByRules, type CheckedListener, mayBecome, type TargetQuery } from './answer.ts';
 import type { ResolveName } from './judge.ts';
 import { type CheckReport, type DropInView, exitStatusOf, formatJson, formatText } from './report.ts';
@@ -82,7 +84,7 @@ export function parseCheckCommand(
     .option('--json', 'print one JSON object')
     .addHelpText('after', HELP);
   const parsed: Parsed<RawOptions> = parseArguments(command, argv);
-  return parsed.kind === 'text' ? parsed : { kind: 'run', arguments: readArguments(parsed.options, parsed.args) };
+  return parsed.kind === 'text' ? parsed : { kind: 'run', arguments: readArguments(parsed.options, parsed.args, argv) };
 }
 
 /** The options as commander returns them. */
@@ -95,9 +97,10 @@ interface RawOptions {
   readonly json?: true;
 }
 
-function readArguments(options: RawOptions, [host, port]: readonly string[]): CheckArguments {
+function readArguments(options: RawOptions, [host, port]: readonly string[], argv: readonly string[]): CheckArguments {
   const { config: configPath, resolve = false, json = false } = options;
-  if (host !== undefined && port === undefined) throw usage("missing argument 'port' behind the host");
+  if (host !== undefined && port === undefined)
+    throw usage("missing argument 'port' behind the host", suggestConfig(argv));
   const target = host === undefined || port === undefined ? undefined : readTarget(host, port);
   if (target === undefined && (options.cid !== undefined || options.listener !== undefined)) {
     throw usage(`option '--${options.cid === undefined ? 'listener' : 'cid'}' goes with a host and a port`);
@@ -108,7 +111,7 @@ function readArguments(options: RawOptions, [host, port]: readonly string[]): Ch
     json,
     ...(target && { target }),
     ...(options.cid !== undefined && { cid: parseNumberOption('--cid', options.cid, CIDS) }),
-    ...(options.listener !== undefined && { listener: readListener(options.listener) }),
+    ...(options.listener !== undefined && { listener: parseListener(options.listener) }),
     ...(options.enclaveCid !== undefined && {
       enclaveCid: parseEnclaveCid(options.enclaveCid),
     }),
@@ -121,12 +124,6 @@ function readTarget(hostText: string, portText: string): Target {
   const port = parseTcpPort(portText);
   if (port === undefined) throw usage(`the port is not valid: ${quoteBriefly(portText)} is no whole number in 1–65535`);
   return { host, port };
-}
-
-function readListener(text: string): string {
-  const address = parseListen(text);
-  if ('problem' in address) throw usage(`option '--listener': ${address.problem}`, address.hint);
-  return formatListen(address);
 }
 
 function usage(message: string, hint?: string): VsockProxyError {
@@ -147,7 +144,7 @@ export async function runCheck(
 
 async function check(options: CheckArguments, { resolveName, readPlacement }: CheckDependencies): Promise<CheckReport> {
   const { configPath: config, target, cid, resolve, listener: only } = options;
-  const file = inspectFile(config, 'any');
+  const file = refuseCredentials(inspectFile(config, 'any'));
   if ('problems' in file) {
     const query = target && { target, ...(cid !== undefined && { cid }), ...(resolve && { resolveName }) };
     return { config, ...file, listeners: [], enclave: [], dropIn: await readAsDropIn(config, query) };
@@ -184,7 +181,8 @@ async function check(options: CheckArguments, { resolveName, readPlacement }: Ch
 
 async function readAsDropIn(config: string, query: TargetQuery | undefined): Promise<DropInView> {
   try {
-    const file = loadLeniently(config);
+    const file = refuseCredentials(loadLeniently(config));
+    if ('problems' in file) return { kind: 'refused' };
     const { ignored, more } = file;
     return { kind: 'read', ignored, more, ...(query && { answer: await answerByRules(file, query) }) };
   } catch (error) {
@@ -197,8 +195,5 @@ function choose(listeners: readonly CheckedListener[], only: string | undefined)
   const addresses = listeners.map(({ partial }) => formatListen(partial.on));
   if (only === undefined) return listeners;
   if (addresses.includes(only)) return listeners.filter((_, index) => addresses[index] === only);
-  throw usage(
-    `no listener of the file is at ${only}`,
-    addresses.length === 0 ? 'it has none' : `it has ${addresses.slice(0, 10).join(', ')}`,
-  );
+  throw noSuchListener(only, 'the file', addresses);
 }

@@ -4,11 +4,13 @@ import { parseHost, toTcpPort } from '../../access/address.ts';
 import type { Target } from '../../access/rules.ts';
 import { type LenientFile, loadLeniently } from '../../config/lenient.ts';
 import { inspectFile, type LoadedFile, type Refused } from '../../config/load.ts';
+import { refuseCredentials } from '../../config/upstream-proxy.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { formatTarget } from '../../proxy/report/format.ts';
 import { DEFAULT_CONFIG_PATH } from '../line/help.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
+import { parseTextOption } from '../line/text.ts';
 import { type Check, type CheckResult, fail, skip } from './check.ts';
 import { enclaveChecks } from './enclave.ts';
 import { describeConfig } from './file.ts';
@@ -114,7 +116,7 @@ export function parseDoctorCommand(
       json,
       strict,
       skip: skipped,
-      nitroCli,
+      nitroCli: parseTextOption('--nitro-cli', nitroCli),
       ...(config !== undefined && { configPath: config }),
     },
   };
@@ -171,7 +173,7 @@ async function parentChecks(
 ): Promise<readonly Check[]> {
   const unit = await readUnit(host);
   const configPath = options.configPath ?? configOf(unit?.words ?? []) ?? DEFAULT_CONFIG_PATH;
-  const loaded = readFile(configPath, unit?.words ?? []);
+  const loaded = refuseCredentials(readFile(configPath, unit?.words ?? []));
   const file = 'problems' in loaded ? undefined : loaded;
   const endpoint = readEndpoint(host);
   const purpose = readPurpose(unit?.words ?? [], file, endpoint, unit !== undefined);

@@ -1,5 +1,6 @@
 /** The control socket that a command uses. */
 import type { Command } from 'commander';
+import { parseTextOption } from './text.ts';
 
 export interface ControlOption {
   readonly control?: string;
@@ -16,7 +17,11 @@ export function withControl(command: Command): Command {
   );
 }
 
-/** The path: of the option, the environment, or the service. */
+/**
+ * The path: of the option, the environment, or the service.
+ * @throws VsockProxyError `usage`
+ */
 export function controlPath({ control }: ControlOption, env: Readonly<Record<string, string | undefined>>): string {
-  return control ?? (env.VSOCK_PROXY_CONTROL || SERVICE_SOCKET);
+  if (control !== undefined) return parseTextOption('--control', control);
+  return env.VSOCK_PROXY_CONTROL || SERVICE_SOCKET;
 }

@@ -2,8 +2,9 @@
 import { askJson } from '../../observe/client.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { formatServer } from '../../proxy/report/format.ts';
-import type { ConnectionSnapshot } from '../../proxy/snapshot.ts';
+import type { ConnectionSnapshot, Snapshot } from '../../proxy/snapshot.ts';
 import { type ControlOption, controlPath, withControl } from '../line/control.ts';
+import { noSuchListener, parseListener } from '../line/listener.ts';
 import { parseNumberOption } from '../line/number.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
 import { formatBytes, formatDuration, formatTable } from './table.ts';
@@ -48,17 +49,22 @@ export function parseConnectionsCommand(
       control: controlPath(parsed.options, env),
       json,
       ...(cid !== undefined && { cid: parseNumberOption('--cid', cid, CIDS) }),
-      ...(listener !== undefined && { listener }),
+      ...(listener !== undefined && { listener: parseListener(listener) }),
     },
   };
 }
 
 /**
  * @returns the text to print
- * @throws VsockProxyError `control`
+ * @throws VsockProxyError `control`; `usage` for a listener that the proxy does not have
  */
 export async function runConnections({ control, json, cid, listener }: ConnectionsArguments): Promise<string> {
   const all = await askJson<readonly ConnectionSnapshot[]>(control, '/connections');
+  if (listener !== undefined && !all.some(({ address }) => address === listener)) {
+    const { listeners } = await askJson<Pick<Snapshot, 'listeners'>>(control, '/status');
+    const known = listeners.map(({ address }) => address);
+    if (!known.includes(listener)) throw noSuchListener(listener, 'the proxy', known);
+  }
   const wanted = all.filter(
     ({ client, address }) =>
       (cid === undefined || (client.family === 'vsock' && client.cid === cid)) &&

@@ -82,6 +82,22 @@ describe('a command line that cannot be understood', () => {
     });
   }
 
+  it('a file without --config in front, and nothing else', () => {
+    const hintOf = (argv: readonly string[]) => {
+      try {
+        parseCheckCommand(argv);
+      } catch (error) {
+        return error instanceof VsockProxyError ? error.hint : undefined;
+      }
+      return undefined;
+    };
+    const hint = 'the file is the value of an option: --config "my.yaml"';
+    assert.equal(hintOf(['my.yaml']), hint);
+    assert.equal(hintOf(['my.yaml', 'a.example', '443']), hint);
+    assert.equal(hintOf(['a.example']), undefined);
+    assert.equal(hintOf(['--config', 'my.yaml', 'a.example']), undefined);
+  });
+
   it('a listener that the file does not have', async () => {
     await assert.rejects(check(SERVE, ['a', '1', '--listener', 'vsock:9']), /no listener of the file is at vsock:3:9/);
     await assert.rejects(check(RULES, ['a', '1', '--listener', 'vsock:9']), /no listener of the file/);
@@ -138,6 +154,24 @@ describe('a file that is not valid', () => {
     );
     assert.equal(exitStatus, 1);
     assert.match(lines[0] ?? '', /^f\.yaml:6: listeners\[0\]\.connect: The given address and port are not allowed/);
+  });
+
+  it('because the credentials of its upstream proxy are bad', async () => {
+    const credentials = join(directory, 'credentials');
+    const text = `upstream_proxy: http://p.example:1\nupstream_proxy_credentials: ${credentials}\n${SERVE}`;
+    const absent = await json(text, ['a.example', '443']);
+    assert.deepEqual([absent.exitStatus, absent.valid, absent.drop_in], [1, false, null]);
+    assert.deepEqual(
+      absent.problems.map(({ place }: { place: string }) => place),
+      ['f.yaml:2'],
+    );
+    assert.match(absent.problems[0].hint, /^create it/);
+    writeFileSync(credentials, 'user:password', { mode: 0o644 });
+    assert.match(
+      (await check(text, [])).lines[0] ?? '',
+      /^f\.yaml:2: upstream_proxy_credentials: credentials: its mode is 0644: .*\. Hint: chmod 0400 /,
+    );
+    rmSync(credentials);
   });
 
   it('because it is none, or not there', async () => {

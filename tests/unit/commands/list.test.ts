@@ -57,7 +57,7 @@ describe('a failure of a command', () => {
   it('shows the usage of that command', () => {
     const error = refuse(() => runSchema(['x']));
     assert.deepEqual(describeFailure(error, false, 'schema'), {
-      text: 'error: too many arguments. Expected 0 arguments but got 1: x.\nUsage: vsock-proxy schema [OPTIONS] (more: vsock-proxy schema --help)\n',
+      text: 'error: too many arguments. Expected 0 arguments but got 1: x\nUsage: vsock-proxy schema [OPTIONS] (more: vsock-proxy schema --help)\n',
       exitStatus: 2,
     });
   });

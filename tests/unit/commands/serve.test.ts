@@ -10,6 +10,8 @@ suite('serve', () => {
     ['a CID that is none', '--enclave-cid', 'my-enclave'],
     ['a CID for any', '--enclave-cid', '4294967295'],
     ['--config without a file', '--config'],
+    ['an empty name of an enclave', '--enclave-name', ''],
+    ['an empty program', '--nitro-cli', ''],
     ['an enclave by both CID and name', '--enclave-cid', '16', '--enclave-name', 'app'],
   ] as const) {
     test(`refused: ${problem}`, () => {
@@ -19,6 +21,12 @@ suite('serve', () => {
       );
     });
   }
+  test('a file without --config in front: the hint puts it there', () => {
+    assert.throws(() => parseServeCommand(['my.yaml']), {
+      message: /^too many arguments.*: my\.yaml$/,
+      hint: /--config "my\.yaml"$/,
+    });
+  });
   test('without options it reads the file of the service', () => {
     const parsed = parseServeCommand([]);
     assert.deepEqual(parsed, {

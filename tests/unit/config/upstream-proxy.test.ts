@@ -203,7 +203,10 @@ suite('the credentials of an upstream proxy', () => {
 
   test('that are not there, or no file', () => {
     rmSync(path, { force: true });
-    assert.throws(read, { message: /credentials: could not be read: ENOENT$/ });
+    assert.throws(read, {
+      message: /credentials: could not be read: ENOENT$/,
+      hint: /^create it with one line/,
+    });
     assert.throws(
       () => upstreamProxyOf(load(`upstream_proxy: http://p.corp:1\nupstream_proxy_credentials: ${directory}`)),
       { message: /is not a regular file$/ },

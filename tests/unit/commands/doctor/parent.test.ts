@@ -27,6 +27,11 @@ const FAULTS: readonly (readonly [what: string, situation: Situation, line: RegE
     },
     /^fail vsock: .*SELinux is enforcing.*container_t.* → ausearch /,
   ],
+  [
+    'credentials that are not there',
+    { config: 'upstream_proxy: http://p.example:1\nupstream_proxy_credentials: /none\nallowlist: []\n' },
+    /^fail config: upstream_proxy_credentials: \/none: could not be read: ENOENT \(.*:2\) → create it/,
+  ],
   ['another CID', { vsock: { cid: 16 } }, /^fail cid: .*CID 16.* → .*Enabled=true/],
   [
     'a namespace of its own',

@@ -3,7 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { formatConnections } from '../../../../src/commands/observe/connections.ts';
+import {
+  formatConnections,
+  parseConnectionsCommand,
+  runConnections,
+} from '../../../../src/commands/observe/connections.ts';
+import { runMetrics } from '../../../../src/commands/observe/metrics.ts';
 import { formatStatus, runStatus, type Status } from '../../../../src/commands/observe/status.ts';
 import { formatBytes, formatDuration, formatTable } from '../../../../src/commands/observe/table.ts';
 import type { ConnectionId, ListenerId } from '../../../../src/dataplane/contract.ts';
@@ -104,6 +109,82 @@ describe('status --watch', () => {
     const screen = { isTerminal: false, write: () => undefined, wait: () => Promise.resolve(true) };
     await assert.rejects(runStatus({ control: join(folder, 'none'), json: false, watchSeconds: 1 }, screen), {
       code: 'control',
+    });
+  });
+});
+
+describe('a control socket that is none', () => {
+  const screen = { isTerminal: false, write: () => undefined, wait: () => Promise.resolve(false) };
+
+  it('but another file is called so', async () => {
+    await assert.rejects(runStatus({ control: import.meta.filename, json: false }, screen), {
+      message: /: is not a socket$/,
+      hint: /--control PATH$/,
+    });
+  });
+
+  it('and has no name is refused', () => {
+    assert.throws(() => parseConnectionsCommand(['--control', ''], {}), { code: 'usage' });
+  });
+});
+
+describe('metrics that cannot be written', () => {
+  it('say what is missing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'metrics-'));
+    after(() => rmSync(folder, { recursive: true }));
+    const control = join(folder, 'control.sock');
+    const page = () => ({ status: 200, contentType: 'text/plain', body: 'x 1\n' });
+    const log = recordLog('error').logFor('vsock_proxy');
+    const server = await servePages({ family: 'unix', path: control, mode: 0o600 }, { '/metrics': page }, log);
+    for (const [file, errno, hint] of [
+      [join(folder, 'none', 'm'), 'ENOENT', /^make its directory first$/],
+      [join(control, 'm'), 'ENOTDIR', /^name a file in a directory$/],
+    ] as const) {
+      await assert.rejects(runMetrics({ control, file }), { errno, hint });
+    }
+    await server.close();
+  });
+});
+
+describe('connections of one listener', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'connections-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const control = join(folder, 'control.sock');
+
+  async function list(...argv: readonly string[]): Promise<readonly { readonly address: string }[]> {
+    const connections = ['vsock:3:8000', 'tcp:[::1]:18005'].map((address) => ({ address, client: {} }));
+    const pages = { '/connections': () => json(connections), '/status': () => json(statusOf()) };
+    const log = recordLog('error').logFor('vsock_proxy');
+    const server = await servePages({ family: 'unix', path: control, mode: 0o600 }, pages, log);
+    try {
+      const parsed = parseConnectionsCommand([...argv, '--json', '--control', control], {});
+      assert(parsed.kind === 'run');
+      return JSON.parse(await runConnections(parsed.arguments));
+    } finally {
+      await server.close();
+    }
+  }
+
+  it('are found by every spelling of its address', async () => {
+    for (const [written, address] of [
+      ['vsock:8000', 'vsock:3:8000'],
+      ['vsock:3:8000', 'vsock:3:8000'],
+      ['tcp:[0:0:0:0:0:0:0:1]:18005', 'tcp:[::1]:18005'],
+    ] as const) {
+      assert.deepEqual(
+        (await list('--listener', written)).map((each) => each.address),
+        [address],
+      );
+    }
+  });
+
+  it('are none if it has none, and an error if it is not there', async () => {
+    assert.deepEqual(await list('--listener', 'vsock:10000'), []);
+    await assert.rejects(list('--listener', 'foo'), { code: 'usage', message: /"foo" is not an address to listen on/ });
+    await assert.rejects(list('--listener', 'vsock:9'), {
+      code: 'usage',
+      message: 'no listener of the proxy is at vsock:3:9',
+      hint: 'it has vsock:3:8000, vsock:3:10000',
     });
   });
 });
