@@ -95,8 +95,9 @@ for (const [what, to, head] of [
     const clients = await crowd(to, (head + filler).slice(0, 16_000));
     const all = Promise.all(clients.map((client) => client.ended()));
     assert.ok((await othersAreServed(all)) > 10);
-    // 16 MiB of it are bytes of the clients.
-    assert.ok(proxy.rssAnon() - memory < 48 * KIB, `${proxy.rssAnon() - memory} KiB`);
+    // The clients have sent 16 MiB. They are there up to four times: in the data plane, in its requests, and in the control
+    // plane as bytes and as text, until V8 collects them.
+    assert.ok(proxy.rssAnon() - memory < 5 * 16 * KIB, `${proxy.rssAnon() - memory} KiB`);
   });
 }
 
