@@ -7,7 +7,8 @@ import { inspectText } from '../../config/load.ts';
 import { complete, partialListeners } from '../../config/partial-plan.ts';
 import { type FileHints, readText } from '../../config/read/text.ts';
 import { formatListen } from '../../config/schema/addresses.ts';
-import type { FileSettings } from '../../config/schema/file.ts';
+import { type FileSettings, fileSchema } from '../../config/schema/file.ts';
+import { readValue } from '../../config/schema/reader.ts';
 import { VsockProxyError } from '../../platform/errors.ts';
 import { escapeControls } from '../../platform/escape.ts';
 import { defineCommand, type Parsed, parseArguments } from '../line/parse.ts';
@@ -30,8 +31,8 @@ interface Left {
   readonly problem: string;
 }
 
-/** Keys that only this proxy has. They would be lost, and they may be there to forbid something. */
-const SHARED_KEYS = ['allowlist', 'match_names_by_ip', 'limits', 'timeouts'];
+/** Keys of a file that are taken over. */
+const TAKEN_KEYS = ['allowlist', 'match_names_by_ip'];
 
 const HELP = `
 Reads systemd units, the output of "systemctl cat", scripts with one command a
@@ -101,9 +102,7 @@ function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
   if (same !== undefined) return { place, problem: `${same.place} listens on ${listen}, too` };
   try {
     const { settings, source } = loadLeniently(given.configPath);
-    const own = Object.keys(settings).filter(
-      (key) => !SHARED_KEYS.includes(key) && settings[key as keyof FileSettings] !== undefined,
-    );
+    const own = ownKeys(settings);
     if (own.length > 0) return { place, problem: `${source.path} has ${own.join(', ')}, to be taken over by hand` };
     const matchNamesByIp = settings.match_names_by_ip;
     const listener = { ...proxy, listen, allowlist: settings.allowlist ?? [] };
@@ -118,6 +117,15 @@ function takeOver(proxy: Proxy, others: readonly Listener[]): Listener | Left {
     if (!(error instanceof VsockProxyError)) throw error;
     return { place, problem: `its allowlist cannot be read: ${error.place ?? given.configPath}: ${error.message}` };
   }
+}
+
+/** Keys that only this proxy has. They would be lost, and they may be there to forbid something. */
+function ownKeys(settings: FileSettings): readonly string[] {
+  const empty = readValue(fileSchema, {});
+  const unset = 'settings' in empty ? empty.settings : undefined;
+  return (Object.keys(settings) as (keyof FileSettings)[]).filter(
+    (key) => !TAKEN_KEYS.includes(key) && JSON.stringify(settings[key]) !== JSON.stringify(unset?.[key]),
+  );
 }
 
 /**

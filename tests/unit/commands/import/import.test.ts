@@ -23,6 +23,10 @@ before(() => {
   );
   writeFileSync(path('by-ip.yaml'), 'match_names_by_ip: true\nallowlist:\n- {address: s3.example, port: 443}\n');
   writeFileSync(path('six.yaml'), 'allowlist:\n- {address: "2001:db8::/32", port: 443}\n');
+  writeFileSync(
+    path('limits.yaml'),
+    'allowlist:\n- {address: a.example, port: 1}\nlimits: {rate_per_client: 5}\ntimeouts: {idle: 1m}\n',
+  );
   writeFileSync(path('deny.yaml'), 'allowlist:\n- {address: a.example, port: 1}\ndenylist:\n- {address: b.example}\n');
 });
 after(() => rmSync(work, { recursive: true }));
@@ -174,6 +178,11 @@ suite('import', () => {
       'a file of this proxy',
       'vsock-proxy 8001 a.example 1 --config ALLOW/deny.yaml',
       /\S*deny\.yaml has denylist, to be taken over by hand/,
+    ],
+    [
+      'a file of this proxy with limits',
+      'vsock-proxy 8001 a.example 1 --config ALLOW/limits.yaml',
+      /\S*limits\.yaml has limits, timeouts, to be taken over by hand/,
     ],
     [
       'a server that its own allowlist has not',
