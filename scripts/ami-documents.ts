@@ -42,8 +42,22 @@ function fail(problem: string, hint: string): never {
   process.exit(1);
 }
 
-function carry(name: string, path: string): Carried {
-  return { name, base64: gzipSync(readFileSync(path), { level: 9 }).toString('base64') };
+function carry(name: string, bytes: Uint8Array): Carried {
+  return { name, base64: gzipSync(bytes, { level: 9 }).toString('base64') };
+}
+
+/** Provision as the documents carry it: with its head, which --help prints, and without the comments below, for want of room. */
+function provisionScript(): Buffer {
+  const lines = readFileSync(PROVISION, 'utf8').split('\n');
+  const body = lines.findIndex((line) => line.startsWith('set '));
+  let isText = false; // within a here-document
+  const kept = lines.filter((line, index) => {
+    if (line === 'END') isText = false;
+    const keep = index < body || isText || !/^\s*#/.test(line);
+    if (line.includes('<<END')) isText = true;
+    return keep;
+  });
+  return Buffer.from(kept.join('\n'));
 }
 
 /** The arguments are such as provision takes, and what they name is carried. */
@@ -281,12 +295,12 @@ if (!/^[\w ./:%@+=,-]+$/.test(args))
 if (files !== '' && !statSync(files, { throwIfNoEntry: false })?.isDirectory())
   fail(`${files} is no directory`, 'AMI_FILES is the directory of the files that the arguments name');
 const carried = [
-  carry('provision', PROVISION),
+  carry('provision', provisionScript()),
   ...(files === ''
     ? []
     : readdirSync(files)
         .sort()
-        .map((name) => carry(name, join(files, name)))),
+        .map((name) => carry(name, readFileSync(join(files, name))))),
 ];
 for (const { name } of carried)
   if (!/^[\w.-]+$/.test(name)) fail(`${name} is no name for a file here`, 'letters, digits, dot, hyphen');
